@@ -1,0 +1,54 @@
+# Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check lint format lock clean
+.DELETE_ON_ERROR:
+
+python := .venv/bin/python
+READY := .venv/ready
+OURS := $(wildcard manage.py routers.py settings project jobs mail demo)
+LOCKED := --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host --allow-unsafe --no-header
+
+help:  ## Show these lines
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
+		do printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+demo: $(READY)  ## Start everything, run one job before your eyes, stop again
+	@$(python) -m demo
+
+run: $(READY)  ## Start everything and stay up on port 8000, or PORT, until Ctrl-C
+	@$(python) -m demo.run
+
+test: $(READY)  ## Run every test, with coverage (installs PostgreSQL where it is missing)
+	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
+	@mkdir -p var && rm -f var/coverage*
+	@$(python) -m coverage run -m pytest -n 2 --dist loadgroup $(TESTS)
+	@$(python) -m coverage combine --quiet && $(python) -m coverage report
+
+check: lint test  ## Format, lint, types, migrations, deployment settings, then the tests: what CI runs
+
+lint: $(READY)  ## The quick part of check: everything but the tests
+	@$(python) -m ruff format --check --quiet .
+	@$(python) -m ruff check --quiet .
+	@$(python) -m mypy $(OURS)
+	@DATABASE_URL=sqlite:///:memory: $(python) manage.py makemigrations --check --dry-run
+	@DJANGO_SETTINGS_MODULE=settings.production DATABASE_URL=sqlite:///:memory: ALLOWED_HOSTS=legwork.example.org \
+		SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(50))') \
+		$(python) manage.py check --deploy --fail-level WARNING
+
+format: $(READY)  ## Format the code and mend what can be mended by itself
+	@$(python) -m ruff check --fix --quiet . ; $(python) -m ruff format .
+
+lock: var/lock/bin/pip-compile  ## Compile requirements*.txt anew from pyproject.toml
+	@$< $(LOCKED) -o requirements.txt pyproject.toml
+	@$< $(LOCKED) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+var/lock/bin/pip-compile: | $(READY)
+	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet pip-tools
+
+clean:  ## Remove what was made here: the environment, databases, logs, caches
+	@rm -rf .venv var .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements-dev.txt bin/venv
+	@bin/venv requirements-dev.txt

@@ -1,0 +1,32 @@
+"""Waiting for a condition with a deadline: nothing in the demo or the tests sleeps a fixed time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+PAUSE = 0.02
+
+
+class TooLateError(Exception):
+    """A condition did not become true in time."""
+
+
+def eventually(condition: Callable[[], Value], within: float, what: str = "") -> Value:
+    """The condition's first true value; TooLateError when `within` seconds pass without one.
+
+    `what` completes the sentence "… did not happen"; without it the condition names itself.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TooLateError(f"{what or _name(condition)} did not happen within {within:g} s (last: {value!r}).")
+        time.sleep(PAUSE)
+
+
+def _name(condition: Callable[[], Value]) -> str:
+    return getattr(condition, "__qualname__", repr(condition))

@@ -1,0 +1,128 @@
+"""Programs started for a while: each in a process group of its own, its output in a log file, gone when we are gone."""
+
+import contextlib
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+
+class DiedError(Exception):
+    """A program ended that should be running."""
+
+
+class Process:
+    """One program. `user` is whom root runs it as; `farewell` is the signal it gets when this program dies first."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: str | None = None,
+        farewell: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._command = [*_wrapper(farewell, user), *command]
+        self._env = env
+        self._cwd = cwd
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(  # noqa: S603 the commands are ours
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                cwd=self._cwd,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._started.pid
+
+    @property
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._popen is None:
+            raise DiedError(f"{self.name} was never started.")
+        return self._popen
+
+    def running(self) -> bool:
+        return self._popen is not None and self._popen.poll() is None
+
+    def check(self) -> None:
+        """Raises DiedError, with the last lines of the log, unless the program is running."""
+        if not self.running():
+            raise DiedError(f"{self.name} has ended by itself; the end of {self.log}:\n{self.tail()}")
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM, within: float = 20) -> None:
+        """Asks the program to stop and waits; what is left of its process group after `within` seconds is killed."""
+        if self._popen is None:
+            return
+        if self.running():
+            self._popen.send_signal(sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(within)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the program and to everything that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._started.wait()
+
+    def tail(self, lines: int = 20) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+
+def stop_on_signals() -> None:
+    """A closed terminal and `kill` end this program as Ctrl-C does: with everything that it has started."""
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def free_port(preferred: int = 0) -> int:
+    """A TCP port that nobody listens on: `preferred` if it can be had.
+
+    Taken from below the range that outgoing connections use, so that nothing grabs it before the server does.
+    """
+    candidates = [preferred] if preferred else []
+    candidates += random.sample(range(20_000, 32_000), 50)
+    return next(port for port in candidates if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _wrapper(farewell: signal.Signals, user: str | None) -> list[str]:
+    """setpriv, from Debian's essential util-linux, does both and then becomes the program; other systems go without."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        return []
+    as_user = ["--reuid", user, "--regid", str(pwd.getpwnam(user).pw_gid), "--clear-groups"] if user else []
+    return [setpriv, *as_user, "--pdeathsig", farewell.name.removeprefix("SIG"), "--"]

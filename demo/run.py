@@ -1,0 +1,91 @@
+"""`make run`: the stack on var/legwork.sqlite3, staying up until Ctrl-C, with a login and the logs on screen."""
+
+import argparse
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from demo.eventually import TooLateError
+from demo.processes import DiedError, free_port, stop_on_signals
+from demo.screen import console, fail, say, step
+from demo.stack import ROOT, Stack
+
+USER = "admin"
+STYLES = ["cyan", "magenta", "green", "yellow"]
+
+
+def main() -> int:
+    folder = _folder()
+    stop_on_signals()
+    try:
+        stack = Stack.on_sqlite(folder, "legwork", port=_port())
+        password = _password(folder / "login")
+        step("Starting Legwork …")
+        stack.migrate()
+        stack.add_user(USER, password, staff=True)
+        with stack:
+            _introduce(stack, password)
+            _follow_logs(stack)
+    except (DiedError, TooLateError) as error:
+        fail(str(error))
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+    return 0
+
+
+def _folder() -> Path:
+    parser = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=ROOT / "var", help="where database, login and logs are kept")
+    folder: Path = parser.parse_args().folder
+    return folder
+
+
+def _port() -> int:
+    wanted = os.environ.get("PORT", "")
+    if not wanted:
+        return free_port(8000)
+    if not wanted.isdigit() or free_port(int(wanted)) != int(wanted):
+        raise DiedError(f"PORT is {wanted}, and no server can listen there.")
+    return int(wanted)
+
+
+def _password(file: Path) -> str:
+    """Made once and kept beside the database, readable to its owner only, so that a login outlives a restart."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(12))
+    return file.read_text().strip()
+
+
+def _introduce(stack: Stack, password: str) -> None:
+    step("Legwork is up; Ctrl-C stops it.")
+    say(f"API documentation  [cyan]{stack.url}/api/v1/docs/[/]")
+    say(f"Task monitor       [cyan]{stack.url}/admin/[/]")
+    say(f"Login              user [bold]{USER}[/], password [bold]{password}[/]")
+    console.print()
+
+
+def _follow_logs(stack: Stack) -> None:
+    """Never returns: Ctrl-C or the end of a process ends it."""
+    logs = [(process.name, process.log.open(errors="replace")) for process in stack.processes]
+    while True:
+        stack.check()
+        for (name, log), style in zip(logs, STYLES, strict=False):
+            for line in _new_lines(log):
+                console.print(f"[{style}]{name:>7} |[/] ", end="")
+                console.print(line, markup=False)
+        time.sleep(0.2)
+
+
+def _new_lines(log: TextIO) -> Iterator[str]:
+    while line := log.readline():
+        yield line.rstrip("\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Web and worker processes over one database: what `make demo`, `make run` and the tests start."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import requests
+
+from demo.eventually import eventually
+from demo.processes import DiedError, Process, free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+MANAGE = [sys.executable, str(ROOT / "manage.py")]
+
+ADD_USER = """
+import os
+from django.contrib.auth import get_user_model
+staff = os.environ["NEW_USER_IS_STAFF"] == "yes"
+password = os.environ["NEW_USER_PASSWORD"]
+user, _ = get_user_model().objects.get_or_create(username=os.environ["NEW_USER"])
+if not user.check_password(password):
+    user.set_password(password)
+user.is_staff = user.is_superuser = staff
+user.save()
+"""
+
+
+class Stack:
+    """`clusters` qcluster processes and one web process; their logs are in `logs`, one file each."""
+
+    def __init__(
+        self,
+        database_url: str,
+        logs: Path,
+        *,
+        port: int = 0,
+        clusters: int = 1,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "settings.development",
+            "DATABASE_URL": database_url,
+            "PYTHONUNBUFFERED": "1",
+            **(env or {}),
+        }
+        self.logs = logs
+        self.web = self._process("web", *self._web_command())
+        self.clusters = [self._process(self._cluster_name(number), *MANAGE, "qcluster") for number in range(clusters)]
+
+    @classmethod
+    def on_sqlite(cls, folder: Path, name: str, *, fresh: bool = False, port: int = 0) -> Self:
+        """A stack on an SQLite file in `folder`, with its logs below; `fresh` begins without what the last one left."""
+        logs = folder / "log"
+        logs.mkdir(parents=True, exist_ok=True)
+        database = folder / f"{name}.sqlite3"
+        stack = cls(f"sqlite:///{database}", logs, port=port, env={"WORKERS": "2"})
+        stale = folder.glob(f"{database.name}*") if fresh else []
+        for file in [*stale, *(process.log for process in stack.processes)]:
+            file.unlink(missing_ok=True)
+        return stack
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def processes(self) -> list[Process]:
+        return [self.web, *self.clusters]
+
+    def migrate(self) -> None:
+        self.manage("migrate", "--noinput", "--verbosity", "0")
+
+    def add_user(self, name: str, password: str, *, staff: bool = False) -> None:
+        """A user with this password, whether or not there was one of this name."""
+        who = {"NEW_USER": name, "NEW_USER_PASSWORD": password, "NEW_USER_IS_STAFF": "yes" if staff else "no"}
+        self.manage("shell", "--verbosity", "0", "--command", ADD_USER, env=who)
+
+    def start(self, within: float = 60) -> None:
+        """Starts every process, and returns when the web process says that it is ready."""
+        for process in self.processes:
+            process.start()
+        eventually(self.ready, within, f"{self.url}/readyz answering 200")
+
+    def ready(self) -> bool:
+        self.check()
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def check(self) -> None:
+        """Raises DiedError when a process has ended by itself."""
+        for process in self.processes:
+            process.check()
+
+    def stop(self) -> None:
+        """Asks all to stop, web first, so that nothing is accepted that no worker will see to."""
+        for process in self.processes:
+            process.stop()
+
+    def manage(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+        """Runs a management command of this stack's database; what it printed."""
+        done = subprocess.run(  # noqa: S603 the commands are ours
+            [*MANAGE, *arguments], env={**self.env, **(env or {})}, cwd=ROOT, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise DiedError(f"manage.py {arguments[0]} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _process(self, name: str, *command: str) -> Process:
+        return Process(name, command, log=self.logs / f"{name}.log", env=self.env, cwd=ROOT)
+
+    def _web_command(self) -> list[str]:
+        options = ["--host", "127.0.0.1", "--port", str(self.port), "--no-access-log"]
+        return [sys.executable, "-m", "uvicorn", "project.asgi:application", *options]
+
+    def _cluster_name(self, number: int) -> str:
+        return f"worker-{number + 1}" if number else "worker"

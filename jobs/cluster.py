@@ -1,0 +1,89 @@
+"""The qcluster process: it forks the workers and the dispatcher, watches over them, and stops them.
+
+It touches neither database nor broker and shares no lock with its children, so that nothing can make it hang.
+"""
+
+import signal
+import time
+from collections.abc import Sequence
+from multiprocessing import connection
+from types import FrameType
+
+import structlog
+
+from jobs.child import Child
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks at what may be stuck or due; the death of a child is seen at once."""
+HARD_STOP = 5.0
+"""Seconds from the interruption of what still runs to the killing of what ignores it."""
+SOONEST_RESTART = 1.0
+"""Seconds between two starts in one place, so that a program which dies at its start does not spin."""
+
+
+class Cluster:
+    """A guard over its children. grace: seconds that running jobs have to finish after SIGTERM."""
+
+    def __init__(self, children: Sequence[Child], grace: float) -> None:
+        self.children = children
+        self.grace = grace
+        self.stop_asked_at: float | None = None
+
+    def run(self) -> None:
+        """Keep every child alive until SIGTERM or SIGINT, then stop them all."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        for child in self.children:
+            child.start()
+        log.info("cluster_started", children=[child.name for child in self.children])
+        while self.stop_asked_at is None:
+            self._look_after_children()
+            self._wait()
+        self._stop()
+        log.info("cluster_stopped")
+
+    def _look_after_children(self) -> None:
+        for child in self.children:
+            if child.alive and child.stuck:
+                log.error("child_stuck_and_killed", child=child.name, role=child.role)
+                child.signal(signal.SIGKILL)
+            elif not child.alive and time.monotonic() - child.started_at >= SOONEST_RESTART:
+                log.error("child_died", child=child.name, role=child.role, exitcode=_exitcode(child))
+                child.start()
+
+    def _wait(self) -> None:
+        """Until a child dies or it is time for another look."""
+        sentinels = [child.process.sentinel for child in self.children if child.process and child.alive]
+        if connection.wait(sentinels, timeout=LOOK_EVERY) == []:
+            return
+        time.sleep(0.01)
+
+    def _stop(self) -> None:
+        """Stop claiming; after the grace interrupt what still runs; soon after kill what ignores that."""
+        log.info("cluster_stopping", grace=self.grace)
+        self._signal_until_gone(signal.SIGTERM, self.grace)
+        self._signal_until_gone(signal.SIGUSR1, HARD_STOP)
+        self._signal_until_gone(signal.SIGKILL, HARD_STOP)
+
+    def _signal_until_gone(self, number: signal.Signals, within: float) -> None:
+        """Signal the children that are left, and wait for them to end."""
+        until = time.monotonic() + within
+        for child in self.children:
+            child.signal(number)
+        while any(child.alive for child in self.children) and time.monotonic() < until:
+            self._kill_the_stuck()
+            self._wait()
+
+    def _kill_the_stuck(self) -> None:
+        for child in self.children:
+            if child.stuck:
+                child.signal(signal.SIGKILL)
+
+    def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
+        self.stop_asked_at = time.monotonic()
+
+
+def _exitcode(child: Child) -> int | None:
+    return child.process.exitcode if child.process else None

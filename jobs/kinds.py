@@ -1,0 +1,32 @@
+"""The kinds of job that ship with the engine."""
+
+import time
+from typing import Any
+
+from rest_framework import serializers
+
+from jobs.errors import JobError, PermanentError, TransientError
+from jobs.registry import job, minutes
+from jobs.retry import exponential
+from jobs.run import Run
+from jobs.strict import StrictSerializer
+
+COUNTDOWN_ERRORS: dict[str, type[JobError]] = {"transient": TransientError, "permanent": PermanentError}
+
+
+class CountdownParams(StrictSerializer):
+    seconds = serializers.IntegerField(min_value=0, max_value=3600)
+    fail_attempts = serializers.IntegerField(min_value=0, max_value=1000, required=False)
+    error = serializers.ChoiceField(sorted(COUNTDOWN_ERRORS), required=False)
+
+
+@job("demo.countdown", params=CountdownParams, timeout=minutes(70), retry=exponential(attempts=3, base=1))
+def countdown(run: Run, *, seconds: int, fail_attempts: int = 0, error: str = "transient") -> dict[str, Any]:
+    """Count seconds and show how far it has come; the first attempts fail when asked to."""
+    if run.attempt <= fail_attempts:
+        raise COUNTDOWN_ERRORS[error](f"attempt {run.attempt} was asked to fail")
+    for counted in range(seconds):
+        run.progress(100 * counted / seconds, f"{seconds - counted} s left")
+        time.sleep(1)
+    run.progress(100, "done")
+    return {"counted": seconds}

@@ -1,0 +1,221 @@
+"""The Job row: the one truth about a piece of work, and the verbs that move it from state to state."""
+
+from datetime import datetime
+from typing import Any, TypedDict
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable
+from jobs.queue import LEASE, JobQuerySet
+from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_QUEUE = "default"
+
+
+class AttemptError(TypedDict):
+    """What is kept of a failed attempt; at is an RFC 3339 time. The traceback is for operators only."""
+
+    attempt: int
+    at: str
+    type: str
+    message: str
+    traceback: str
+
+
+def no_progress() -> dict[str, Any]:
+    return {"percent": 0, "message": ""}
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): ids sort by the time they were made."""
+    return uuid7()
+
+
+class Job(models.Model):
+    """One job, from its POST to the end of its retention.
+
+    errors: every failed attempt, oldest first: {"attempt", "at", "type", "message", "traceback"}.
+    attempt: how often a worker has claimed it; it is also the fence: only the holder of the newest may write.
+    """
+
+    Status = Status
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="jobs",
+        db_index=False,
+        help_text="Whose it is; empty for the project's own.",
+    )
+    kind = models.CharField(max_length=100)
+    params = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    queue = models.CharField(max_length=50, default=DEFAULT_QUEUE)
+    priority = models.SmallIntegerField(default=0, help_text="Higher first among the jobs that are due.")
+    timeout = models.PositiveIntegerField(help_text="Seconds that one attempt may take.")
+    max_attempts = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: without end.")
+    budget = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many attempts a round has; run_afresh begins another round."
+    )
+    unique_key = models.CharField(  # noqa: DJ001 having none is not a key, and the constraints skip NULL
+        max_length=255,
+        null=True,
+        blank=True,
+        help_text="At most one unfinished job of a user has it.",
+    )
+    request_id = models.CharField(max_length=128, default="", blank=True, help_text="The request that it came from.")
+
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
+    attempt = models.PositiveIntegerField(default=0)
+    run_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt began.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=100, default="", blank=True, help_text="Who ran the latest attempt.")
+    cancel_requested = models.BooleanField(default=False)
+
+    progress = models.JSONField(default=no_progress, encoder=DjangoJSONEncoder)
+    result = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
+    errors = models.JSONField(default=list, blank=True, encoder=DjangoJSONEncoder)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                name="job_finished_at_iff_terminal",
+                condition=Q(status__in=TERMINAL, finished_at__isnull=False)
+                | (~Q(status__in=TERMINAL) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="job_lease_iff_running",
+                condition=Q(status=Status.RUNNING, lease_expires_at__isnull=False, started_at__isnull=False)
+                | (~Q(status=Status.RUNNING) & Q(lease_expires_at__isnull=True)),
+            ),
+            models.CheckConstraint(name="job_status_known", condition=Q(status__in=Status.values)),
+            models.CheckConstraint(name="job_timeout_positive", condition=Q(timeout__gt=0)),
+            models.UniqueConstraint(
+                name="job_unique_key_while_unfinished",
+                fields=("user", "unique_key"),
+                condition=~Q(status__in=TERMINAL),
+            ),
+            models.UniqueConstraint(
+                name="job_unique_key_of_nobody_while_unfinished",
+                fields=("unique_key",),
+                condition=~Q(status__in=TERMINAL) & Q(user__isnull=True),
+            ),
+        )
+        indexes = (
+            # The hot query: what a free worker takes next.
+            models.Index("queue", F("priority").desc(), "run_at", name="job_due", condition=Q(status=Status.QUEUED)),
+            models.Index("run_at", name="job_upcoming", condition=Q(status__in=UPCOMING)),
+            models.Index("lease_expires_at", name="job_leases", condition=Q(status=Status.RUNNING)),
+            models.Index("user", F("id").desc(), name="job_of_user"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+    @property
+    def finished(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def waiting(self) -> bool:
+        return self.status in WAITING
+
+    @property
+    def error(self) -> AttemptError | None:
+        """The error that a failed job ended with."""
+        return self.errors[-1] if self.status == Status.FAILED and self.errors else None
+
+    def report_progress(self) -> None:
+        """Show how far the running attempt has come; silently nothing once the lease is lost."""
+        self._held().update(progress=self.progress)
+
+    def renew_lease(self) -> None:
+        """Hold the running attempt for another while and learn of a wish to cancel. Raises LeaseLost."""
+        if not self._held().update(lease_expires_at=Now() + LEASE, progress=self.progress):
+            raise LeaseLost(self.pk, self.attempt)
+        self.cancel_requested = Job.objects.values_list("cancel_requested", flat=True).get(pk=self.pk)
+
+    def succeed(self, result: object) -> None:
+        """End the running attempt with its result (JSON)."""
+        progress = self.progress | {"percent": 100}
+        self._leave_running(status=Status.SUCCEEDED, result=result, progress=progress, finished_at=Now())
+
+    def fail(self, error: AttemptError) -> None:
+        """End the running attempt and the job with it."""
+        self._leave_running(status=Status.FAILED, errors=[*self.errors, error], finished_at=Now())
+
+    def retry(self, error: AttemptError, run_at: datetime) -> None:
+        """End the running attempt; another is due at run_at."""
+        self._leave_running_unless_cancelled(
+            status=Status.RETRYING, errors=[*self.errors, error], run_at=run_at, progress=self.progress
+        )
+
+    def give_up(self, *errors: AttemptError) -> None:
+        """End the running attempt and the job with it: it was cancelled."""
+        self._leave_running(status=Status.CANCELLED, errors=[*self.errors, *errors], finished_at=Now())
+
+    def hand_back(self) -> None:
+        """End the running attempt without consuming it: its worker has to stop and the job has not."""
+        self._leave_running_unless_cancelled(status=Status.QUEUED, attempt=self.attempt - 1, progress=no_progress())
+
+    def cancel(self) -> None:
+        """Not wanted any more: cancelled at once while it waits, told to stop while it runs. Raises AlreadyFinished."""
+        same = Job.objects.filter(pk=self.pk)
+        stopped = same.filter(status__in=WAITING).update(
+            status=Status.CANCELLED, cancel_requested=True, finished_at=Now()
+        )
+        told = not stopped and same.filter(status=Status.RUNNING).update(cancel_requested=True)
+        self.refresh_from_db()
+        if not stopped and not told and self.status != Status.CANCELLED:
+            raise AlreadyFinished(self.pk, self.status)
+        log.info("job_cancellation", job_id=str(self.pk), status=self.status)
+
+    def run_afresh(self) -> None:
+        """Queue a failed or cancelled job again: its attempts count on, with a new budget. Raises NotRepeatable."""
+        repeated = Job.objects.filter(pk=self.pk, status__in=REPEATABLE).update(
+            status=Status.QUEUED,
+            run_at=Now(),
+            finished_at=None,
+            cancel_requested=False,
+            progress=no_progress(),
+            max_attempts=F("attempt") + F("budget"),
+        )
+        self.refresh_from_db()
+        if not repeated:
+            raise NotRepeatable(self.pk, self.status)
+        log.info("job_run_afresh", job_id=str(self.pk), attempt=self.attempt)
+
+    def _held(self) -> JobQuerySet:
+        return Job.objects.filter(pk=self.pk, status=Status.RUNNING, attempt=self.attempt, worker=self.worker)
+
+    def _leave_running(self, **changes: Any) -> None:
+        """The only way out of running: it works for the attempt that holds the lease, and once. Raises LeaseLost."""
+        changes = {"progress": self.progress} | changes
+        if not self._held().update(lease_expires_at=None, **changes):
+            raise LeaseLost(self.pk, self.attempt)
+        log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])
+
+    def _leave_running_unless_cancelled(self, **changes: Any) -> None:
+        """Leave running to run again, but not against a wish to cancel that came meanwhile. Raises LeaseLost."""
+        if not self._held().filter(cancel_requested=False).update(lease_expires_at=None, **changes):
+            self.give_up(*changes.get("errors", [])[len(self.errors) :])
+            return
+        log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])

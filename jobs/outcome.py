@@ -1,0 +1,83 @@
+"""What comes of an attempt: a result that can be stored, or an error that decides whether there is another."""
+
+import json
+import traceback
+from dataclasses import replace
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils import timezone
+from rest_framework.exceptions import ValidationError
+
+from jobs.errors import PermanentError
+from jobs.models import AttemptError, Job
+from jobs.registry import UnknownKind, find
+from jobs.retry import Retry, exponential, next_run
+
+RESULT_LIMIT = 256 * 1024
+MESSAGE_LIMIT = 2_000
+TRACEBACK_LIMIT = 20_000
+
+
+class UnstorableResult(PermanentError):
+    """The result cannot be kept: it is not JSON, has a NUL character, or is longer than RESULT_LIMIT bytes."""
+
+
+def storable(result: object) -> object:
+    """The result as plain JSON values; raises UnstorableResult."""
+    try:
+        text = json.dumps(result, cls=DjangoJSONEncoder, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnstorableResult(f"the result is not JSON: {error}") from None
+    if len(text) > RESULT_LIMIT:
+        raise UnstorableResult(f"the result has {len(text)} bytes of JSON; {RESULT_LIMIT} may be stored")
+    value: object = json.loads(text)
+    if "\\u0000" in text and has_nul(value):
+        raise UnstorableResult("the result has a NUL character, which the database cannot store")
+    return value
+
+
+def has_nul(value: object) -> bool:
+    """Whether any string in this JSON value, keys included, has a NUL character."""
+    if isinstance(value, dict):
+        return any(has_nul(key) or has_nul(item) for key, item in value.items())
+    if isinstance(value, list):
+        return any(map(has_nul, value))
+    return isinstance(value, str) and "\0" in value
+
+
+def conclude_failure(job: Job, error: BaseException) -> None:
+    """End a failed attempt: another follows if the kind's policy and the job's budget allow it, or the job ends too."""
+    entry = describe(error, job.attempt)
+    policy = replace(policy_of(job), attempts=job.max_attempts)
+    run_at = None if isinstance(error, ValidationError) else next_run(policy, job.attempt, error, timezone.now())
+    if job.cancel_requested:
+        job.give_up(entry)
+    elif run_at is None:
+        job.fail(entry)
+    else:
+        job.retry(entry, run_at)
+
+
+def policy_of(job: Job) -> Retry:
+    """How the job's kind is retried; the default policy when this process does not know the kind."""
+    try:
+        return find(job.kind).retry
+    except UnknownKind:
+        return exponential()
+
+
+def describe(error: BaseException, attempt: int) -> AttemptError:
+    """What is kept of an error: its class, its message and, for operators, the end of its traceback."""
+    lines = "".join(traceback.format_exception(error))
+    return {
+        "attempt": attempt,
+        "at": timezone.now().isoformat().replace("+00:00", "Z"),
+        "type": type(error).__name__,
+        "message": _text(str(error))[:MESSAGE_LIMIT],
+        "traceback": _text(lines)[-TRACEBACK_LIMIT:],
+    }
+
+
+def _text(words: str) -> str:
+    """As a database can store it: without NUL characters and lone surrogates."""
+    return words.replace("\0", "").encode("utf-8", "replace").decode()

@@ -1,0 +1,92 @@
+"""The kinds of job there are: @job puts a function here, submit and worker look it up by its name."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rest_framework.serializers import Serializer
+
+from jobs.errors import JobError
+from jobs.retry import Retry, exponential
+from jobs.strict import StrictSerializer
+
+Handler = Callable[..., Any]
+
+
+class UnknownKind(JobError):
+    """No kind of this name is registered."""
+
+
+class NoParams(StrictSerializer):
+    """The params of a kind that takes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is known about one kind of job. timeout: seconds an attempt may take."""
+
+    name: str
+    handler: Handler
+    params: type[Serializer[Any]]
+    timeout: int
+    retry: Retry
+    queue: str
+
+    @property
+    def description(self) -> str:
+        """The first paragraph of the handler's docstring, on one line."""
+        return " ".join((inspect.getdoc(self.handler) or "").split("\n\n")[0].split())
+
+    def check(self, params: object) -> None:
+        """Validate params as they came; raises rest_framework.serializers.ValidationError."""
+        self.params(data=params).is_valid(raise_exception=True)
+
+    def arguments(self, params: object) -> dict[str, Any]:
+        """Stored params as the handler's keyword arguments: dates are dates, absent optional ones are left out."""
+        serializer = self.params(data=params)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def job(
+    name: str,
+    *,
+    params: type[Serializer[Any]] = NoParams,
+    timeout: int = 600,
+    retry: Retry | None = None,
+    queue: str = "default",
+) -> Callable[[Handler], Handler]:
+    """Register a function as a kind of job: it is called as handler(run, **params) and returns JSON or nothing.
+
+    timeout: seconds an attempt may take. queue: the name that `qcluster --queue` serves.
+    """
+
+    def register(handler: Handler) -> Handler:
+        if name in _kinds:
+            raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
+        _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue)
+        return handler
+
+    return register
+
+
+def minutes(count: float) -> int:
+    """A duration in seconds, as it reads in a kind's @job line."""
+    return round(count * 60)
+
+
+def find(name: str) -> Kind:
+    """The kind of this name; raises UnknownKind."""
+    try:
+        return _kinds[name]
+    except KeyError:
+        raise UnknownKind(name) from None
+
+
+def kinds() -> Iterator[Kind]:
+    """All kinds, by name."""
+    return iter(sorted(_kinds.values(), key=lambda kind: kind.name))

@@ -1,0 +1,21 @@
+"""The base of every serializer that reads a request: what it does not know, it refuses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A serializer that answers an unknown field with an error instead of dropping it silently."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = set(data) - set(self.fields) if isinstance(data, Mapping) else set()
+        if unknown:
+            raise serializers.ValidationError(
+                {
+                    name: [serializers.ErrorDetail("Unknown field.", code="unknown")]
+                    for name in sorted(map(str, unknown))
+                }
+            )
+        return super().to_internal_value(data)

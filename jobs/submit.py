@@ -1,0 +1,74 @@
+"""The way in: a job is validated, then stored, and from then on it is not lost."""
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from jobs.errors import JobError, UniqueKeyTaken
+from jobs.models import Job
+from jobs.registry import find
+from jobs.states import Status
+
+log = structlog.get_logger(__name__)
+
+UNIQUE_KEY_TRIES = 3
+
+
+def submit(
+    kind: str,
+    params: dict[str, Any] | None = None,
+    *,
+    user: User | None = None,
+    run_at: datetime | None = None,
+    priority: int = 0,
+    timeout: int | None = None,
+    max_attempts: int | None = None,
+    unique_key: str | None = None,
+) -> Job:
+    """Store a job and return it; a worker starts it when it is due.
+
+    timeout: seconds; timeout and max_attempts default to the kind's. Raises jobs.registry.UnknownKind,
+    rest_framework.serializers.ValidationError for bad params, and UniqueKeyTaken.
+    """
+    definition = find(kind)
+    params = {} if params is None else params
+    definition.check(params)
+    now = timezone.now()
+    attempts = max_attempts or definition.retry.attempts
+    job = Job(
+        kind=kind,
+        params=params,
+        user=user,
+        queue=definition.queue,
+        status=Status.SCHEDULED if run_at and run_at > now else Status.QUEUED,
+        run_at=run_at or now,
+        created_at=now,
+        priority=priority,
+        timeout=timeout or definition.timeout,
+        max_attempts=attempts,
+        budget=attempts,
+        unique_key=unique_key,
+        request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
+    )
+    _store(job)
+    log.info("job_submitted", job_id=str(job.pk), kind=kind, status=job.status)
+    return job
+
+
+def _store(job: Job) -> None:
+    """Insert the row; the database decides whether its unique_key is free. Its holder may finish meanwhile: again."""
+    for _ in range(UNIQUE_KEY_TRIES):
+        try:
+            with transaction.atomic():
+                job.save(force_insert=True)
+        except IntegrityError:
+            holder = Job.objects.unfinished().filter(user=job.user, unique_key=job.unique_key).first()
+            if job.unique_key is not None and holder:
+                raise UniqueKeyTaken(holder.pk) from None
+        else:
+            return
+    raise JobError(f"the unique_key of {job} is taken and free in turns")

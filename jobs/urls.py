@@ -1,0 +1,11 @@
+"""The URLs of jobs, below /api/v1/."""
+
+from django.urls import path
+
+from jobs import views
+
+urlpatterns = [
+    path("job-kinds/", views.KindListView.as_view(), name="job-kinds"),
+    path("jobs/", views.JobListView.as_view(), name="jobs"),
+    path("jobs/<uuid:job_id>/", views.JobView.as_view(), name="job"),
+]

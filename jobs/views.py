@@ -1,0 +1,149 @@
+"""The HTTP side of jobs: validate, call one verb, show."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.http import HttpResponseBase
+from django.utils import timezone
+from django.utils.cache import get_conditional_response
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from jobs.errors import UniqueKeyTaken
+from jobs.filters import JobFilter
+from jobs.models import Job
+from jobs.params_schema import params_schema
+from jobs.queue import JobQuerySet
+from jobs.registry import Kind, UnknownKind, kinds
+from jobs.serializers import SHOWN, JobRequest, JobResponse, KindsResponse, representation, url_of
+from jobs.states import TERMINAL, Status
+from jobs.submit import submit
+
+POLL_SOON, POLL_LATER = 1, 5
+"""Seconds that Retry-After asks for: while a job is young, and afterwards."""
+YOUNG = 30
+
+
+class Conflict(APIException):
+    """409: the job's state does not allow it. headers: what the answer carries besides."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+    def __init__(self, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.headers = headers
+
+
+class KindListView(APIView):
+    @extend_schema(operation_id="job_kinds", responses=KindsResponse)
+    def get(self, request: Request) -> Response:
+        """The kinds of job that may be posted, with the JSON Schema of their params."""
+        return Response({"results": [_shown_kind(kind) for kind in kinds()]})
+
+
+class JobListView(GenericAPIView[Any]):
+    filterset_class = JobFilter
+    serializer_class = JobResponse
+
+    def get_queryset(self) -> JobQuerySet:
+        return _owned(self.request).values(*SHOWN)
+
+    @extend_schema(operation_id="jobs_list", responses=JobResponse(many=True))
+    def get(self, request: Request) -> Response:
+        """One's own jobs, newest first."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        return self.get_paginated_response([representation(row, request) for row in page])
+
+    @extend_schema(operation_id="jobs_create", request=JobRequest, responses={202: JobResponse})
+    def post(self, request: Request) -> Response:
+        """Accept a job. It is stored when this answers; a worker starts it as soon as one is free."""
+        body = JobRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        job = _submitted(request, body.validated_data)
+        row = {name: getattr(job, name) for name in SHOWN}
+        headers = {"Location": url_of(job.pk, request), "Retry-After": str(_retry_after(row, timezone.now()))}
+        return Response(representation(row, request), status=status.HTTP_202_ACCEPTED, headers=headers)
+
+
+class JobView(APIView):
+    @extend_schema(operation_id="jobs_read", responses={200: JobResponse, 304: None})
+    def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
+        """One job as it stands. Ask again after Retry-After seconds, with If-None-Match, until it has finished."""
+        row = _owned(request).filter(pk=job_id).values(*SHOWN).first()
+        if row is None:
+            raise NotFound
+        shown = representation(row, request)
+        headers = {"ETag": _etag(shown)}
+        if row["status"] not in TERMINAL:
+            headers["Retry-After"] = str(_retry_after(row, timezone.now()))
+        return _conditional(request, Response(shown, headers=headers))
+
+    @extend_schema(operation_id="jobs_delete", responses={204: None})
+    def delete(self, request: Request, job_id: UUID) -> Response:
+        """Forget a finished job before its retention ends."""
+        jobs = _owned(request).filter(pk=job_id)
+        if not jobs.exists():
+            raise NotFound
+        if not jobs.filter(status__in=TERMINAL).delete()[0]:
+            raise Conflict("The job has not finished; only finished jobs can be deleted.")
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _owned(request: Request) -> JobQuerySet:
+    return Job.objects.filter(user=request.user.pk)
+
+
+def _submitted(request: Request, wanted: dict[str, Any]) -> Job:
+    given = {name: value for name, value in wanted.items() if value is not None}
+    try:
+        return submit(given.pop("kind"), given.pop("params", {}), user=request.user, **given)
+    except UnknownKind as error:
+        raise ValidationError(
+            {"kind": [ErrorDetail(f"There is no kind {error}; see job-kinds/.", "unknown")]}
+        ) from None
+    except ValidationError as error:
+        raise ValidationError({"params": error.detail}) from None
+    except UniqueKeyTaken as error:
+        raise Conflict(
+            f"An unfinished job has this unique_key: {error}.", Location=url_of(error.job_id, request)
+        ) from None
+
+
+def _shown_kind(kind: Kind) -> dict[str, Any]:
+    return {
+        "name": kind.name,
+        "description": kind.description,
+        "params_schema": params_schema(kind),
+        "timeout": kind.timeout,
+        "max_attempts": kind.retry.attempts,
+        "queue": kind.queue,
+    }
+
+
+def _retry_after(row: dict[str, Any], now: datetime) -> int:
+    """Whole seconds after which it is worth asking again."""
+    if row["status"] == Status.SCHEDULED:
+        return min(max(int((row["run_at"] - now).total_seconds()), POLL_SOON), 60)
+    return POLL_SOON if (now - row["created_at"]).total_seconds() < YOUNG else POLL_LATER
+
+
+def _etag(shown: dict[str, Any]) -> str:
+    return f'"{hashlib.blake2b(orjson.dumps(shown), digest_size=12).hexdigest()}"'
+
+
+def _conditional(request: Request, response: Response) -> HttpResponseBase:
+    """The response, or 304 with its headers when the client has this very representation (RFC 9110, 13.1.2)."""
+    answer = get_conditional_response(request._request, etag=response["ETag"], response=response)
+    if answer is not response and answer is not None:
+        for name, value in response.items():
+            answer.setdefault(name, value)
+    return answer or response

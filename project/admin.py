@@ -1,0 +1,27 @@
+"""Tokens in the admin: to see who has devices, and to log one out."""
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from project.models import Token
+
+
+@admin.register(Token)
+class TokenAdmin(admin.ModelAdmin[Token]):
+    """Neither digest nor key is shown; tokens are made by logging in, never here."""
+
+    list_display = ("name_or_unnamed", "user", "created", "expiry")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    date_hierarchy = "created"
+    fields = readonly_fields = ("name", "user", "created", "expiry")
+
+    @admin.display(description="device", ordering="name")
+    def name_or_unnamed(self, token: Token) -> str:
+        return str(token)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Token | None = None) -> bool:
+        return False

@@ -1,0 +1,130 @@
+"""What uvicorn serves. Bodies are read here, on the event loop; then Django answers on a fixed pool of threads.
+
+Each thread keeps its database connection: under Django's own ASGI handler every request would open one.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from urllib.parse import quote
+
+import structlog
+from a2wsgi import WSGIMiddleware
+from a2wsgi.asgi_typing import HTTPScope, Receive, Scope, Send, SendEvent
+from django.conf import settings
+
+from project import health, problems
+from project.body import BodyTooLarge, ClientLeft, has_body, read_body, replayed
+from project.middleware import log_access, request_id
+from project.wsgi import application as django_application
+
+logger = structlog.get_logger(__name__)
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+POOL_SECONDS = 3.0
+"""A pool in which no thread is free for so long is exhausted; /readyz says so."""
+
+SEND_QUEUE = 256
+"""Chunks of an answer that wait here for a slow reader, instead of holding a thread: 2 MiB of a static file."""
+
+pool = WSGIMiddleware(django_application, workers=settings.WEB_THREADS, send_queue_size=SEND_QUEUE)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        # a2wsgi answers the lifespan messages, and closes websockets.
+        return await pool(scope, receive, send)
+    started = False
+
+    async def noting(message: SendEvent) -> None:
+        nonlocal started
+        started = True
+        await send(message)
+
+    try:
+        await _serve(_cleaned(scope), receive, noting)
+    except Exception:
+        logger.exception("request_failed")
+        if started:
+            raise
+        await _refuse(scope, send, 500, "Something went wrong here; it has been noted.")
+
+
+async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
+    if scope["method"] in ("GET", "HEAD") and scope["path"] in ("/healthz", "/readyz"):
+        return await _health(scope, send)
+    if not has_body(scope):
+        return await pool(scope, receive, send)
+    try:
+        body = await read_body(scope, receive)
+    except BodyTooLarge:
+        return await _refuse(scope, send, 413, "The body is too large.")
+    except TimeoutError:
+        return await _refuse(scope, send, 408, "The body took too long to arrive.", [(b"connection", b"close")])
+    except ClientLeft:
+        return None
+    return await pool(_with_length(scope, len(body)), replayed(body, receive), send)
+
+
+def _cleaned(scope: HTTPScope) -> HTTPScope:
+    """Undoes what would mislead a WSGI application.
+
+    - X_Forwarded_For would become the same variable as X-Forwarded-For, behind the back of the proxy that sets it.
+    - uvicorn believes X-Forwarded-For when the peer is this machine; here NUM_PROXIES alone says whom to believe.
+    - a2wsgi expects a query in ASCII.
+    """
+    headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
+    forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
+    client = scope.get("client")
+    if client and not settings.NUM_PROXIES and client[0] in forwarded:
+        client = ("127.0.0.1", 0)
+    query = scope["query_string"]
+    ascii_query = query if query.isascii() else quote(query, safe=bytes(range(128))).encode()
+    return {**scope, "headers": headers, "client": client, "query_string": ascii_query}
+
+
+def _with_length(scope: HTTPScope, length: int) -> HTTPScope:
+    """A chunked body has arrived whole, and WSGI knows bodies by their length only."""
+    headers = [(n, v) for n, v in scope["headers"] if n not in (b"transfer-encoding", b"content-length")]
+    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
+
+
+async def _health(scope: HTTPScope, send: Send) -> None:
+    """Off the pool, so that a process whose threads are all busy can still say that it lives."""
+    if scope["path"] == "/healthz":
+        return await _answer(scope, send, 200, b"application/json", health.ALIVE)
+    threads = await _pool_state()
+    status, body = await asyncio.to_thread(health.readiness, threads=threads)
+    return await _answer(scope, send, status, b"application/json", body)
+
+
+async def _pool_state() -> str:
+    loop = asyncio.get_running_loop()
+    try:
+        await asyncio.wait_for(loop.run_in_executor(pool.executor, time.monotonic), POOL_SECONDS)
+    except TimeoutError:
+        return "exhausted"
+    return "ok"
+
+
+async def _refuse(scope: HTTPScope, send: Send, status: int, detail: str, headers: Headers = ()) -> None:
+    started = time.perf_counter()
+    body = problems.document(status, detail, scope["path"])
+    await _answer(scope, send, status, problems.MEDIA_TYPE.encode(), body, headers)
+    log_access(scope["method"], scope["path"], status, started)
+
+
+async def _answer(
+    scope: HTTPScope, send: Send, status: int, content_type: bytes, body: bytes, headers: Headers = ()
+) -> None:
+    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    fields = [
+        (b"content-type", content_type),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", request_id(given).encode()),
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body, "more_body": False})

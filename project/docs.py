@@ -1,0 +1,33 @@
+"""The API's description of itself, public: the OpenAPI document and Swagger UI, from our own static files."""
+
+from functools import cache
+
+from django.http import HttpResponse
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularSwaggerView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from project.json import dumps
+
+
+class SchemaView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        return HttpResponse(_document(), content_type="application/json")
+
+
+@cache
+def _document() -> bytes:
+    """The same for everybody and all the life of the process, and slow to make."""
+    return dumps(SchemaGenerator().get_schema(request=None, public=True))
+
+
+class DocsView(SpectacularSwaggerView):  # type: ignore[misc]
+    authentication_classes = ()
+    permission_classes = (AllowAny,)

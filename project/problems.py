@@ -1,0 +1,196 @@
+"""Every error the project answers, as application/problem+json (RFC 9457): DRF's, Django's, and unknown URLs."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, TypedDict
+
+import orjson
+import structlog
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.urls import Resolver404, resolve
+from django.utils.html import escape
+from django.views import defaults
+from django.views.csrf import csrf_failure as html_csrf_failure
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import APIException, ErrorDetail, Throttled
+from rest_framework.settings import api_settings
+from rest_framework.views import set_rollback
+
+logger = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""RFC 9110's names, which Python learned later than 3.11."""
+NOT_FOUND = "There is nothing here, or it is not yours."
+DATABASE_RETRY_AFTER = 5
+
+
+class FieldError(TypedDict):
+    """One thing wrong with the input; the field is a dotted path, empty for the input as a whole."""
+
+    field: str
+    code: str
+    detail: str
+
+
+def document(status: int, detail: str, instance: str, errors: Iterable[FieldError] = ()) -> bytes:
+    """The JSON text of one problem."""
+    members: dict[str, Any] = {
+        "type": QUOTA_EXCEEDED if status == 429 else "about:blank",
+        "title": title(status),
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+    }
+    if found := list(errors):
+        members["errors"] = found
+    return orjson.dumps(members, default=str)
+
+
+def title(status: int) -> str:
+    return TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def problem(
+    request: HttpRequest,
+    status: int,
+    detail: str,
+    errors: Iterable[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    body = document(status, detail, request.path, errors)
+    return HttpResponse(body, content_type=MEDIA_TYPE, status=status, headers=dict(headers or {}))
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """DRF's hook. It always answers, so that DRF never raises an unexpected error again."""
+    set_rollback()
+    return answer_to(error, context["request"])
+
+
+def answer_to(error: BaseException, request: HttpRequest) -> HttpResponse:
+    match error:
+        case APIException():
+            return _api_problem(error, request)
+        case Http404():
+            return problem(request, 404, NOT_FOUND)
+        case PermissionDenied():
+            return problem(request, 403, "This is not allowed.")
+        case RequestDataTooBig():
+            return problem(request, 413, "The body is too large.")
+        case SuspiciousOperation() | BadRequest() | MultiPartParserError() | UnreadablePostError():
+            return problem(request, 400, "The request cannot be understood.")
+        case DataError():
+            # What passes every validator and still does not fit a column is a value out of range, not an outage.
+            logger.error("value_out_of_range", exc_info=error)
+            return problem(request, 400, "A value is out of range.")
+        case OperationalError() | InterfaceError():
+            logger.error("database_unavailable", exc_info=error)
+            retry = {"Retry-After": str(DATABASE_RETRY_AFTER)}
+            return problem(request, 503, "The database cannot be reached just now; try again.", headers=retry)
+    logger.error("request_failed", exc_info=error)
+    return _already_logged(problem(request, 500, "Something went wrong here; it has been noted."))
+
+
+def _api_problem(error: APIException, request: HttpRequest) -> HttpResponse:
+    errors = list(flatten(error.detail)) if isinstance(error.detail, list | dict) else []
+    headers = dict(getattr(error, "headers", {}))
+    if challenge := getattr(error, "auth_header", None):
+        headers.setdefault("WWW-Authenticate", challenge)
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers.setdefault("Retry-After", str(wait))
+    response = problem(request, error.status_code, _summary(error, errors), errors, headers)
+    return _already_logged(response) if error.status_code >= 500 else response
+
+
+def _summary(error: APIException, errors: list[FieldError]) -> str:
+    if not isinstance(error.detail, list | dict):
+        return str(error.detail)
+    if len(errors) == 1 and not errors[0]["field"]:
+        return errors[0]["detail"]
+    return "The request is not valid; errors says where."
+
+
+def flatten(detail: Any, field: str = "") -> Iterator[FieldError]:
+    """Nested error details (of serializers, lists and dicts of them) as a flat list with dotted paths."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            yield from flatten(inner, field if name == api_settings.NON_FIELD_ERRORS_KEY else _join(field, name))
+    elif isinstance(detail, list | tuple):
+        for index, inner in enumerate(detail):
+            # A list of texts are several errors of one field; a list of anything else has one entry per item.
+            yield from flatten(inner, field if isinstance(inner, str) else _join(field, index))
+    else:
+        code = detail.code if isinstance(detail, ErrorDetail) else "invalid"
+        yield FieldError(field=field, code=code or "invalid", detail=str(detail))
+
+
+def _join(field: str, name: object) -> str:
+    return f"{field}.{name}" if field else str(name)
+
+
+def _already_logged(response: HttpResponse) -> HttpResponse:
+    """Keeps Django from logging a second, poorer line about this answer."""
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+# --- Django's hooks (project/urls.py and settings); the admin keeps its pages ------------------------------------
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.bad_request(request, exception) if _for_people(request) else answer_to(exception, request)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.permission_denied(request, exception) if _for_people(request) else answer_to(exception, request)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.page_not_found(request, exception) if _for_people(request) else answer_to(exception, request)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    error = sys.exc_info()[1]
+    if _for_people(request) and not isinstance(error, OperationalError | InterfaceError):
+        return defaults.server_error(request)
+    return answer_to(error or RuntimeError("an error without an exception"), request)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    if _for_people(request):
+        return html_csrf_failure(request, reason)
+    return problem(request, 403, f"CSRF Failed: {reason}")
+
+
+def locked_out(request: HttpRequest, error: Throttled) -> HttpResponse:
+    """Too many wrong passwords at a Django form, which has no exception handler of its own."""
+    if not _for_people(request):
+        return answer_to(error, request)
+    page = f"<!doctype html><title>Too many tries</title><h1>Too many tries</h1><p>{escape(str(error.detail))}</p>"
+    return HttpResponse(page, status=429, headers={"Retry-After": str(error.wait)})
+
+
+@csrf_exempt
+def unknown_url(request: HttpRequest, rest: str = "") -> HttpResponse:
+    """The last route: a 404 in our shape, also with DEBUG on, which says when only the last slash is missing."""
+    meant = f"{request.path}/"
+    if not request.path.endswith("/") and _is_known(meant):
+        return problem(request, 404, f"There is nothing here; {meant} was meant.")
+    return problem(request, 404, NOT_FOUND)
+
+
+def _is_known(path: str) -> bool:
+    try:
+        return resolve(path).func is not unknown_url
+    except Resolver404:
+        return False
+
+
+def _for_people(request: HttpRequest) -> bool:
+    return request.path.startswith("/admin/")

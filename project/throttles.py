@@ -1,0 +1,114 @@
+"""How much a caller may do in a minute: one atomic counter in the cache, shared by the API and the passwords."""
+
+import math
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+
+import structlog
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+logger = structlog.get_logger(__name__)
+
+SECONDS = 60
+ALLOWANCE = "legwork.allowance"
+"""Where a request's allowance is kept in its META, for the middleware that writes the header fields."""
+
+
+class Window:
+    """Counts what a subject does in the minute that begins with the first time.
+
+    The subject is hashed: cache keys hold neither addresses nor user names. A cache that is down counts nothing, for
+    an outage of the cache must not become an outage of the API.
+    """
+
+    def __init__(self, name: str, subject: str) -> None:
+        self.key = f"{name}:{sha256(subject.encode('utf-8', 'replace')).hexdigest()}"
+
+    def count(self) -> int:
+        try:
+            started = self._started()
+            return cache.get(self._counter(started), 0) if started else 0
+        except Exception:
+            return self._without_cache()
+
+    def add(self) -> int:
+        """Counts one more and says how many there are now."""
+        try:
+            started = self._started() or self._start()
+            cache.add(self._counter(started), 0, SECONDS + 1)
+            return cache.incr(self._counter(started))
+        except Exception:
+            return self._without_cache()
+
+    def seconds_left(self) -> int:
+        try:
+            started = self._started() or time.time()
+        except Exception:
+            started = time.time()
+        return max(1, math.ceil(started + SECONDS - time.time()))
+
+    def _started(self) -> float | None:
+        return cache.get(self.key)
+
+    def _start(self) -> float:
+        now = time.time()
+        return now if cache.add(self.key, now, SECONDS) else cache.get(self.key, now)
+
+    def _counter(self, started: float) -> str:
+        return f"{self.key}:{started}"
+
+    def _without_cache(self) -> int:
+        logger.warning("cache_unavailable", exc_info=True)
+        return 0
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What is left of a caller's minute."""
+
+    limit: int
+    used: int
+    seconds_left: int
+
+    @property
+    def is_exceeded(self) -> bool:
+        return self.used > self.limit
+
+    def headers(self) -> dict[str, str]:
+        """draft-ietf-httpapi-ratelimit-headers."""
+        left = max(0, self.limit - self.used)
+        return {
+            "RateLimit-Policy": f'"default";q={self.limit};w={SECONDS}',
+            "RateLimit": f'"default";r={left};t={self.seconds_left}',
+        }
+
+
+class RateLimit(BaseThrottle):
+    """RATE_LIMIT_PER_MINUTE requests for each user, or for each address that shows no user."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        user = request.user
+        subject = f"user:{user.pk}" if user and user.is_authenticated else f"address:{client_address(request)}"
+        self.allowance = spend(request, subject)
+        return not self.allowance.is_exceeded
+
+    def wait(self) -> float:
+        return self.allowance.seconds_left
+
+
+def spend(request: HttpRequest | Request, subject: str) -> Allowance:
+    window = Window("rate", subject)
+    allowance = Allowance(settings.RATE_LIMIT_PER_MINUTE, window.add(), window.seconds_left())
+    request.META[ALLOWANCE] = allowance
+    return allowance
+
+
+def client_address(request: HttpRequest | Request) -> str:
+    """The caller's address: X-Forwarded-For is believed as far as NUM_PROXIES reaches, and not at all when it is 0."""
+    return BaseThrottle().get_ident(request) or ""  # type: ignore[arg-type]

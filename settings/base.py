@@ -1,0 +1,141 @@
+"""What holds everywhere. Development, production and test add to it and read what differs between machines."""
+
+import os
+from datetime import timedelta
+
+from settings import env
+
+BASE_DIR = env.BASE_DIR
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+
+INSTALLED_APPS = [
+    "jobs",
+    "project",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_q",
+    "rest_framework",
+    "knox",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+MIDDLEWARE = [
+    "project.middleware.RequestIdMiddleware",
+    "project.health.HealthMiddleware",
+    "project.middleware.AnswerMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "var" / "static"
+# A POST without its last slash cannot be redirected; the 404 says which URL was meant instead.
+APPEND_SLASH = False
+
+# Counters of tries and requests live here; the default of 300 entries would let a crowd push them out.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
+}
+
+WEB_THREADS = env.integer("WEB_THREADS", 4, least=1)
+
+# --- who am I ---------------------------------------------------------------------------------------------------
+KNOX_TOKEN_MODEL = "project.Token"  # noqa: S105 a model's name
+REST_KNOX = {"TOKEN_TTL": timedelta(days=env.integer("TOKEN_TTL_DAYS", 30, least=1)), "AUTO_REFRESH": False}
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+AUTHENTICATION_BACKENDS = ["project.passwords.ThrottledBackend"]
+CSRF_FAILURE_VIEW = "project.problems.csrf_failure"
+PASSWORD_TRIES_PER_MINUTE = 5
+RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 6000, least=1)
+# How many proxies stand before us: their X-Forwarded-For entries are believed, nothing else is.
+NUM_PROXIES = env.integer("NUM_PROXIES", 0)
+
+# --- the API ----------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "project.authentication.TokenAuthentication",
+        "project.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["project.json.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["project.json.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "project.json.OnlyJSON",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+    "DEFAULT_PAGINATION_CLASS": "project.pagination.NewestFirst",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_THROTTLE_CLASSES": ["project.throttles.RateLimit"],
+    "DEFAULT_SCHEMA_CLASS": "project.schema.AutoSchema",
+    "EXCEPTION_HANDLER": "project.problems.exception_handler",
+    "NUM_PROXIES": NUM_PROXIES,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+# The bytes a body may have, also by the beginning of the path; and the seconds it may take to arrive.
+BODY_LIMIT = 1024 * 1024
+BODY_LIMITS: dict[str, int] = {}
+BODY_SECONDS = 30
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * BODY_LIMIT
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Legwork",
+    "VERSION": "1",
+    "DESCRIPTION": "Answers at once, does the work afterwards: jobs and their results.",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- the queue --------------------------------------------------------------------------------------------------
+WORKERS = env.integer("WORKERS", os.cpu_count() or 1, least=1)
+WORKER_GRACE = env.integer("WORKER_GRACE", 30)
+HTTP_REQUEST_ALLOWED_HOSTS = env.texts("HTTP_REQUEST_ALLOWED_HOSTS", [])
+Q_CLUSTER = {
+    "name": "legwork",
+    "orm": "default",
+    "broker_class": "jobs.brokers.orm.ORM",
+    "workers": WORKERS,
+    # Jobs keep their own record and their own time-outs; these two bound plain django-q tasks.
+    "timeout": 3600,
+    "retry": 3660,
+    "max_attempts": 3,
+    "save_limit": 1000,
+    "poll": 0.2,
+    "ALT_CLUSTERS": {},
+    "label": "Django Q",
+}

@@ -1,0 +1,74 @@
+"""Typed readers of the environment: the only place that touches it. A bad value stops start-up with one sentence."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+Value = TypeVar("Value")
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+MISSING = object()
+
+_env = environ.Env()
+
+
+def text(name: str, default: Any = MISSING) -> str:
+    return _read(_env.str, name, default, "a text")
+
+
+def integer(name: str, default: Any = MISSING, *, least: int = 0) -> int:
+    value = _read(_env.int, name, default, "a whole number")
+    if value < least:
+        raise ImproperlyConfigured(f"{name} is {value}, and must be {least} or more.")
+    return value
+
+
+def boolean(name: str, default: Any = MISSING) -> bool:
+    return _read(_strict_boolean, name, default, "one of 1, 0, true, false, yes, no, on, off")
+
+
+def texts(name: str, default: Any = MISSING) -> list[str]:
+    """A comma-separated list; blanks around and empty items are dropped."""
+    return [item.strip() for item in _read(_env.list, name, default, "a comma-separated list") if item.strip()]
+
+
+def database(name: str, default: Any = MISSING) -> dict[str, Any]:
+    """A database URL as a Django DATABASES entry: postgres://user:password@host:port/name or sqlite:///path."""
+    config = dict(_read(_env.db_url, name, default, "a database URL such as postgres://user:password@host:5432/name"))
+    if config["ENGINE"] == "django.db.backends.postgresql":
+        return config | POSTGRESQL | {"OPTIONS": {"connect_timeout": 5} | config.get("OPTIONS", {})}
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        return config | {"NAME": _beside_the_project(config["NAME"]), "OPTIONS": SQLITE | config.get("OPTIONS", {})}
+    raise ImproperlyConfigured(f"{name} must be a postgres:// or sqlite:/// URL; others cannot run the queue.")
+
+
+POSTGRESQL = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+"""Threads keep their connections (design: a fixed pool), and a connection that died is replaced before it is used."""
+
+SQLITE = {"transaction_mode": "IMMEDIATE", "timeout": 30, "init_command": "PRAGMA journal_mode=WAL;"}
+"""Readers never wait for the writer, and writers queue for the lock instead of failing when they upgrade to it."""
+
+
+def _read(reader: Callable[..., Value], name: str, default: Any, expected: str) -> Value:
+    try:
+        return reader(name) if default is MISSING else reader(name, default=default)
+    except environ.ImproperlyConfigured:
+        raise ImproperlyConfigured(f"{name} is not set; it must be {expected}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ImproperlyConfigured(f"{name} must be {expected}.") from None
+
+
+def _strict_boolean(name: str, **options: Any) -> bool:
+    word = _env.str(name, **options)
+    if isinstance(word, bool):
+        return word
+    return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+        word.strip().lower()
+    ]
+
+
+def _beside_the_project(name: str) -> str:
+    return name if name == ":memory:" else str(BASE_DIR / name)

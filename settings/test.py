@@ -1,0 +1,14 @@
+"""Tests: the private PostgreSQL server that tests/conftest.py started, or whatever DATABASE_URL names."""
+
+from project.log import logging_config
+from settings import env
+from settings.base import *  # noqa: F403
+
+DEBUG = False
+SECRET_KEY = "tests-only-and-therefore-not-secret-at-all-0123456789abcdef"  # noqa: S105
+ALLOWED_HOSTS = ["*"]
+DATABASES = {"default": env.database("DATABASE_URL")}
+# The default hasher is slow on purpose; nothing here is worth the wait.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+WHITENOISE_USE_FINDERS = True
+LOGGING = logging_config(json=True, level="WARNING")

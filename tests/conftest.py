@@ -1,0 +1,93 @@
+"""Starts the one private PostgreSQL server of a test run, before Django's settings are read, and the stacks on demand.
+
+DATABASE_URL in the environment comes first: `DATABASE_URL=sqlite:///:memory: pytest` runs what can run on SQLite.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.servers.postgresql import PostgreSQL, create_database
+from tests.stack import Stack
+
+# Set here and not in pyproject.toml: pytest-django would read the settings before this file has started the server.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.test")
+
+DATABASES = ["sqlite", "postgresql"]
+LOG_LINES = 40
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """xdist's workers inherit the URL of the server that their controller has started."""
+    if "DATABASE_URL" in os.environ:
+        return
+    if config.option.help or config.option.version or config.option.collectonly:
+        os.environ["DATABASE_URL"] = "sqlite:///:memory:"
+        return
+    try:
+        server = PostgreSQL()
+    except RuntimeError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.add_cleanup(server.remove)
+    server.start()
+    os.environ["DATABASE_URL"] = server.url("legwork")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under xdist, all tests on one stack go to one worker, so that each stack is started once."""
+    for item in items:
+        for database in DATABASES:
+            if f"{database}_stack" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(database))
+                item.add_marker(pytest.mark.stack)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        for stack in [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Stack)]:
+            report.sections += [(f"the end of {name}", tail) for name, tail in stack.log_tails(LOG_LINES)]
+    return report
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.xdist_group(name), pytest.mark.stack]) for name in DATABASES]
+)
+def stack(request: pytest.FixtureRequest) -> Stack:
+    """Running web and worker processes, once on SQLite and once on PostgreSQL."""
+    running: Stack = request.getfixturevalue(f"{request.param}_stack")
+    return running
+
+
+@pytest.fixture
+def sqlite_stack(_sqlite_stack: Stack) -> Stack:
+    return _sqlite_stack.revive()
+
+
+@pytest.fixture
+def postgresql_stack(_postgresql_stack: Stack) -> Stack:
+    return _postgresql_stack.revive()
+
+
+@pytest.fixture(scope="session")
+def _sqlite_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("sqlite")
+    with Stack(f"sqlite:///{folder}/legwork.sqlite3", folder) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def _postgresql_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(make_database("stack"), tmp_path_factory.mktemp("postgresql")) as stack:
+        yield stack
+
+
+def make_database(name: str) -> str:
+    """The URL of a new, empty PostgreSQL database; skips the test in a run on SQLite."""
+    server = os.environ["DATABASE_URL"]
+    if not server.startswith("postgres"):
+        pytest.skip("DATABASE_URL names no PostgreSQL server.")
+    return create_database(server, f"{name}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")

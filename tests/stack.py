@@ -1,0 +1,76 @@
+"""Web and worker as real processes, and clients that talk to them: how the tests meet Legwork from outside."""
+
+import secrets
+from collections.abc import Collection
+from typing import Any, Self
+
+import demo.client
+import demo.stack
+from demo.client import FINAL
+from demo.eventually import eventually
+from demo.processes import Process
+
+NEWS_WITHIN = 20
+
+
+class Client(demo.client.Client):
+    def job(self, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"jobs/{job_id}/", expect=200).json()
+        return found
+
+    def wait_for(self, job_id: str, status: str | Collection[str], within: float = NEWS_WITHIN) -> dict[str, Any]:
+        """The job as soon as it has (one of) this status; fails at once when it has ended otherwise."""
+        wanted = {status} if isinstance(status, str) else set(status)
+
+        def arrived() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            if job["status"] in wanted:
+                return job
+            assert job["status"] not in FINAL, f"waiting for {wanted}, and it ended as {job}"
+            return None
+
+        found = eventually(arrived, within, f"job {job_id} becoming {' or '.join(sorted(wanted))}")
+        assert found
+        return found
+
+
+class Stack(demo.stack.Stack):
+    """`with Stack(database_url, folder) as stack:` has migrated the database and started everything."""
+
+    def start(self, within: float = 60) -> None:
+        self._clients: dict[str, Client] = {}
+        self.migrate()
+        super().start(within)
+
+    def client(self, name: str = "ada", *, staff: bool = False) -> Client:
+        """A client with a token of the user of this name, who is made when first asked for."""
+        if name not in self._clients:
+            password = secrets.token_urlsafe()
+            self.add_user(name, password, staff=staff)
+            token = (
+                Client(self.url).post("tokens/", {"username": name, "password": password}, expect=201).json()["token"]
+            )
+            self._clients[name] = Client(self.url, token)
+        return self._clients[name]
+
+    def anonymous(self) -> Client:
+        return Client(self.url)
+
+    def process(self, name: str) -> Process:
+        """`web`, `worker`, `worker-2`, …"""
+        return next(process for process in self.processes if process.name == name)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to this process and to all that it started, as the kernel or a failing machine does it."""
+        self.process(name).kill()
+
+    def revive(self) -> Self:
+        """Starts again what a test has killed or stopped."""
+        for process in self.processes:
+            if not process.running():
+                process.start()
+        eventually(self.ready, 60, f"{self.url}/readyz answering 200")
+        return self
+
+    def log_tails(self, lines: int) -> list[tuple[str, str]]:
+        return [(process.log.name, process.tail(lines)) for process in self.processes]

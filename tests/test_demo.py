@@ -1,0 +1,94 @@
+"""`make demo` and `make run`, as a newcomer meets them: what they show, how they end, and that nothing stays behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from demo.client import Client
+from demo.eventually import eventually
+from demo.processes import free_port
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_demo_shows_a_job_from_order_to_result_and_leaves_nothing_running(tmp_path: Path) -> None:
+    with program("demo", tmp_path, "--seconds", "2") as (demo, screen):
+        assert demo.wait(90) == 0, screen.read_text()
+
+    shown = screen.read_text()
+    for expected in ("202 Accepted", "100 %", "succeeded", '"counted": 2', "application/problem+json", "make run"):
+        assert expected in shown
+    assert left_running(tmp_path) == []
+
+
+@pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, sign: signal.Signals, status: int) -> None:
+    with program("demo", tmp_path, "--seconds", "600") as (demo, screen):
+        eventually(lambda: "202 Accepted" in screen.read_text(), 60, "the job's start")
+        demo.send_signal(sign)
+        assert demo.wait(40) == status
+
+    eventually(lambda: not left_running(tmp_path), 40, "the end of all processes")
+
+
+def test_a_demo_that_cannot_start_says_why_in_a_sentence(tmp_path: Path) -> None:
+    with program("demo", tmp_path, LOG_LEVEL="LOUD") as (demo, screen):
+        assert demo.wait(60) == 1
+
+    assert "Failed:" in screen.read_text()
+    assert "LOG_LEVEL" in screen.read_text()
+    assert "Traceback" not in screen.read_text()
+
+
+def test_a_running_stack_prints_a_login_that_works_and_stops_on_request(tmp_path: Path) -> None:
+    port = free_port()
+    with program("demo.run", tmp_path, PORT=str(port)) as (run, screen):
+        eventually(lambda: "password" in screen.read_text(), 60, "the login's appearance")
+        login = re.search(r"user (\S+), password (\S+)", screen.read_text())
+        assert login
+        assert Client.login(f"http://127.0.0.1:{port}", *login.groups())
+
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(40) == 0
+
+    assert left_running(tmp_path) == []
+
+
+def test_a_port_that_is_taken_is_refused_when_it_was_asked_for(tmp_path: Path) -> None:
+    with program("demo.run", tmp_path, PORT="http") as (run, screen):
+        assert run.wait(60) == 1
+    assert "PORT is http" in screen.read_text()
+
+
+@contextmanager
+def program(module: str, folder: Path, *options: str, **env: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`python -m module`, with its files in `folder`; the process, and the file that its output goes to."""
+    screen = folder / "screen"
+    command = [sys.executable, "-m", module, "--folder", str(folder), *options]
+    with screen.open("wb") as output:
+        started = subprocess.Popen(command, env={**os.environ, **env}, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        yield started, screen
+    finally:
+        started.kill()
+        started.wait()
+
+
+def left_running(folder: Path) -> list[str]:
+    """The processes that know the folder from their environment: everything that the demo has started does."""
+    return [name for name, environment in environments() if str(folder) in environment]
+
+
+def environments() -> Iterator[tuple[str, str]]:
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            yield path.parent.name, path.read_text(errors="replace")
+        except OSError:
+            continue

@@ -1,0 +1,73 @@
+"""A wrong setting stops every program at once, with one sentence that names it (12-factor, and style.md rule 14)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+PROGRAMS = {
+    "check": [sys.executable, "manage.py", "check"],
+    "web": [sys.executable, "-m", "uvicorn", "project.asgi:application", "--port", "1"],
+    "worker": [sys.executable, "manage.py", "qcluster"],
+}
+
+DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "settings.development"}
+PRODUCTION = {
+    "DJANGO_SETTINGS_MODULE": "settings.production",
+    "SECRET_KEY": "k3y" * 20,
+    "ALLOWED_HOSTS": "legwork.example.org",
+    "DATABASE_URL": "sqlite:///:memory:",
+}
+
+WRONG = [
+    (DEVELOPMENT, "DATABASE_URL", "nonsense"),
+    (DEVELOPMENT, "DATABASE_URL", "mysql://root@127.0.0.1/legwork"),
+    (DEVELOPMENT, "DATABASE_URL", "postgres://127.0.0.1:port/legwork"),
+    (DEVELOPMENT, "WORKERS", "x"),
+    (DEVELOPMENT, "WORKERS", "0"),
+    (DEVELOPMENT, "WEB_THREADS", "-1"),
+    (DEVELOPMENT, "DEBUG", "perhaps"),
+    (DEVELOPMENT, "LOG_LEVEL", "LOUD"),
+    (PRODUCTION, "SECRET_KEY", None),
+    (PRODUCTION, "SECRET_KEY", "short"),
+    (PRODUCTION, "ALLOWED_HOSTS", None),
+    (PRODUCTION, "DATABASE_URL", None),
+]
+
+
+@pytest.mark.parametrize(("settings", "name", "value"), WRONG, ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize("program", ["check", "web"])
+def test_a_wrong_setting_stops_the_program_with_one_sentence(
+    program: str, settings: Mapping[str, str], name: str, value: str | None
+) -> None:
+    stopped = run(program, {**settings, name: value})
+
+    assert stopped.returncode != 0
+    assert "Traceback" not in stopped.stderr
+    [sentence] = stopped.stderr.splitlines()
+    assert name in sentence
+    assert sentence.endswith(".")
+
+
+def test_a_worker_stops_at_a_wrong_setting_too() -> None:
+    stopped = run("worker", {**DEVELOPMENT, "WORKERS": "many"})
+    assert stopped.returncode != 0
+    assert stopped.stderr.splitlines() == ["Legwork cannot start: WORKERS must be a whole number."]
+
+
+@pytest.mark.parametrize("settings", [DEVELOPMENT, PRODUCTION], ids=lambda settings: settings["DJANGO_SETTINGS_MODULE"])
+def test_right_settings_pass(settings: Mapping[str, str]) -> None:
+    assert run("check", settings).returncode == 0
+
+
+def run(program: str, changes: Mapping[str, str | None]) -> subprocess.CompletedProcess[str]:
+    """The program with these variables; those that are None, and this test run's own settings, are not set."""
+    ours = {"DATABASE_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "ALLOWED_HOSTS"}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment |= {name: value for name, value in changes.items() if value is not None}
+    return subprocess.run(PROGRAMS[program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)

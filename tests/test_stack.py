@@ -1,0 +1,44 @@
+"""The stack that process tests run on: it starts, works, is revived after a kill, and leaves nothing behind."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+
+def test_a_job_runs_to_its_end(stack: Stack) -> None:
+    client = stack.client("ada")
+    job = client.post("jobs/", {"kind": "demo.countdown", "params": {"seconds": 0}}, expect=202).json()
+
+    done = client.wait_for(job["id"], "succeeded")
+
+    assert done["result"] == {"counted": 0}
+
+
+def test_users_have_tokens_of_their_own(stack: Stack) -> None:
+    job = stack.client("ada").post("jobs/", {"kind": "demo.countdown", "params": {"seconds": 0}}, expect=202).json()
+
+    stack.client("grace").get(f"jobs/{job['id']}/", expect=404)
+    stack.anonymous().get(f"jobs/{job['id']}/", expect=401)
+
+
+def test_a_stack_runs_jobs_again_after_its_processes_were_killed(stack: Stack) -> None:
+    stack.kill("web")
+    stack.kill("worker")
+    stack.revive()
+
+    client = stack.client("ada")
+    job = client.post("jobs/", {"kind": "demo.countdown", "params": {"seconds": 0}}, expect=202).json()
+
+    assert client.wait_for(job["id"], "succeeded")
+
+
+def test_a_stopped_stack_leaves_no_process_behind(tmp_path: Path) -> None:
+    with Stack(f"sqlite:///{tmp_path}/legwork.sqlite3", tmp_path) as stack:
+        groups = [process.pid for process in stack.processes]
+
+    for group in groups:
+        with pytest.raises(ProcessLookupError):
+            os.killpg(group, 0)
