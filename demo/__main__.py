@@ -26,7 +26,7 @@ def main() -> int:
     try:
         _show(stack, options.seconds)
     except (DiedError, TooLateError, UnexpectedAnswerError, requests.RequestException) as error:
-        fail(str(error))
+        fail(str(error).partition("\n")[0])
         _show_logs(stack)
         return 1
     except KeyboardInterrupt:

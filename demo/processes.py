@@ -67,7 +67,7 @@ class Process:
     def check(self) -> None:
         """Raises DiedError, with the last lines of the log, unless the program is running."""
         if not self.running():
-            raise DiedError(f"{self.name} has ended by itself; the end of {self.log}:\n{self.tail()}")
+            raise DiedError(f"{self.name} has ended by itself.\n{self.tail()}")
 
     def stop(self, sign: signal.Signals = signal.SIGTERM, within: float = 20) -> None:
         """Asks the program to stop and waits; what is left of its process group after `within` seconds is killed."""

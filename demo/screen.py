@@ -27,7 +27,8 @@ def show_json(value: Any) -> None:
 
 
 def fail(sentence: str) -> None:
-    console.print(f"\n[bold red]Failed:[/] {sentence}")
+    console.print("\n[bold red]Failed:[/] ", end="")
+    console.print(sentence, markup=False)
 
 
 @contextmanager

@@ -120,7 +120,9 @@ class Stack:
             [*MANAGE, *arguments], env={**self.env, **(env or {})}, cwd=ROOT, capture_output=True, text=True
         )
         if done.returncode:
-            raise DiedError(f"manage.py {arguments[0]} failed:\n{done.stdout}{done.stderr}")
+            log = self.logs / f"{arguments[0]}.log"
+            log.write_text(done.stdout + done.stderr)
+            raise DiedError(f"`manage.py {arguments[0]}` failed ({log}): {done.stderr.strip().splitlines()[-1]}")
         return done.stdout
 
     def _process(self, name: str, *command: str) -> Process:

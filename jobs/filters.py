@@ -6,7 +6,7 @@ from jobs.models import Job
 from jobs.states import Status
 
 
-class JobFilter(django_filters.FilterSet):
+class JobFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?status= (repeatable), ?kind=, ?created_after=, ?created_before= (RFC 3339)."""
 
     status = django_filters.MultipleChoiceFilter(choices=Status.choices)

@@ -3,18 +3,27 @@
 import time
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 
-from jobs.errors import JobError, PermanentError, TransientError
+from jobs import outbound
+from jobs.errors import JobError, PermanentError, RetryAfter, TransientError
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
 from jobs.strict import StrictSerializer
 
+CALL_TIMEOUT = 30.0
+"""Seconds that one HTTP call of http.request may take, redirects included."""
+WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses of trouble that passes (RFC 9110, 6585, 8470)."""
+
 COUNTDOWN_ERRORS: dict[str, type[JobError]] = {"transient": TransientError, "permanent": PermanentError}
 
 
 class CountdownParams(StrictSerializer):
+    """What demo.countdown takes; fail_attempts: how many of the first attempts fail, with the given error."""
+
     seconds = serializers.IntegerField(min_value=0, max_value=3600)
     fail_attempts = serializers.IntegerField(min_value=0, max_value=1000, required=False)
     error = serializers.ChoiceField(sorted(COUNTDOWN_ERRORS), required=False)
@@ -30,3 +39,53 @@ def countdown(run: Run, *, seconds: int, fail_attempts: int = 0, error: str = "t
         time.sleep(1)
     run.progress(100, "done")
     return {"counted": seconds}
+
+
+class HttpRequestParams(StrictSerializer):
+    """What http.request takes; expect: the statuses that are a success, any 2xx when left out."""
+
+    url = serializers.CharField(max_length=2048)
+    method = serializers.ChoiceField(outbound.METHODS, required=False)
+    headers = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
+    json = serializers.JSONField(required=False, allow_null=True)
+    expect = serializers.ListField(
+        child=serializers.IntegerField(min_value=100, max_value=599), required=False, allow_empty=False, max_length=50
+    )
+
+
+@job("http.request", params=HttpRequestParams, timeout=minutes(1), retry=exponential(attempts=5))
+def http_request(
+    run: Run,
+    *,
+    url: str,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    json: object = outbound.NO_BODY,
+    expect: list[int] | None = None,
+) -> dict[str, Any]:
+    """Make an HTTP call later, and again while the other side has trouble; private addresses are refused."""
+    try:
+        answer = outbound.call(
+            method,
+            url,
+            headers=headers,
+            json=json,
+            timeout=CALL_TIMEOUT,
+            allowed_hosts=settings.HTTP_REQUEST_ALLOWED_HOSTS,
+        )
+    except outbound.Refused as error:
+        raise PermanentError(str(error)) from None
+    except outbound.Unreachable as error:
+        raise TransientError(str(error)) from None
+    if answer.status not in (expect or range(200, 300)):
+        raise unexpected(answer)
+    return {"status": answer.status, "headers": answer.headers, "body": answer.body}
+
+
+def unexpected(answer: outbound.Answer) -> JobError:
+    """What an answer that was not expected means for the next attempt."""
+    message = f"the answer was {answer.status}"
+    if answer.status not in WORTH_ANOTHER_TRY:
+        return PermanentError(message)
+    wait = answer.headers.get("retry-after", "")
+    return RetryAfter(min(int(wait), 3600), message) if wait.isdecimal() else TransientError(message)

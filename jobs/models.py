@@ -7,13 +7,13 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable
+from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
 from jobs.queue import LEASE, JobQuerySet
 from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
 
@@ -189,19 +189,31 @@ class Job(models.Model):
         log.info("job_cancellation", job_id=str(self.pk), status=self.status)
 
     def run_afresh(self) -> None:
-        """Queue a failed or cancelled job again: its attempts count on, with a new budget. Raises NotRepeatable."""
-        repeated = Job.objects.filter(pk=self.pk, status__in=REPEATABLE).update(
-            status=Status.QUEUED,
-            run_at=Now(),
-            finished_at=None,
-            cancel_requested=False,
-            progress=no_progress(),
-            max_attempts=F("attempt") + F("budget"),
-        )
+        """Queue a failed or cancelled job again: its attempts count on, with a new budget.
+
+        Raises NotRepeatable, and UniqueKeyTaken when another job has taken its unique_key meanwhile.
+        """
+        try:
+            with transaction.atomic():
+                repeated = Job.objects.filter(pk=self.pk, status__in=REPEATABLE).update(
+                    status=Status.QUEUED,
+                    run_at=Now(),
+                    finished_at=None,
+                    cancel_requested=False,
+                    progress=no_progress(),
+                    max_attempts=F("attempt") + F("budget"),
+                )
+        except IntegrityError:
+            raise UniqueKeyTaken(self.unique_key_holder().pk) from None
         self.refresh_from_db()
         if not repeated:
             raise NotRepeatable(self.pk, self.status)
         log.info("job_run_afresh", job_id=str(self.pk), attempt=self.attempt)
+
+    def unique_key_holder(self) -> "Job":
+        """The unfinished job that has this one's unique_key. Raises DoesNotExist."""
+        holder: Job = Job.objects.unfinished().get(user=self.user_id, unique_key=self.unique_key)
+        return holder
 
     def _held(self) -> JobQuerySet:
         return Job.objects.filter(pk=self.pk, status=Status.RUNNING, attempt=self.attempt, worker=self.worker)

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -252,7 +252,8 @@ def _ask(sock: socket.socket, request: _Request, timeout: float) -> Answer:
     # Without a socket of its own it would look the name up again.
     connection.sock, connection.auto_open = sock, 0
     connection.request(method, target.path, body, headers, preload_content=False)
-    with connection.getresponse() as response:
+    # Closed here as well, or an answer refused by urllib3 itself would keep the socket.
+    with closing(connection), connection.getresponse() as response:
         headers = {_storable(name).lower(): _storable(response.headers[name]) for name in response.headers}
         if len(str(headers)) > MAX_HEADERS:
             raise Unreachable(f"{target.host} cannot be reached: the headers of its answer are too long")

@@ -89,7 +89,7 @@ class JobResponse(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
     result = AnyValueField()
     error = ErrorResponse(allow_null=True)
-    errors = ErrorResponse(many=True)
+    errors = ErrorResponse(many=True)  # type: ignore[assignment]
     cancel_requested = serializers.BooleanField()
 
 

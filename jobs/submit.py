@@ -1,5 +1,6 @@
 """The way in: a job is validated, then stored, and from then on it is not lost."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -8,14 +9,12 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from jobs.errors import JobError, UniqueKeyTaken
+from jobs.errors import UniqueKeyTaken
 from jobs.models import Job
 from jobs.registry import find
 from jobs.states import Status
 
 log = structlog.get_logger(__name__)
-
-UNIQUE_KEY_TRIES = 3
 
 
 def submit(
@@ -61,14 +60,14 @@ def submit(
 
 def _store(job: Job) -> None:
     """Insert the row; the database decides whether its unique_key is free. Its holder may finish meanwhile: again."""
-    for _ in range(UNIQUE_KEY_TRIES):
+    while True:
         try:
             with transaction.atomic():
                 job.save(force_insert=True)
         except IntegrityError:
-            holder = Job.objects.unfinished().filter(user=job.user, unique_key=job.unique_key).first()
-            if job.unique_key is not None and holder:
-                raise UniqueKeyTaken(holder.pk) from None
+            if job.unique_key is None:
+                raise
+            with suppress(Job.DoesNotExist):
+                raise UniqueKeyTaken(job.unique_key_holder().pk) from None
         else:
             return
-    raise JobError(f"the unique_key of {job} is taken and free in turns")

@@ -8,4 +8,6 @@ urlpatterns = [
     path("job-kinds/", views.KindListView.as_view(), name="job-kinds"),
     path("jobs/", views.JobListView.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>/", views.JobView.as_view(), name="job"),
+    path("jobs/<uuid:job_id>/cancellation/", views.CancellationView.as_view(), name="job-cancellation"),
+    path("jobs/<uuid:job_id>/retries/", views.RetryListView.as_view(), name="job-retries"),
 ]

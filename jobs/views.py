@@ -2,10 +2,12 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import orjson
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
@@ -17,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs.errors import UniqueKeyTaken
+from jobs.errors import AlreadyFinished, NotRepeatable, UniqueKeyTaken
 from jobs.filters import JobFilter
 from jobs.models import Job
 from jobs.params_schema import params_schema
@@ -54,7 +56,7 @@ class JobListView(GenericAPIView[Any]):
     filterset_class = JobFilter
     serializer_class = JobResponse
 
-    def get_queryset(self) -> JobQuerySet:
+    def get_queryset(self) -> QuerySet[Any, dict[str, Any]]:
         return _owned(self.request).values(*SHOWN)
 
     @extend_schema(operation_id="jobs_list", responses=JobResponse(many=True))
@@ -69,9 +71,7 @@ class JobListView(GenericAPIView[Any]):
         body = JobRequest(data=request.data)
         body.is_valid(raise_exception=True)
         job = _submitted(request, body.validated_data)
-        row = {name: getattr(job, name) for name in SHOWN}
-        headers = {"Location": url_of(job.pk, request), "Retry-After": str(_retry_after(row, timezone.now()))}
-        return Response(representation(row, request), status=status.HTTP_202_ACCEPTED, headers=headers)
+        return _answer(request, job, status.HTTP_202_ACCEPTED)
 
 
 class JobView(APIView):
@@ -98,14 +98,61 @@ class JobView(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+class CancellationView(APIView):
+    @extend_schema(operation_id="jobs_cancel", request=None, responses={200: JobResponse, 202: JobResponse})
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Stop a job: at once (200) while it waits, soon (202) when it runs. Asking again answers the same."""
+        job = _owned_job(request, job_id)
+        try:
+            job.cancel()
+        except AlreadyFinished as error:
+            raise Conflict(f"The {error}.") from None
+        running = job.status == Status.RUNNING
+        return _answer(request, job, status.HTTP_202_ACCEPTED if running else status.HTTP_200_OK)
+
+
+class RetryListView(APIView):
+    @extend_schema(operation_id="jobs_retry", request=None, responses={202: JobResponse})
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Queue a failed or cancelled job afresh: its attempts count on, with a new budget."""
+        job = _owned_job(request, job_id)
+        try:
+            job.run_afresh()
+        except NotRepeatable as error:
+            raise Conflict(f"The {error}.") from None
+        except UniqueKeyTaken as error:
+            raise _key_conflict(error, request) from None
+        return _answer(request, job, status.HTTP_202_ACCEPTED)
+
+
 def _owned(request: Request) -> JobQuerySet:
     return Job.objects.filter(user=request.user.pk)
+
+
+def _owned_job(request: Request, job_id: UUID) -> Job:
+    job: Job | None = _owned(request).filter(pk=job_id).first()
+    if job is None:
+        raise NotFound
+    return job
+
+
+def _answer(request: Request, job: Job, code: int) -> Response:
+    """A job that a verb was called on, and where and when to look again."""
+    row = {name: getattr(job, name) for name in SHOWN}
+    headers = {"Location": url_of(job.pk, request)}
+    if not job.finished:
+        headers["Retry-After"] = str(_retry_after(row, timezone.now()))
+    return Response(representation(row, request), status=code, headers=headers)
+
+
+def _key_conflict(error: UniqueKeyTaken, request: Request) -> Conflict:
+    return Conflict(f"An unfinished job has this unique_key: {error}.", Location=url_of(error.job_id, request))
 
 
 def _submitted(request: Request, wanted: dict[str, Any]) -> Job:
     given = {name: value for name, value in wanted.items() if value is not None}
     try:
-        return submit(given.pop("kind"), given.pop("params", {}), user=request.user, **given)
+        return submit(given.pop("kind"), given.pop("params", {}), user=cast("User", request.user), **given)
     except UnknownKind as error:
         raise ValidationError(
             {"kind": [ErrorDetail(f"There is no kind {error}; see job-kinds/.", "unknown")]}
@@ -113,9 +160,7 @@ def _submitted(request: Request, wanted: dict[str, Any]) -> Job:
     except ValidationError as error:
         raise ValidationError({"params": error.detail}) from None
     except UniqueKeyTaken as error:
-        raise Conflict(
-            f"An unfinished job has this unique_key: {error}.", Location=url_of(error.job_id, request)
-        ) from None
+        raise _key_conflict(error, request) from None
 
 
 def _shown_kind(kind: Kind) -> dict[str, Any]:

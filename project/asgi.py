@@ -6,17 +6,22 @@ Each thread keeps its database connection: under Django's own ASGI handler every
 import asyncio
 import time
 from collections.abc import Iterable
+from typing import cast
 from urllib.parse import quote
 
 import structlog
 from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import HTTPScope, Receive, Scope, Send, SendEvent
+from a2wsgi.wsgi_typing import WSGIApp
 from django.conf import settings
 
+# First of ours: it starts Django, whose settings the others need.
+from project.wsgi import application as django_application
+
+# isort: split
 from project import health, problems
 from project.body import BodyTooLarge, ClientLeft, has_body, read_body, replayed
 from project.middleware import log_access, request_id
-from project.wsgi import application as django_application
 
 logger = structlog.get_logger(__name__)
 
@@ -28,7 +33,7 @@ POOL_SECONDS = 3.0
 SEND_QUEUE = 256
 """Chunks of an answer that wait here for a slow reader, instead of holding a thread: 2 MiB of a static file."""
 
-pool = WSGIMiddleware(django_application, workers=settings.WEB_THREADS, send_queue_size=SEND_QUEUE)
+pool = WSGIMiddleware(cast(WSGIApp, django_application), workers=settings.WEB_THREADS, send_queue_size=SEND_QUEUE)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,12 +81,12 @@ def _cleaned(scope: HTTPScope) -> HTTPScope:
     """
     headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
     forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
-    client = scope.get("client")
-    if client and not settings.NUM_PROXIES and client[0] in forwarded:
-        client = ("127.0.0.1", 0)
     query = scope["query_string"]
     ascii_query = query if query.isascii() else quote(query, safe=bytes(range(128))).encode()
-    return {**scope, "headers": headers, "client": client, "query_string": ascii_query}
+    cleaned: HTTPScope = {**scope, "headers": headers, "query_string": ascii_query}
+    if not settings.NUM_PROXIES and scope.get("client") and scope["client"][0] in forwarded:
+        cleaned["client"] = ("127.0.0.1", 0)
+    return cleaned
 
 
 def _with_length(scope: HTTPScope, length: int) -> HTTPScope:

@@ -4,7 +4,7 @@ from copy import copy
 from typing import Any
 
 from django.contrib.auth import authenticate
-from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.http import QueryDict
 from django.utils import timezone
 from knox.auth import TokenAuthentication as KnoxAuthentication
@@ -19,7 +19,7 @@ from project.models import Token
 class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]
     """knox's tokens in one query and without writing: its own look-up deletes expired tokens, even on a GET."""
 
-    def authenticate_credentials(self, token: bytes) -> tuple[AbstractBaseUser, Token]:
+    def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:
         found = Token.objects.select_related("user").filter(digest=_digest(token)).first() if token.isascii() else None
         if found is None or found.has_expired(timezone.now()) or not found.user.is_active:
             raise AuthenticationFailed("Invalid token.")
@@ -40,19 +40,12 @@ class SessionAuthentication(authentication.SessionAuthentication):
         super().enforce_csrf(without_form)  # type: ignore[arg-type]
 
 
-class CSRFOnly(SessionAuthentication):
-    """For logging in and out: nobody need be logged in yet, but the request must come from our own pages."""
-
-    def authenticate(self, request: Request) -> None:
-        self.enforce_csrf(request)
-
-
 class BasicCredentials(authentication.BasicAuthentication):
     """User name and password in the Authorization header; only tokens/ takes them."""
 
     www_authenticate_realm = "Legwork"
 
-    def authenticate_credentials(self, userid: str, password: str, request: Any = None) -> tuple[AbstractBaseUser, None]:
+    def authenticate_credentials(self, userid: str, password: str, request: Any = None) -> tuple[User, None]:
         if "\0" in userid + password:
             raise AuthenticationFailed("Wrong user name or password.")
         user = authenticate(request=request, username=userid, password=password)

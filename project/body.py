@@ -35,9 +35,9 @@ async def _collected(receive: Receive, limit: int) -> bytes:
     more = True
     while more:
         message = await receive()
-        if message["type"] == "http.disconnect":
+        if message["type"] != "http.request":
             raise ClientLeft
-        body += message.get("body", b"")
+        body += message["body"]
         if len(body) > limit:
             raise BodyTooLarge
         more = message.get("more_body", False)

@@ -3,7 +3,7 @@
 from typing import NoReturn
 
 from django.contrib.auth import authenticate
-from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -14,7 +14,7 @@ class Credentials(StrictSerializer):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=1000, trim_whitespace=False, style={"input_type": "password"})
 
-    def login_of(self, request: Request) -> AbstractBaseUser:
+    def login_of(self, request: Request) -> User:
         """The active user these belong to; otherwise one and the same error, which does not say what was wrong."""
         data = self.validated_data
         user = authenticate(request._request, username=data["username"], password=data["password"])

@@ -24,7 +24,7 @@ SHARED: list[Processor] = [
 
 
 def logging_config(json: bool, level: str) -> dict[str, Any]:
-    """Django's LOGGING. Also points structlog at the standard library, so that both kinds of logger end in one place."""
+    """Django's LOGGING. Also points structlog at the standard library, so that all loggers end in one place."""
     level = level.strip().upper()
     if level not in LEVELS:
         raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(LEVELS)}.")

@@ -79,13 +79,19 @@ class AnswerMiddleware:
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
-    """NUL is legal in a URL and in a cookie, and no database takes it; a WSGI server bounds no body."""
-    if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", "") or "\0" in "".join(request.COOKIES.values()):
-        return problems.problem(request, 400, "The URL or a cookie contains a NUL character.")
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if length.isdigit() and int(length[:12]) > body_limit(request.path):
+    """NUL is legal in a URL and in a cookie, and no database takes it; and a WSGI server bounds no body."""
+    if "\0" in request.path:
+        return problems.problem(request, 404, problems.NOT_FOUND)
+    if "%00" in request.META.get("QUERY_STRING", "") or "\0" in "".join(request.COOKIES.values()):
+        return problems.problem(request, 400, "The query or a cookie contains a NUL character.")
+    if _declared_length(request) > body_limit(request.path):
         return problems.problem(request, 413, "The body is too large.")
     return None
+
+
+def _declared_length(request: HttpRequest) -> int:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return int(length) if length.isdecimal() and len(length) < 20 else 0
 
 
 def _in_one_shape(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

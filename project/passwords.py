@@ -1,11 +1,11 @@
-"""The one door for passwords, be it tokens/, session/ or the admin's form: Django's check, with the guessing stopped."""
+"""The one door for passwords (tokens/, session/, the admin's form): Django's check, with the guessing stopped."""
 
 import unicodedata
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.http import HttpRequest
 from rest_framework.exceptions import Throttled
 
@@ -20,7 +20,7 @@ class ThrottledBackend(ModelBackend):
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
-    ) -> AbstractBaseUser | None:
+    ) -> User | None:
         if request is None:
             return super().authenticate(request, username, password, **kwargs)
         tries = _windows(request, username or kwargs.get("username") or "")

@@ -173,7 +173,7 @@ def locked_out(request: HttpRequest, error: Throttled) -> HttpResponse:
     if not _for_people(request):
         return answer_to(error, request)
     page = f"<!doctype html><title>Too many tries</title><h1>Too many tries</h1><p>{escape(str(error.detail))}</p>"
-    return HttpResponse(page, status=429, headers={"Retry-After": str(error.wait)})
+    return HttpResponse(page, status=429, headers={"Retry-After": str(getattr(error, "wait", 60))})
 
 
 @csrf_exempt

@@ -1,15 +1,13 @@
 """session/: how a browser logs in and out. Every unsafe call needs the CSRF header, logged in or not."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth import login, logout
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.middleware.csrf import get_token
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import SAFE_METHODS, AllowAny
@@ -17,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from project.authentication import CSRFOnly
+from project.authentication import SessionAuthentication
 from project.credentials import Credentials
 
 
@@ -31,13 +29,26 @@ class Session(serializers.Serializer[Any]):
     user = SessionUser(required=False)
 
 
+LOGGED_OUT = OpenApiResponse(description="Logged out.")
+CSRF_HEADER = OpenApiParameter("X-CSRFToken", str, OpenApiParameter.HEADER, required=True)
+
+
 @method_decorator(never_cache, name="dispatch")
 class SessionView(APIView):
     permission_classes = (AllowAny,)
 
-    def get_authenticators(self) -> Sequence[BaseAuthentication]:
+    problems: ClassVar = {"POST": (403,), "DELETE": (403,)}
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """Who logs in or out need not be anybody yet, and a stale token must not be in the way."""
         reads = self.request is None or self.request.method in SAFE_METHODS
-        return super().get_authenticators() if reads else [CSRFOnly()]
+        return super().get_authenticators() if reads else []
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """DRF asks for CSRF only of those who are logged in, but a login can be forged as well."""
+        if request.method not in SAFE_METHODS:
+            SessionAuthentication().enforce_csrf(request)
+        super().initial(request, *args, **kwargs)
 
     @extend_schema(operation_id="session_retrieve", responses=Session)
     def get(self, request: Request) -> Response:
@@ -45,7 +56,9 @@ class SessionView(APIView):
         get_token(request._request)
         return Response(_described(request.user))
 
-    @extend_schema(operation_id="session_create", request=Credentials, responses={200: Session})
+    @extend_schema(
+        operation_id="session_create", parameters=[CSRF_HEADER], request=Credentials, responses={200: Session}
+    )
     def post(self, request: Request) -> Response:
         """Logs in: a new session key, and a new csrftoken."""
         credentials = Credentials(data=request.data)
@@ -54,14 +67,14 @@ class SessionView(APIView):
         login(request._request, user)
         return Response(_described(user))
 
-    @extend_schema(operation_id="session_destroy", responses={204: OpenApiResponse(description="Logged out.")})
+    @extend_schema(operation_id="session_destroy", parameters=[CSRF_HEADER], responses={204: LOGGED_OUT})
     def delete(self, request: Request) -> Response:
         """Logs out; without a session there is nothing to do, and that is fine."""
         logout(request._request)
         return Response(status=204)
 
 
-def _described(user: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
+def _described(user: User | AnonymousUser) -> dict[str, Any]:
     if not user.is_authenticated:
         return {"authenticated": False}
     return {"authenticated": True, "user": SessionUser(user).data}

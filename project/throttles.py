@@ -9,9 +9,9 @@ import structlog
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
+from django.views import View
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 logger = structlog.get_logger(__name__)
 
@@ -54,7 +54,8 @@ class Window:
         return max(1, math.ceil(started + SECONDS - time.time()))
 
     def _started(self) -> float | None:
-        return cache.get(self.key)
+        started: float | None = cache.get(self.key)
+        return started
 
     def _start(self) -> float:
         now = time.time()
@@ -92,7 +93,7 @@ class Allowance:
 class RateLimit(BaseThrottle):
     """RATE_LIMIT_PER_MINUTE requests for each user, or for each address that shows no user."""
 
-    def allow_request(self, request: Request, view: APIView) -> bool:
+    def allow_request(self, request: Request, view: View) -> bool:
         user = request.user
         subject = f"user:{user.pk}" if user and user.is_authenticated else f"address:{client_address(request)}"
         self.allowance = spend(request, subject)

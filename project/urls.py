@@ -1,7 +1,7 @@
 """Every URL on one screen."""
 
 from django.contrib import admin
-from django.urls import include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
 from project.docs import DocsView, SchemaView
@@ -10,7 +10,7 @@ from project.problems import unknown_url
 from project.sessions import SessionView
 from project.tokens import CurrentTokenView, TokensView
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("tokens/", TokensView.as_view(), name="tokens"),
     path("tokens/current/", CurrentTokenView.as_view(), name="current-token"),
     path("session/", SessionView.as_view(), name="session"),

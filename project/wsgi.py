@@ -4,6 +4,7 @@ import os
 import sys
 from importlib import import_module
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
@@ -12,8 +13,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 
 
 def _started() -> WSGIHandler:
-    from django.conf import settings
-
     handler = get_wsgi_application()
     # A mistake in a URL or a view stops the start, and not the first request.
     import_module(settings.ROOT_URLCONF)

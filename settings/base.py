@@ -66,9 +66,7 @@ STATIC_ROOT = BASE_DIR / "var" / "static"
 APPEND_SLASH = False
 
 # Counters of tries and requests live here; the default of 300 entries would let a crowd push them out.
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
-}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}}
 
 WEB_THREADS = env.integer("WEB_THREADS", 4, least=1)
 
@@ -119,6 +117,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "project.schema.add_shared_parts",
+    ],
 }
 
 # --- the queue --------------------------------------------------------------------------------------------------

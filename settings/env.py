@@ -1,5 +1,6 @@
 """Typed readers of the environment: the only place that touches it. A bad value stops start-up with one sentence."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,11 +17,12 @@ _env = environ.Env()
 
 
 def text(name: str, default: Any = MISSING) -> str:
-    return _read(_env.str, name, default, "a text")
+    value: str = _read(_env.str, name, default, "a text")
+    return value
 
 
 def integer(name: str, default: Any = MISSING, *, least: int = 0) -> int:
-    value = _read(_env.int, name, default, "a whole number")
+    value: int = _read(_env.int, name, default, "a whole number")
     if value < least:
         raise ImproperlyConfigured(f"{name} is {value}, and must be {least} or more.")
     return value
@@ -37,10 +39,15 @@ def texts(name: str, default: Any = MISSING) -> list[str]:
 
 def database(name: str, default: Any = MISSING) -> dict[str, Any]:
     """A database URL as a Django DATABASES entry: postgres://user:password@host:port/name or sqlite:///path."""
-    config = dict(_read(_env.db_url, name, default, "a database URL such as postgres://user:password@host:5432/name"))
-    if config["ENGINE"] == "django.db.backends.postgresql":
+    with warnings.catch_warnings():
+        # Of a scheme that it does not know, django-environ only warns; it is refused below.
+        warnings.simplefilter("ignore", UserWarning)
+        url = _read(_env.db_url, name, default, "a database URL such as postgres://user:password@host:5432/name")
+    config = dict(url)
+    engine = config.get("ENGINE")
+    if engine == "django.db.backends.postgresql":
         return config | POSTGRESQL | {"OPTIONS": {"connect_timeout": 5} | config.get("OPTIONS", {})}
-    if config["ENGINE"] == "django.db.backends.sqlite3":
+    if engine == "django.db.backends.sqlite3":
         return config | {"NAME": _beside_the_project(config["NAME"]), "OPTIONS": SQLITE | config.get("OPTIONS", {})}
     raise ImproperlyConfigured(f"{name} must be a postgres:// or sqlite:/// URL; others cannot run the queue.")
 

@@ -8,13 +8,11 @@ import subprocess
 import time
 import tracemalloc
 from contextlib import contextmanager
-from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv6Address, ip_address, ip_network
-from socketserver import BaseRequestHandler, TCPServer, ThreadingTCPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -22,19 +20,23 @@ from hypothesis import strategies as st
 
 from jobs.outbound import MAX_BODY, METHODS, Refused, Unreachable, call, objection
 
-PUBLIC, OTHER_PUBLIC, PUBLIC_IPV6 = "93.184.215.14", "1.1.1.1", "2606:4700:4700::1111"
+PUBLIC, OTHER_PUBLIC, PUBLIC_IPV6, NAT64, MAPPED = (
+    "93.1.1.1",
+    "1.1.1.1",
+    "2606:4700::1",
+    "64:ff9b::101:101",
+    "::ffff:1.1.1.1",
+)
 OK = b"HTTP/1.1 200 OK\r\n"
 
 CLOSED_HOSTS = """
-127.0.0.1 127.0.0.1. 127.1 127.1. 2130706433 0x7f000001 0x7f.1 0X7F.0.0.1 0177.0.0.1 017700000001 127.0.0.1:8080
-0 0.0.0.0 10.0.0.1 10.1 172.16.0.1 172.31.255.255 192.168.1.1 169.254.169.254 2852039166 169.254.170.2 100.64.0.1
-100.100.100.200 192.0.0.192 168.63.129.16 192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1
-239.255.255.255 240.0.0.1 255.255.255.255 [::1] [0:0:0:0:0:0:0:1] [::] [::1]:8080 [::ffff:127.0.0.1] [::FFFF:7F00:1]
-[::ffff:169.254.169.254] [::ffff:0:127.0.0.1] [::127.0.0.1] [64:ff9b::127.0.0.1] [64:ff9b::a9fe:a9fe]
-[64:ff9b:1::7f00:1] [2002:7f00:1::] [2002:a9fe:a9fe::1] [2001:0:4136:e378:8000:63bf:3fff:fdd2] [2001:db8::1] [fe80::1]
-[fec0::1] [fc00::1] [fd00:ec2::254] [ff02::1] [100::1] [3fff::1] %31%32%37.0.0.1
+127.0.0.1 127.0.0.1. 127.1 2130706433 0x7f000001 0x7f.1 0X7F.0.0.1 0177.0.0.1 017700000001 127.0.0.1:8080 0 0.0.0.0
+10.0.0.1 172.31.255.255 192.168.1.1 169.254.169.254 2852039166 100.64.0.1 100.100.100.200 192.0.0.192 168.63.129.16
+192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255 [::1]
+[0:0:0:0:0:0:0:1] [::] [::1]:8080 [::ffff:127.0.0.1] [::FFFF:7F00:1] [::ffff:169.254.169.254] [::ffff:0:127.0.0.1]
+[::127.0.0.1] [64:ff9b::127.0.0.1] [64:ff9b::a9fe:a9fe] [64:ff9b:1::7f00:1] [2002:7f00:1::] [2001:0:4136:e378::fdd2]
+[2001:db8::1] [fe80::1] [fec0::1] [fc00::1] [fd00:ec2::254] [ff02::1] [100::1] [3fff::1] %31%32%37.0.0.1
 127\u30020\u30020\u30021 \uff11\uff12\uff17.0.0.1 \u2460\u2461\u2466.\u24ea.\u24ea.\u2460"""
-
 BAD_URLS = r"""
 example.com | //example.com/ | /path | http: | http:// | http:///path | http://:80/ | http://./ | ftp://example.com/
 file:///etc/passwd | gopher://127.0.0.1:6379/_INFO | http://user:secret@example.com/ | http://user@example.com/
@@ -42,16 +44,46 @@ http://example.com:0/ | http://example.com:65536/ | http://example.com:http/ | h
 http://[fe80::1%25eth0]/ | http://[fe80::1%eth0]/ | http://[::1/ | http://[not-an-address]/ | http://exa%00mple.com/
 http://a..example/"""
 UNPRINTABLE_URLS = ["", "http://a.example\r\nX-B: 1/", "http://a.example/\r\nX-B: 1", "http://a/\0", "http://\ud800/"]
-
+REDIRECTS = r"""
+http://127.0.0.1/ | http://169.254.169.254/ | http://[::1]/ | //10.0.0.7/x | http://2130706433/ | file:///etc/passwd
+http://user:secret@1.1.1.1/ | http://[::1 | http://1.1.1.1\a"""
 CLOSED_IPV4 = "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 224.0.0.0/3"
 CLOSED_IPV6 = "::/32 64:ff9b:1::/48 2001::/32 2001:db8::/32 2002::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8 4000::/2"
+HEADER_NAMES = ["Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "", "A\r\nB", "A:", " Host", "TE "]
+HEADER_VALUES = ["1\r\nX-B: 2", "1\nX-B: 2", "1\r", "1\n", "\0", "\u010a"]
+HEADERS = [{name: "x"} for name in HEADER_NAMES] + [{"X-A": value} for value in HEADER_VALUES]
 
-
-class Asked(NamedTuple):
-    method: str
-    path: str
-    headers: Message
-    body: bytes
+TEXTS = {
+    ("text/plain", "\u00e9".encode()): "\u00e9",
+    ("text/plain; charset=ISO-8859-1", b"\xe9"): "\u00e9",
+    ('text/plain; Charset="utf-16-le"; x=y', b"\xe9\x00"): "\u00e9",
+    ("text/plain; charset=utf-8", b"a\xe9b"): "a\ufffdb",
+    ("text/plain; charset=no-such", b"a"): "a",
+    ("text/plain; charset=hex", b"61"): "61",
+    ("text/plain; charset=idna", b"a\xe9"): "a\ufffd",
+    ("text/plain; charset=utf-7", b"+2AA-"): "?",
+    ("image/png", b"\x89PNG\0"): "\ufffdPNG\ufffd",
+}
+BROKEN = {
+    "nothing": b"",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\0\r\n",
+    "a short body": OK + b"Content-Length: 10\r\n\r\nshort",
+    "a bad chunk": OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "bad gzip": OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
+    "two lengths": OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "a long header": OK + b"X-A: " + b"a" * 70_000 + b"\r\n\r\n",
+    "long headers": OK + (b"X-A: " + b"a" * 40_000 + b"\r\n") * 2 + b"\r\n",
+    "many headers": OK + b"X-A: a\r\n" * 101 + b"\r\n",
+}
+DRIPS = {
+    "silence": (b"", b""),
+    "status line": (b"", b"H"),
+    "headers": (OK, b"X: y\r\n"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "body": (OK + b"\r\n", b"x"),
+    "body of known length": (OK + b"Content-Length: 1000\r\n\r\n", b"x"),
+    "TLS handshake": (b"\x16\x03\x03\x40\x00", b"x"),
+}
 
 
 @pytest.fixture
@@ -70,9 +102,7 @@ def internet(monkeypatch):
         world.connections.append(address[0])
         if ip_address(address[0]).is_loopback:
             return connect(sock, address)
-        if address[0] not in world.ports:
-            raise ConnectionRefusedError(111, "Connection refused")
-        return connect(sock, ("127.0.0.1", world.ports[address[0]]))
+        return connect(sock, ("127.0.0.1", world.ports.get(address[0], 1)))
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(socket.socket, "connect", routed)
@@ -80,7 +110,7 @@ def internet(monkeypatch):
 
 
 @contextmanager
-def running(server: TCPServer):
+def running(server):
     server.daemon_threads = True
     server.handle_error = lambda request, address: None  # that a client hangs up is what several tests want
     thread = Thread(target=server.serve_forever, args=(0.005,))
@@ -99,19 +129,17 @@ def make_server(reply=lambda asked: (200, {}, b"hello"), context=None):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        log_message = staticmethod(lambda *args: None)
 
         def handle_any(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            ours.asked.append(Asked(self.command, self.path, self.headers, body))
-            status, headers, body = ours.reply(ours.asked[-1])
+            self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            ours.asked.append(self)
+            status, headers, body = ours.reply(self)
             self.send_response(status)
-            for name, value in [("Content-Length", len(body)), ("Connection", "close"), *dict(headers).items()]:
+            for name, value in [("Content-Length", len(body)), ("Connection", "close"), *headers.items()]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(b"" if self.command == "HEAD" else body)
-
-        def log_message(self, *args):
-            pass
 
     for method in METHODS:
         setattr(Handler, f"do_{method}", Handler.handle_any)
@@ -123,21 +151,18 @@ def make_server(reply=lambda asked: (200, {}, b"hello"), context=None):
         yield ours
 
 
-def make_raw_server(talk):
-    handler = type("Handler", (BaseRequestHandler,), {"handle": lambda self: talk(self.request)})
-    return running(ThreadingTCPServer(("127.0.0.1", 0), handler))
-
-
 @contextmanager
-def make_dripping_server(head, drop):
+def make_raw_server(answer, drop=None):
     done = Event()
 
-    def talk(sock):
-        sock.sendall(head)
-        while not done.wait(0.01):
-            sock.sendall(drop)
+    class Handler(BaseRequestHandler):
+        def handle(self):
+            self.request.recv(1000)
+            self.request.sendall(answer)
+            while drop is not None and not done.wait(0.01):
+                self.request.sendall(drop)
 
-    with make_raw_server(talk) as url:
+    with running(ThreadingTCPServer(("127.0.0.1", 0), Handler)) as url:
         yield url
         done.set()
 
@@ -148,6 +173,10 @@ def make_call(url, method="GET", **kwargs):
 
 def redirect(location, status=302):
     return lambda asked: (status, {"Location": location}, b"")
+
+
+def listed(text):
+    return text.strip().replace("\n", " | ").split(" | ")
 
 
 @contextmanager
@@ -165,7 +194,7 @@ def test_an_address_that_is_not_public_is_refused_in_every_spelling(internet, ho
     assert internet.connections == []
 
 
-@pytest.mark.parametrize("url", [*BAD_URLS.strip().replace("\n", " | ").split(" | "), *UNPRINTABLE_URLS])
+@pytest.mark.parametrize("url", [*listed(BAD_URLS), *UNPRINTABLE_URLS])
 def test_a_url_that_is_not_plain_http_is_refused(internet, url):
     with pytest.raises(Refused):
         make_call(url)
@@ -189,42 +218,26 @@ def test_a_name_that_changes_its_address_is_called_where_it_was_checked(internet
     assert server.asked[0].headers["Host"] == "rebind.example"
 
 
-@pytest.mark.parametrize(
-    "location",
-    "http://127.0.0.1/ http://169.254.169.254/ http://[::1]/ //10.0.0.7/x http://2130706433/ file:///etc/passwd "
-    "http://user:secret@1.1.1.1/ http://[::1 http://1.1.1.1\\a".split(" "),
-)
+@pytest.mark.parametrize("location", listed(REDIRECTS))
 def test_a_redirect_is_checked_as_the_first_url_was(internet, location):
     internet.names["public.example"] = [[PUBLIC]]
-    with make_server(redirect(location)) as server:
+    with make_server(redirect(location)) as server, pytest.raises(Refused):
         internet.ports[PUBLIC] = server.port
-        with pytest.raises(Refused):
-            make_call("http://public.example/", allowed_hosts=())
+        make_call("http://public.example/", allowed_hosts=())
     assert internet.connections == [PUBLIC]
 
 
-@pytest.mark.parametrize("value", ["1\r\nX-B: 2", "1\nX-B: 2", "1\r", "1\n", "\0", "\u010a"])
-def test_a_header_value_that_could_inject_another_header_is_refused(internet, value):
-    with pytest.raises(Refused, match="the header X-A may not contain line breaks"):
-        make_call("http://127.0.0.1/", headers={"X-A": value})
-    assert internet.connections == []
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "", "X-A\r\nX-B", "X-A:", " Host", "TE "],
-)
-def test_a_header_that_frames_the_message_or_has_no_proper_name_is_refused(internet, name):
-    with pytest.raises(Refused, match="is set by http.request itself|is not a header name"):
-        make_call("http://127.0.0.1/", headers={name: "x"})
+@pytest.mark.parametrize("headers", HEADERS, ids=repr)
+def test_a_header_that_frames_the_message_or_could_inject_another_is_refused(internet, headers):
+    with pytest.raises(Refused, match=r"set by http\.request itself|not a header name|may not contain line breaks"):
+        make_call("http://127.0.0.1/", headers=headers)
     assert internet.connections == []
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET", ""])
-def test_only_the_usual_methods_are_known(internet, method):
+def test_only_the_usual_methods_are_known(method):
     with pytest.raises(Refused, match="method"):
         make_call("http://127.0.0.1/", method)
-    assert internet.connections == []
 
 
 def inside(networks):
@@ -236,10 +249,9 @@ def spellings(address):
     if address.version == 6:
         return [f"[{address}]", f"[{address.exploded.upper()}]"]
     number, (a, b, c, d) = int(address), address.packed
-    dotted = [str(address), f"{address}.", f"{a}.{number & 0xFFFFFF}", f"{a}.{b}.{number & 0xFFFF}"]
-    odd = [str(number), hex(number), f"0{number:o}", f"0{a:o}.0x{b:x}.{c}.{d}"]
-    six_to_four = IPv6Address((0x2002 << 112) + (number << 80))
-    return [*dotted, *odd, f"[::ffff:{address}]", f"[64:ff9b::{address}]", f"[{six_to_four}]"]
+    odd = [f"{number}", f"{number:#x}", f"0{number:o}", f"0{a:o}.0x{b:x}.{c}.{d}", f"{a}.{b}.{number & 0xFFFF}"]
+    embedded = [f"[::ffff:{address}]", f"[64:ff9b::{address}]", f"[{IPv6Address((0x2002 << 112) + (number << 80))}]"]
+    return [f"{address}", f"{address}.", *odd, *embedded]
 
 
 @settings(deadline=None, max_examples=150)
@@ -253,12 +265,7 @@ def test_no_address_in_a_closed_network_is_called_whatever_its_spelling(host):
 @given(st.ip_addresses())
 def test_what_may_be_called_is_global_to_the_standard_library_too(address):
     global_unicast = (getattr(address, "ipv4_mapped", None) or address).is_global and not address.is_multicast
-    assert objection(str(address)) is not None or global_unicast
-
-
-@pytest.mark.parametrize("address", [PUBLIC, "8.8.8.8", PUBLIC_IPV6, f"::ffff:{PUBLIC}", "64:ff9b::808:808"])
-def test_public_addresses_may_be_called(address):
-    assert objection(address) is None
+    assert objection(str(address)) or global_unicast
 
 
 def test_an_allowed_host_is_called_with_method_headers_and_json():
@@ -267,7 +274,7 @@ def test_an_allowed_host_is_called_with_method_headers_and_json():
         answer = make_call(f"{server.url}a?b=c#d", "PUT", headers=sent, json={"a": [1, "\u00e9"]})
     [asked] = server.asked
     assert (answer.status, answer.headers["x-made"], answer.body, answer.cut) == (201, "a, b", '{"id": 7}', False)
-    assert (asked.method, asked.path, json.loads(asked.body)) == ("PUT", "/a?b=c", {"a": [1, "\u00e9"]})
+    assert (asked.command, asked.path, json.loads(asked.body)) == ("PUT", "/a?b=c", {"a": [1, "\u00e9"]})
     expected = {"Content-Type": "application/json", "Host": f"127.0.0.1:{server.port}"} | sent
     assert {name: asked.headers.get_all(name) for name in expected} == {name: [expected[name]] for name in expected}
 
@@ -277,7 +284,7 @@ def test_null_is_a_body_and_no_body_is_none(method):
     with make_server() as server:
         assert make_call(server.url, method, json=None).body == ("" if method == "HEAD" else "hello")
         make_call(server.url, method)
-    assert [(asked.method, asked.body) for asked in server.asked] == [(method, b"null"), (method, b"")]
+    assert [(asked.command, asked.body) for asked in server.asked] == [(method, b"null"), (method, b"")]
     assert [asked.headers["Content-Type"] for asked in server.asked] == ["application/json", None]
 
 
@@ -289,18 +296,18 @@ def test_an_allowed_name_may_lead_to_a_private_address(internet, entry):
         assert make_call(url, allowed_hosts=[entry.format(port=server.port)]).body == "hello"
 
 
-@pytest.mark.parametrize("allowed", [[], ["example"], ["intra.example:1"], ["127.0.0.1"], ["a.intra.example"]])
-def test_nothing_but_exactly_the_allowed_host_is_allowed(internet, allowed):
-    internet.names["intra.example"] = [["127.0.0.1"]]
-    with pytest.raises(Refused):
-        make_call("http://intra.example/", allowed_hosts=allowed)
-
-
 @pytest.mark.parametrize("entry", ["::1", "[::1]", "[::1]:1"])
 def test_an_ipv6_address_may_be_allowed(internet, entry):
     with pytest.raises(Unreachable):
         make_call("http://[::1]:1/", allowed_hosts=[entry])
     assert internet.connections == ["::1"]
+
+
+@pytest.mark.parametrize("entry", ["example", "intra.example:1", "127.0.0.1", "a.intra.example"])
+def test_nothing_but_exactly_the_allowed_host_is_allowed(internet, entry):
+    internet.names["intra.example"] = [["127.0.0.1"]]
+    with pytest.raises(Refused):
+        make_call("http://intra.example/", allowed_hosts=[entry])
 
 
 def test_an_allowed_host_may_not_lead_to_another_private_one():
@@ -311,12 +318,8 @@ def test_an_allowed_host_may_not_lead_to_another_private_one():
 
 def test_proxies_passwords_and_cookies_of_the_environment_are_not_used(monkeypatch, tmp_path):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret")
-    for name, value in {
-        "HOME": str(tmp_path),
-        "http_proxy": "http://127.0.0.1:1",
-        "ALL_PROXY": "http://127.0.0.1:1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with make_server(lambda asked: (200, {"Set-Cookie": "a=b"}, b"")) as server:
         make_call(server.url)
         make_call(server.url)
@@ -331,7 +334,7 @@ def test_a_redirect_sends_a_body_again_only_on_307_and_308(status, method):
         make_call(f"{server.url}a/first", method, json=[], headers={"X-Key": "k"})
     [_, second] = server.asked
     kept = (method, b"[]", "application/json") if status > 303 else ("HEAD" if method == "HEAD" else "GET", b"", None)
-    assert (second.method, second.body, second.headers["Content-Type"]) == kept
+    assert (second.command, second.body, second.headers["Content-Type"]) == kept
     assert second.headers["X-Key"] == "k"
 
 
@@ -363,17 +366,15 @@ def test_a_redirect_may_be_written_in_utf_8():
     assert server.asked[1].path == "/caf%C3%A9%20au%20lait"
 
 
-@pytest.mark.parametrize(
-    ("size", "cut"), [(MAX_BODY - 1, False), (MAX_BODY, False), (MAX_BODY + 1, True), (10**6, True)]
-)
-def test_the_body_is_cut_at_64_kib(size, cut):
+@pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY, MAX_BODY + 1, 10**6])
+def test_the_body_is_cut_at_64_kib(size):
     with make_server(lambda asked: (200, {}, b"x" * size)) as server:
         answer = make_call(server.url)
-    assert (len(answer.body), answer.cut) == (min(size, MAX_BODY), cut)
+    assert (len(answer.body), answer.cut) == (min(size, MAX_BODY), size > MAX_BODY)
 
 
 def test_a_body_without_end_is_cut_too():
-    with make_dripping_server(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"4000\r\n" + b"x" * 0x4000 + b"\r\n") as url:
+    with make_raw_server(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"4000\r\n" + b"x" * 0x4000 + b"\r\n") as url:
         assert make_call(url).cut
 
 
@@ -390,20 +391,6 @@ def test_a_gzip_bomb_does_not_fill_the_memory(layers):
     assert peak < 4_000_000
 
 
-TEXTS = {
-    ("text/plain", "\u00e9".encode()): "\u00e9",
-    ("text/plain; charset=ISO-8859-1", b"\xe9"): "\u00e9",
-    ('text/plain; Charset="utf-16-le"; x=y', b"\xe9\x00"): "\u00e9",
-    ("text/plain; charset=utf-8", b"a\xe9b"): "a\ufffdb",
-    ("text/plain; charset=no-such", b"a"): "a",
-    ("text/plain; charset=hex", b"61"): "61",
-    ("text/plain; charset=idna", b"a\xe9"): "a\ufffd",
-    ("text/plain; charset=", b"a"): "a",
-    ("text/plain; charset=utf-7", b"+2AA-"): "?",
-    ("image/png", b"\x89PNG\0"): "\ufffdPNG\ufffd",
-}
-
-
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 @pytest.mark.parametrize(("content_type", "raw"), TEXTS)
 def test_an_answer_becomes_text_that_the_database_takes(content_type, raw, encoding):
@@ -413,76 +400,40 @@ def test_an_answer_becomes_text_that_the_database_takes(content_type, raw, encod
     assert (answer.body, answer.headers["x-a"]) == (TEXTS[content_type, raw], "a\ufffdb")
 
 
-BROKEN = {
-    "nothing": b"",
-    "another protocol": b"SSH-2.0-OpenSSH_9.6\0\r\n",
-    "a short body": OK + b"Content-Length: 10\r\n\r\nshort",
-    "a bad chunk": OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "bad gzip": OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
-    "two lengths": OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-    "a long header": OK + b"X-A: " + b"a" * 70_000 + b"\r\n\r\n",
-    "long headers": OK + (b"X-A: " + b"a" * 40_000 + b"\r\n") * 2 + b"\r\n",
-    "many headers": OK + b"X-A: a\r\n" * 101 + b"\r\n",
-}
-
-
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
 def test_a_broken_answer_may_be_asked_for_again(answer):
     broken = pytest.raises(Unreachable, match=r"^127\.0\.0\.1 cannot be reached: [^\0]{,80}$")
-    with make_raw_server(lambda sock: sock.recv(1000) and sock.sendall(answer)) as url, broken:
+    with make_raw_server(answer) as url, broken:
         make_call(url)
 
 
-def test_a_closed_port_may_be_tried_again():
-    with make_server() as server:
-        pass
-    with pytest.raises(Unreachable, match="Connection refused"):
-        make_call(server.url)
-
-
-def test_an_unknown_name_may_be_tried_again(internet):
-    with pytest.raises(Unreachable, match=r"^no-such\.example cannot be resolved: "):
-        make_call("http://no-such.example/")
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://no-such.example/", "https://127.0.0.1:1/"])
+def test_a_closed_port_or_an_unknown_name_may_be_tried_again(internet, url):
+    with pytest.raises(Unreachable, match=r"cannot be (reached: Connection refused|resolved: [\w ]+)$"):
+        make_call(url)
 
 
 def test_the_next_address_is_tried_if_one_does_not_answer(internet):
-    internet.names["two.example"] = [[PUBLIC_IPV6, PUBLIC, OTHER_PUBLIC]]
+    internet.names["many.example"] = [[PUBLIC_IPV6, NAT64, PUBLIC, OTHER_PUBLIC, "1.1.1.2"]]
     with make_server() as server:
         internet.ports[OTHER_PUBLIC] = server.port
-        assert make_call("http://two.example/").body == "hello"
-    assert internet.connections == [PUBLIC_IPV6, PUBLIC, OTHER_PUBLIC]
-
-
-def test_a_name_with_many_addresses_does_not_have_them_all_tried(internet):
-    internet.names["many.example"] = [[f"1.1.1.{last}" for last in range(100)]]
+        assert make_call("http://many.example/").body == "hello"
     with pytest.raises(Unreachable):
         make_call("http://many.example/")
-    assert len(internet.connections) == 4
-
-
-DRIPS = {
-    "silence": (b"", b""),
-    "status line": (b"", b"H"),
-    "headers": (OK, b"X: y\r\n"),
-    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "body": (OK + b"\r\n", b"x"),
-    "body of known length": (OK + b"Content-Length: 1000\r\n\r\n", b"x"),
-    "chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-    "TLS handshake": (b"\x16\x03\x03\x40\x00", b"x"),
-}
+    assert internet.connections == [PUBLIC_IPV6, NAT64, PUBLIC, OTHER_PUBLIC] * 2
 
 
 @pytest.mark.parametrize("dripping", DRIPS)
 def test_a_server_that_drips_is_cut_off_at_the_deadline(dripping):
     cut_off = pytest.raises(Unreachable, match=r"within 0\.2 s|timed out")
-    with make_dripping_server(*DRIPS[dripping]) as url, cut_off, within(1):
+    with make_raw_server(*DRIPS[dripping]) as url, cut_off, within(1):
         make_call(url.replace("http:", "https:") if dripping == "TLS handshake" else url, timeout=0.2)
 
 
 def test_the_deadline_is_one_for_all_redirects():
-    with make_server(lambda asked: time.sleep(0.1) or redirect("/again")(asked)) as server, within(1):
-        with pytest.raises(Unreachable, match=r"within 0\.25 s"):
-            make_call(server.url, timeout=0.25)
+    slow = pytest.raises(Unreachable, match=r"within 0\.25 s")
+    with make_server(lambda asked: time.sleep(0.1) or redirect("/again")(asked)) as server, slow, within(1):
+        make_call(server.url, timeout=0.25)
 
 
 def test_a_slow_name_server_is_not_waited_for_beyond_the_deadline(monkeypatch):
@@ -493,35 +444,26 @@ def test_a_slow_name_server_is_not_waited_for_beyond_the_deadline(monkeypatch):
     answered.set()
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    """A certificate for secure.example that is its own authority, and its key."""
-    certificate, key = (tmp_path_factory.mktemp("tls") / name for name in ("certificate.pem", "key.pem"))
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=secure.example"
-    )
-    names = ["-addext", "subjectAltName=DNS:secure.example", "-out", certificate, "-keyout", key]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
-    return certificate, key
-
-
 @pytest.fixture
-def secure(internet, authority, monkeypatch):
+def secure(internet, tmp_path, monkeypatch):
     """A TLS server behind a public address, for secure.example and, wrongly, for other.example."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority[0]))
+    files = [str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")]
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=secure.example"
+    names = ["-addext", "subjectAltName=DNS:secure.example", "-out", files[0], "-keyout", files[1]]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", files[0])
     internet.names |= {"secure.example": [[PUBLIC]], "other.example": [[PUBLIC]]}
-    context, names = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), []
-    context.load_cert_chain(*authority)
-    context.sni_callback = lambda sock, name, context: names.append(name)
-    with make_server(lambda asked: (200, {"X-SNI": names[-1]}, b"safe"), context) as server:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*files)
+    with make_server(context=context) as server:
+        context.sni_callback = lambda sock, name, context: setattr(server, "sni", name)
         internet.ports[PUBLIC] = server.port
         yield server
 
 
 def test_tls_speaks_to_the_checked_address_under_the_name(internet, secure):
-    answer = make_call("https://secure.example./")
-    assert (answer.body, answer.headers["x-sni"]) == ("safe", "secure.example")
-    assert secure.asked[0].headers["Host"] == "secure.example"
+    assert make_call("https://secure.example./").body == "hello"
+    assert (secure.sni, secure.asked[0].headers["Host"]) == ("secure.example", "secure.example")
     assert internet.connections == [PUBLIC]
 
 
