@@ -11,7 +11,7 @@ from jobs.errors import JobError, PermanentError, RetryAfter, TransientError
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
-from jobs.strict import StrictSerializer
+from jobs.strict import AnyValueField, StrictSerializer
 
 CALL_TIMEOUT = 30.0
 """Seconds that one HTTP call of http.request may take, redirects included."""
@@ -47,7 +47,7 @@ class HttpRequestParams(StrictSerializer):
     url = serializers.CharField(max_length=2048)
     method = serializers.ChoiceField(outbound.METHODS, required=False)
     headers = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
-    json = serializers.JSONField(required=False, allow_null=True)
+    json = AnyValueField(required=False, allow_null=True)
     expect = serializers.ListField(
         child=serializers.IntegerField(min_value=100, max_value=599), required=False, allow_empty=False, max_length=50
     )

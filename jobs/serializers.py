@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from jobs.models import AttemptError
 from jobs.states import Status
-from jobs.strict import StrictSerializer
+from jobs.strict import AnyValueField, StrictSerializer
 
 SHOWN = (
     "id",
@@ -64,11 +64,6 @@ class AnyObjectField(serializers.JSONField):
     """A JSON object of any content."""
 
 
-@extend_schema_field({})
-class AnyValueField(serializers.JSONField):
-    """Any JSON value, null included."""
-
-
 class JobResponse(serializers.Serializer[Any]):
     """A job as its owner sees it."""
 
@@ -111,11 +106,14 @@ class KindsResponse(serializers.Serializer[Any]):
 def representation(row: dict[str, Any], request: Request) -> dict[str, Any]:
     """A row of SHOWN columns as its owner sees it: JobResponse. Tracebacks stay behind."""
     errors = [public_error(error) for error in row["errors"]]
-    return row | {
-        "url": url_of(row["id"], request),
-        "errors": errors,
-        "error": errors[-1] if row["status"] == Status.FAILED and errors else None,
-    }
+    return (
+        {"id": row["id"], "url": url_of(row["id"], request)}
+        | row
+        | {
+            "errors": errors,
+            "error": errors[-1] if row["status"] == Status.FAILED and errors else None,
+        }
+    )
 
 
 def public_error(error: AttemptError) -> dict[str, Any]:

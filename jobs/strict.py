@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 
@@ -19,3 +20,8 @@ class StrictSerializer(serializers.Serializer[Any]):
                 }
             )
         return super().to_internal_value(data)
+
+
+@extend_schema_field({})
+class AnyValueField(serializers.JSONField):
+    """Any JSON value, null included where it is allowed."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 import orjson
@@ -11,7 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
 from rest_framework.generics import GenericAPIView
@@ -28,6 +29,13 @@ from jobs.registry import Kind, UnknownKind, kinds
 from jobs.serializers import SHOWN, JobRequest, JobResponse, KindsResponse, representation, url_of
 from jobs.states import TERMINAL, Status
 from jobs.submit import submit
+
+LOCATION = OpenApiParameter("Location", OpenApiTypes.URI, "header", response=[202], description="Where the job is.")
+RETRY_AFTER = OpenApiParameter(
+    "Retry-After", OpenApiTypes.INT, "header", response=[200, 202, 304], description="While unfinished: ask again then."
+)
+ETAG = OpenApiParameter("ETag", OpenApiTypes.STR, "header", response=[200, 304], description="For If-None-Match.")
+IF_NONE_MATCH = OpenApiParameter("If-None-Match", OpenApiTypes.STR, "header", description="The ETag that one has.")
 
 POLL_SOON, POLL_LATER = 1, 5
 """Seconds that Retry-After asks for: while a job is young, and afterwards."""
@@ -53,6 +61,7 @@ class KindListView(APIView):
 
 
 class JobListView(GenericAPIView[Any]):
+    problems: ClassVar = {"POST": (409,)}
     filterset_class = JobFilter
     serializer_class = JobResponse
 
@@ -65,7 +74,9 @@ class JobListView(GenericAPIView[Any]):
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         return self.get_paginated_response([representation(row, request) for row in page])
 
-    @extend_schema(operation_id="jobs_create", request=JobRequest, responses={202: JobResponse})
+    @extend_schema(
+        operation_id="jobs_create", request=JobRequest, responses={202: JobResponse}, parameters=[LOCATION, RETRY_AFTER]
+    )
     def post(self, request: Request) -> Response:
         """Accept a job. It is stored when this answers; a worker starts it as soon as one is free."""
         body = JobRequest(data=request.data)
@@ -75,7 +86,11 @@ class JobListView(GenericAPIView[Any]):
 
 
 class JobView(APIView):
-    @extend_schema(operation_id="jobs_read", responses={200: JobResponse, 304: None})
+    problems: ClassVar = {"DELETE": (409,)}
+
+    @extend_schema(
+        operation_id="jobs_read", responses={200: JobResponse, 304: None}, parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER]
+    )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """One job as it stands. Ask again after Retry-After seconds, with If-None-Match, until it has finished."""
         row = _owned(request).filter(pk=job_id).values(*SHOWN).first()
@@ -99,7 +114,14 @@ class JobView(APIView):
 
 
 class CancellationView(APIView):
-    @extend_schema(operation_id="jobs_cancel", request=None, responses={200: JobResponse, 202: JobResponse})
+    problems: ClassVar = {"POST": (409,)}
+
+    @extend_schema(
+        operation_id="jobs_cancel",
+        request=None,
+        responses={200: JobResponse, 202: JobResponse},
+        parameters=[LOCATION, RETRY_AFTER],
+    )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Stop a job: at once (200) while it waits, soon (202) when it runs. Asking again answers the same."""
         job = _owned_job(request, job_id)
@@ -112,7 +134,11 @@ class CancellationView(APIView):
 
 
 class RetryListView(APIView):
-    @extend_schema(operation_id="jobs_retry", request=None, responses={202: JobResponse})
+    problems: ClassVar = {"POST": (409,)}
+
+    @extend_schema(
+        operation_id="jobs_retry", request=None, responses={202: JobResponse}, parameters=[LOCATION, RETRY_AFTER]
+    )
     def post(self, request: Request, job_id: UUID) -> Response:
         """Queue a failed or cancelled job afresh: its attempts count on, with a new budget."""
         job = _owned_job(request, job_id)

@@ -64,7 +64,10 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
     body = document(status, detail, request.path, errors)
-    return HttpResponse(body, content_type=MEDIA_TYPE, status=status, headers=dict(headers or {}))
+    response = HttpResponse(body, content_type=MEDIA_TYPE, status=status, headers=dict(headers or {}))
+    # Answers that the outermost middleware makes never meet the one that would set it.
+    response["Content-Length"] = str(len(body))
+    return response
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:

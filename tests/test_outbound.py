@@ -20,13 +20,7 @@ from hypothesis import strategies as st
 
 from jobs.outbound import MAX_BODY, METHODS, Refused, Unreachable, call, objection
 
-PUBLIC, OTHER_PUBLIC, PUBLIC_IPV6, NAT64, MAPPED = (
-    "93.1.1.1",
-    "1.1.1.1",
-    "2606:4700::1",
-    "64:ff9b::101:101",
-    "::ffff:1.1.1.1",
-)
+PUBLIC, OTHER_PUBLIC, PUBLIC_IPV6, NAT64 = "93.1.1.1", "1.1.1.1", "2606:4700::1", "64:ff9b::101:101"
 OK = b"HTTP/1.1 200 OK\r\n"
 
 CLOSED_HOSTS = """
@@ -35,23 +29,23 @@ CLOSED_HOSTS = """
 192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255 [::1]
 [0:0:0:0:0:0:0:1] [::] [::1]:8080 [::ffff:127.0.0.1] [::FFFF:7F00:1] [::ffff:169.254.169.254] [::ffff:0:127.0.0.1]
 [::127.0.0.1] [64:ff9b::127.0.0.1] [64:ff9b::a9fe:a9fe] [64:ff9b:1::7f00:1] [2002:7f00:1::] [2001:0:4136:e378::fdd2]
-[2001:db8::1] [fe80::1] [fec0::1] [fc00::1] [fd00:ec2::254] [ff02::1] [100::1] [3fff::1] %31%32%37.0.0.1
-127\u30020\u30020\u30021 \uff11\uff12\uff17.0.0.1 \u2460\u2461\u2466.\u24ea.\u24ea.\u2460"""
-BAD_URLS = r"""
-example.com | //example.com/ | /path | http: | http:// | http:///path | http://:80/ | http://./ | ftp://example.com/
-file:///etc/passwd | gopher://127.0.0.1:6379/_INFO | http://user:secret@example.com/ | http://user@example.com/
-http://example.com:0/ | http://example.com:65536/ | http://example.com:http/ | http://example.com\@127.0.0.1/
-http://[fe80::1%25eth0]/ | http://[fe80::1%eth0]/ | http://[::1/ | http://[not-an-address]/ | http://exa%00mple.com/
-http://a..example/"""
-UNPRINTABLE_URLS = ["", "http://a.example\r\nX-B: 1/", "http://a.example/\r\nX-B: 1", "http://a/\0", "http://\ud800/"]
-REDIRECTS = r"""
-http://127.0.0.1/ | http://169.254.169.254/ | http://[::1]/ | //10.0.0.7/x | http://2130706433/ | file:///etc/passwd
-http://user:secret@1.1.1.1/ | http://[::1 | http://1.1.1.1\a"""
+[2001:db8::1] [fe80::1] [fec0::1] [fc00::1] [fd00:ec2::254] [ff02::1] [100::1] [3fff::1] %31%32%37.0.0.1 :80 .
+127\u30020\u30020\u30021 \uff11\uff12\uff17.0.0.1 \u2460\u2461\u2466.\u24ea.\u24ea.\u2460 example.com\\@127.0.0.1
+user:secret@example.com user@example.com example.com:0 example.com:65536 example.com:http a..example exa%00mple.com
+[::1 [not-an-address] [fe80::1%25eth0] [fe80::1%eth0] \ud800"""
+BAD_URLS = ["", "/path", "//a.example/", "http:", "http:///path", "ftp://a.example/", "file:///etc/passwd"]
+BAD_URLS += ["http://a.example\r\nX-B: 1/", "http://a.example/\r\nX-B: 1", "http://a.example/\0", " http://a.example"]
+BAD_URLS += [f"http://{host}/" for host in CLOSED_HOSTS.split()]
+REDIRECTS = """http://127.0.0.1/ https://169.254.169.254/ http://[::1]/ //10.0.0.7/x http://2130706433/ file:///etc/passwd
+http://user:secret@1.1.1.1/ http://[::1 http://1.1.1.1\\a"""
 CLOSED_IPV4 = "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 224.0.0.0/3"
 CLOSED_IPV6 = "::/32 64:ff9b:1::/48 2001::/32 2001:db8::/32 2002::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8 4000::/2"
 HEADER_NAMES = ["Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "", "A\r\nB", "A:", " Host", "TE "]
 HEADER_VALUES = ["1\r\nX-B: 2", "1\nX-B: 2", "1\r", "1\n", "\0", "\u010a"]
-HEADERS = [{name: "x"} for name in HEADER_NAMES] + [{"X-A": value} for value in HEADER_VALUES]
+BAD_PARTS = [{"headers": {name: "x"}} for name in HEADER_NAMES] + [
+    {"headers": {"X-A": value}} for value in HEADER_VALUES
+]
+BAD_PARTS += [{"method": method} for method in ("CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET", "")]
 
 TEXTS = {
     ("text/plain", "\u00e9".encode()): "\u00e9",
@@ -100,9 +94,8 @@ def internet(monkeypatch):
 
     def routed(sock, address):
         world.connections.append(address[0])
-        if ip_address(address[0]).is_loopback:
-            return connect(sock, address)
-        return connect(sock, ("127.0.0.1", world.ports.get(address[0], 1)))
+        behind = ("127.0.0.1", world.ports.get(address[0], 1))
+        return connect(sock, address if ip_address(address[0]).is_loopback else behind)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(socket.socket, "connect", routed)
@@ -113,14 +106,12 @@ def internet(monkeypatch):
 def running(server):
     server.daemon_threads = True
     server.handle_error = lambda request, address: None  # that a client hangs up is what several tests want
-    thread = Thread(target=server.serve_forever, args=(0.005,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with server:
+        Thread(target=server.serve_forever, args=(0.005,)).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
 
 
 @contextmanager
@@ -175,10 +166,6 @@ def redirect(location, status=302):
     return lambda asked: (status, {"Location": location}, b"")
 
 
-def listed(text):
-    return text.strip().replace("\n", " | ").split(" | ")
-
-
 @contextmanager
 def within(seconds):
     started = time.monotonic()
@@ -186,18 +173,10 @@ def within(seconds):
     assert time.monotonic() - started < seconds
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("host", CLOSED_HOSTS.split())
-def test_an_address_that_is_not_public_is_refused_in_every_spelling(internet, host, scheme):
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_url_that_does_not_lead_to_a_public_address_is_refused(internet, url):
     with pytest.raises(Refused):
-        make_call(f"{scheme}://{host}/latest/meta-data/", allowed_hosts=())
-    assert internet.connections == []
-
-
-@pytest.mark.parametrize("url", [*listed(BAD_URLS), *UNPRINTABLE_URLS])
-def test_a_url_that_is_not_plain_http_is_refused(internet, url):
-    with pytest.raises(Refused):
-        make_call(url)
+        make_call(url, allowed_hosts=())
     assert internet.connections == []
 
 
@@ -218,26 +197,21 @@ def test_a_name_that_changes_its_address_is_called_where_it_was_checked(internet
     assert server.asked[0].headers["Host"] == "rebind.example"
 
 
-@pytest.mark.parametrize("location", listed(REDIRECTS))
+@pytest.mark.parametrize("location", REDIRECTS.split())
 def test_a_redirect_is_checked_as_the_first_url_was(internet, location):
     internet.names["public.example"] = [[PUBLIC]]
-    with make_server(redirect(location)) as server, pytest.raises(Refused):
+    with make_server(redirect(location)) as server:
         internet.ports[PUBLIC] = server.port
-        make_call("http://public.example/", allowed_hosts=())
+        with pytest.raises(Refused):
+            make_call("http://public.example/", allowed_hosts=())
     assert internet.connections == [PUBLIC]
 
 
-@pytest.mark.parametrize("headers", HEADERS, ids=repr)
-def test_a_header_that_frames_the_message_or_could_inject_another_is_refused(internet, headers):
-    with pytest.raises(Refused, match=r"set by http\.request itself|not a header name|may not contain line breaks"):
-        make_call("http://127.0.0.1/", headers=headers)
+@pytest.mark.parametrize("parts", BAD_PARTS, ids=repr)
+def test_what_could_smuggle_another_request_is_refused(internet, parts):
+    with pytest.raises(Refused, match="header|method"):
+        make_call("http://127.0.0.1/", **parts)
     assert internet.connections == []
-
-
-@pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET", ""])
-def test_only_the_usual_methods_are_known(method):
-    with pytest.raises(Refused, match="method"):
-        make_call("http://127.0.0.1/", method)
 
 
 def inside(networks):
@@ -296,18 +270,14 @@ def test_an_allowed_name_may_lead_to_a_private_address(internet, entry):
         assert make_call(url, allowed_hosts=[entry.format(port=server.port)]).body == "hello"
 
 
-@pytest.mark.parametrize("entry", ["::1", "[::1]", "[::1]:1"])
-def test_an_ipv6_address_may_be_allowed(internet, entry):
-    with pytest.raises(Unreachable):
-        make_call("http://[::1]:1/", allowed_hosts=[entry])
-    assert internet.connections == ["::1"]
-
-
-@pytest.mark.parametrize("entry", ["example", "intra.example:1", "127.0.0.1", "a.intra.example"])
+@pytest.mark.parametrize("entry", ["example", "in.example:1", "127.0.0.1", "a.in.example", "[::1]", "::1"])
 def test_nothing_but_exactly_the_allowed_host_is_allowed(internet, entry):
-    internet.names["intra.example"] = [["127.0.0.1"]]
+    internet.names["in.example"] = [["127.0.0.1"]]
     with pytest.raises(Refused):
-        make_call("http://intra.example/", allowed_hosts=[entry])
+        make_call("http://in.example/", allowed_hosts=[entry])
+    if ":" in entry[:2]:
+        with pytest.raises(Unreachable):
+            make_call("http://[::1]:1/", allowed_hosts=[entry])
 
 
 def test_an_allowed_host_may_not_lead_to_another_private_one():
