@@ -48,6 +48,8 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": "settings.development",
             "DATABASE_URL": database_url,
             "PYTHONUNBUFFERED": "1",
+            # Whoever stops this stack is waiting for it.
+            "WORKER_GRACE": "2",
             **(env or {}),
         }
         self.logs = logs

@@ -33,11 +33,16 @@ SHOWN = (
 """The columns that representation() needs, for .values()."""
 
 
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class AnyObjectField(serializers.JSONField):
+    """A JSON object of any content."""
+
+
 class JobRequest(StrictSerializer):
     """The body of POST jobs/. Only kind is required; null means the same as leaving out."""
 
     kind = serializers.CharField(max_length=100)
-    params = serializers.JSONField(required=False, allow_null=True)
+    params = AnyObjectField(required=False, allow_null=True)
     run_at = serializers.DateTimeField(required=False, allow_null=True)
     priority = serializers.IntegerField(required=False, allow_null=True, min_value=-100, max_value=100)
     timeout = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=86_400)
@@ -57,11 +62,6 @@ class ErrorResponse(serializers.Serializer[Any]):
     message = serializers.CharField(allow_blank=True)
     attempt = serializers.IntegerField()
     at = serializers.DateTimeField()
-
-
-@extend_schema_field({"type": "object", "additionalProperties": True})
-class AnyObjectField(serializers.JSONField):
-    """A JSON object of any content."""
 
 
 class JobResponse(serializers.Serializer[Any]):

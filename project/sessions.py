@@ -64,6 +64,8 @@ class SessionView(APIView):
         credentials = Credentials(data=request.data)
         credentials.is_valid(raise_exception=True)
         user = credentials.login_of(request)
+        # Django keeps the key when the same user logs in again; here every login gets a new one.
+        request._request.session.flush()
         login(request._request, user)
         return Response(_described(user))
 
