@@ -82,7 +82,7 @@ class JobResponse(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
-    result = AnyValueField()
+    result = AnyValueField(allow_null=True)
     error = ErrorResponse(allow_null=True)
     errors = ErrorResponse(many=True)  # type: ignore[assignment]
     cancel_requested = serializers.BooleanField()

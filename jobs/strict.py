@@ -22,6 +22,6 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-@extend_schema_field({"type": ["array", "boolean", "null", "number", "object", "string"]})
+@extend_schema_field({"type": ["array", "boolean", "number", "object", "string"]})
 class AnyValueField(serializers.JSONField):
     """Any JSON value, null included where it is allowed."""

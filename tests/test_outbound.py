@@ -9,7 +9,7 @@ import time
 import tracemalloc
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
 from types import SimpleNamespace
@@ -39,20 +39,20 @@ BAD_URLS += [f"http://{host}/" for host in CLOSED_HOSTS.split()]
 REDIRECTS = """http://127.0.0.1/ https://169.254.169.254/ http://[::1]/ //10.0.0.7/x http://2130706433/ file:///etc/passwd
 http://user:secret@1.1.1.1/ http://[::1 http://1.1.1.1\\a"""
 CLOSED_IPV4 = "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 224.0.0.0/3"
-CLOSED_IPV6 = "::/32 64:ff9b:1::/48 2001::/32 2001:db8::/32 2002::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8 4000::/2"
-HEADER_NAMES = ["Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "", "A\r\nB", "A:", " Host", "TE "]
-HEADER_VALUES = ["1\r\nX-B: 2", "1\nX-B: 2", "1\r", "1\n", "\0", "\u010a"]
-BAD_PARTS = [{"headers": {name: "x"}} for name in HEADER_NAMES] + [
-    {"headers": {"X-A": value}} for value in HEADER_VALUES
+SPELLINGS = ["{0}", "{0}.", "{1}", "{1:#x}", "0{1:o}", "[::ffff:{0}]", "[64:ff9b::{0}]", "[2002:{2:x}:{3:x}::1]"]
+NAMES = ["Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "", "A\r\nB", "A:", " Host", "TE "]
+VALUES = ["1\r\nX-B: 2", "1\nX-B: 2", "1\r", "1\n", "\0", "\u010a"]
+METHODS_NOT_KNOWN = ["CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET", ""]
+BAD_PARTS = [
+    ("GET", dict([header])) for header in [*zip(NAMES, "x" * 10, strict=True), *(("X-A", each) for each in VALUES)]
 ]
-BAD_PARTS += [{"method": method} for method in ("CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET", "")]
+BAD_PARTS += [(method, {}) for method in METHODS_NOT_KNOWN]
 
 TEXTS = {
     ("text/plain", "\u00e9".encode()): "\u00e9",
     ("text/plain; charset=ISO-8859-1", b"\xe9"): "\u00e9",
     ('text/plain; Charset="utf-16-le"; x=y', b"\xe9\x00"): "\u00e9",
     ("text/plain; charset=utf-8", b"a\xe9b"): "a\ufffdb",
-    ("text/plain; charset=no-such", b"a"): "a",
     ("text/plain; charset=hex", b"61"): "61",
     ("text/plain; charset=idna", b"a\xe9"): "a\ufffd",
     ("text/plain; charset=utf-7", b"+2AA-"): "?",
@@ -65,13 +65,10 @@ BROKEN = {
     "a bad chunk": OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     "bad gzip": OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
     "two lengths": OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-    "a long header": OK + b"X-A: " + b"a" * 70_000 + b"\r\n\r\n",
     "long headers": OK + (b"X-A: " + b"a" * 40_000 + b"\r\n") * 2 + b"\r\n",
-    "many headers": OK + b"X-A: a\r\n" * 101 + b"\r\n",
 }
 DRIPS = {
     "silence": (b"", b""),
-    "status line": (b"", b"H"),
     "headers": (OK, b"X: y\r\n"),
     "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "body": (OK + b"\r\n", b"x"),
@@ -167,10 +164,11 @@ def redirect(location, status=302):
 
 
 @contextmanager
-def within(seconds):
+def cut_off_after(seconds):
     started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
+    with pytest.raises(Unreachable, match=rf"within {seconds} s$|timed out$"):
+        yield
+    assert seconds * 0.9 <= time.monotonic() - started < seconds + 0.8
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
@@ -207,10 +205,10 @@ def test_a_redirect_is_checked_as_the_first_url_was(internet, location):
     assert internet.connections == [PUBLIC]
 
 
-@pytest.mark.parametrize("parts", BAD_PARTS, ids=repr)
-def test_what_could_smuggle_another_request_is_refused(internet, parts):
-    with pytest.raises(Refused, match="header|method"):
-        make_call("http://127.0.0.1/", **parts)
+@pytest.mark.parametrize(("method", "headers"), BAD_PARTS, ids=repr)
+def test_what_could_smuggle_another_request_is_refused(internet, method, headers):
+    with pytest.raises(Refused, match=r"header|method"):
+        make_call("http://127.0.0.1/", method, headers=headers)
     assert internet.connections == []
 
 
@@ -219,18 +217,10 @@ def inside(networks):
     return choices.flatmap(lambda net: st.integers(0, net.num_addresses - 1).map(lambda offset: net[offset]))
 
 
-def spellings(address):
-    if address.version == 6:
-        return [f"[{address}]", f"[{address.exploded.upper()}]"]
-    number, (a, b, c, d) = int(address), address.packed
-    odd = [f"{number}", f"{number:#x}", f"0{number:o}", f"0{a:o}.0x{b:x}.{c}.{d}", f"{a}.{b}.{number & 0xFFFF}"]
-    embedded = [f"[::ffff:{address}]", f"[64:ff9b::{address}]", f"[{IPv6Address((0x2002 << 112) + (number << 80))}]"]
-    return [f"{address}", f"{address}.", *odd, *embedded]
-
-
 @settings(deadline=None, max_examples=150)
-@given((inside(CLOSED_IPV4) | inside(CLOSED_IPV6)).flatmap(lambda address: st.sampled_from(spellings(address))))
-def test_no_address_in_a_closed_network_is_called_whatever_its_spelling(host):
+@given(inside(CLOSED_IPV4), st.sampled_from(SPELLINGS))
+def test_no_address_in_a_closed_network_is_called_whatever_its_spelling(address, spelling):
+    host = spelling.format(address, int(address), int(address) >> 16, int(address) & 0xFFFF)
     with pytest.raises(Refused, match="its address is"):
         make_call(f"http://{host}/", allowed_hosts=())
 
@@ -242,7 +232,8 @@ def test_what_may_be_called_is_global_to_the_standard_library_too(address):
     assert objection(str(address)) or global_unicast
 
 
-def test_an_allowed_host_is_called_with_method_headers_and_json():
+def test_an_allowed_host_is_called_with_method_headers_and_json_and_no_proxy(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     sent = {"Authorization": "Bearer t", "USER-AGENT": "me"}
     with make_server(lambda asked: (201, {"X-Made": "a", "X-made": "b"}, b'{"id": 7}')) as server:
         answer = make_call(f"{server.url}a?b=c#d", "PUT", headers=sent, json={"a": [1, "\u00e9"]})
@@ -270,30 +261,17 @@ def test_an_allowed_name_may_lead_to_a_private_address(internet, entry):
         assert make_call(url, allowed_hosts=[entry.format(port=server.port)]).body == "hello"
 
 
-@pytest.mark.parametrize("entry", ["example", "in.example:1", "127.0.0.1", "a.in.example", "[::1]", "::1"])
+@pytest.mark.parametrize("entry", ["example", "in.example:1", "127.0.0.1", "a.in.example"])
 def test_nothing_but_exactly_the_allowed_host_is_allowed(internet, entry):
     internet.names["in.example"] = [["127.0.0.1"]]
     with pytest.raises(Refused):
         make_call("http://in.example/", allowed_hosts=[entry])
-    if ":" in entry[:2]:
-        with pytest.raises(Unreachable):
-            make_call("http://[::1]:1/", allowed_hosts=[entry])
 
 
 def test_an_allowed_host_may_not_lead_to_another_private_one():
     with make_server() as inner, make_server(redirect(inner.url)) as outer, pytest.raises(Refused):
         make_call(outer.url, allowed_hosts=[f"127.0.0.1:{outer.port}"])
     assert inner.asked == []
-
-
-def test_proxies_passwords_and_cookies_of_the_environment_are_not_used(monkeypatch, tmp_path):
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with make_server(lambda asked: (200, {"Set-Cookie": "a=b"}, b"")) as server:
-        make_call(server.url)
-        make_call(server.url)
-    assert [(asked.headers["Authorization"], asked.headers["Cookie"]) for asked in server.asked] == [(None, None)] * 2
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -323,17 +301,12 @@ def test_at_most_five_redirects_are_followed():
     assert len(server.asked) == 6
 
 
-@pytest.mark.parametrize("status", [300, 302, 304])
-def test_a_redirect_that_leads_nowhere_is_the_answer(status):
-    with make_server(lambda asked: (status, {}, b"")) as server:
-        assert make_call(server.url).status == status
-
-
-def test_a_redirect_may_be_written_in_utf_8():
-    location = "/caf\u00e9 au lait".encode().decode("latin-1")
-    with make_server(lambda asked: (302 if asked.path == "/" else 200, {"Location": location}, b"")) as server:
-        make_call(server.url)
+def test_a_redirect_may_be_written_in_utf_8_and_one_that_leads_nowhere_is_the_answer():
+    location = {"Location": "/caf\u00e9 au lait".encode().decode("latin-1")}
+    with make_server(lambda asked: (302, location if asked.path == "/" else {}, b"end")) as server:
+        answer = make_call(server.url)
     assert server.asked[1].path == "/caf%C3%A9%20au%20lait"
+    assert (answer.status, answer.body) == (302, "end")
 
 
 @pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY, MAX_BODY + 1, 10**6])
@@ -348,11 +321,9 @@ def test_a_body_without_end_is_cut_too():
         assert make_call(url).cut
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-def test_a_gzip_bomb_does_not_fill_the_memory(layers):
-    bomb = gzip.compress(bytes(20_000_000), 5)
-    bomb = gzip.compress(bomb) if layers == 2 else bomb
-    with make_server(lambda asked: (200, {"Content-Encoding": ", ".join(["gzip"] * layers)}, bomb)) as server:
+def test_a_gzip_bomb_does_not_fill_the_memory():
+    bomb = gzip.compress(gzip.compress(bytes(20_000_000), 5))
+    with make_server(lambda asked: (200, {"Content-Encoding": "gzip, gzip"}, bomb)) as server:
         tracemalloc.start()
         answer = make_call(server.url)
         _, peak = tracemalloc.get_traced_memory()
@@ -377,13 +348,13 @@ def test_a_broken_answer_may_be_asked_for_again(answer):
         make_call(url)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://no-such.example/", "https://127.0.0.1:1/"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "https://[::1]:1/", "http://no-such.example/"])
 def test_a_closed_port_or_an_unknown_name_may_be_tried_again(internet, url):
     with pytest.raises(Unreachable, match=r"cannot be (reached: Connection refused|resolved: [\w ]+)$"):
-        make_call(url)
+        make_call(url, allowed_hosts=["127.0.0.1", "[::1]:1"])
 
 
-def test_the_next_address_is_tried_if_one_does_not_answer(internet):
+def test_the_next_addresses_are_tried_if_one_does_not_answer_but_not_all_of_many(internet):
     internet.names["many.example"] = [[PUBLIC_IPV6, NAT64, PUBLIC, OTHER_PUBLIC, "1.1.1.2"]]
     with make_server() as server:
         internet.ports[OTHER_PUBLIC] = server.port
@@ -394,22 +365,18 @@ def test_the_next_address_is_tried_if_one_does_not_answer(internet):
 
 
 @pytest.mark.parametrize("dripping", DRIPS)
-def test_a_server_that_drips_is_cut_off_at_the_deadline(dripping):
-    cut_off = pytest.raises(Unreachable, match=r"within 0\.2 s|timed out")
-    with make_raw_server(*DRIPS[dripping]) as url, cut_off, within(1):
-        make_call(url.replace("http:", "https:") if dripping == "TLS handshake" else url, timeout=0.2)
-
-
-def test_the_deadline_is_one_for_all_redirects():
-    slow = pytest.raises(Unreachable, match=r"within 0\.25 s")
-    with make_server(lambda asked: time.sleep(0.1) or redirect("/again")(asked)) as server, slow, within(1):
-        make_call(server.url, timeout=0.25)
+def test_a_server_that_drips_is_cut_off_at_the_deadline_after_a_redirect_too(dripping):
+    with make_raw_server(*DRIPS[dripping]) as url, make_server(redirect(url)) as server:
+        if dripping == "TLS handshake":
+            server.reply = redirect(url.replace("http:", "https:"))
+        with cut_off_after(0.2):
+            make_call(server.url, timeout=0.2)
 
 
 def test_a_slow_name_server_is_not_waited_for_beyond_the_deadline(monkeypatch):
     answered = Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answered.wait(5) and [])
-    with within(1), pytest.raises(Unreachable, match=r"within 0\.1 s"):
+    with cut_off_after(0.1):
         make_call("http://slow.example/", timeout=0.1)
     answered.set()
 
@@ -456,7 +423,7 @@ def test_a_redirect_from_https_to_http_is_refused(internet, secure):
 def test_a_tls_server_that_never_answers_is_cut_off_at_the_deadline(secure):
     done = Event()
     secure.reply = lambda asked: done.wait(5) and (200, {}, b"")
-    with within(1.5), pytest.raises(Unreachable, match=r"within 0\.4 s"):
+    with cut_off_after(0.4):
         make_call("https://secure.example/", timeout=0.4)
     done.set()
     assert len(secure.asked) == 1
