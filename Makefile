@@ -44,7 +44,7 @@ lock: var/lock/bin/pip-compile  ## Compile requirements*.txt anew from pyproject
 	@$< $(LOCKED) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
 
 var/lock/bin/pip-compile: | $(READY)
-	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet pip-tools
+	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
 
 clean:  ## Remove what was made here: the environment, databases, logs, caches
 	@rm -rf .venv var .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache htmlcov

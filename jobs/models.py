@@ -69,6 +69,7 @@ class Job(models.Model):
     budget = models.PositiveIntegerField(
         null=True, blank=True, help_text="How many attempts a round has; run_afresh begins another round."
     )
+    backoff = models.JSONField(null=True, blank=True, help_text="Its own retry policy; empty: its kind's.")
     unique_key = models.CharField(  # noqa: DJ001 having none is not a key, and the constraints skip NULL
         max_length=255,
         null=True,
@@ -120,8 +121,12 @@ class Job(models.Model):
             ),
         )
         indexes = (
-            # The hot query: what a free worker takes next.
-            models.Index("queue", F("priority").desc(), "run_at", name="job_due", condition=Q(status=Status.QUEUED)),
+            # The hot queries: what a free worker of all queues, or of one, takes next; and who has waited longest.
+            models.Index(F("priority").desc(), "run_at", name="job_due", condition=Q(status=Status.QUEUED)),
+            models.Index(
+                "queue", F("priority").desc(), "run_at", name="job_due_in_queue", condition=Q(status=Status.QUEUED)
+            ),
+            models.Index("run_at", name="job_longest_waiting", condition=Q(status=Status.QUEUED)),
             models.Index("run_at", name="job_upcoming", condition=Q(status__in=UPCOMING)),
             models.Index("lease_expires_at", name="job_leases", condition=Q(status=Status.RUNNING)),
             models.Index("user", F("id").desc(), name="job_of_user"),
@@ -231,3 +236,21 @@ class Job(models.Model):
             self.give_up(*changes.get("errors", [])[len(self.errors) :])
             return
         log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])
+
+
+class IdempotencyKey(models.Model):
+    """The answer to a POST that a client marked with an Idempotency-Key, for when it asks again."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="Of the path and the payload.")
+    status = models.PositiveSmallIntegerField(null=True)
+    headers = models.JSONField(default=dict)
+    body = models.TextField(default="")
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="one_answer_per_key", fields=("user", "key")),)
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.user_id}"

@@ -1,48 +1,31 @@
 """What comes of an attempt: a result that can be stored, or an error that decides whether there is another."""
 
-import json
 import traceback
 from dataclasses import replace
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from jobs.errors import PermanentError
+from jobs.json_value import NotStorable, json_value
 from jobs.models import AttemptError, Job
 from jobs.registry import UnknownKind, find
 from jobs.retry import Retry, exponential, next_run
 
-RESULT_LIMIT = 256 * 1024
 MESSAGE_LIMIT = 2_000
 TRACEBACK_LIMIT = 20_000
 
 
 class UnstorableResult(PermanentError):
-    """The result cannot be kept: it is not JSON, has a NUL character, or is longer than RESULT_LIMIT bytes."""
+    """The result cannot be kept: it is not JSON, has a NUL character, or is too long (jobs.json_value)."""
 
 
 def storable(result: object) -> object:
     """The result as plain JSON values; raises UnstorableResult."""
     try:
-        text = json.dumps(result, cls=DjangoJSONEncoder, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UnstorableResult(f"the result is not JSON: {error}") from None
-    if len(text) > RESULT_LIMIT:
-        raise UnstorableResult(f"the result has {len(text)} bytes of JSON; {RESULT_LIMIT} may be stored")
-    value: object = json.loads(text)
-    if "\\u0000" in text and has_nul(value):
-        raise UnstorableResult("the result has a NUL character, which the database cannot store")
-    return value
-
-
-def has_nul(value: object) -> bool:
-    """Whether any string in this JSON value, keys included, has a NUL character."""
-    if isinstance(value, dict):
-        return any(has_nul(key) or has_nul(item) for key, item in value.items())
-    if isinstance(value, list):
-        return any(map(has_nul, value))
-    return isinstance(value, str) and "\0" in value
+        return json_value(result)
+    except NotStorable as error:
+        raise UnstorableResult(f"the result {error}") from None
 
 
 def conclude_failure(job: Job, error: BaseException) -> None:
@@ -59,7 +42,9 @@ def conclude_failure(job: Job, error: BaseException) -> None:
 
 
 def policy_of(job: Job) -> Retry:
-    """How the job's kind is retried; the default policy when this process does not know the kind."""
+    """The job's own backoff, or its kind's, or the default where this process does not know the kind."""
+    if job.backoff:
+        return Retry(**job.backoff)
     try:
         return find(job.kind).retry
     except UnknownKind:

@@ -1,6 +1,7 @@
 """The way in: a job is validated, then stored, and from then on it is not lost."""
 
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -8,10 +9,13 @@ import structlog
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from rest_framework.exceptions import ValidationError
 
 from jobs.errors import UniqueKeyTaken
+from jobs.json_value import NotStorable, json_value
 from jobs.models import Job
 from jobs.registry import find
+from jobs.retry import Retry
 from jobs.states import Status
 
 log = structlog.get_logger(__name__)
@@ -27,20 +31,21 @@ def submit(
     timeout: int | None = None,
     max_attempts: int | None = None,
     unique_key: str | None = None,
+    retry: Retry | None = None,
 ) -> Job:
     """Store a job and return it; a worker starts it when it is due.
 
-    timeout: seconds; timeout and max_attempts default to the kind's. Raises jobs.registry.UnknownKind,
+    timeout: seconds; timeout, max_attempts and retry default to the kind's. Raises jobs.registry.UnknownKind,
     rest_framework.serializers.ValidationError for bad params, and UniqueKeyTaken.
     """
     definition = find(kind)
-    params = {} if params is None else params
-    definition.check(params)
+    stored = _stored({} if params is None else params)
+    definition.check(stored)
     now = timezone.now()
-    attempts = max_attempts or definition.retry.attempts
+    attempts = max_attempts or (retry or definition.retry).attempts
     job = Job(
         kind=kind,
-        params=params,
+        params=stored,
         user=user,
         queue=definition.queue,
         status=Status.SCHEDULED if run_at and run_at > now else Status.QUEUED,
@@ -50,12 +55,20 @@ def submit(
         timeout=timeout or definition.timeout,
         max_attempts=attempts,
         budget=attempts,
+        backoff=retry and asdict(retry),
         unique_key=unique_key,
         request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
     )
     _store(job)
     log.info("job_submitted", job_id=str(job.pk), kind=kind, status=job.status)
     return job
+
+
+def _stored(params: object) -> object:
+    try:
+        return json_value(params)
+    except NotStorable as error:
+        raise ValidationError(f"This {error}.", "unstorable") from None
 
 
 def _store(job: Job) -> None:

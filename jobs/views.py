@@ -22,6 +22,7 @@ from rest_framework.views import APIView
 
 from jobs.errors import AlreadyFinished, NotRepeatable, UniqueKeyTaken
 from jobs.filters import JobFilter
+from jobs.idempotency import idempotent
 from jobs.models import Job
 from jobs.params_schema import params_schema
 from jobs.queue import JobQuerySet
@@ -35,6 +36,15 @@ RETRY_AFTER = OpenApiParameter(
     "Retry-After", OpenApiTypes.INT, "header", response=[200, 202, 304], description="While unfinished: ask again then."
 )
 ETAG = OpenApiParameter("ETag", OpenApiTypes.STR, "header", response=[200, 304], description="For If-None-Match.")
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    "header",
+    description="The same key within 24 h: the same answer, no second job.",
+)
+REPLAYED = OpenApiParameter(
+    "Idempotency-Replayed", OpenApiTypes.BOOL, "header", response=[202], description="This is the stored answer."
+)
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", OpenApiTypes.STR, "header", description="The ETag that one has.")
 
 POLL_SOON, POLL_LATER = 1, 5
@@ -61,7 +71,7 @@ class KindListView(APIView):
 
 
 class JobListView(GenericAPIView[Any]):
-    problems: ClassVar = {"POST": (409,)}
+    problems: ClassVar = {"POST": (409, 422)}
     filterset_class = JobFilter
     serializer_class = JobResponse
 
@@ -75,8 +85,12 @@ class JobListView(GenericAPIView[Any]):
         return self.get_paginated_response([representation(row, request) for row in page])
 
     @extend_schema(
-        operation_id="jobs_create", request=JobRequest, responses={202: JobResponse}, parameters=[LOCATION, RETRY_AFTER]
+        operation_id="jobs_create",
+        request=JobRequest,
+        responses={202: JobResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER],
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         """Accept a job. It is stored when this answers; a worker starts it as soon as one is free."""
         body = JobRequest(data=request.data)
@@ -134,11 +148,15 @@ class CancellationView(APIView):
 
 
 class RetryListView(APIView):
-    problems: ClassVar = {"POST": (409,)}
+    problems: ClassVar = {"POST": (409, 422)}
 
     @extend_schema(
-        operation_id="jobs_retry", request=None, responses={202: JobResponse}, parameters=[LOCATION, RETRY_AFTER]
+        operation_id="jobs_retry",
+        request=None,
+        responses={202: JobResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER],
     )
+    @idempotent
     def post(self, request: Request, job_id: UUID) -> Response:
         """Queue a failed or cancelled job afresh: its attempts count on, with a new budget."""
         job = _owned_job(request, job_id)

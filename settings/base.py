@@ -72,6 +72,8 @@ WEB_THREADS = env.integer("WEB_THREADS", 4, least=1)
 
 # --- who am I ---------------------------------------------------------------------------------------------------
 KNOX_TOKEN_MODEL = "project.Token"  # noqa: S105 a model's name
+# knox's migrations make its own table even when the model is replaced; it would stay empty and be in the way.
+MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {"TOKEN_TTL": timedelta(days=env.integer("TOKEN_TTL_DAYS", 30, least=1)), "AUTO_REFRESH": False}
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -127,6 +129,11 @@ SPECTACULAR_SETTINGS = {
 # --- the queue --------------------------------------------------------------------------------------------------
 WORKERS = env.integer("WORKERS", os.cpu_count() or 1, least=1)
 WORKER_GRACE = env.integer("WORKER_GRACE", 30)
+JOB_RETENTION = {
+    "succeeded": timedelta(days=env.integer("JOB_RETENTION", 7, least=1)),
+    "cancelled": timedelta(days=env.integer("JOB_RETENTION", 7, least=1)),
+    "failed": timedelta(days=env.integer("JOB_RETENTION_FAILED", 30, least=1)),
+}
 HTTP_REQUEST_ALLOWED_HOSTS = env.texts("HTTP_REQUEST_ALLOWED_HOSTS", [])
 Q_CLUSTER = {
     "name": "legwork",

@@ -6,6 +6,7 @@ DATABASE_URL in the environment comes first: `DATABASE_URL=sqlite:///:memory: py
 import os
 from collections.abc import Generator, Iterator
 
+import django
 import pytest
 
 from tests.servers.postgresql import PostgreSQL, create_database
@@ -20,8 +21,13 @@ LOG_LINES = 40
 
 def pytest_configure(config: pytest.Config) -> None:
     """xdist's workers inherit the URL of the server that their controller has started."""
-    if "DATABASE_URL" in os.environ:
-        return
+    if "DATABASE_URL" not in os.environ:
+        _provide_database(config)
+    # Of itself pytest-django sets Django up only where the settings were named before this file was read.
+    django.setup()
+
+
+def _provide_database(config: pytest.Config) -> None:
     if config.option.help or config.option.version or config.option.collectonly:
         os.environ["DATABASE_URL"] = "sqlite:///:memory:"
         return

@@ -20,44 +20,29 @@ from hypothesis import strategies as st
 
 from jobs.outbound import MAX_BODY, METHODS, Refused, Unreachable, call, objection
 
-PUBLIC, OTHER_PUBLIC, PUBLIC_IPV6, NAT64 = "93.1.1.1", "1.1.1.1", "2606:4700::1", "64:ff9b::101:101"
-OK = b"HTTP/1.1 200 OK\r\n"
+OK, PUBLIC, PUBLIC_IPV6, NAT64 = b"HTTP/1.1 200 OK\r\n", "93.1.1.1", "2606:4700::1", "64:ff9b::101:101"
 
 CLOSED_HOSTS = """
-127.0.0.1 127.0.0.1. 127.1 2130706433 0x7f000001 0x7f.1 0X7F.0.0.1 0177.0.0.1 017700000001 127.0.0.1:8080 0 0.0.0.0
-10.0.0.1 172.31.255.255 192.168.1.1 169.254.169.254 2852039166 100.64.0.1 100.100.100.200 192.0.0.192 168.63.129.16
-192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255 [::1]
-[0:0:0:0:0:0:0:1] [::] [::1]:8080 [::ffff:127.0.0.1] [::FFFF:7F00:1] [::ffff:169.254.169.254] [::ffff:0:127.0.0.1]
-[::127.0.0.1] [64:ff9b::127.0.0.1] [64:ff9b::a9fe:a9fe] [64:ff9b:1::7f00:1] [2002:7f00:1::] [2001:0:4136:e378::fdd2]
-[2001:db8::1] [fe80::1] [fec0::1] [fc00::1] [fd00:ec2::254] [ff02::1] [100::1] [3fff::1] %31%32%37.0.0.1 :80 .
-127\u30020\u30020\u30021 \uff11\uff12\uff17.0.0.1 \u2460\u2461\u2466.\u24ea.\u24ea.\u2460 example.com\\@127.0.0.1
+127.0.0.1 127.0.0.1. 127.1 2130706433 0x7f000001 0x7f.1 0177.0.0.1 127.0.0.1:8080 0 0.0.0.0 10.0.0.1 172.31.255.255
+192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200 192.0.0.192 168.63.129.16 192.0.2.1 192.88.99.1 198.18.0.1
+198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255 [::1] [0:0:0:0:0:0:0:1] [::] [::1]:8080
+[::ffff:127.0.0.1] [::FFFF:7F00:1] [::ffff:169.254.169.254] [::ffff:0:127.0.0.1] [::127.0.0.1] [64:ff9b::127.0.0.1]
+[64:ff9b:1::7f00:1] [2002:7f00:1::] [2001:0:4136:e378::fdd2] [2001:db8::1] [fe80::1] [fec0::1] [fc00::1] [ff02::1]
+[fd00:ec2::254] [100::1] [3fff::1] %31%32%37.0.0.1 127\u30020\u30020\u30021 \uff11\uff12\uff17.0.0.1 \u2461.\u24ea.1
 user:secret@example.com user@example.com example.com:0 example.com:65536 example.com:http a..example exa%00mple.com
-[::1 [not-an-address] [fe80::1%25eth0] [fe80::1%eth0] \ud800"""
+[::1 [not-an-address] [fe80::1%25eth0] [fe80::1%eth0] \ud800 :80 . example.com\\@127.0.0.1"""
 BAD_URLS = ["", "/path", "//a.example/", "http:", "http:///path", "ftp://a.example/", "file:///etc/passwd"]
 BAD_URLS += ["http://a.example\r\nX-B: 1/", "http://a.example/\r\nX-B: 1", "http://a.example/\0", " http://a.example"]
 BAD_URLS += [f"http://{host}/" for host in CLOSED_HOSTS.split()]
-REDIRECTS = """http://127.0.0.1/ https://169.254.169.254/ http://[::1]/ //10.0.0.7/x http://2130706433/ file:///etc/passwd
-http://user:secret@1.1.1.1/ http://[::1 http://1.1.1.1\\a"""
 CLOSED_IPV4 = "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.168.0.0/16 224.0.0.0/3"
 SPELLINGS = ["{0}", "{0}.", "{1}", "{1:#x}", "0{1:o}", "[::ffff:{0}]", "[64:ff9b::{0}]", "[2002:{2:x}:{3:x}::1]"]
 NAMES = ["Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "", "A\r\nB", "A:", " Host", "TE "]
 VALUES = ["1\r\nX-B: 2", "1\nX-B: 2", "1\r", "1\n", "\0", "\u010a"]
-METHODS_NOT_KNOWN = ["CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET", ""]
-BAD_PARTS = [
-    ("GET", dict([header])) for header in [*zip(NAMES, "x" * 10, strict=True), *(("X-A", each) for each in VALUES)]
-]
-BAD_PARTS += [(method, {}) for method in METHODS_NOT_KNOWN]
-
-TEXTS = {
-    ("text/plain", "\u00e9".encode()): "\u00e9",
-    ("text/plain; charset=ISO-8859-1", b"\xe9"): "\u00e9",
-    ('text/plain; Charset="utf-16-le"; x=y', b"\xe9\x00"): "\u00e9",
-    ("text/plain; charset=utf-8", b"a\xe9b"): "a\ufffdb",
-    ("text/plain; charset=hex", b"61"): "61",
-    ("text/plain; charset=idna", b"a\xe9"): "a\ufffd",
-    ("text/plain; charset=utf-7", b"+2AA-"): "?",
-    ("image/png", b"\x89PNG\0"): "\ufffdPNG\ufffd",
-}
+BAD_PARTS = [("GET", name, "x") for name in NAMES] + [("GET", "X-A", value) for value in VALUES]
+BAD_PARTS += [(method, "X-A", "x") for method in ("CONNECT", "TRACE", "get", "GET / HTTP/1.1\r\n", "")]
+# The charset that is claimed, the bytes, and the text they become.
+TEXTS = """utf-8 c3a9 \u00e9 | ISO-8859-1 e9 \u00e9 | "utf-16-le";x=y e900 \u00e9 | utf-8 61e962 a\ufffdb | no-such 61 a
+hex 3631 61 | idna 61e9 a\ufffd | utf-7 2b3241412d ? | utf-8 894e00 \ufffdN\ufffd""".replace("\n", " | ").split(" | ")
 BROKEN = {
     "nothing": b"",
     "another protocol": b"SSH-2.0-OpenSSH_9.6\0\r\n",
@@ -68,9 +53,8 @@ BROKEN = {
     "long headers": OK + (b"X-A: " + b"a" * 40_000 + b"\r\n") * 2 + b"\r\n",
 }
 DRIPS = {
-    "silence": (b"", b""),
+    "nothing but 100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "headers": (OK, b"X: y\r\n"),
-    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "body": (OK + b"\r\n", b"x"),
     "body of known length": (OK + b"Content-Length: 1000\r\n\r\n", b"x"),
     "TLS handshake": (b"\x16\x03\x03\x40\x00", b"x"),
@@ -116,7 +100,6 @@ def make_server(reply=lambda asked: (200, {}, b"hello"), context=None):
     ours = SimpleNamespace(reply=reply, asked=[])
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
         log_message = staticmethod(lambda *args: None)
 
         def handle_any(self):
@@ -124,7 +107,7 @@ def make_server(reply=lambda asked: (200, {}, b"hello"), context=None):
             ours.asked.append(self)
             status, headers, body = ours.reply(self)
             self.send_response(status)
-            for name, value in [("Content-Length", len(body)), ("Connection", "close"), *headers.items()]:
+            for name, value in {"Content-Length": len(body), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(b"" if self.command == "HEAD" else body)
@@ -181,8 +164,9 @@ def test_a_url_that_does_not_lead_to_a_public_address_is_refused(internet, url):
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], [PUBLIC, "10.0.0.7"], [PUBLIC, "fd00::7"], ["::ffff:10.0.0.7"]])
 def test_a_name_is_refused_if_one_of_its_addresses_is_not_public(internet, addresses):
     internet.names["in.example"] = [addresses]
+    others = ["example", "in.example:81", "a.in.example", "127.0.0.1", "10.0.0.7"]
     with pytest.raises(Refused, match=r"^http\.request may not call in\.example: its address is (loopback|private)$"):
-        make_call("http://in.example/")
+        make_call("http://in.example/", allowed_hosts=others)
     assert internet.connections == []
 
 
@@ -195,7 +179,7 @@ def test_a_name_that_changes_its_address_is_called_where_it_was_checked(internet
     assert server.asked[0].headers["Host"] == "rebind.example"
 
 
-@pytest.mark.parametrize("location", REDIRECTS.split())
+@pytest.mark.parametrize("location", ["http://127.0.0.1/", "//169.254.169.254/", "http://[::1]:1", "http://[::1"])
 def test_a_redirect_is_checked_as_the_first_url_was(internet, location):
     internet.names["public.example"] = [[PUBLIC]]
     with make_server(redirect(location)) as server:
@@ -205,10 +189,10 @@ def test_a_redirect_is_checked_as_the_first_url_was(internet, location):
     assert internet.connections == [PUBLIC]
 
 
-@pytest.mark.parametrize(("method", "headers"), BAD_PARTS, ids=repr)
-def test_what_could_smuggle_another_request_is_refused(internet, method, headers):
+@pytest.mark.parametrize(("method", "name", "value"), BAD_PARTS)
+def test_what_could_smuggle_another_request_is_refused(internet, method, name, value):
     with pytest.raises(Refused, match=r"header|method"):
-        make_call("http://127.0.0.1/", method, headers=headers)
+        make_call("http://127.0.0.1/", method, headers={name: value})
     assert internet.connections == []
 
 
@@ -253,19 +237,12 @@ def test_null_is_a_body_and_no_body_is_none(method):
     assert [asked.headers["Content-Type"] for asked in server.asked] == ["application/json", None]
 
 
-@pytest.mark.parametrize("entry", ["intra.example", "INTRA.example", "intra.example:{port}"])
+@pytest.mark.parametrize("entry", ["in.example", "IN.example", "in.example:{}"])
 def test_an_allowed_name_may_lead_to_a_private_address(internet, entry):
-    internet.names["intra.example"] = [["127.0.0.1"]]
-    with make_server() as server:
-        url = f"http://Intra.Example.:{server.port}/"
-        assert make_call(url, allowed_hosts=[entry.format(port=server.port)]).body == "hello"
-
-
-@pytest.mark.parametrize("entry", ["example", "in.example:1", "127.0.0.1", "a.in.example"])
-def test_nothing_but_exactly_the_allowed_host_is_allowed(internet, entry):
     internet.names["in.example"] = [["127.0.0.1"]]
-    with pytest.raises(Refused):
-        make_call("http://in.example/", allowed_hosts=[entry])
+    with make_server() as server:
+        allowed = [entry.format(server.port)]
+        assert make_call(f"http://In.Example.:{server.port}/", allowed_hosts=allowed).body == "hello"
 
 
 def test_an_allowed_host_may_not_lead_to_another_private_one():
@@ -282,8 +259,7 @@ def test_a_redirect_sends_a_body_again_only_on_307_and_308(status, method):
         make_call(f"{server.url}a/first", method, json=[], headers={"X-Key": "k"})
     [_, second] = server.asked
     kept = (method, b"[]", "application/json") if status > 303 else ("HEAD" if method == "HEAD" else "GET", b"", None)
-    assert (second.command, second.body, second.headers["Content-Type"]) == kept
-    assert second.headers["X-Key"] == "k"
+    assert (second.command, second.body, second.headers["Content-Type"], second.headers["X-Key"]) == (*kept, "k")
 
 
 def test_secrets_do_not_follow_to_another_origin():
@@ -291,8 +267,7 @@ def test_secrets_do_not_follow_to_another_origin():
     with make_server() as other, make_server(redirect(other.url, 307)) as first:
         make_call(first.url, "POST", headers=secrets | {"Accept": "text/plain"}, json=1)
     assert [first.asked[0].headers[name] for name in secrets] == ["a", "b", "c", "d"]
-    assert [other.asked[0].headers[name] for name in secrets] == [None] * 4
-    assert (other.asked[0].headers["Accept"], other.asked[0].body) == ("text/plain", b"1")
+    assert [other.asked[0].headers[name] for name in [*secrets, "Accept"]] == [None, None, None, None, "text/plain"]
 
 
 def test_at_most_five_redirects_are_followed():
@@ -305,8 +280,7 @@ def test_a_redirect_may_be_written_in_utf_8_and_one_that_leads_nowhere_is_the_an
     location = {"Location": "/caf\u00e9 au lait".encode().decode("latin-1")}
     with make_server(lambda asked: (302, location if asked.path == "/" else {}, b"end")) as server:
         answer = make_call(server.url)
-    assert server.asked[1].path == "/caf%C3%A9%20au%20lait"
-    assert (answer.status, answer.body) == (302, "end")
+    assert (answer.status, answer.body, server.asked[1].path) == (302, "end", "/caf%C3%A9%20au%20lait")
 
 
 @pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY, MAX_BODY + 1, 10**6])
@@ -316,8 +290,8 @@ def test_the_body_is_cut_at_64_kib(size):
     assert (len(answer.body), answer.cut) == (min(size, MAX_BODY), size > MAX_BODY)
 
 
-def test_a_body_without_end_is_cut_too():
-    with make_raw_server(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"4000\r\n" + b"x" * 0x4000 + b"\r\n") as url:
+def test_a_body_without_end_is_cut():
+    with make_raw_server(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"4000\r\n%b\r\n" % bytes(0x4000)) as url:
         assert make_call(url).cut
 
 
@@ -328,23 +302,23 @@ def test_a_gzip_bomb_does_not_fill_the_memory():
         answer = make_call(server.url)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert (answer.body, answer.cut) == ("\ufffd" * MAX_BODY, True)
-    assert peak < 4_000_000
+    assert (answer.body, answer.cut, peak < 4_000_000) == ("\ufffd" * MAX_BODY, True, True)
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-@pytest.mark.parametrize(("content_type", "raw"), TEXTS)
-def test_an_answer_becomes_text_that_the_database_takes(content_type, raw, encoding):
-    headers = {"Content-Type": content_type, "Content-Encoding": encoding, "X-A": "a\0b"}
-    with make_server(lambda asked: (200, headers, gzip.compress(raw) if encoding == "gzip" else raw)) as server:
+@pytest.mark.parametrize("text", TEXTS)
+def test_an_answer_becomes_text_that_the_database_takes(text, encoding):
+    charset, raw, expected = text.split(" ")
+    body = gzip.compress(bytes.fromhex(raw)) if encoding == "gzip" else bytes.fromhex(raw)
+    headers = {"Content-Type": f"text/plain; Charset={charset}", "Content-Encoding": encoding, "X-A": "a\0b"}
+    with make_server(lambda asked: (200, headers, body)) as server:
         answer = make_call(server.url)
-    assert (answer.body, answer.headers["x-a"]) == (TEXTS[content_type, raw], "a\ufffdb")
+    assert (answer.body, answer.headers["x-a"]) == (expected, "a\ufffdb")
 
 
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
 def test_a_broken_answer_may_be_asked_for_again(answer):
-    broken = pytest.raises(Unreachable, match=r"^127\.0\.0\.1 cannot be reached: [^\0]{,80}$")
-    with make_raw_server(answer) as url, broken:
+    with make_raw_server(answer) as url, pytest.raises(Unreachable, match=r"cannot be reached: [^\0]{,80}$"):
         make_call(url)
 
 
@@ -354,14 +328,15 @@ def test_a_closed_port_or_an_unknown_name_may_be_tried_again(internet, url):
         make_call(url, allowed_hosts=["127.0.0.1", "[::1]:1"])
 
 
-def test_the_next_addresses_are_tried_if_one_does_not_answer_but_not_all_of_many(internet):
-    internet.names["many.example"] = [[PUBLIC_IPV6, NAT64, PUBLIC, OTHER_PUBLIC, "1.1.1.2"]]
+def test_the_next_address_is_tried_if_one_does_not_answer_but_no_more_than_four(internet):
+    silent = [PUBLIC_IPV6, NAT64, "1.1.1.2"]
+    internet.names |= {"some.example": [[*silent, PUBLIC]], "many.example": [[*silent, "1.1.1.3", PUBLIC]]}
     with make_server() as server:
-        internet.ports[OTHER_PUBLIC] = server.port
-        assert make_call("http://many.example/").body == "hello"
-    with pytest.raises(Unreachable):
-        make_call("http://many.example/")
-    assert internet.connections == [PUBLIC_IPV6, NAT64, PUBLIC, OTHER_PUBLIC] * 2
+        internet.ports[PUBLIC] = server.port
+        assert make_call("http://some.example/").body == "hello"
+        with pytest.raises(Unreachable):
+            make_call("http://many.example/")
+    assert internet.connections == [*silent, PUBLIC, *silent, "1.1.1.3"]
 
 
 @pytest.mark.parametrize("dripping", DRIPS)
@@ -369,8 +344,8 @@ def test_a_server_that_drips_is_cut_off_at_the_deadline_after_a_redirect_too(dri
     with make_raw_server(*DRIPS[dripping]) as url, make_server(redirect(url)) as server:
         if dripping == "TLS handshake":
             server.reply = redirect(url.replace("http:", "https:"))
-        with cut_off_after(0.2):
-            make_call(server.url, timeout=0.2)
+        with cut_off_after(0.1):
+            make_call(server.url, timeout=0.1)
 
 
 def test_a_slow_name_server_is_not_waited_for_beyond_the_deadline(monkeypatch):
@@ -385,9 +360,9 @@ def test_a_slow_name_server_is_not_waited_for_beyond_the_deadline(monkeypatch):
 def secure(internet, tmp_path, monkeypatch):
     """A TLS server behind a public address, for secure.example and, wrongly, for other.example."""
     files = [str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")]
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=secure.example"
-    names = ["-addext", "subjectAltName=DNS:secure.example", "-out", files[0], "-keyout", files[1]]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=a -out {} -keyout {}"
+    names = ["-addext", "subjectAltName=DNS:secure.example"]
+    subprocess.run([*command.format(*files).split(), *names], check=True, capture_output=True)
     monkeypatch.setenv("SSL_CERT_FILE", files[0])
     internet.names |= {"secure.example": [[PUBLIC]], "other.example": [[PUBLIC]]}
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -398,10 +373,13 @@ def secure(internet, tmp_path, monkeypatch):
         yield server
 
 
-def test_tls_speaks_to_the_checked_address_under_the_name(internet, secure):
+def test_tls_speaks_to_the_checked_address_under_the_name_and_follows_no_redirect_out_of_tls(internet, secure):
     assert make_call("https://secure.example./").body == "hello"
     assert (secure.sni, secure.asked[0].headers["Host"]) == ("secure.example", "secure.example")
-    assert internet.connections == [PUBLIC]
+    secure.reply = redirect("http://secure.example/")
+    with pytest.raises(Refused, match="from https to http"):
+        make_call("https://secure.example/")
+    assert internet.connections == [PUBLIC, PUBLIC]
 
 
 @pytest.mark.parametrize("host", ["other.example", "secure.example"])
@@ -411,13 +389,6 @@ def test_a_certificate_for_another_name_or_of_an_unknown_authority_is_not_taken(
     with pytest.raises(Unreachable, match="certificate"):
         make_call(f"https://{host}/", allowed_hosts=[host])
     assert secure.asked == []
-
-
-def test_a_redirect_from_https_to_http_is_refused(internet, secure):
-    secure.reply = redirect("http://secure.example/")
-    with pytest.raises(Refused, match="from https to http"):
-        make_call("https://secure.example/")
-    assert internet.connections == [PUBLIC]
 
 
 def test_a_tls_server_that_never_answers_is_cut_off_at_the_deadline(secure):

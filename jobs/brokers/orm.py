@@ -6,9 +6,14 @@ from django_q.conf import Conf
 
 from jobs.models import Job
 
+NEGLECTED_EVERY = 8
+"""Every eighth claim takes the job that has waited longest, so that no priority can starve another."""
+
 
 class ORM(DjangoQORM):  # type: ignore[misc]
     """django-q2's ORM broker, and beside its messages the Job rows themselves."""
+
+    _claims = 0
 
     @property
     def queues(self) -> list[str] | None:
@@ -18,5 +23,11 @@ class ORM(DjangoQORM):  # type: ignore[misc]
     def claim(self, worker: str, limit: int = 1) -> list[Job]:
         """Take due jobs for this worker, best first."""
         close_old_connections()
-        Job.objects.queue_what_is_due()
-        return Job.objects.claim(worker, limit=limit, queues=self.queues)
+        self._claims += 1
+        if self._claims % NEGLECTED_EVERY == 0 and (neglected := self._claim(worker, limit, by_age=True)):
+            return neglected
+        return self._claim(worker, limit, by_age=False)
+
+    def _claim(self, worker: str, limit: int, *, by_age: bool) -> list[Job]:
+        claimed: list[Job] = Job.objects.claim(worker, limit=limit, queues=self.queues, by_age=by_age)
+        return claimed

@@ -1,0 +1,56 @@
+"""What tests of the engine begin with: users, kinds of job, and Job rows in any state that the constraints allow."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from jobs import registry
+from jobs.models import AttemptError, Job
+from jobs.outcome import describe
+from jobs.queue import LEASE
+from jobs.registry import Handler, Kind
+from jobs.states import TERMINAL, UPCOMING, Status
+
+WORKER = "here:1"
+
+
+def make_user(name: str = "ada") -> User:
+    return User.objects.create_user(name)
+
+
+def make_job(status: str = Status.QUEUED, **fields: Any) -> Job:
+    """A stored job as the engine leaves it in this state: after one attempt by WORKER if it takes one to get there."""
+    now = timezone.now()
+    usual: dict[str, Any] = {"kind": "demo.countdown", "params": {"seconds": 0}, "timeout": 60}
+    usual |= {"max_attempts": 3, "budget": 3, "run_at": now, "status": status}
+    if status in UPCOMING:
+        usual |= {"run_at": now + timedelta(hours=1)}
+    if status not in {Status.SCHEDULED, Status.QUEUED}:
+        usual |= {"attempt": 1, "worker": WORKER, "started_at": now}
+    if status == Status.RUNNING:
+        usual |= {"lease_expires_at": now + LEASE}
+    if status in TERMINAL:
+        usual |= {"finished_at": now, "cancel_requested": status == Status.CANCELLED}
+    if status in {Status.FAILED, Status.RETRYING}:
+        usual |= {"errors": [make_error()]}
+    return Job.objects.create(**usual | fields)
+
+
+def make_error(message: str = "it broke", attempt: int = 1) -> AttemptError:
+    return describe(RuntimeError(message), attempt)
+
+
+def make_kind(monkeypatch: pytest.MonkeyPatch, handler: Handler, name: str = "test.kind", **options: Any) -> Kind:
+    """A kind of job that is known until the test has ended."""
+    monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
+    registry.job(name, **options)(handler)
+    return registry.find(name)
+
+
+def row(job: Job) -> dict[str, Any]:
+    """Everything that the database has of it."""
+    found: dict[str, Any] = Job.objects.values().get(pk=job.pk)
+    return found

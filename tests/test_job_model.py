@@ -1,0 +1,257 @@
+"""The Job row: what its constraints refuse, who may write to it, and what happens between two statements of a verb."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from jobs.errors import LeaseLost, UniqueKeyTaken
+from jobs.models import Job, new_id
+from jobs.queue import LEASE
+from jobs.states import TERMINAL, WAITING, Status
+from tests.make import make_error, make_job, make_user, row
+
+pytestmark = pytest.mark.django_db
+
+NOW = "2026-01-01 00:00:00+00:00"
+UNFINISHED = sorted(set(Status) - TERMINAL)
+
+BAD = [
+    *[(status, "finished_at = NULL") for status in TERMINAL],
+    *[(status, f"finished_at = '{NOW}'") for status in UNFINISHED],
+    *[(status, f"lease_expires_at = '{NOW}'") for status in set(Status) - {Status.RUNNING}],
+    (Status.RUNNING, "lease_expires_at = NULL"),
+    (Status.RUNNING, "started_at = NULL"),
+    (Status.RUNNING, "status = 'queued'"),
+    (Status.RUNNING, "status = 'succeeded'"),
+    (Status.QUEUED, "status = 'running'"),
+    (Status.QUEUED, "status = 'failed'"),
+    (Status.SUCCEEDED, "status = 'retrying'"),
+    (Status.QUEUED, "status = 'lost'"),
+    (Status.QUEUED, "status = ''"),
+    (Status.QUEUED, "status = NULL"),
+    (Status.QUEUED, "timeout = 0"),
+    (Status.QUEUED, "timeout = -1"),
+    (Status.QUEUED, "attempt = -1"),
+    (Status.QUEUED, "kind = NULL"),
+    (Status.QUEUED, "errors = NULL"),
+]
+
+LEAVING: dict[str, Callable[[Job], object]] = {
+    "succeed": lambda job: job.succeed(None),
+    "fail": lambda job: job.fail(make_error()),
+    "retry": lambda job: job.retry(make_error(), timezone.now()),
+    "give_up": lambda job: job.give_up(),
+    "hand_back": lambda job: job.hand_back(),
+    "renew_lease": lambda job: job.renew_lease(),
+}
+
+OTHERS = {
+    "a later attempt": {"attempt": 2},
+    "another worker's": {"worker": "there:2"},
+    "nobody's, queued again": {"status": Status.QUEUED, "lease_expires_at": None},
+    "over": {"status": Status.FAILED, "lease_expires_at": None, "finished_at": timezone.now()},
+}
+"""What has become of a running job behind its worker's back."""
+
+
+@pytest.mark.parametrize(("status", "change"), BAD)
+def test_the_database_itself_refuses_a_row_that_makes_no_sense(status: str, change: str) -> None:
+    make_job(status)
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"UPDATE jobs_job SET {change}")  # noqa: S608 the changes stand above
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_database_accepts_every_state_as_the_engine_writes_it(status: str) -> None:
+    assert row(make_job(status))["status"] == status
+
+
+@pytest.mark.parametrize("status", UNFINISHED)
+@pytest.mark.parametrize("owner", ["ada", None])
+def test_an_unfinished_job_keeps_its_unique_key_for_itself(status: str, owner: str | None) -> None:
+    user = owner and make_user(owner)
+    make_job(status, user=user, unique_key="nightly")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_job(user=user, unique_key="nightly")
+
+
+@pytest.mark.parametrize("status", TERMINAL)
+@pytest.mark.parametrize("owner", ["ada", None])
+def test_a_unique_key_is_free_again_once_its_job_has_finished(status: str, owner: str | None) -> None:
+    user = owner and make_user(owner)
+    make_job(status, user=user, unique_key="nightly")
+    make_job(status, user=user, unique_key="nightly")
+    assert make_job(user=user, unique_key="nightly")
+
+
+def test_users_do_not_share_unique_keys_with_each_other_or_with_nobody() -> None:
+    for user in (make_user("ada"), make_user("grace"), None):
+        make_job(user=user, unique_key="nightly")
+    assert Job.objects.count() == 3
+
+
+@pytest.mark.parametrize("owner", ["ada", None])
+def test_jobs_without_a_unique_key_do_not_collide(owner: str | None) -> None:
+    user = owner and make_user(owner)
+    make_job(user=user)
+    make_job(user=user)
+    assert Job.objects.count() == 2
+
+
+def test_a_job_does_not_run_afresh_while_another_has_its_unique_key() -> None:
+    job = make_job(Status.FAILED, unique_key="nightly")
+    holder = make_job(Status.QUEUED, unique_key="nightly")
+    before = row(job)
+    with pytest.raises(UniqueKeyTaken) as taken, transaction.atomic():
+        job.run_afresh()
+    assert taken.value.job_id == holder.pk
+    assert row(job) == before
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS.keys())
+@pytest.mark.parametrize("verb", LEAVING)
+def test_a_run_that_was_given_up_cannot_write_over_what_came_after_it(verb: str, changes: dict[str, Any]) -> None:
+    job = make_job(Status.RUNNING)
+    Job.objects.update(**changes)
+    before = row(job)
+    with pytest.raises(LeaseLost, match=f"attempt 1 of job {job.pk}"):
+        LEAVING[verb](job)
+    assert row(job) == before
+
+
+@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS.keys())
+def test_progress_of_a_run_that_was_given_up_is_dropped_in_silence(changes: dict[str, Any]) -> None:
+    job = make_job(Status.RUNNING)
+    Job.objects.update(**changes)
+    before = row(job)
+    job.progress = {"percent": 50, "message": "still here"}
+    job.report_progress()
+    assert row(job) == before
+
+
+@pytest.mark.parametrize("first", LEAVING.keys() - {"renew_lease"})
+@pytest.mark.parametrize("second", LEAVING)
+def test_an_attempt_ends_once(first: str, second: str) -> None:
+    job = make_job(Status.RUNNING)
+    LEAVING[first](job)
+    before = row(job)
+    with pytest.raises(LeaseLost):
+        LEAVING[second](job)
+    assert row(job) == before
+
+
+@pytest.mark.parametrize("verb", LEAVING)
+def test_an_attempt_of_a_job_that_was_deleted_is_lost(verb: str) -> None:
+    job = make_job(Status.RUNNING)
+    Job.objects.filter(pk=job.pk).delete()
+    with pytest.raises(LeaseLost):
+        LEAVING[verb](job)
+
+
+def test_a_job_handed_back_and_claimed_again_under_the_same_number_is_the_new_workers() -> None:
+    job = make_job(Status.RUNNING)
+    Job.objects.get().hand_back()
+    [again] = Job.objects.claim("there:2")
+    assert again.attempt == job.attempt
+    with pytest.raises(LeaseLost):
+        job.succeed("stale")
+    again.succeed("fresh")
+    assert row(job)["result"] == "fresh"
+
+
+def test_a_renewal_holds_the_job_for_another_lease_and_shows_progress() -> None:
+    job = make_job(Status.RUNNING, lease_expires_at=timezone.now() + timedelta(seconds=1))
+    job.progress = {"percent": 50, "message": "half"}
+    job.renew_lease()
+    assert row(job)["lease_expires_at"] - timezone.now() > LEASE - timedelta(seconds=5)
+    assert row(job)["progress"] == {"percent": 50, "message": "half"}
+    assert job.cancel_requested is False
+
+
+def test_a_lease_that_has_expired_but_was_not_taken_away_can_be_renewed() -> None:
+    job = make_job(Status.RUNNING, lease_expires_at=timezone.now() - timedelta(hours=1))
+    job.renew_lease()
+    assert not Job.objects.expired().exists()
+
+
+def test_a_job_deleted_in_the_middle_of_a_renewal_is_a_lost_lease() -> None:
+    job = make_job(Status.RUNNING)
+    with before_statement(2, lambda: Job.objects.filter(pk=job.pk).delete()), pytest.raises(LeaseLost):
+        job.renew_lease()
+
+
+def test_a_cancellation_reaches_a_job_that_a_worker_claims_meanwhile() -> None:
+    job = make_job(Status.QUEUED)
+    with before_statement(2, lambda: Job.objects.claim("there:2")):
+        job.cancel()
+    assert is_cancelled_or_told_to_be(job)
+
+
+@pytest.mark.parametrize("verb", ["hand_back", "retry"])
+def test_a_cancellation_reaches_a_job_that_its_worker_puts_back_meanwhile(verb: str) -> None:
+    """Running when the first statement passes over it, waiting when the second does: it has not finished at all."""
+    job = make_job(Status.RUNNING)
+    worker = Job.objects.get()
+    with before_statement(2, lambda: LEAVING[verb](worker)):
+        job.cancel()
+    assert is_cancelled_or_told_to_be(job)
+
+
+def test_a_cancellation_of_a_job_that_is_deleted_says_so() -> None:
+    job = make_job(Status.QUEUED)
+    Job.objects.filter(pk=job.pk).delete()
+    with pytest.raises(Job.DoesNotExist):
+        job.cancel()
+
+
+def test_the_jobs_of_a_user_go_with_the_user() -> None:
+    user = make_user()
+    make_job(Status.RUNNING, user=user)
+    make_job()
+    User.objects.filter(pk=user.pk).delete()
+    assert [job.user for job in Job.objects.all()] == [None]
+
+
+def test_ids_are_of_version_7_and_sort_by_age() -> None:
+    ids = [new_id() for _ in range(1000)]
+    assert {id_.version for id_ in ids} == {7}
+    assert all(type(id_) is UUID for id_ in ids)
+    assert ids == sorted(ids)
+
+
+def test_the_newest_job_comes_first() -> None:
+    made = [make_job(status) for status in [*WAITING, *TERMINAL]]
+    assert list(Job.objects.all()) == made[::-1]
+
+
+def test_a_job_is_called_by_its_kind_and_id() -> None:
+    job = make_job()
+    assert str(job) == f"demo.countdown {job.pk}"
+
+
+@contextmanager
+def before_statement(number: int, action: Callable[[], object]) -> Iterator[None]:
+    """Somebody else does something just before the body's statement of this number, if it gets that far."""
+    seen = 0
+
+    def count(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            action()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(count):
+        yield
+
+
+def is_cancelled_or_told_to_be(job: Job) -> bool:
+    found = row(job)
+    return found["status"] == Status.CANCELLED or (found["status"] == Status.RUNNING and found["cancel_requested"])

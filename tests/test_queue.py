@@ -1,0 +1,230 @@
+"""The queue's verbs on many rows: what is due, in which order, and that no two workers get the same job."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import groupby
+
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.models import Job
+from jobs.queue import LEASE
+from jobs.states import TERMINAL, WAITING, Status
+from tests.make import WORKER, make_job, row
+
+SECOND = timedelta(seconds=1)
+needs_row_locks = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite locks the database, never a row: there is nothing to skip."
+)
+
+
+@pytest.mark.django_db
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 5)), max_size=12))
+def test_jobs_are_claimed_by_priority_and_then_by_age(waiting: list[tuple[int, int]]) -> None:
+    Job.objects.all().delete()
+    now = timezone.now()
+    for priority, age in waiting:
+        make_job(priority=priority, run_at=now - age * SECOND)
+    claimed = []
+    while jobs := Job.objects.claim(WORKER, limit=2):
+        claimed += [(job.priority, (now - job.run_at) // SECOND) for job in jobs]
+    assert claimed == sorted(waiting, reverse=True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", set(Status) - {Status.QUEUED})
+def test_nothing_but_queued_jobs_is_claimed(status: str) -> None:
+    make_job(status, run_at=timezone.now() - SECOND)
+    assert Job.objects.claim(WORKER) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("queues", "taken"),
+    [
+        (None, {"default", "slow", "mail"}),
+        (["slow"], {"slow"}),
+        (["slow", "mail"], {"slow", "mail"}),
+        (["other"], set()),
+    ],
+)
+def test_a_worker_takes_from_its_own_queues_only(queues: list[str] | None, taken: set[str]) -> None:
+    for queue in ("default", "slow", "mail"):
+        make_job(queue=queue)
+    assert {job.queue for job in Job.objects.claim(WORKER, limit=10, queues=queues)} == taken
+
+
+@pytest.mark.django_db
+def test_a_claim_begins_an_attempt_under_a_lease() -> None:
+    job = make_job(attempt=1, worker="there:2", progress={"percent": 70, "message": "of the attempt before"})
+    [claimed] = Job.objects.claim(WORKER)
+    found = row(job)
+    assert {name: getattr(claimed, name) for name in found} == found
+    assert (found["status"], found["attempt"], found["worker"]) == (Status.RUNNING, 2, WORKER)
+    assert found["progress"] == {"percent": 0, "message": ""}
+    assert abs(found["started_at"] - timezone.now()) < 5 * SECOND
+    assert abs(found["lease_expires_at"] - found["started_at"] - LEASE) < SECOND
+
+
+@pytest.mark.django_db
+def test_a_claim_takes_no_more_than_asked_for() -> None:
+    for _ in range(5):
+        make_job()
+    assert len(Job.objects.claim(WORKER, limit=3)) == 3
+    assert len(Job.objects.claim(WORKER)) == 1
+    assert Job.objects.due().count() == 1
+
+
+@pytest.mark.django_db
+def test_an_idle_worker_asks_the_database_one_question(django_assert_num_queries) -> None:
+    with django_assert_num_queries(1):
+        assert Job.objects.claim(WORKER) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("ahead", [-SECOND, timedelta(0), 60 * SECOND])
+def test_what_is_due_is_queued_when_its_time_has_come_and_not_before(status: str, ahead: timedelta) -> None:
+    job = make_job(status, run_at=timezone.now() + ahead - timedelta(milliseconds=2))
+    comes = status in {Status.SCHEDULED, Status.RETRYING} and ahead <= timedelta(0)
+    assert Job.objects.queue_what_is_due() == comes
+    assert row(job)["status"] == (Status.QUEUED if comes else status)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", WAITING | TERMINAL)
+def test_only_running_jobs_expire_or_run_somewhere(status: str) -> None:
+    make_job(status, worker=WORKER)
+    assert not Job.objects.expired().exists()
+    assert not Job.objects.running_on(WORKER).exists()
+
+
+@pytest.mark.django_db
+def test_expired_are_those_whose_lease_is_over_the_longest_first() -> None:
+    now = timezone.now()
+    late, later, _alive = [make_job(Status.RUNNING, lease_expires_at=now + wait * SECOND) for wait in (-5, -60, 5)]
+    assert list(Job.objects.expired()) == [later, late]
+
+
+@pytest.mark.django_db
+def test_the_jobs_on_a_worker_are_those_that_it_runs_and_no_others() -> None:
+    mine = make_job(Status.RUNNING, worker="here:1")
+    make_job(Status.RUNNING, worker="here:11")
+    make_job(Status.SUCCEEDED, worker="here:1")
+    assert list(Job.objects.running_on("here:1")) == [mine]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", Status)
+def test_unfinished_is_what_is_still_to_be_done(status: str) -> None:
+    make_job(status)
+    assert Job.objects.unfinished().exists() == (status not in TERMINAL)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_claim_at_the_same_moment_get_different_jobs() -> None:
+    made = {make_job(priority=number % 3).pk for number in range(30)}
+    claimed: dict[str, list[Job]] = {}
+    together = threading.Barrier(3)
+
+    def work(name: str) -> None:
+        together.wait()
+        claimed[name] = claim_everything(name)
+
+    in_threads(*[lambda name=f"here:{number}": work(name) for number in range(3)])
+
+    taken = [job.pk for jobs in claimed.values() for job in jobs]
+    assert len(taken) == len(set(taken))
+    assert set(taken) == made
+    for name, jobs in groupby(Job.objects.order_by("worker"), key=lambda job: job.worker):
+        assert {job.pk for job in jobs} == {job.pk for job in claimed[name]}
+    assert {job.attempt for job in Job.objects.all()} == {1}
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_another_transaction_has_locked_is_passed_over_and_not_waited_for() -> None:
+    best, second, third = [make_job(priority=priority) for priority in (2, 1, 0)]
+    with locked_elsewhere(best):
+        assert Job.objects.claim(WORKER, limit=2) == [second, third]
+        assert Job.objects.claim(WORKER) == []
+    assert Job.objects.claim(WORKER) == [best]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_end_the_same_attempt_at_once_end_it_once() -> None:
+    job = make_job(Status.RUNNING)
+    together, ended = threading.Barrier(2), []
+
+    def end(result: str) -> None:
+        mine = Job.objects.get(pk=job.pk)
+        together.wait()
+        try:
+            until_unlocked(lambda: mine.succeed(result))
+        except Exception as error:
+            ended.append(type(error).__name__)
+        else:
+            ended.append(result)
+
+    in_threads(lambda: end("a"), lambda: end("b"))
+
+    assert sorted(ended) in [["LeaseLost", "a"], ["LeaseLost", "b"]]
+    assert row(job)["result"] in ended
+
+
+def claim_everything(worker: str) -> list[Job]:
+    taken: list[Job] = []
+    while jobs := until_unlocked(lambda: Job.objects.claim(worker, limit=2)):
+        taken += jobs
+    return taken
+
+
+def until_unlocked(action):
+    """SQLite in memory refuses at once where it would wait in a file; a worker would try again as well."""
+    while True:
+        try:
+            return action()
+        except OperationalError as error:
+            if "locked" not in str(error):
+                raise
+
+
+def in_threads(*actions) -> None:
+    threads = [threading.Thread(target=lambda action=action: and_disconnect(action)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def and_disconnect(action) -> None:
+    try:
+        action()
+    finally:
+        connections.close_all()
+
+
+@contextmanager
+def locked_elsewhere(job: Job) -> Iterator[None]:
+    locked, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Job.objects.select_for_update().get(pk=job.pk)
+            locked.set()
+            enough.wait(10)
+
+    thread = threading.Thread(target=lambda: and_disconnect(hold))
+    thread.start()
+    assert locked.wait(10)
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
