@@ -173,7 +173,7 @@ BODIES = {
     "NUL in a value": b'{"kind": "demo.countdown\\u0000", "params": {"seconds": 3}}',
     "NUL in a key": b'{"kind": "demo.countdown", "params": {"seconds": 3, "\\u0000": 1}}',
     "NUL in the unique key": b'{"kind": "demo.countdown", "params": {"seconds": 3}, "unique_key": "a\\u0000b"}',
-    "NUL in a header of http.request": b'{"kind": "http.request", "params": {"url": "http://a.example", "json": "\\u0000"}}',
+    "NUL inside the params": b'{"kind": "http.request", "params": {"url": "http://a.example", "json": ["\\u0000"]}}',
     "a bare NUL": b'{"kind": "\0"}',
     "lists ten thousand deep": b'{"kind": "demo.countdown", "params": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
     "objects ten thousand deep": b'{"kind": "demo.countdown", "params": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001,
@@ -271,7 +271,7 @@ def test_a_request_to_the_wrong_place_is_refused(api: APIClient, method: str, pa
     answer = send(api, method, path, countdown() if method != "GET" else b"")
     problem = assert_problem(answer, status, answer.json()["instance"])
     assert problem["instance"].startswith("/api/v1/")
-    assert ("Allow" in answer) == (status == 405)
+    assert status != 405 or answer["Allow"]
     assert Job.objects.count() == 0
 
 

@@ -23,9 +23,9 @@ NOW = "2026-01-01 00:00:00+00:00"
 UNFINISHED = sorted(set(Status) - TERMINAL)
 
 BAD = [
-    *[(status, "finished_at = NULL") for status in TERMINAL],
+    *[(status, "finished_at = NULL") for status in sorted(TERMINAL)],
     *[(status, f"finished_at = '{NOW}'") for status in UNFINISHED],
-    *[(status, f"lease_expires_at = '{NOW}'") for status in set(Status) - {Status.RUNNING}],
+    *[(status, f"lease_expires_at = '{NOW}'") for status in sorted(set(Status) - {Status.RUNNING})],
     (Status.RUNNING, "lease_expires_at = NULL"),
     (Status.RUNNING, "started_at = NULL"),
     (Status.RUNNING, "status = 'queued'"),
@@ -82,7 +82,7 @@ def test_an_unfinished_job_keeps_its_unique_key_for_itself(status: str, owner: s
         make_job(user=user, unique_key="nightly")
 
 
-@pytest.mark.parametrize("status", TERMINAL)
+@pytest.mark.parametrize("status", sorted(TERMINAL))
 @pytest.mark.parametrize("owner", ["ada", None])
 def test_a_unique_key_is_free_again_once_its_job_has_finished(status: str, owner: str | None) -> None:
     user = owner and make_user(owner)
@@ -136,7 +136,7 @@ def test_progress_of_a_run_that_was_given_up_is_dropped_in_silence(changes: dict
     assert row(job) == before
 
 
-@pytest.mark.parametrize("first", LEAVING.keys() - {"renew_lease"})
+@pytest.mark.parametrize("first", sorted(LEAVING.keys() - {"renew_lease"}))
 @pytest.mark.parametrize("second", LEAVING)
 def test_an_attempt_ends_once(first: str, second: str) -> None:
     job = make_job(Status.RUNNING)

@@ -3,21 +3,23 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.models import Job
-from jobs.queue import LEASE
+from jobs.models import Job, new_id
+from jobs import queue as queue_module
+from jobs.queue import LEASE, PATIENCE, delete_in_batches, first_id_at
 from jobs.states import TERMINAL, WAITING, Status
 from tests.make import WORKER, make_job, row
 
-SECOND = timedelta(seconds=1)
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 needs_row_locks = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="SQLite locks the database, never a row: there is nothing to skip."
 )
@@ -38,9 +40,19 @@ def test_jobs_are_claimed_by_priority_and_then_by_age(waiting: list[tuple[int, i
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("status", set(Status) - {Status.QUEUED})
-def test_nothing_but_queued_jobs_is_claimed(status: str) -> None:
-    make_job(status, run_at=timezone.now() - SECOND)
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.QUEUED}))
+def test_nothing_but_what_waits_and_is_due_is_claimed(status: str) -> None:
+    job = make_job(status)
+    before = row(job)
+    assert Job.objects.claim(WORKER) == []
+    assert row(job) == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", [Status.SCHEDULED, Status.RETRYING])
+def test_what_has_become_due_is_claimed_without_waiting_for_a_housekeeper(status: str) -> None:
+    job = make_job(status, run_at=timezone.now() - SECOND)
+    assert Job.objects.claim(WORKER) == [job]
     assert Job.objects.claim(WORKER) == []
 
 
@@ -82,13 +94,25 @@ def test_a_claim_takes_no_more_than_asked_for() -> None:
 
 
 @pytest.mark.django_db
-def test_an_idle_worker_asks_the_database_one_question(django_assert_num_queries) -> None:
-    with django_assert_num_queries(1):
+def test_an_idle_worker_asks_two_questions_and_begins_no_transaction(django_assert_num_queries) -> None:
+    make_job(Status.SCHEDULED)
+    with django_assert_num_queries(2):
         assert Job.objects.claim(WORKER) == []
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("status", Status)
+def test_a_claim_by_age_takes_what_has_waited_longest_whatever_its_priority() -> None:
+    now = timezone.now()
+    urgent = make_job(priority=9, run_at=now - 2 * PATIENCE)
+    neglected = make_job(priority=-9, run_at=now - 3 * PATIENCE, queue="slow")
+    make_job(priority=-9, run_at=now - PATIENCE / 2)
+    assert Job.objects.claim(WORKER, by_age=True, queues=["default"]) == [urgent]
+    assert Job.objects.claim(WORKER, by_age=True) == [neglected]
+    assert Job.objects.claim(WORKER, by_age=True) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", sorted(Status))
 @pytest.mark.parametrize("ahead", [-SECOND, timedelta(0), 60 * SECOND])
 def test_what_is_due_is_queued_when_its_time_has_come_and_not_before(status: str, ahead: timedelta) -> None:
     job = make_job(status, run_at=timezone.now() + ahead - timedelta(milliseconds=2))
@@ -98,7 +122,7 @@ def test_what_is_due_is_queued_when_its_time_has_come_and_not_before(status: str
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("status", WAITING | TERMINAL)
+@pytest.mark.parametrize("status", sorted(WAITING | TERMINAL))
 def test_only_running_jobs_expire_or_run_somewhere(status: str) -> None:
     make_job(status, worker=WORKER)
     assert not Job.objects.expired().exists()
@@ -125,6 +149,47 @@ def test_the_jobs_on_a_worker_are_those_that_it_runs_and_no_others() -> None:
 def test_unfinished_is_what_is_still_to_be_done(status: str) -> None:
     make_job(status)
     assert Job.objects.unfinished().exists() == (status not in TERMINAL)
+
+
+@pytest.mark.django_db
+def test_what_ended_long_ago_is_pruned_and_nothing_else() -> None:
+    now = timezone.now()
+    ended = {Status.SUCCEEDED: 3 * DAY, Status.FAILED: 3 * DAY}
+    old = {status: make_old_job(status, now - age) for status, age in ended.items()}
+    recent = make_old_job(Status.SUCCEEDED, now - DAY)
+    waiting = make_job(Status.QUEUED, pk=first_id_at(now - 9 * DAY))
+    assert Job.objects.prune(Status.SUCCEEDED, now - 2 * DAY) == 1
+    assert set(Job.objects.all()) == {old[Status.FAILED], recent, waiting}
+
+
+@pytest.mark.django_db
+def test_a_job_that_was_made_long_ago_but_ended_just_now_is_kept() -> None:
+    now = timezone.now()
+    make_job(Status.SUCCEEDED, pk=first_id_at(now - 9 * DAY), finished_at=now)
+    assert Job.objects.prune(Status.SUCCEEDED, now - DAY) == 0
+
+
+@pytest.mark.django_db
+def test_many_rows_are_deleted_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "BATCH", 3)
+    for _ in range(7):
+        make_job()
+    kept = make_job(priority=1)
+    with CaptureQueriesContext(connection) as statements:
+        assert delete_in_batches(Job.objects.filter(priority=0)) == 7
+    assert sum(query["sql"].startswith("DELETE") for query in statements) == 3
+    assert list(Job.objects.all()) == [kept]
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(9000, 1, 1), timezones=st.just(UTC)))
+def test_the_first_id_of_a_moment_is_just_before_the_ids_made_then(moment: datetime) -> None:
+    milliseconds = first_id_at(moment).int >> 80
+    assert milliseconds == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def test_ids_made_now_are_beyond_the_first_one_of_this_moment_and_before_the_next() -> None:
+    before, made, after = timezone.now(), new_id(), timezone.now() + timedelta(milliseconds=1)
+    assert first_id_at(before) < made < first_id_at(after + timedelta(milliseconds=1))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -176,6 +241,10 @@ def test_two_who_end_the_same_attempt_at_once_end_it_once() -> None:
 
     assert sorted(ended) in [["LeaseLost", "a"], ["LeaseLost", "b"]]
     assert row(job)["result"] in ended
+
+
+def make_old_job(status: str, ended: datetime) -> Job:
+    return make_job(status, pk=first_id_at(ended - SECOND), finished_at=ended)
 
 
 def claim_everything(worker: str) -> list[Job]:

@@ -1,0 +1,131 @@
+"""Lists by cursor: nothing twice, nothing left out, and nonsense is 400."""
+
+import base64
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from hypothesis import given
+from hypothesis import strategies as st
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from jobs.models import Job
+from project.models import Token
+from project.pagination import NewestFirst
+from project.tokens import NewestTokenFirst
+
+
+def page(queryset: Any, paginator: NewestFirst | None = None, **query: str) -> dict[str, Any]:
+    paginator = paginator or NewestFirst()
+    request = Request(APIRequestFactory().get("/list/", query))
+    body: dict[str, Any] = paginator.get_paginated_response(paginator.paginate_queryset(queryset, request)).data
+    return body
+
+
+def follow(queryset: Any, link: str) -> dict[str, Any]:
+    return page(queryset, **{name: values[0] for name, values in parse_qs(urlsplit(link).query).items()})
+
+
+def cursor(**fields: str) -> str:
+    return base64.b64encode(urlencode(fields).encode()).decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("size", ["1", "2", "3", "7", "8"])
+def test_pages_of_any_size_show_each_row_once_both_ways(size: str) -> None:
+    for number in range(7):
+        User.objects.create(username=str(number))
+    rows = User.objects.values("id", "username")
+    pages = [page(rows, page_size=size)]
+    while link := pages[-1]["next"]:
+        pages.append(follow(rows, link))
+    names = [row["username"] for each in pages for row in each["results"]]
+    assert names == ["6", "5", "4", "3", "2", "1", "0"]
+    for before, after in zip(pages, pages[1:], strict=False):
+        assert follow(rows, after["previous"])["results"] == before["results"]
+    assert pages[0]["previous"] is None
+
+
+@pytest.mark.django_db
+def test_rows_that_are_added_meanwhile_move_nothing() -> None:
+    for number in range(4):
+        User.objects.create(username=str(number))
+    first = page(User.objects.values("id", "username"), page_size="2")
+    User.objects.create(username="late")
+    second = follow(User.objects.values("id", "username"), first["next"])
+    assert [row["username"] for row in second["results"]] == ["1", "0"]
+
+
+@pytest.mark.django_db
+def test_objects_work_as_well_as_rows() -> None:
+    User.objects.create(username="ada")
+    User.objects.create(username="eve")
+    first = page(User.objects.all(), page_size="1")
+    assert [user.username for user in follow(User.objects.all(), first["next"])["results"]] == ["ada"]
+
+
+def test_a_page_has_50_rows_and_at_most_200() -> None:
+    def size(**query: str) -> int:
+        return NewestFirst().get_page_size(Request(APIRequestFactory().get("/", query)))
+
+    assert (size(), size(page_size="7"), size(page_size="200"), size(page_size="201")) == (50, 7, 200, 200)
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "abc", "", "1.5", "1e3", " 5", "١", "9" * 5000, "+1", "\0"])
+def test_a_size_that_makes_no_sense_is_400(size: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        page(Job.objects.none(), page_size=size)
+    assert "page_size" in error.value.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense!",
+        "ü",
+        "====",
+        base64.b64encode(b"\xff").decode(),
+        base64.b64encode(b"p").decode(),
+        cursor(p="not-a-uuid"),
+        cursor(p=""),
+        cursor(p="\0"),
+        cursor(o="-1"),
+        cursor(o="1001"),
+        cursor(o="9" * 5000),
+        cursor(o="x"),
+        cursor(x="1"),
+    ],
+)
+def test_a_cursor_that_makes_no_sense_is_400(text: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        page(Job.objects.none(), cursor=text)
+    assert "cursor" in error.value.detail
+
+
+@pytest.mark.parametrize("position", ["2026-01-01", "2026-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "x", "12"])
+def test_a_position_that_is_no_moment_in_time_is_400(position: str) -> None:
+    with pytest.raises(ValidationError):
+        page(Token.objects.none(), NewestTokenFirst(), cursor=cursor(p=position))
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: base64.b64encode(raw).decode()))
+def test_any_cursor_is_read_or_refused(text: str) -> None:
+    for queryset, paginator in ((Job.objects.none(), NewestFirst()), (Token.objects.none(), NewestTokenFirst())):
+        try:
+            page(queryset, paginator, cursor=text)
+        except ValidationError as error:
+            assert error.status_code == 400
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", [{"cursor": cursor(p="x")}, {"cursor": "%%%"}, {"page_size": "0"}])
+def test_the_api_answers_nonsense_with_a_problem(client: Any, query: dict[str, str]) -> None:
+    client.force_login(User.objects.create(username="ada"))
+    for path in ("/api/v1/tokens/", "/api/v1/jobs/"):
+        answer = client.get(path, query)
+        assert answer.status_code == 400
+        assert [error["field"] for error in answer.json()["errors"]] == list(query)
