@@ -41,6 +41,10 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in its stu
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def has_change_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
+        """In the list, for its actions; a single job is shown and not edited."""
+        return obj is None and super().has_change_permission(request)
+
     def has_delete_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or obj.finished)
 

@@ -11,6 +11,8 @@ from jobs.strict import StrictSerializer
 
 
 class Credentials(StrictSerializer):
+    """What a login takes."""
+
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=1000, trim_whitespace=False, style={"input_type": "password"})
 

@@ -20,11 +20,15 @@ from project.credentials import Credentials
 
 
 class SessionUser(serializers.Serializer[Any]):
+    """The user a request comes from."""
+
     id = serializers.IntegerField(source="pk")
     username = serializers.CharField(source="get_username")
 
 
 class Session(serializers.Serializer[Any]):
+    """Whether somebody is logged in, and who."""
+
     authenticated = serializers.BooleanField()
     user = SessionUser(required=False)
 

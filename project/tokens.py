@@ -31,16 +31,22 @@ class DeviceName(StrictSerializer):
 
 
 class TokenRequest(Credentials):
+    """Who asks for a token, and what to call the device that will show it."""
+
     name = serializers.CharField(max_length=100, allow_blank=True, default="")
 
 
 class NewToken(serializers.Serializer[Any]):
+    """The only answer in which a token's key is ever seen."""
+
     token = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)
     name = serializers.CharField()
 
 
 class ListedToken(serializers.Serializer[Token]):
+    """A token as its owner sees it later, without the key."""
+
     name = serializers.CharField()
     created_at = serializers.DateTimeField(source="created")
     expires_at = serializers.DateTimeField(source="expiry", allow_null=True)

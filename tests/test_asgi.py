@@ -112,7 +112,9 @@ def test_a_client_that_leaves_before_its_body_is_complete_gets_nothing() -> None
 # --- what is cleaned before Django sees it -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("given", "kept"), [("my.id_1-2", True), ("x" * 128, True), ("x" * 129, False), ("a b", False)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [("my.id_1-2", True), ("x" * 128, True), ("x" * 129, False), ("a b", False)]
+)
 def test_a_sane_request_id_is_kept_and_another_replaced(given: str, kept: bool) -> None:
     for path in (NOTHING, "/healthz"):
         answer = ask(path, method="GET", headers=[(b"x-request-id", given.encode())])

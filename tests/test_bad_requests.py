@@ -11,13 +11,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.http import HttpResponse
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from jobs.models import Job
 from project.asgi import application
 from project.models import Token
+from tests.make import make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -38,14 +37,6 @@ INTERNAL = (
 )
 JSON = "application/json"
 COUNTDOWN = {"kind": "demo.countdown", "params": {"seconds": 3}}
-PATIENT = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    # The examples share the user and the client, which they do not change.
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +48,7 @@ def _fresh_counters() -> Iterator[None]:
 
 @pytest.fixture
 def ada() -> User:
-    return User.objects.create_user("ada", password="a-good-password")
+    return make_user("ada")
 
 
 @pytest.fixture
@@ -279,7 +270,7 @@ def test_a_request_to_the_wrong_place_is_refused(api: APIClient, method: str, pa
     ("method", "path"), [("GET", ""), ("DELETE", ""), ("POST", "cancellation/"), ("POST", "retries/")]
 )
 def test_another_users_job_is_404(api: APIClient, method: str, path: str) -> None:
-    grace = make_client(make_token(User.objects.create_user("grace")))
+    grace = make_client(make_token(make_user("grace")))
     theirs = send(grace, "POST", JOBS, countdown()).json()
     address = f"{JOBS}{theirs['id']}/{path}"
     assert_problem(send(api, method, address), 404, address)
@@ -349,7 +340,7 @@ def test_a_stranger_stores_nothing(ada: User, stranger: Callable[[User], APIClie
 
 def test_a_session_without_the_csrf_header_reads_but_stores_nothing(ada: User) -> None:
     browser = make_client()
-    browser.login(username="ada", password="a-good-password")
+    browser.force_login(ada)
     assert browser.get(JOBS).status_code == 200
     assert_problem(send(browser, "POST", JOBS, countdown()), 403)
     wrong = send(browser, "POST", JOBS, countdown(), headers={"X-CSRFToken": "x" * 64})
@@ -359,66 +350,8 @@ def test_a_session_without_the_csrf_header_reads_but_stores_nothing(ada: User) -
 
 def test_a_session_with_the_csrf_header_posts_a_job(ada: User) -> None:
     browser = make_client()
-    browser.login(username="ada", password="a-good-password")
+    browser.force_login(ada)
     token = browser.get("/api/v1/session/").cookies["csrftoken"].value
     answer = send(browser, "POST", JOBS, countdown(), headers={"X-CSRFToken": token})
     assert answer.status_code == 202
     assert Job.objects.get().user == ada
-
-
-# --- anything at all -----------------------------------------------------------------------------------------------
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
-times = st.datetimes(timezones=st.timezones()).map(lambda time: time.isoformat())
-near_misses = st.fixed_dictionaries(
-    {},
-    optional={
-        "kind": st.sampled_from(["demo.countdown", "http.request"]) | json_values,
-        "params": st.fixed_dictionaries({}, optional={"seconds": json_values, "url": json_values, "json": json_values})
-        | json_values,
-        "run_at": times | json_values,
-        "priority": json_values,
-        "timeout": json_values,
-        "max_attempts": json_values,
-        "unique_key": json_values,
-    },
-)
-parameters = st.tuples(
-    st.sampled_from(["status", "kind", "created_after", "created_before", "page_size", "cursor"]) | st.text(max_size=5),
-    st.text(max_size=20) | times | st.integers().map(str) | st.sampled_from(["queued", "bz0x", "cD0x", "cj0x"]),
-)
-
-
-@PATIENT
-@given(body=near_misses | json_values)
-def test_no_json_makes_the_server_fail(api: APIClient, body: object) -> None:
-    answer = send(api, "POST", JOBS, json.dumps(body).encode())
-    assert answer.status_code in (202, 400, 409), answer.content
-
-
-@PATIENT
-@given(body=st.binary(max_size=200))
-def test_no_bytes_make_the_server_fail(api: APIClient, body: bytes) -> None:
-    assert send(api, "POST", JOBS, body).status_code == 400
-
-
-@PATIENT
-@given(query=st.lists(parameters, max_size=4))
-def test_no_parameters_make_the_server_fail(api: APIClient, query: list[tuple[str, str]]) -> None:
-    escaped = "&".join(f"{escape(name)}={escape(value)}" for name, value in query)
-    assert send(api, "GET", f"{JOBS}?{escaped}").status_code in (200, 400)
-
-
-@PATIENT
-@given(query=st.binary(max_size=60))
-def test_no_query_makes_the_server_fail(api: APIClient, query: bytes) -> None:
-    answer = send(api, "GET", JOBS, QUERY_STRING=query.decode("latin-1"))
-    assert answer.status_code in (200, 400)
-
-
-def escape(text: str) -> str:
-    return "".join(f"%{byte:02x}" for byte in text.encode("utf-8", "surrogatepass"))
