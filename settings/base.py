@@ -2,7 +2,6 @@
 
 import os
 from datetime import timedelta
-from pathlib import Path
 
 from settings import env
 
@@ -62,7 +61,9 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 STATIC_URL = "static/"
-STATIC_ROOT: Path | None = BASE_DIR / "var" / "static"
+# Straight from the apps' folders: there is no collectstatic that a deployment could forget.
+WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = None
 # A POST without its last slash cannot be redirected; the 404 says which URL was meant instead.
 APPEND_SLASH = False
 

@@ -10,7 +10,4 @@ SECRET_KEY = env.text("SECRET_KEY", "development-only-and-therefore-not-secret-a
 ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS", ["*"])
 CSRF_TRUSTED_ORIGINS = env.texts("CSRF_TRUSTED_ORIGINS", [])
 DATABASES = {"default": env.database("DATABASE_URL", "sqlite:///var/legwork.sqlite3")}
-# Static files are served from where they lie; nothing collects them.
-WHITENOISE_USE_FINDERS = True
-STATIC_ROOT = None
 LOGGING = logging_config(json=False, level=env.text("LOG_LEVEL", "INFO"))

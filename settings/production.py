@@ -13,10 +13,6 @@ if len(SECRET_KEY) < 50:
 ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.texts("CSRF_TRUSTED_ORIGINS", [])
 DATABASES = {"default": env.database("DATABASE_URL")}
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
-}
 LOGGING = logging_config(json=True, level=env.text("LOG_LEVEL", "INFO"))
 
 # TLS ends at the balancer, which says so in X-Forwarded-Proto; health checks come from inside, without it.

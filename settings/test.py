@@ -10,6 +10,4 @@ ALLOWED_HOSTS = ["*"]
 DATABASES = {"default": env.database("DATABASE_URL")}
 # The default hasher is slow on purpose; nothing here is worth the wait.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-WHITENOISE_USE_FINDERS = True
-STATIC_ROOT = None
 LOGGING = logging_config(json=True, level="WARNING")
