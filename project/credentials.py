@@ -13,8 +13,8 @@ from jobs.strict import StrictSerializer
 class Credentials(StrictSerializer):
     """What a login takes."""
 
-    username = serializers.CharField(max_length=150)
-    password = serializers.CharField(max_length=1000, trim_whitespace=False, style={"input_type": "password"})
+    username = serializers.CharField(min_length=1, max_length=150)
+    password = serializers.CharField(min_length=1, max_length=1000, trim_whitespace=False)
 
     def login_of(self, request: Request) -> User:
         """The active user these belong to; otherwise one and the same error, which does not say what was wrong."""

@@ -74,8 +74,9 @@ class NewestFirst(CursorPagination):
         }
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        size = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+        size = {"type": "integer", "minimum": 1, "default": self.page_size}
+        most = f"Rows on a page; more than {self.max_page_size} are not given."
         return [
             {"name": self.cursor_query_param, "in": "query", "required": False, "schema": {"type": "string"}},
-            {"name": "page_size", "in": "query", "required": False, "schema": size},
+            {"name": "page_size", "in": "query", "required": False, "schema": size, "description": most},
         ]

@@ -50,7 +50,7 @@ class SessionView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """DRF asks for CSRF only of those who are logged in, but a login can be forged as well."""
-        if request.method not in SAFE_METHODS:
+        if request.method in self.problems:
             SessionAuthentication().enforce_csrf(request)
         super().initial(request, *args, **kwargs)
 

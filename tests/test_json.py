@@ -1,0 +1,71 @@
+"""JSON in and out: what it can say arrives as it was said, and what nobody could store is refused."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rest_framework.exceptions import ParseError
+
+from project.json import MAX_DEPTH, JSONParser, JSONRenderer, dumps
+
+
+def parsed(text: bytes) -> Any:
+    return JSONParser().parse(BytesIO(text))
+
+
+texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(values)
+def test_what_json_can_say_arrives_as_it_was_said(value: Any) -> None:
+    assert parsed(json.dumps(value).encode()) == value
+    assert parsed(dumps(value)) == value
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
+    with suppress(ParseError):
+        parsed(body)
+
+
+@given(texts, texts, st.sampled_from([lambda text: text, lambda text: {text: 1}, lambda text: [[{"a": text}]]]))
+def test_nul_is_found_wherever_it_hides(before: str, after: str, wrap: Callable[[str], Any]) -> None:
+    with pytest.raises(ParseError):
+        parsed(json.dumps(wrap(f"{before}\0{after}")).encode())
+
+
+@pytest.mark.parametrize(("text", "meant"), [(rb'"\\u0000"', "\\u0000"), (rb'{"\\u0000": "\\\\u0000"}', None)])
+def test_an_escaped_backslash_before_u0000_is_text(text: bytes, meant: str | None) -> None:
+    assert parsed(text) == (meant or json.loads(text))
+
+
+def test_depth_is_allowed_up_to_the_limit_and_breadth_without_one() -> None:
+    assert parsed(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+    with pytest.raises(ParseError):
+        parsed(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
+    assert len(parsed(b"[" + b"{}," * 1000 + b"{}]")) == 1001
+
+
+def test_times_are_written_in_utc_with_microseconds() -> None:
+    moment = datetime.fromisoformat("2026-01-02T03:04:05+02:00")
+    assert dumps({"at": moment}) == b'{"at":"2026-01-02T01:04:05.000000Z"}'
+    assert dumps(datetime(2026, 1, 2, tzinfo=UTC)) == b'"2026-01-02T00:00:00.000000Z"'
+
+
+def test_what_python_has_and_json_has_not_is_written_plainly() -> None:
+    value = {1: Decimal("1.5"), "id": UUID(int=1), "many": {2}, "some": iter([3])}
+    assert json.loads(dumps(value)) == {"1": "1.5", "id": str(UUID(int=1)), "many": [2], "some": [3]}
+    assert JSONRenderer().render(None) == b""
