@@ -5,7 +5,7 @@
 
 python := .venv/bin/python
 READY := .venv/ready
-OURS := $(wildcard manage.py routers.py settings project jobs mail demo)
+OURS := $(wildcard manage.py routers.py settings project jobs mail demo benchmarks)
 LOCKED := --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --allow-unsafe --no-header
 
@@ -47,7 +47,7 @@ var/lock/bin/pip-compile: | $(READY)
 	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
 
 clean:  ## Remove what was made here: the environment, databases, logs, caches
-	@rm -rf .venv var .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache htmlcov
+	@rm -rf .venv var .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements-dev.txt bin/venv

@@ -36,7 +36,7 @@ class Cluster:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
         for child in self.children:
-            child.start()
+            self._start(child)
         log.info("cluster_started", children=[child.name for child in self.children])
         while self.stop_asked_at is None:
             self._look_after_children()
@@ -51,7 +51,11 @@ class Cluster:
                 child.signal(signal.SIGKILL)
             elif not child.alive and time.monotonic() - child.started_at >= SOONEST_RESTART:
                 log.error("child_died", child=child.name, role=child.role, exitcode=_exitcode(child))
-                child.start()
+                self._start(child)
+
+    def _start(self, child: Child) -> None:
+        child.start()
+        log.info("child_started", child=child.name, role=child.role)
 
     def _wait(self) -> None:
         """Until a child dies or it is time for another look."""

@@ -10,13 +10,18 @@ from jobs.states import Status
 
 
 class TimeField(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
-    """A time in UTC: with its offset, 0001-01-01T00:00:00+14:00 lies before all that can be written."""
+    """A time in UTC: with its offset, 0001-01-01T00:00:00+14:00 lies before all that can be written.
+
+    A parameter that is there and empty is no time either; only one that is left out narrows nothing.
+    """
 
     def to_python(self, value: object) -> datetime | None:
         time: datetime | None = super().to_python(value)
         try:
+            if value == "":
+                raise ValueError
             return time and time.astimezone(UTC)
-        except OverflowError:
+        except (OverflowError, ValueError):
             raise ValidationError(self.error_messages["invalid"], code="invalid") from None
 
 

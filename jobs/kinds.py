@@ -1,5 +1,6 @@
 """The kinds of job that ship with the engine."""
 
+import re
 import time
 from typing import Any
 
@@ -44,12 +45,12 @@ def countdown(run: Run, *, seconds: int, fail_attempts: int = 0, error: str = "t
 class HttpRequestParams(StrictSerializer):
     """What http.request takes; expect: the statuses that are a success, any 2xx when left out."""
 
-    url = serializers.CharField(max_length=2048)
+    url = serializers.CharField(min_length=1, max_length=2048)
     method = serializers.ChoiceField(outbound.METHODS, required=False)
     headers = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
     json = AnyValueField(required=False, allow_null=True)
     expect = serializers.ListField(
-        child=serializers.IntegerField(min_value=100, max_value=599), required=False, allow_empty=False, max_length=50
+        child=serializers.IntegerField(min_value=100, max_value=599), required=False, min_length=1, max_length=50
     )
 
 
@@ -88,4 +89,4 @@ def unexpected(answer: outbound.Answer) -> JobError:
     if answer.status not in WORTH_ANOTHER_TRY:
         return PermanentError(message)
     wait = answer.headers.get("retry-after", "")
-    return RetryAfter(min(int(wait), 3600), message) if wait.isdecimal() else TransientError(message)
+    return RetryAfter(int(wait), message) if re.fullmatch("[0-9]{1,4}", wait) else TransientError(message)

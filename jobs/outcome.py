@@ -6,7 +6,7 @@ from dataclasses import replace
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
-from jobs.errors import PermanentError
+from jobs.errors import PermanentError, WorkerLost
 from jobs.json_value import NotStorable, json_value
 from jobs.models import AttemptError, Job
 from jobs.registry import UnknownKind, find
@@ -38,7 +38,8 @@ def conclude_failure(job: Job, error: BaseException) -> None:
     elif run_at is None:
         job.fail(entry)
     else:
-        job.retry(entry, run_at)
+        # A lost attempt keeps its place in the line: at its end, "at once" would mean behind every job that waits.
+        job.retry(entry, job.run_at if isinstance(error, WorkerLost) else run_at)
 
 
 def policy_of(job: Job) -> Retry:

@@ -41,13 +41,13 @@ class AnyObjectField(serializers.JSONField):
 class JobRequest(StrictSerializer):
     """The body of POST jobs/. Only kind is required; null means the same as leaving out."""
 
-    kind = serializers.CharField(max_length=100)
+    kind = serializers.CharField(min_length=1, max_length=100)
     params = AnyObjectField(required=False, allow_null=True)
     run_at = serializers.DateTimeField(required=False, allow_null=True)
     priority = serializers.IntegerField(required=False, allow_null=True, min_value=-100, max_value=100)
     timeout = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=86_400)
     max_attempts = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=1000)
-    unique_key = serializers.CharField(required=False, allow_null=True, max_length=255)
+    unique_key = serializers.CharField(required=False, allow_null=True, min_length=1, max_length=255)
 
 
 class ProgressResponse(serializers.Serializer[Any]):

@@ -1,13 +1,17 @@
 """What tests of the engine begin with: users, kinds of job, and Job rows in any state that the constraints allow."""
 
 from datetime import timedelta
-from typing import Any
+from threading import Event
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connections
 from django.utils import timezone
 
 from jobs import registry
+from jobs.heartbeat import Heartbeat
 from jobs.models import AttemptError, Job
 from jobs.outcome import describe
 from jobs.queue import LEASE
@@ -48,6 +52,18 @@ def make_kind(monkeypatch: pytest.MonkeyPatch, handler: Handler, name: str = "te
     monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
     registry.job(name, **options)(handler)
     return registry.find(name)
+
+
+def disconnect(heartbeat: Heartbeat) -> None:
+    """Its thread lasts as long as its process, but its connection must not outlast the tests' database."""
+    disconnected = Event()
+
+    def renew_lease() -> None:
+        connections.close_all()
+        disconnected.set()
+
+    with heartbeat.keeping(cast("Job", SimpleNamespace(renew_lease=renew_lease, cancel_requested=False))):
+        assert disconnected.wait(10)
 
 
 def row(job: Job) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 
 from jobs.models import Job
 from jobs.states import TERMINAL, Status
-from project.models import Token
+from tests.callers import assert_problem, client, make_token
 from tests.make import make_error, make_job, make_user
 
 pytestmark = pytest.mark.django_db
@@ -34,25 +34,15 @@ COUNTDOWN = {"kind": "demo.countdown", "params": {"seconds": 3}}
 CountQueries = Callable[[int], AbstractContextManager[Any]]
 
 
-@pytest.fixture(autouse=True)
-def _fresh_counters() -> Iterator[None]:
-    cache.clear()
-    yield
-    cache.clear()
-
-
 @pytest.fixture
 def ada() -> User:
+    cache.clear()
     return make_user("ada")
 
 
 @pytest.fixture
 def api(ada: User) -> APIClient:
-    return make_client(ada)
-
-
-def make_client(user: User) -> APIClient:
-    return APIClient(headers={"Authorization": f"Token {Token.objects.create(user)[1]}"})
+    return client(make_token(ada))
 
 
 def url(job: Job, sub_resource: str = "") -> str:
@@ -62,15 +52,6 @@ def url(job: Job, sub_resource: str = "") -> str:
 def ids(answer: HttpResponse) -> list[str]:
     assert answer.status_code == 200, answer.content
     return [job["id"] for job in answer.json()["results"]]
-
-
-def assert_problem(answer: HttpResponse, status: int) -> None:
-    assert answer.status_code == status, answer.content
-    assert answer["Content-Type"] == "application/problem+json"
-    assert answer.json()["status"] == status
-
-
-# --- posting -------------------------------------------------------------------------------------------------------
 
 
 def test_a_posted_job_is_accepted_in_the_form_of_the_contract(api: APIClient) -> None:
@@ -330,14 +311,13 @@ def test_another_users_job_is_not_found_and_left_alone(api: APIClient, method: s
 
 def test_the_list_has_ones_own_jobs_only(api: APIClient, ada: User) -> None:
     make_job(user=make_user("grace"))
-    assert ids(api.get(JOBS)) == []
     mine = make_job(user=ada)
     assert ids(api.get(JOBS)) == [str(mine.pk)]
 
 
 def test_even_staff_see_only_their_own_jobs(ada: User) -> None:
     job = make_job(user=ada)
-    root = make_client(User.objects.create_superuser("root"))
+    root = client(make_token(User.objects.create_superuser("root")))
     assert ids(root.get(JOBS)) == []
     assert_problem(root.get(url(job)), 404)
 

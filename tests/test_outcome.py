@@ -29,7 +29,7 @@ KEPT = [
     (None, None),
     ({"a": [1, 2.5, True, None, "x"]}, {"a": [1, 2.5, True, None, "x"]}),
     ((1, 2), [1, 2]),
-    ({1: "a", True: "b", None: "c"}, {"1": "a", "true": "b", "null": "c"}),
+    ({2: "a", True: "b", None: "c"}, {"2": "a", "true": "b", "null": "c"}),
     (datetime(2026, 3, 1, 12, tzinfo=UTC), "2026-03-01T12:00:00Z"),
     (date(2026, 3, 1), "2026-03-01"),
     (timedelta(minutes=90), "P0DT01H30M00S"),
@@ -117,7 +117,16 @@ def test_what_is_storable_is_stored_and_comes_back_equal_and_can_be_shown(result
     Job.objects.filter(pk=job.pk).update(result=kept)
     came_back = row(job)["result"]
     assert as_numbers(came_back) == as_numbers(kept)
-    assert orjson.loads(orjson.dumps(came_back)) == kept
+    assert as_numbers(orjson.loads(orjson.dumps(came_back))) == as_numbers(kept)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, -(2**63), 1e19, 1e20, 1e23, 1.7e308, -1e30, 5e-324])
+def test_a_number_of_any_size_that_is_stored_can_be_shown(number: float) -> None:
+    """PostgreSQL gives 1e20 back as an integer, and orjson refuses integers of more than 64 bits."""
+    job = make_job(Status.SUCCEEDED, result=storable({"number": number}), params={"number": number})
+    found = row(job)
+    assert orjson.loads(orjson.dumps([found["result"], found["params"]])) == [{"number": number}] * 2
 
 
 def test_an_error_is_described_by_class_message_and_traceback() -> None:

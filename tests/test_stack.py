@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.client import UnexpectedAnswerError
 from tests.stack import Stack
 
 
@@ -22,6 +23,21 @@ def test_users_have_tokens_of_their_own(stack: Stack) -> None:
 
     stack.client("grace").get(f"jobs/{job['id']}/", expect=404)
     stack.anonymous().get(f"jobs/{job['id']}/", expect=401)
+
+
+def test_an_answer_that_was_not_expected_fails_with_what_was_said(stack: Stack) -> None:
+    with pytest.raises(UnexpectedAnswerError, match=r"401, not 200.*Unauthorized"):
+        stack.anonymous().get("jobs/", expect=200)
+
+
+def test_a_job_that_takes_too_long_is_not_followed_for_ever(stack: Stack) -> None:
+    client = stack.client("ada")
+    job = client.post("jobs/", {"kind": "demo.countdown", "params": {"seconds": 600}}, expect=202).json()
+
+    with pytest.raises(UnexpectedAnswerError, match="has not finished"):
+        list(client.follow(job["url"], within=0))
+    client.post(f"jobs/{job['id']}/cancellation/")
+    client.wait_for(job["id"], "cancelled")
 
 
 def test_a_stack_runs_jobs_again_after_its_processes_were_killed(stack: Stack) -> None:

@@ -1,10 +1,12 @@
 """The state machine: every verb in every state, and that a refused verb leaves no trace."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from jobs import states
@@ -91,6 +93,19 @@ def test_the_published_transitions_are_those_that_some_verb_makes() -> None:
     made = {(old, new) for verb in WORKS.values() for old, new in verb.items() if old != new}
     made.add((RUNNING, CANCELLED))
     assert made == {(old, new) for old, following in TRANSITIONS.items() for new in following}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("new", Status)
+@pytest.mark.parametrize("old", Status)
+def test_the_database_itself_allows_these_transitions_and_no_others(old: Status, new: Status) -> None:
+    model = row(make_job(new))
+    job = make_job(old)
+    wanted = {name: model[name] for name in ("status", "started_at", "finished_at", "lease_expires_at")}
+    allowed = new == old or new in TRANSITIONS[old]
+    with nullcontext() if allowed else pytest.raises(IntegrityError), transaction.atomic():
+        Job.objects.filter(pk=job.pk).update(**wanted)
+    assert row(job)["status"] == (new if allowed else old)
 
 
 def test_the_named_sets_agree_with_the_transitions() -> None:

@@ -1,8 +1,11 @@
 """The default broker: the database. Due Job rows are claimed; plain django-q messages are served as ever."""
 
+from typing import Any
+
 from django.db import close_old_connections
 from django_q.brokers.orm import ORM as DjangoQORM
 from django_q.conf import Conf
+from django_q.models import OrmQ
 
 from jobs.models import Job
 
@@ -14,6 +17,11 @@ class ORM(DjangoQORM):  # type: ignore[misc]
     """django-q2's ORM broker, and beside its messages the Job rows themselves."""
 
     _claims = 0
+
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> Any:
+        """django-q's messages. Its own version connects, and so ended every process that began during an outage."""
+        return OrmQ.objects.using(Conf.ORM)
 
     @property
     def queues(self) -> list[str] | None:

@@ -1,0 +1,86 @@
+"""One round of one contender, the same steps for all (see METHOD, which goes into the result file)."""
+
+import time
+from dataclasses import dataclass, field
+
+from benchmarks.runner import Running
+from benchmarks.stores import Stores
+from benchmarks.tree import Memory
+
+METHOD = """\
+1. The client empties the store and, where the peer has a bulk call, enqueues all jobs with it (timed), and empties the
+   store again. No worker runs.
+2. The workers are started and warmed up: 200 jobs are enqueued and finished, twice; each time the bench waits until the
+   worker processes are idle (under 0.02 CPU seconds in half a second). Start-up is thus never counted.
+3. Idle latency: one job at a time on idle workers, after a pause drawn evenly from 20 to 400 ms, so that polling peers
+   are met at every phase of their poll. From the call of the enqueue function to the job's first line.
+4. Every process of the workers is stopped with SIGSTOP, whatever it is. The client enqueues all jobs one at a time
+   (timed; one process, one thread, nothing of the workers runs beside it). PostgreSQL makes a checkpoint.
+5. Drain: the clock starts, SIGCONT releases all worker processes, and the clock stops when as many results are stored
+   as jobs were enqueued. The client looks at the count rarely at first and often near the end. Then 50 results are
+   read through the peer's own API and compared.
+6. CPU seconds are those of step 5, of all worker processes and of both servers; memory is read right after it."""
+
+WARM_UP = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rates per second; CPU in seconds per 1,000 jobs, of the worker processes and of the servers."""
+
+    enqueue: float
+    bulk: float | None
+    drain: float
+    memory: Memory
+    worker_cpu: float
+    server_cpu: float
+    latencies: list[float] = field(default_factory=list)
+
+
+def measure(running: Running, stores: Stores, jobs: int, probes: int) -> Sample:
+    """One round. Raises demo.processes.DiedError and demo.eventually.TooLateError."""
+    ask = running.client.ask
+    ask("prepare")
+    bulk = _bulk_rate(running, jobs)
+    running.start_workers()
+    _warm_up(running, min(WARM_UP, jobs))
+    latencies: list[float] = ask("latencies", probes)
+    running.workers.wait_until_idle()
+    running.workers.stop()
+    enqueue = jobs / ask("enqueue", jobs)
+    stores.calm_down()
+    seconds, worker_cpu, server_cpu = _drain(running, stores, ask("stored") + jobs)
+    memory = running.workers.memory()
+    ask("check_results")
+    per_thousand = jobs / 1000
+    return Sample(
+        enqueue, bulk, jobs / seconds, memory, worker_cpu / per_thousand, server_cpu / per_thousand, latencies
+    )
+
+
+def _bulk_rate(running: Running, jobs: int) -> float | None:
+    ask = running.client.ask
+    if not ask("can_enqueue_many"):
+        return None
+    seconds: float = ask("enqueue_many", jobs)
+    ask("prepare")
+    return jobs / seconds
+
+
+def _warm_up(running: Running, jobs: int) -> None:
+    for _ in range(2):
+        running.do_jobs(jobs)
+
+
+def _drain(running: Running, stores: Stores, goal: int) -> tuple[float, float, float]:
+    """Wall seconds, and the CPU seconds of the workers and of the servers."""
+    workers, servers = running.workers, stores.tree()
+    workers_before, servers_before = workers.cpu_seconds(), servers.cpu_seconds()
+    began = time.monotonic()
+    workers.resume()
+    ended = running.wait(goal)
+    return (
+        ended - began,
+        workers.cpu_seconds() - workers_before,
+        servers.cpu_seconds() - servers_before,
+    )

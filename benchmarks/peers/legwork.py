@@ -1,0 +1,56 @@
+"""Legwork as it comes, with its default settings: every job is a validated row with its state, attempts, lease and
+result, in PostgreSQL, whatever the broker is."""
+
+from typing import Any
+
+import django
+from django.core.management import call_command
+
+django.setup()
+
+from jobs import submit as way_in  # noqa: E402
+from jobs.models import Job  # noqa: E402
+
+if hasattr(way_in, "submit_many"):
+
+    def enqueue_many(count: int) -> None:
+        way_in.submit_many("bench.noop", [{}] * count)
+
+
+def prepare() -> None:
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("flush", interactive=False, verbosity=0)
+
+
+def enqueue() -> Any:
+    return way_in.submit("bench.noop").pk
+
+
+def stored() -> int:
+    return Job.objects.filter(status=Job.Status.SUCCEEDED, kind="bench.noop").count()
+
+
+def result(handle: Any) -> object:
+    return Job.objects.get(pk=handle).result
+
+
+def probe(path: str) -> None:
+    way_in.submit("bench.tell_start", {"path": path})
+
+
+def enqueue_naps(seconds: list[float]) -> None:
+    for each in seconds:
+        way_in.submit("bench.nap", {"seconds": each})
+
+
+def running_naps() -> int:
+    return Job.objects.filter(status=Job.Status.RUNNING, kind="bench.nap").count()
+
+
+def unfinished_naps() -> int:
+    return Job.objects.unfinished().filter(kind="bench.nap").count()
+
+
+def newest() -> str:
+    """The id of the newest job: later ones have higher ids."""
+    return str(Job.objects.values_list("pk", flat=True).latest("pk"))

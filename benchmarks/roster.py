@@ -1,0 +1,159 @@
+"""Who is measured: each row of the table, how its workers are started, and what it runs on."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PEERS = Path(__file__).parent / "peers"
+WORKERS = 2
+QUIET = "WARNING"
+LEGWORK = "legwork-postgresql"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """module: of benchmarks.peers, and its environment's name. command: a worker's arguments, after its Python.
+
+    processes: how often the command is started. store: where queue and results are. kept: what becomes of a job whose
+    worker is killed. durable: whether the store keeps what it has accepted when its machine loses power.
+    """
+
+    name: str
+    title: str
+    module: str
+    command: tuple[str, ...]
+    store: str
+    kept: str
+    processes: int = 1
+    durable: bool = False
+    stores_results: bool = True
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> str:
+        """How it is set up, in its module's words."""
+        words = ast.get_docstring(ast.parse((PEERS / f"{self.module}.py").read_text())) or ""
+        return " ".join(words.split())
+
+    @property
+    def shown_command(self) -> str:
+        times = f" (started {self.processes} times)" if self.processes > 1 else ""
+        return " ".join(self.command).removeprefix("-m ") + times
+
+
+_LEGWORK = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "WORKERS": str(WORKERS), "LOG_LEVEL": QUIET}
+_DJANGO_Q2 = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_q2_settings"}
+_RQ = f"-m rq.cli worker-pool bench -n {WORKERS} -q -S json -u {{redis}}/0"
+
+
+def _words(command: str) -> tuple[str, ...]:
+    return tuple(command.split())
+
+
+CONTENDERS = [
+    Contender(
+        LEGWORK,
+        "Legwork on PostgreSQL",
+        "legwork",
+        _words("manage.py qcluster"),
+        store="PostgreSQL",
+        kept="runs again",
+        durable=True,
+        env=_LEGWORK,
+    ),
+    Contender(
+        "legwork-redis",
+        "Legwork on Redis",
+        "legwork",
+        _words("manage.py qcluster"),
+        store="Redis and PostgreSQL",
+        kept="runs again",
+        durable=True,
+        env={**_LEGWORK, "BROKER_URL": "{redis}/0"},
+    ),
+    Contender(
+        "django-q2-orm",
+        "django-q2, ORM broker",
+        "django_q2",
+        _words("-m django qcluster"),
+        store="PostgreSQL",
+        kept="runs again after `retry` seconds",
+        durable=True,
+        env={**_DJANGO_Q2, "BENCH_BROKER": "orm"},
+    ),
+    Contender(
+        "django-q2-redis",
+        "django-q2, Redis broker",
+        "django_q2",
+        _words("-m django qcluster"),
+        store="Redis, results in PostgreSQL",
+        kept="lost",
+        env={**_DJANGO_Q2, "BENCH_BROKER": "redis"},
+    ),
+    Contender(
+        "celery",
+        "Celery",
+        "celery",
+        _words(
+            f"-m celery -A benchmarks.peers.celery worker --pool prefork --concurrency {WORKERS} --loglevel {QUIET}"
+            " --without-gossip --without-mingle --without-heartbeat"
+        ),
+        store="Redis",
+        kept="lost",
+    ),
+    Contender(
+        "huey",
+        "huey",
+        "huey",
+        _words(f"-m huey.bin.huey_consumer benchmarks.peers.huey.queue -k process -w {WORKERS} -n -q"),
+        store="Redis",
+        kept="lost",
+    ),
+    Contender(
+        "procrastinate",
+        "procrastinate",
+        "procrastinate",
+        _words("-m procrastinate --log-level warning --app benchmarks.peers.procrastinate.app worker --concurrency 10"),
+        store="PostgreSQL",
+        kept="stays `doing` until a task of one's own retries stalled jobs",
+        processes=WORKERS,
+        durable=True,
+        stores_results=False,
+    ),
+    Contender(
+        "rq-simple",
+        "RQ, SimpleWorker",
+        "rq",
+        _words(f"{_RQ} -w rq.worker.SimpleWorker"),
+        store="Redis",
+        kept="fails as abandoned",
+    ),
+    Contender("rq-fork", "RQ, forking", "rq", _words(_RQ), store="Redis", kept="fails as abandoned"),
+    Contender(
+        "dramatiq",
+        "dramatiq",
+        "dramatiq",
+        _words(f"-m dramatiq benchmarks.peers.dramatiq --processes {WORKERS} --threads 8"),
+        store="Redis",
+        kept="runs again after 60 s",
+    ),
+]
+
+
+def broker_url_is_understood() -> bool:
+    """Whether Legwork's settings make anything of a redis:// BROKER_URL."""
+    urls = ("orm://", "redis://127.0.0.1:6379/0")
+    return len({_cluster_settings(url) for url in urls}) == len(urls)
+
+
+def _cluster_settings(broker_url: str) -> str:
+    show = "import json; from django.conf import settings; print(json.dumps(settings.Q_CLUSTER, default=str))"
+    env = {**os.environ, **_LEGWORK, "BROKER_URL": broker_url, "DATABASE_URL": "sqlite:///:memory:"}
+    done = subprocess.run(  # noqa: S603 the command is ours
+        [sys.executable, "-c", show], cwd=PEERS.parent.parent, env=env, capture_output=True, text=True
+    )
+    return json.dumps(json.loads(done.stdout)) if done.returncode == 0 else ""

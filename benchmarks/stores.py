@@ -1,0 +1,73 @@
+"""The private servers of a bench run: PostgreSQL as safe as it comes, Redis as it comes but without snapshots."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg2
+
+from benchmarks.tree import Tree
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.redis import Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Running servers. Each peer has a database of its own on the first, and the second to itself while it runs."""
+
+    postgresql: PostgreSQL
+    redis: Redis | None
+
+    def url_of_database(self, name: str) -> str:
+        return self.postgresql.url(_database(name))
+
+    def create_database(self, name: str) -> str:
+        """A new and empty one for this contender; its URL."""
+        return self.postgresql.create_database(_database(name))
+
+    def url_of_redis(self) -> str:
+        """Without a database's number."""
+        return self.redis.url().removesuffix("/0") if self.redis else ""
+
+    def tree(self) -> Tree:
+        postmaster = int((self.postgresql.data / "postmaster.pid").read_text().split()[0])
+        return Tree(postmaster, *([self.redis.pid] if self.redis else []))
+
+    def calm_down(self) -> None:
+        """What was written before is flushed, so that it does not burden what is measured next."""
+        self.execute("CHECKPOINT")
+
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        connection = psycopg2.connect(self.postgresql.url(database))
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+        finally:
+            connection.close()
+
+    def versions(self) -> dict[str, str]:
+        found = {"PostgreSQL": self._version_of_postgresql()}
+        return found | ({"Redis": self.redis.version()} if self.redis else {})
+
+    def _version_of_postgresql(self) -> str:
+        connection = psycopg2.connect(self.postgresql.url())
+        try:
+            number = connection.server_version
+        finally:
+            connection.close()
+        return f"{number // 10000}.{number % 10000}"
+
+
+def _database(name: str) -> str:
+    return f"bench_{name.replace('-', '_')}"
+
+
+@contextmanager
+def running_stores(*, redis: bool = True) -> Iterator[Stores]:
+    with PostgreSQL(durable=True) as postgresql:
+        if not redis:
+            yield Stores(postgresql, None)
+            return
+        with Redis() as server:
+            yield Stores(postgresql, server)

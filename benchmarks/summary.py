@@ -1,0 +1,111 @@
+"""From samples to figures: medians over the rounds, and the bars that Legwork has to clear."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.measure import Sample
+from benchmarks.roster import LEGWORK, Contender
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Medians of a contender's rounds. Rates per second; latencies in ms; MiB; CPU seconds per 1,000 jobs."""
+
+    contender: Contender
+    rounds: int
+    enqueue: float
+    bulk: float | None
+    drain: float
+    drain_range: tuple[float, float]
+    p50: float
+    p99: float
+    pss: float
+    uss: float
+    worker_cpu: float
+    server_cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Something that issue 4 asks for; got is None where nothing was measured."""
+
+    what: str
+    wanted: str
+    got: str | None
+    met: bool | None
+
+
+def figures(contender: Contender, samples: Sequence[Sample]) -> Figures:
+    latencies = [latency * 1000 for sample in samples for latency in sample.latencies]
+    drains = [sample.drain for sample in samples]
+    bulks = [sample.bulk for sample in samples if sample.bulk is not None]
+    return Figures(
+        contender=contender,
+        rounds=len(samples),
+        enqueue=median(sample.enqueue for sample in samples),
+        bulk=median(bulks) if bulks else None,
+        drain=median(drains),
+        drain_range=(min(drains), max(drains)),
+        p50=percentile(latencies, 50),
+        p99=percentile(latencies, 99),
+        pss=median(sample.memory.pss for sample in samples),
+        uss=median(sample.memory.uss for sample in samples),
+        worker_cpu=median(sample.worker_cpu for sample in samples),
+        server_cpu=median(sample.server_cpu for sample in samples),
+    )
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The least value that so many percent of the values do not exceed (nearest rank); NaN of none."""
+    if not values:
+        return float("nan")
+    ranked = sorted(values)
+    rank = -(-len(ranked) * percent // 100)
+    return ranked[max(int(rank), 1) - 1]
+
+
+def bars(measured: Mapping[str, Figures]) -> list[Bar]:
+    """The issue's bars; measured: by the contenders' names."""
+    ours = measured.get(LEGWORK)
+    if ours is None:
+        return []
+    peers = [one for name, one in measured.items() if not name.startswith("legwork")]
+    with_results = [one for one in peers if one.contender.stores_results]
+    databases = [one for one in peers if one.contender.durable]
+    return [
+        _times("drain, against the fastest peer that stores results", 1.5, ours.drain, with_results),
+        *(
+            _times(f"drain, against {measured[name].contender.title}", 8, ours.drain, [measured[name]])
+            for name in ("procrastinate", "django-q2-orm")
+            if name in measured
+        ),
+        _enqueue(ours, databases),
+        _bulk(ours),
+        Bar("idle latency on PostgreSQL, p50", "≤ 5 ms", f"{ours.p50:.1f} ms", ours.p50 <= 5),
+        Bar("idle latency on PostgreSQL, p99", "≤ 30 ms", f"{ours.p99:.1f} ms", ours.p99 <= 30),
+    ]
+
+
+def _times(what: str, wanted: float, ours: float, peers: Sequence[Figures]) -> Bar:
+    if not peers:
+        return Bar(what, f"≥ {wanted:g} times", None, None)
+    best = max(peers, key=lambda one: one.drain)
+    ratio = ours / best.drain
+    return Bar(what, f"≥ {wanted:g} times", f"{ratio:.2f} times {best.contender.title}", ratio >= wanted)
+
+
+def _enqueue(ours: Figures, databases: Sequence[Figures]) -> Bar:
+    what = "enqueue one at a time, against the fastest peer on a database"
+    if not databases:
+        return Bar(what, "≥ 1 times", None, None)
+    best = max(databases, key=lambda one: one.enqueue)
+    ratio = ours.enqueue / best.enqueue
+    return Bar(what, "≥ 1 times", f"{ratio:.2f} times {best.contender.title}", ratio >= 1)
+
+
+def _bulk(ours: Figures) -> Bar:
+    what, wanted = "enqueue in bulk", "≥ 20,000/s"
+    if ours.bulk is None:
+        return Bar(what, wanted, None, None)
+    return Bar(what, wanted, f"{ours.bulk:,.0f}/s", ours.bulk >= 20_000)

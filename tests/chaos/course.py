@@ -1,0 +1,124 @@
+"""The course of a run: prepare, submit while the monkey is at work, let the queue drain, judge, report."""
+
+import argparse
+import logging
+import os
+import random
+import time
+from uuid import UUID
+
+from django.core.management import call_command
+from django.db import DatabaseError, InterfaceError, close_old_connections
+from rich.console import Console
+from rich.table import Table
+
+from demo.eventually import TooLateError, eventually
+from demo.stack import MANAGE, ROOT
+from jobs.models import Job
+from jobs.submit import submit
+from tests.chaos import ledger, verdict
+from tests.chaos.kinds import some_job
+from tests.chaos.monkey import Monkey
+from tests.farm import Cluster
+from tests.servers.postgresql import PostgreSQL
+
+DRAINED_WITHIN = 120.0
+"""Seconds from the last blow to the end of the last job."""
+STEP = 0.02
+AWAY = (DatabaseError, InterfaceError)
+
+console = Console(width=110)
+
+
+class Course:
+    def __init__(self, server: PostgreSQL, asked: argparse.Namespace) -> None:
+        self.asked = asked
+        self.dice = random.Random(asked.seed)
+        self.clusters = [self._cluster(number) for number in (1, 2)]
+        self.monkey = Monkey(self.clusters, server, random.Random(asked.seed), asked.seconds)
+        self.accepted: set[UUID] = set()
+        self.problems: list[str] = []
+        self.drained_after = 0.0
+
+    def run(self) -> int:
+        """0 when every promise was kept."""
+        logging.getLogger("jobs.submit").setLevel("WARNING")
+        call_command("migrate", verbosity=0)
+        ledger.install()
+        try:
+            for cluster in self.clusters:
+                cluster.start()
+                cluster.wait_until_up(workers=2)
+            self._submit_and_kill()
+            self._drain()
+        finally:
+            for cluster in self.clusters:
+                cluster.stop()
+        return self._judge()
+
+    def _cluster(self, number: int) -> Cluster:
+        command = [*MANAGE, "qcluster", "--workers", "2"]
+        log = self.asked.folder / f"cluster-{number}.log"
+        return Cluster(f"cluster-{number}", command, log=log, env=dict(os.environ), cwd=ROOT)
+
+    def _submit_and_kill(self) -> None:
+        began = time.monotonic()
+        more = True
+        while more or len(self.accepted) < self.asked.jobs:
+            since_start = time.monotonic() - began
+            more = self.monkey.look(since_start)
+            self._submit_up_to(round(self.asked.jobs * min(1.0, since_start / self.asked.seconds)))
+            time.sleep(STEP)
+
+    def _submit_up_to(self, count: int) -> None:
+        """While the database is away nothing is accepted, and nothing promised."""
+        try:
+            close_old_connections()
+            while len(self.accepted) < count:
+                kind, params = some_job(self.dice)
+                self.accepted.add(submit(kind, params).pk)
+        except AWAY:
+            return
+
+    def _drain(self) -> None:
+        began = time.monotonic()
+        try:
+            eventually(self._drained, DRAINED_WITHIN, "the end of all jobs")
+        except TooLateError:
+            self.problems.append(f"The queue did not drain: {verdict.oldest_unfinished()}.")
+        self.drained_after = time.monotonic() - began
+
+    def _drained(self) -> bool:
+        self.monkey.supervise()
+        time.sleep(0.2)
+        close_old_connections()
+        return not Job.objects.unfinished().exists()
+
+    def _judge(self) -> int:
+        close_old_connections()
+        self.problems += verdict.broken_promises(self.accepted) + self.monkey.bad_stops
+        re_runs = verdict.re_runs(self.monkey.killings)
+        if re_runs and re_runs[0][0] > verdict.BAR:
+            self.problems.append(
+                f"It took {re_runs[0][0]:.1f} s until what a killed {re_runs[0][1]} ran was run again."
+            )
+        self._show(re_runs)
+        for problem in self.problems[:50]:
+            console.print(f"[red]{problem}[/red]", highlight=False)
+        console.print(f"{len(self.problems)} broken promises; logs in {self.asked.folder}")
+        return 1 if self.problems else 0
+
+    def _show(self, re_runs: list[tuple[float, str]]) -> None:
+        table = Table("what", "how much", title=f"chaos: {self.asked.seconds:g} s, seed {self.asked.seed}")
+        for what, count in sorted(self.monkey.done.items()):
+            table.add_row(what, str(count))
+        table.add_row("longest stop", f"{self.monkey.longest_stop:.1f} s")
+        table.add_row("jobs accepted / ended", f"{len(self.accepted)} / {Job.objects.count()}")
+        table.add_row("extra starts of handlers", str(verdict.extra_starts()))
+        for reason, count in verdict.reasons_of_extra_starts().most_common():
+            table.add_row(f"  attempts that came to nothing: {reason}", str(count))
+        for role in sorted({role for _, role in re_runs}):
+            waits = [wait for wait, of in re_runs if of == role]
+            table.add_row(f"from killing the {role} to the re-run", f"{len(waits)} times, worst {max(waits):.1f} s")
+        table.add_row("drained after", f"{self.drained_after:.1f} s")
+        console.print(table)

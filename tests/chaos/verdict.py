@@ -1,0 +1,96 @@
+"""Afterwards: is every job accounted for? Each question is one query; each answer that is not empty is a broken promise."""
+
+from collections import Counter
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from jobs.models import Job
+from tests.chaos.monkey import Killing
+
+BAR = 45.0
+"""Seconds from the death of a worker to the next start of what it was running."""
+
+BROKEN = {
+    "has not ended": "SELECT id, status, attempt FROM jobs_job WHERE status <> 'succeeded'",
+    "has ended more than once": """
+        SELECT job, count(*) FROM chaos_transition WHERE new IN ('succeeded', 'failed', 'cancelled')
+        GROUP BY job HAVING count(*) <> 1
+    """,
+    "has succeeded, but its end was never noted": """
+        SELECT id, attempt FROM jobs_job WHERE status = 'succeeded' AND NOT EXISTS (
+            SELECT FROM chaos_effect WHERE job = id AND what = 'end' AND chaos_effect.attempt = jobs_job.attempt)
+    """,
+    "was started more often than attempts at it have ended": """
+        SELECT job, attempt, count(*) FROM chaos_effect WHERE what = 'start' GROUP BY job, attempt
+        HAVING count(*) > (
+            SELECT count(*) FROM chaos_transition AS left_running
+            WHERE left_running.job = chaos_effect.job AND left_running.attempt = chaos_effect.attempt
+                AND old = 'running')
+    """,
+    "has an attempt that ended without success, and no error says why": """
+        SELECT job, attempt, new FROM chaos_transition WHERE old = 'running' AND new IN ('retrying', 'failed')
+            AND NOT EXISTS (
+                SELECT FROM jobs_job, jsonb_array_elements(errors) AS error
+                WHERE id = job AND (error ->> 'attempt')::int = chaos_transition.attempt)
+    """,
+}
+
+STARTS = "SELECT job, process, extract(epoch FROM at)::float FROM chaos_effect WHERE what = %s ORDER BY at"
+
+
+def broken_promises(accepted: Collection[UUID]) -> list[str]:
+    """A sentence for each job with which something is wrong."""
+    kept = set(Job.objects.values_list("pk", flat=True))
+    lost = [f"Job {pk} was accepted and is not there." for pk in set(accepted) - kept]
+    return lost + [f"A job {what}: {row}." for what, query in BROKEN.items() for row in _rows(query)]
+
+
+def reasons_of_extra_starts() -> Counter[str]:
+    """How many attempts came to nothing, by reason."""
+    reasons = Counter(error["type"] for errors in Job.objects.values_list("errors", flat=True) for error in errors)
+    [[handed_back]] = _rows("SELECT count(*) FROM chaos_transition WHERE old = 'running' AND new = 'queued'")
+    return reasons + Counter({"handed back": handed_back})
+
+
+def extra_starts() -> int:
+    [[count]] = _rows("SELECT count(*) - count(DISTINCT job) FROM chaos_effect WHERE what = 'start'")
+    return int(count)
+
+
+def re_runs(killings: Collection[Killing]) -> list[tuple[float, str]]:
+    """Seconds from each killing to the next start of what it interrupted, with the role; the worst first."""
+    starts, ends = _rows(STARTS, ["start"]), _rows(STARTS, ["end"])
+    waits = []
+    for killing in killings:
+        for process in killing.processes:
+            if job := _interrupted(process, killing.at, starts, ends):
+                again = [at for other, _, at in starts if other == job and at > killing.at]
+                waits += [(min(again) - killing.at, killing.role)] if again else []
+    return sorted(waits, reverse=True)
+
+
+def _interrupted(process: int, at: float, starts: list[Any], ends: list[Any]) -> UUID | None:
+    """What this process was running when it died."""
+    own = [(job, began) for job, who, began in starts if who == process and began < at]
+    if not own:
+        return None
+    job, began = own[-1]
+    ended = any(other == job and who == process and when >= began for other, who, when in ends)
+    return None if ended else job
+
+
+def oldest_unfinished() -> str:
+    """For the case that the queue does not drain."""
+    job = Job.objects.unfinished().order_by("pk").first()
+    left = Job.objects.unfinished().count()
+    return f"{left} left at {datetime.now(UTC):%H:%M:%S}, the oldest: {job and Job.objects.values().get(pk=job.pk)}"
+
+
+def _rows(query: str, values: Collection[object] = ()) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, list(values))
+        return list(cursor.fetchall())

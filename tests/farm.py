@@ -1,0 +1,183 @@
+"""Several clusters on one database, which tests kill piece by piece, and what their logs say about it."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.eventually import eventually
+from demo.processes import Process
+from demo.stack import MANAGE, ROOT
+from tests.conftest import DATABASES, make_database
+from tests.stack import Stack
+
+Event = dict[str, Any]
+
+
+class Cluster(Process):
+    """One qcluster: its process is the guard, which has forked the others."""
+
+    def events(self, name: str, **fields: object) -> list[Event]:
+        """Its log lines of this event and with these fields, oldest first."""
+        wanted = {"event": name, **fields}
+        return [event for event in _lines(self.log, about=name) if wanted.items() <= event.items()]
+
+    def children(self, role: str) -> list[int]:
+        """The process ids of its living children of this role, oldest first."""
+        started = [int(event["child"].rpartition(":")[2]) for event in self.events("child_started", role=role)]
+        return [child for child in started if child in self.members()]
+
+    def start(self) -> None:
+        super().start()
+        self.started_at = time.monotonic()
+
+    def age(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self.started_at
+
+    def send(self, sign: signal.Signals) -> None:
+        """To the guard alone."""
+        os.kill(self.pid, sign)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._started.poll()
+
+    def members(self) -> list[int]:
+        """The process ids of everything that is left of it."""
+        return [process for process, group, state in _processes() if group == self.pid and state != "Z"]
+
+    def wait_until_up(self, workers: int = 1, within: float = 30) -> None:
+        """Until it has this many workers and a dispatcher, all of them with their signal handlers in place."""
+        eventually(lambda: len(self.ready_workers()) >= workers, within, f"{self.name}'s workers' start")
+
+    def ready_workers(self) -> list[int]:
+        ready = {int(event["worker"].rpartition(":")[2]) for event in self.events("worker_started")}
+        return [worker for worker in self.children("worker") if worker in ready]
+
+    def wait_until_gone(self, within: float = 10) -> None:
+        """Until nothing is left of it, also when its guard was killed alone."""
+        eventually(lambda: not self.running() and not self.members(), within, f"the end of all of {self.name}")
+
+
+class Farm(Stack):
+    """A stack with the kinds of trouble; more clusters may be added to the ones that it begins with."""
+
+    def __init__(
+        self,
+        database_url: str,
+        folder: Path,
+        *,
+        clusters: int = 1,
+        workers: int = 2,
+        grace: int = 2,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        settings = {"DJANGO_SETTINGS_MODULE": "tests.kinds_of_trouble.settings", "WORKER_GRACE": str(grace)}
+        super().__init__(database_url, folder, env={**settings, "RATE_LIMIT_PER_MINUTE": "60000", **(env or {})})
+        self.workers = workers
+        self.clusters: list[Cluster] = []
+        for _ in range(clusters):
+            self.add_cluster(workers)
+
+    def start(self, within: float = 60) -> None:
+        super().start(within)
+        for cluster in self.clusters:
+            cluster.wait_until_up(self.workers, within)
+
+    def add_cluster(self, workers: int = 1) -> Cluster:
+        """One more, which is not started yet."""
+        name = f"cluster-{len(self.clusters) + 1}"
+        command = [*MANAGE, "qcluster", "--workers", str(workers)]
+        cluster = Cluster(name, command, log=self.logs / f"{name}.log", env=self.env, cwd=ROOT)
+        self.clusters.append(cluster)
+        return cluster
+
+    def start_cluster(self, workers: int = 1) -> Cluster:
+        cluster = self.add_cluster(workers)
+        cluster.start()
+        cluster.wait_until_up(workers)
+        return cluster
+
+    def check(self) -> None:
+        """The web process has to live; clusters are killed on purpose."""
+        self.web.check()
+
+    def post(self, kind: str, params: Mapping[str, object] | None = None, **options: object) -> Event:
+        """A job as the API answers it."""
+        body = {"kind": kind, "params": dict(params or {}), **options}
+        posted: Event = self.client().post("jobs/", body, expect=202).json()
+        return posted
+
+    def cancel(self, job: Event) -> None:
+        assert self.client().post(f"jobs/{job['id']}/cancellation/").ok
+
+    def wait(self, job: Event, status: str, within: float = 20) -> Event:
+        return self.client().wait_for(job["id"], status, within)
+
+    def events(self, name: str, **fields: object) -> list[Event]:
+        return [event for cluster in self.clusters for event in cluster.events(name, **fields)]
+
+    def worker_of(self, job: Event, attempt: int = 1) -> int:
+        """The process id of the worker that has begun this attempt."""
+        begun = eventually(
+            lambda: self.events("job_started", job_id=job["id"], attempt=attempt), 20, f"attempt {attempt} at {job}"
+        )
+        return int(begun[-1]["worker"].rpartition(":")[2])
+
+
+def on_both(group: str) -> list[Any]:
+    """Parameters of a fixture that makes a farm on each database; the tests on one farm stay in one process."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(f"{group}_{name}")) for name in DATABASES]
+
+
+def make_farm(database: str, folder: Path, **options: Any) -> Farm:
+    """A farm on a new database of this kind; `with` starts it."""
+    on_sqlite = database == "sqlite"
+    return Farm(f"sqlite:///{folder}/legwork.sqlite3" if on_sqlite else make_database(folder.name), folder, **options)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def kill(process: int) -> None:
+    tell(process, signal.SIGKILL)
+
+
+def tell(process: int, sign: signal.Signals) -> None:
+    os.kill(process, sign)
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Of two times as the API and the logs write them."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+def _lines(log: Path, about: str) -> Iterator[Event]:
+    """The whole lines of JSON in a log; a process that was killed may have left a broken one."""
+    for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
+        if about not in line:
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """Process id, process group and state of everything that runs here (proc(5), /proc/pid/stat)."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        yield int(folder.name), int(group), state

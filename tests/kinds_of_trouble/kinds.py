@@ -1,0 +1,111 @@
+"""Kinds of job that behave badly: each shows one way in which a handler can hurt its worker or ignore its orders."""
+
+import ctypes
+import hashlib
+import itertools
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from rest_framework import serializers
+
+from jobs.registry import job
+from jobs.retry import exponential
+from jobs.run import Run
+from jobs.strict import StrictSerializer
+from jobs.submit import submit
+
+AT_ONCE = exponential(base=0)
+A_MINUTE = 60
+ROOM = 64 * 1024 * 1024
+
+
+class SleepParams(StrictSerializer):
+    seconds = serializers.FloatField()
+    first_seconds = serializers.FloatField(required=False)
+
+
+@job("trouble.sleep", params=SleepParams, retry=AT_ONCE)
+def sleep(run: Run, *, seconds: float, first_seconds: float | None = None) -> None:
+    """Sleep without a word; the first attempt may be told to sleep longer."""
+    time.sleep(first_seconds if first_seconds is not None and run.attempt == 1 else seconds)
+
+
+class HowParams(StrictSerializer):
+    how = serializers.CharField()
+
+
+@job("trouble.stuck", params=HowParams, retry=AT_ONCE)
+def stuck(run: Run, *, how: str) -> None:
+    """Do not come back for a minute."""
+    WAYS_TO_BE_STUCK[how]()
+
+
+@job("trouble.die", params=HowParams, retry=AT_ONCE)
+def die(run: Run, *, how: str) -> None:
+    """End the process that runs this, or leave it without memory."""
+    WAYS_TO_DIE[how]()
+
+
+class AgainParams(StrictSerializer):
+    until = serializers.DateTimeField()
+    priority = serializers.IntegerField()
+
+
+@job("trouble.again", params=AgainParams)
+def again(run: Run, *, until: datetime, priority: int) -> None:
+    """Order the same once more before it ends, so that there is always another."""
+    if datetime.now(UTC) < until:
+        submit("trouble.again", {"until": until.isoformat(), "priority": priority}, priority=priority)
+    time.sleep(0.02)
+
+
+def _loop() -> None:
+    end = time.monotonic() + A_MINUTE
+    while time.monotonic() < end:
+        pass
+
+
+def _swallow_once() -> None:
+    try:
+        time.sleep(A_MINUTE)
+    except BaseException:
+        time.sleep(A_MINUTE)
+
+
+def _hash() -> None:
+    hashlib.pbkdf2_hmac("sha512", b"password", b"salt", 200_000_000)
+
+
+WAYS_TO_BE_STUCK: dict[str, Callable[[], object]] = {
+    "asleep": lambda: time.sleep(A_MINUTE),
+    "looping": _loop,
+    "swallowing": _swallow_once,
+    "in a system call": lambda: ctypes.CDLL(None).sleep(A_MINUTE),
+    "in a system call with the GIL": lambda: ctypes.PyDLL(None).sleep(A_MINUTE),
+    "in C": _hash,
+    "in C with the GIL": lambda: all(itertools.repeat(True)),
+}
+
+
+def _run_out_of_memory() -> None:
+    """As under a limit on memory: what cannot be had raises MemoryError."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as statm:
+        used = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, before[1]))
+    try:
+        bytearray(4 * ROOM)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+WAYS_TO_DIE: dict[str, Callable[[], object]] = {
+    "exiting": lambda: os._exit(3),
+    "in a segmentation fault": lambda: ctypes.string_at(0),
+    "killed by the kernel": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "out of memory": _run_out_of_memory,
+}

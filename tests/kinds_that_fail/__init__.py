@@ -1,0 +1,1 @@
+"""An app of kinds that only tests want; stacks that run with its settings know them."""

@@ -1,0 +1,354 @@
+"""Stopping a handler from outside: for real, with signals, in this process's main thread.
+
+The timer rings again much sooner here than in a worker, so that nothing takes long.
+"""
+
+import contextlib
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from demo.eventually import eventually
+from jobs import interrupt
+from jobs.interrupt import Abandoned, Cancelled, Interrupted, Interruptible, Stopped, TimedOut
+
+LONG = 30
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    assert threading.current_thread() is threading.main_thread()
+    monkeypatch.setattr(interrupt, "AGAIN", 0.02)
+    before = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGUSR1)}
+    signal.signal(signal.SIGALRM, lambda number, frame: None)  # by default it would end the test run
+    yield
+    left = signal.getitimer(signal.ITIMER_REAL)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert left == (0, 0), "a timer was left running"
+
+
+@pytest.fixture
+def _eager_threads() -> Iterator[None]:
+    """Threads take turns as often as they can, so that few moments are safe from the other one."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.fixture
+def main() -> Interruptible:
+    return Interruptible()
+
+
+def sleep() -> None:
+    time.sleep(LONG)
+
+
+def spin() -> None:
+    deadline = time.monotonic() + LONG
+    while time.monotonic() < deadline:
+        pass
+
+
+def compute() -> None:
+    for number in range(10**9):
+        _ = number * number
+
+
+def wait_for_a_lock() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire(timeout=LONG)
+
+
+WORK = [sleep, spin, compute, wait_for_a_lock]
+
+
+def test_the_result_of_a_function_that_ends_in_time_comes_back(main: Interruptible) -> None:
+    assert main.call(lambda: 42, LONG) == 42
+
+
+def test_the_functions_own_exception_comes_through(main: Interruptible) -> None:
+    with pytest.raises(ZeroDivisionError):
+        main.call(lambda: 1 / 0, LONG)
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_work_that_takes_longer_than_its_timeout_is_interrupted(main: Interruptible, work: Callable[[], None]) -> None:
+    began = time.monotonic()
+    with pytest.raises(TimedOut):
+        main.call(work, 0.05)
+    assert 0.05 <= time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("reason", [Cancelled("x"), Abandoned("x")])
+def test_work_is_interrupted_from_another_thread_for_the_reason_given(
+    main: Interruptible, work: Callable[[], None], reason: Interrupted
+) -> None:
+    with soon(lambda: main.interrupt(reason)), pytest.raises(type(reason)) as raised:
+        main.call(work, LONG)
+    assert raised.value is reason
+
+
+def test_the_first_reason_counts(main: Interruptible) -> None:
+    def twice() -> None:
+        main.interrupt(Cancelled("first"))
+        main.interrupt(Abandoned("second"))
+
+    with soon(twice), pytest.raises(Cancelled, match="first"):
+        main.call(persistent(2), LONG)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_handler_that_swallows_its_interruption_is_interrupted_again(main: Interruptible, times: int) -> None:
+    with pytest.raises(TimedOut):
+        main.call(persistent(times), 0.02)
+    with soon(lambda: main.interrupt(Cancelled("x"))), pytest.raises(Cancelled):
+        main.call(persistent(times), LONG)
+
+
+def test_a_handler_may_clean_up_before_it_gives_in(main: Interruptible) -> None:
+    cleaned = []
+
+    def tidy() -> None:
+        try:
+            sleep()
+        finally:
+            cleaned.append(True)
+
+    with pytest.raises(TimedOut):
+        main.call(tidy, 0.02)
+    assert cleaned
+
+
+def test_an_interruption_is_not_swallowed_by_a_handler_that_catches_every_exception(main: Interruptible) -> None:
+    def careful() -> str:
+        with contextlib.suppress(Exception):
+            sleep()
+        return "went on"
+
+    with pytest.raises(TimedOut):
+        main.call(careful, 0.02)
+
+
+def test_a_handler_that_turned_its_interruption_into_a_result_is_believed(main: Interruptible) -> None:
+    def stubborn() -> str:
+        with contextlib.suppress(BaseException):
+            sleep()
+        return "done anyway"
+
+    assert main.call(stubborn, 0.02) == "done anyway"
+    assert_nothing_is_raised_late()
+
+
+def test_an_interruption_while_nothing_runs_does_not_reach_what_comes_next(main: Interruptible) -> None:
+    main.interrupt(Cancelled("too late"))
+    assert_nothing_is_raised_late()
+    assert main.call(lambda: "next", LONG) == "next"
+
+
+def test_what_follows_an_interrupted_call_is_left_alone(main: Interruptible) -> None:
+    with pytest.raises(TimedOut):
+        main.call(sleep, 0.02)
+    assert_nothing_is_raised_late()
+    assert main.call(lambda: "next", LONG) == "next"
+
+
+def test_stop_ends_what_runs_and_refuses_what_comes(main: Interruptible) -> None:
+    with soon(main.stop), pytest.raises(Stopped):
+        main.call(sleep, LONG)
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            main.call(pytest.fail, LONG)
+    assert_nothing_is_raised_late()
+
+
+def test_stop_before_anything_runs_refuses_all(main: Interruptible) -> None:
+    main.stop()
+    assert_nothing_is_raised_late()
+    with pytest.raises(Stopped):
+        main.call(pytest.fail, LONG)
+
+
+def test_a_stop_wins_over_nothing_but_a_reason_that_came_before_it(main: Interruptible) -> None:
+    def cancelled_and_stopped() -> None:
+        main.interrupt(Cancelled("first"))
+        main.stop()
+
+    with soon(cancelled_and_stopped), pytest.raises(Cancelled):
+        main.call(persistent(1), LONG)
+    with pytest.raises(Stopped):
+        main.call(pytest.fail, LONG)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN])
+def test_it_works_after_something_else_had_the_alarm(main: Interruptible, handler: signal.Handlers) -> None:
+    """django-q's own time-outs put SIGALRM back to the default, which would kill the process."""
+    assert main.call(lambda: 1, LONG) == 1
+    signal.signal(signal.SIGALRM, handler)
+    with pytest.raises(TimedOut):
+        main.call(sleep, 0.02)
+
+
+@pytest.mark.usefixtures("_eager_threads")
+def test_interruptions_at_random_moments_are_never_raised_outside_the_call(main: Interruptible) -> None:
+    over = threading.Event()
+
+    def disturb() -> None:
+        while not over.is_set():
+            main.interrupt(Cancelled("now"))
+            time.sleep(random.random() / 10_000)
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    returned = interrupted = 0
+    with contained():
+        try:
+            for _ in range(8_000):
+                try:
+                    main.call(lambda: sum(range(50)), LONG)
+                except Cancelled:
+                    interrupted += 1
+                else:
+                    returned += 1
+        finally:
+            over.set()
+            disturber.join()
+        assert_nothing_is_raised_late()
+    assert returned > 0
+    assert interrupted > 0
+
+
+@pytest.mark.usefixtures("_eager_threads")
+def test_stops_by_a_signal_at_random_moments_are_never_raised_outside_the_call() -> None:
+    current = Interruptible()
+    signal.signal(signal.SIGUSR1, lambda number, frame: current.stop())
+    over = threading.Event()
+
+    def disturb() -> None:
+        while not over.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            time.sleep(random.random() / 5_000)
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    stopped = 0
+    with contained():
+        try:
+            for _ in range(8_000):
+                current = Interruptible()
+                try:
+                    current.call(lambda: sum(range(50)), LONG)
+                except Stopped:
+                    stopped += 1
+                assert not current._armed
+        finally:
+            over.set()
+            disturber.join()
+        assert_nothing_is_raised_late()
+    assert stopped > 0
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_stop_that_comes_while_the_call_arms_or_disarms_itself_is_obeyed_and_leaves_nothing_armed(
+    main: Interruptible, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """The worker's handler of SIGUSR1 runs inside call(): it must not make call() leave by the back door."""
+    signal.signal(signal.SIGUSR1, lambda number, frame: main.stop())
+    countdown = [moment]
+
+    def with_a_signal_after(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any) -> Any:
+            result = function(*args)
+            countdown[0] -= 1
+            if countdown[0] == -1:
+                signal.raise_signal(signal.SIGUSR1)
+            return result
+
+        return called
+
+    with contained():
+        with monkeypatch.context() as during, contextlib.suppress(Stopped):
+            for name in ("signal", "setitimer"):
+                during.setattr(signal, name, with_a_signal_after(getattr(signal, name)))
+            main.call(lambda: None, LONG)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+        assert_nothing_is_raised_late()
+
+
+def test_a_stop_that_comes_when_the_alarm_was_just_put_back_does_not_kill_the_process(
+    main: Interruptible, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Armed before it owns SIGALRM, call() would send itself a deadly one."""
+    signal.signal(signal.SIGALRM, deadly)
+    signal.signal(signal.SIGUSR1, lambda number, frame: main.stop())
+    install = signal.signal
+
+    def install_too_late(number: int, handler: Any) -> Any:
+        signal.raise_signal(signal.SIGUSR1)
+        return install(number, handler)
+
+    with contained(), monkeypatch.context() as during:
+        during.setattr(signal, "signal", install_too_late)
+        with pytest.raises(Stopped):
+            main.call(pytest.fail, LONG)
+
+
+def deadly(number: int, frame: FrameType | None) -> None:
+    raise AssertionError("the default handler of SIGALRM would have ended the process")
+
+
+def persistent(times: int) -> Callable[[], None]:
+    """A handler that swallows its interruption so many times."""
+
+    def handler() -> None:
+        for _ in range(times):
+            with contextlib.suppress(BaseException):
+                sleep()
+        sleep()
+
+    return handler
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """What the body leaves armed must fail its own test, and not end the test run."""
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextlib.contextmanager
+def soon(action: Callable[[], None]) -> Iterator[None]:
+    """While the body runs, another thread waits until the alarm's timer is set, and then acts."""
+
+    def act() -> None:
+        eventually(lambda: signal.getitimer(signal.ITIMER_REAL)[0] > 0, 10, "the beginning of the call")
+        action()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def assert_nothing_is_raised_late() -> None:
+    signal.raise_signal(signal.SIGALRM)
+    eventually(lambda: signal.SIGALRM not in signal.sigpending(), 1)
+    for _ in range(1000):
+        pass

@@ -1,0 +1,113 @@
+"""SIGKILL to each process of a cluster, and jobs that take their worker with them: nothing is lost, the rest goes on."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from demo.eventually import eventually
+from tests.farm import Event, Farm, kill, make_farm, on_both, seconds_between, tell
+
+WORKERS = 3
+POISONS = {
+    "exiting": "WorkerLost",
+    "in a segmentation fault": "WorkerLost",
+    "killed by the kernel": "WorkerLost",
+    "out of memory": "MemoryError",
+}
+
+
+@pytest.fixture(scope="module", params=on_both("kills"))
+def _farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    with make_farm(request.param, tmp_path_factory.mktemp("kills"), workers=WORKERS) as farm:
+        yield farm
+
+
+@pytest.fixture
+def farm(_farm: Farm) -> Farm:
+    """With all of its workers, whatever the test before has killed."""
+    _farm.clusters[0].wait_until_up(WORKERS)
+    return _farm
+
+
+def test_a_job_whose_worker_is_killed_runs_again_within_seconds(farm: Farm) -> None:
+    job = farm.post("trouble.sleep", {"seconds": 0, "first_seconds": 60})
+    kill(farm.worker_of(job))
+
+    done = farm.wait(job, "succeeded")
+
+    assert done["attempt"] == 2
+    assert [(error["type"], error["attempt"]) for error in done["errors"]] == [("WorkerLost", 1)]
+    assert seconds_between(done["errors"][0]["at"], done["started_at"]) < 5
+
+
+def test_a_cluster_takes_jobs_after_all_its_idle_workers_were_killed(farm: Farm) -> None:
+    before = farm.clusters[0].ready_workers()
+    for worker in before:
+        kill(worker)
+
+    jobs = [farm.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
+
+    for job in jobs:
+        assert farm.wait(job, "succeeded")["attempt"] == 1
+        assert farm.worker_of(job) not in before
+
+
+def test_a_dispatcher_that_is_killed_is_replaced(farm: Farm) -> None:
+    cluster = farm.clusters[0]
+    [dispatcher] = cluster.children("dispatcher")
+    job = farm.post("trouble.sleep", {"seconds": 1})
+
+    kill(dispatcher)
+
+    eventually(lambda: cluster.children("dispatcher") not in ([], [dispatcher]), 10, "another dispatcher's start")
+    assert farm.wait(job, "succeeded")["attempt"] == 1
+
+
+@pytest.fixture(scope="module")
+def poisoned(_farm: Farm) -> dict[str, Event]:
+    """A job for each way to ruin a worker, posted at once; they may do so twice."""
+    return {how: _farm.post("trouble.die", {"how": how}, max_attempts=2) for how in POISONS}
+
+
+@pytest.mark.parametrize(("how", "error"), POISONS.items())
+def test_a_job_that_ruins_its_worker_is_given_up_after_its_attempts(
+    farm: Farm, poisoned: dict[str, Event], how: str, error: str
+) -> None:
+    job = farm.wait(poisoned[how], "failed", within=40)
+
+    assert [(found["type"], found["attempt"]) for found in job["errors"]] == [(error, 1), (error, 2)]
+    assert len(farm.events("job_started", job_id=job["id"])) == 2
+
+
+def test_other_jobs_go_on_beside_those_that_ruin_their_workers(farm: Farm) -> None:
+    poison = farm.post("trouble.die", {"how": "exiting"}, max_attempts=3)
+    others = [farm.post("trouble.sleep", {"seconds": 0.2}) for _ in range(10)]
+
+    for job in others:
+        assert farm.wait(job, "succeeded")["attempt"] == 1
+    assert farm.wait(poison, "failed", within=40)["attempt"] == 3
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_job_and_is_replaced(farm: Farm) -> None:
+    job = farm.post("trouble.sleep", {"seconds": 1})
+    worker = farm.worker_of(job)
+
+    tell(worker, signal.SIGTERM)
+
+    assert farm.wait(job, "succeeded")["attempt"] == 1
+    eventually(lambda: worker not in farm.clusters[0].children("worker"), 10, "the worker's end")
+    farm.clusters[0].wait_until_up(WORKERS)
+
+
+def test_when_the_guard_is_killed_all_its_children_are_gone_and_the_next_cluster_works(farm: Farm) -> None:
+    cluster = farm.clusters[0]
+    job = farm.post("trouble.sleep", {"seconds": 30})
+    farm.worker_of(job)
+
+    kill(cluster.pid)
+    cluster.wait_until_gone(within=10)
+    cluster.start()
+
+    assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
+    farm.cancel(job)

@@ -1,0 +1,88 @@
+"""schemathesis sends to each operation of the served schema what that allows and what it forbids, and holds every
+answer against what the schema says of it.
+
+All of its default checks are made, and nothing is excluded but positive_data_acceptance where a schema cannot say
+what is good (GOOD_BEYOND_SCHEMA). use_after_free and ensure_resource_availability concern sequences of calls, which
+the pytest API does not make; tests/test_jobs_api.py has them.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from uuid import UUID
+
+import pytest
+import schemathesis
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.config import SchemathesisConfig
+
+from jobs.states import Status
+from project.wsgi import application
+from tests.callers import make_token
+from tests.make import make_job
+
+pytestmark = pytest.mark.django_db
+
+load_all_checks()
+[ACCEPTANCE] = CHECKS.get_by_names(["positive_data_acceptance"])
+
+GOOD_BEYOND_SCHEMA = {
+    "jobs_list": "a cursor is what next and previous say",
+    "tokens_list": "a cursor is what next and previous say",
+    "jobs_create": "which kinds there are, and what params each takes, is said by job-kinds/",
+    "jobs_retry": "an Idempotency-Key",
+    "tokens_create": "a password",
+    "session_create": "a password",
+}
+
+config = SchemathesisConfig.from_dict(
+    {"seed": 1, "generation": {"deterministic": True, "max-examples": 25, "database": "none"}}
+)
+schema = schemathesis.openapi.from_wsgi("/api/v1/schema/", application, config=config)
+turns = count()
+
+
+@pytest.fixture(autouse=True)
+def _connection_kept() -> Iterator[None]:
+    """A request ends by closing a connection that is inside a transaction, as all of these tests' are."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@schema.parametrize()
+def test_every_operation_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+    assert_answered_as_documented(case, make_caller())
+
+
+@schema.include(path_regex="job_id").parametrize()
+def test_every_operation_on_a_job_that_there_is_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+    caller = make_caller()
+    if is_uuid(case.path_parameters.get("job_id")):
+        status = sorted(Status)[next(turns) % len(Status)]
+        case.path_parameters["job_id"] = str(make_job(status, user=caller).pk)
+    assert_answered_as_documented(case, caller)
+
+
+def make_caller() -> User:
+    """Examples share a transaction, and so the user; each has a token of its own, for some operations revoke it."""
+    cache.clear()
+    return User.objects.get_or_create(username="ada")[0]
+
+
+def assert_answered_as_documented(case: schemathesis.Case, caller: User) -> None:
+    operation = case.operation.definition.raw["operationId"]
+    excluded = [ACCEPTANCE] if operation in GOOD_BEYOND_SCHEMA else []
+    case.call_and_validate(headers={"Authorization": f"Token {make_token(caller)}"}, excluded_checks=excluded)
+
+
+def is_uuid(value: object) -> bool:
+    try:
+        return bool(UUID(str(value)))
+    except ValueError:
+        return False

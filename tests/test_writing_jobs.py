@@ -1,0 +1,68 @@
+"""docs/writing-jobs.md, taken at its word: its snippet is a module, and the kind in it works at once."""
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from rest_framework.test import APIClient
+
+from jobs import registry
+from jobs.models import Job
+from jobs.submit import submit
+from tests.callers import assert_problem, client, make_token
+from tests.make import make_user
+from tests.workers import run_due
+
+pytestmark = pytest.mark.django_db
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "writing-jobs.md"
+[SNIPPET] = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def _snippet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snippet as the kinds.py of an app; its kind is forgotten after the test."""
+    monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
+    module = ModuleType("docs.kinds")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(SNIPPET, str(DOCUMENT), "exec"), module.__dict__)  # noqa: S102 the document is ours
+    cache.clear()
+
+
+@pytest.fixture
+def api() -> APIClient:
+    return client(make_token(make_user()))
+
+
+def test_the_kind_is_posted_and_runs(api: APIClient) -> None:
+    answer = api.post("/api/v1/jobs/", {"kind": "docs.greet", "params": {"names": ["Ada"]}})
+    assert answer.status_code == 202
+    run_due()
+    job = api.get(answer.json()["url"]).json()
+    assert (job["status"], job["result"]) == ("succeeded", {"greeted": 1})
+
+
+def test_its_params_are_published_and_checked_as_the_document_says(api: APIClient) -> None:
+    [kind] = [each for each in api.get("/api/v1/job-kinds/").json()["results"] if each["name"] == "docs.greet"]
+    assert kind["description"] == "Greet everybody, one after the other."
+    assert set(kind["params_schema"]["properties"]) == {"names"}
+    for params in ({}, {"names": "Ada"}, {"names": ["Ada"], "loud": True}):
+        assert_problem(api.post("/api/v1/jobs/", {"kind": "docs.greet", "params": params}), 400)
+    assert Job.objects.count() == 0
+
+
+def test_a_kind_takes_less_than_ten_lines() -> None:
+    kind = SNIPPET[SNIPPET.index("class GreetParams") :]
+    assert len([line for line in kind.splitlines() if line.strip()]) < 10
+
+
+def test_the_kind_is_submitted_from_python_as_the_document_says(api: APIClient) -> None:
+    assert 'submit("docs.greet", {"names": ["Ada"]}, user=' in DOCUMENT.read_text()
+    ada = User.objects.get()
+    job = submit("docs.greet", {"names": ["Ada"]}, user=ada)
+    run_due()
+    assert api.get(f"/api/v1/jobs/{job.pk}/").json()["result"] == {"greeted": 1}

@@ -1,0 +1,194 @@
+"""A real cluster of tiny programs, which tests start with `with TinyCluster(…)` and then signal, starve and kill.
+
+Run as `python -m tests.tiny_cluster GRACE HARD_STOP SOONEST_RESTART PROGRAM…` it is the guard; it and its children tell
+what happens to them in lines on standard output, which ends when the last of them is gone.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+from types import FrameType, TracebackType
+from typing import NamedTuple, NoReturn, Self
+
+import structlog
+
+from demo.eventually import eventually
+from jobs import cluster
+from jobs.child import Child
+
+ROOT = Path(__file__).parent.parent
+WITHIN = 10
+
+
+class Event(NamedTuple):
+    """What a process told: at is its monotonic clock."""
+
+    role: str
+    pid: int
+    at: float
+    what: str
+
+
+class TinyCluster:
+    def __init__(self, *programs: str, grace: float = 30, hard_stop: float = 30, soonest_restart: float = 0.05) -> None:
+        self.events: list[Event] = []
+        settings = [str(number) for number in (grace, hard_stop, soonest_restart)]
+        self._command = [sys.executable, "-m", "tests.tiny_cluster", *settings, *programs]
+        self._programs = programs
+
+    def __enter__(self) -> Self:
+        self.guard = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0)
+        self._reader = Thread(target=self._read)
+        self._reader.start()
+        for role in set(self._programs):
+            self.wait_for(role, "started")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.guard.pid, signal.SIGKILL)
+        self.guard.wait()
+        self._reader.join()
+        assert self.guard.stdout
+        self.guard.stdout.close()
+
+    def _read(self) -> None:
+        assert self.guard.stdout
+        for line in self.guard.stdout:
+            role, pid, at, what = line.rstrip("\n").split(" ", 3)
+            self.events.append(Event(role, int(pid), float(at), what))
+
+    def told(self, role: str, what: str = "") -> list[Event]:
+        return [event for event in self.events if event.role == role and event.what.startswith(what)]
+
+    def wait_for(self, role: str, what: str, times: int = 1) -> Event:
+        """The event when it has been told so often."""
+        eventually(lambda: len(self.told(role, what)) >= times, WITHIN, f"{role}: {what} ({self.events})")
+        return self.told(role, what)[times - 1]
+
+    def signal(self, number: signal.Signals) -> None:
+        self.guard.send_signal(number)
+
+    def wait_until_all_are_gone(self) -> None:
+        """Nobody holds standard output any more: neither the guard nor any child, however it was started."""
+        eventually(lambda: not self._reader.is_alive(), WITHIN, "the end of all processes")
+
+
+class Polite:
+    """Ends when it is asked to."""
+
+    ignores: tuple[signal.Signals, ...] = ()
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self.hear)
+        tell(child.role, f"started {child.name} after {child.predecessor or 'nobody'}")
+
+    def run(self) -> None:
+        while True:
+            signal.pause()
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        tell(self.child.role, signal.Signals(number).name)
+        if number not in self.ignores:
+            sys.exit()
+
+
+class Busy(Polite):
+    """Goes on after SIGTERM, as a worker does with a long job, until it is interrupted."""
+
+    ignores = (signal.SIGTERM,)
+
+
+class Deaf(Polite):
+    """Ends for nobody."""
+
+    ignores = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stuck(Polite):
+    """Does not come back from what it does; who takes its place is well again."""
+
+    def run(self) -> None:
+        if not self.child.predecessor:
+            self.child.expect_done_within(0.1)
+        super().run()
+
+
+class StuckAtTheEnd(Deaf):
+    """Is stuck in what it still does when it is asked to stop."""
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        super().hear(number, frame)
+        self.child.expect_done_within(0.1)
+
+
+class DoneInTime(Polite):
+    """Has had a deadline, and kept it."""
+
+    def run(self) -> None:
+        self.child.expect_done_within(0.1)
+        self.child.expect_idle()
+        super().run()
+
+
+class ShortLived(Polite):
+    """Ends by itself at once."""
+
+    def run(self) -> None:
+        return
+
+
+class Broken(Polite):
+    """Cannot even begin."""
+
+    def __init__(self, child: Child) -> NoReturn:
+        tell(child.role, "started")
+        raise RuntimeError("a bad setting")
+
+
+class SlowStarter(Polite):
+    """Is asked to stop before it has handlers for that."""
+
+    def __init__(self, child: Child) -> None:
+        tell(child.role, "started")
+        eventually(lambda: signal.SIGTERM in signal.sigpending(), WITHIN, "the signal")
+        super().__init__(child)
+
+
+PROGRAMS = {
+    "polite": Polite,
+    "busy": Busy,
+    "deaf": Deaf,
+    "stuck": Stuck,
+    "stuck_at_the_end": StuckAtTheEnd,
+    "done_in_time": DoneInTime,
+    "short_lived": ShortLived,
+    "broken": Broken,
+    "slow_starter": SlowStarter,
+}
+
+
+def tell(role: str, what: str) -> None:
+    """One write, so that the lines of several processes do not mix."""
+    os.write(1, f"{role} {os.getpid()} {time.monotonic()} {what}\n".encode())
+
+
+def main(grace: str, hard_stop: str, soonest_restart: str, *programs: str) -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    cluster.LOOK_EVERY = 0.05
+    cluster.HARD_STOP, cluster.SOONEST_RESTART = float(hard_stop), float(soonest_restart)
+    cluster.Cluster([Child(name, PROGRAMS[name]) for name in programs], float(grace)).run()
+    tell("guard", "stopped")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
