@@ -1,6 +1,6 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint format lock clean
+.PHONY: help demo run test check lint format lock bench chaos clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
@@ -39,9 +39,19 @@ lint: $(READY)  ## The quick part of check: everything but the tests
 format: $(READY)  ## Format the code and mend what can be mended by itself
 	@$(python) -m ruff check --fix --quiet . ; $(python) -m ruff format .
 
+chaos: $(READY)  ## Kill everything at random for five minutes, then count; CHAOS="--seconds 60 --jobs 2000 --seed 1"
+	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
+	@$(python) -m tests.chaos --seconds 300 --jobs 10000 $(CHAOS)
+
+bench: $(READY)  ## Measure the queue beside its peers; BENCH="--jobs 2000 --rounds 1" for a short run
+	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
+	@bin/debian --for "a Redis server" --unless bin/redis redis-server
+	@$(python) -m benchmarks $(BENCH)
+
 lock: var/lock/bin/pip-compile  ## Compile requirements*.txt anew from pyproject.toml
 	@$< $(LOCKED) -o requirements.txt pyproject.toml
 	@$< $(LOCKED) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	@for peer in benchmarks/peers/*.in; do $< $(LOCKED) -o "$${peer%.in}.txt" "$$peer" || exit 1; done
 
 var/lock/bin/pip-compile: | $(READY)
 	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools

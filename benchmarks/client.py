@@ -94,7 +94,10 @@ class Client:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
             ear.bind(str(path))
             ear.settimeout(PROBE_PATIENCE)
-            return [self._latency(str(path), ear) for _ in range(probes)]
+            try:
+                return [self._latency(str(path), ear) for _ in range(probes)]
+            finally:
+                path.unlink()
 
     def call(self, name: str, *arguments: Any) -> Any:
         """What only this peer has."""

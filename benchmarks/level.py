@@ -14,10 +14,12 @@ from benchmarks.stores import Stores
 METHOD = """\
 Each number of finished rows has a database of its own on one private PostgreSQL (fsync and synchronous_commit on, all
 else default); rounds go over all of them in turn. The finished rows are copies of what a `bench.noop` leaves behind,
-60 ms apart, with ids as they would have had. In each round: the cluster (2 workers) is started on an empty queue,
-warmed up with 200 jobs and stopped with SIGSTOP; the queued rows are inserted, one ms apart; VACUUM (ANALYZE) and a
-checkpoint follow; SIGCONT starts the clock, and it stops when the oldest of the queued jobs, as many as are measured, have
-succeeded. What the round has added is deleted again."""
+60 ms apart, with ids as they would have had.
+
+In each round: the cluster (2 workers) is started on an empty queue, warmed up with 200 jobs and stopped with SIGSTOP;
+the queued rows are inserted, one ms apart; VACUUM (ANALYZE) and a checkpoint follow; SIGCONT starts the clock, and it
+stops when the oldest of the queued jobs, as many as are measured, have succeeded. What the round has added is deleted
+again."""
 
 KEPT = "finished before"
 """The request_id of the rows that make the level."""

@@ -90,14 +90,15 @@ def _clusters(stores: Stores) -> Iterator[Running]:
 
 def _busy(running: Running, stores: Stores, short: int, long: float) -> Times:
     """The issue's scenario."""
-    for number, busy in enumerate(running.trees):
-        others = [tree for tree in running.trees if tree is not busy]
-        for tree in others:
-            tree.stop()
+    clusters = running.trees
+    for number, busy in enumerate(clusters):
+        others = [cluster for cluster in clusters if cluster is not busy]
+        for cluster in others:
+            cluster.stop()
         running.client.ask("call", "enqueue_naps", [long])
         eventually(partial(_as_many_naps_run, running, number + 1), 20, "the start of a long job")
-        for tree in others:
-            tree.resume()
+        for cluster in others:
+            cluster.resume()
     newest: str = running.client.ask("call", "newest")
     goal = running.client.ask("stored") + short
     running.client.ask("enqueue", short)

@@ -1,11 +1,12 @@
 """One round of one contender, the same steps for all (see METHOD, which goes into the result file)."""
 
+import os
 import time
 from dataclasses import dataclass, field
 
 from benchmarks.runner import Running
 from benchmarks.stores import Stores
-from benchmarks.tree import Memory
+from benchmarks.tree import Memory, Tree, machine_cpu_seconds
 
 METHOD = """\
 1. The client empties the store and, where the peer has a bulk call, enqueues all jobs with it (timed), and empties the
@@ -26,7 +27,10 @@ WARM_UP = 200
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Rates per second; CPU in seconds per 1,000 jobs, of the worker processes and of the servers."""
+    """Rates per second; CPU in seconds per 1,000 jobs, of the worker processes and of the servers.
+
+    noise: the share of the machine's cores that went to processes which are not the bench's while it drained.
+    """
 
     enqueue: float
     bulk: float | None
@@ -34,6 +38,7 @@ class Sample:
     memory: Memory
     worker_cpu: float
     server_cpu: float
+    noise: float = 0.0
     latencies: list[float] = field(default_factory=list)
 
 
@@ -49,13 +54,29 @@ def measure(running: Running, stores: Stores, jobs: int, probes: int) -> Sample:
     running.workers.stop()
     enqueue = jobs / ask("enqueue", jobs)
     stores.calm_down()
-    seconds, worker_cpu, server_cpu = _drain(running, stores, ask("stored") + jobs)
+    drain = _drain(running, stores, ask("stored") + jobs)
     memory = running.workers.memory()
     ask("check_results")
-    per_thousand = jobs / 1000
     return Sample(
-        enqueue, bulk, jobs / seconds, memory, worker_cpu / per_thousand, server_cpu / per_thousand, latencies
+        enqueue=enqueue,
+        bulk=bulk,
+        drain=jobs / drain.seconds,
+        memory=memory,
+        worker_cpu=1000 * drain.workers / jobs,
+        server_cpu=1000 * drain.servers / jobs,
+        noise=drain.others / drain.seconds / (os.cpu_count() or 1),
+        latencies=latencies,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Wall seconds, and the CPU seconds of the workers, of the servers, and of whatever else runs on this machine."""
+
+    seconds: float
+    workers: float
+    servers: float
+    others: float
 
 
 def _bulk_rate(running: Running, jobs: int) -> float | None:
@@ -72,15 +93,12 @@ def _warm_up(running: Running, jobs: int) -> None:
         running.do_jobs(jobs)
 
 
-def _drain(running: Running, stores: Stores, goal: int) -> tuple[float, float, float]:
-    """Wall seconds, and the CPU seconds of the workers and of the servers."""
-    workers, servers = running.workers, stores.tree()
-    workers_before, servers_before = workers.cpu_seconds(), servers.cpu_seconds()
+def _drain(running: Running, stores: Stores, goal: int) -> Drain:
+    trees = running.workers, stores.tree(), Tree(os.getpid())
+    before, machine_before = [tree.cpu_seconds() for tree in trees], machine_cpu_seconds()
     began = time.monotonic()
-    workers.resume()
+    running.workers.resume()
     ended = running.wait(goal)
-    return (
-        ended - began,
-        workers.cpu_seconds() - workers_before,
-        servers.cpu_seconds() - servers_before,
-    )
+    machine = machine_cpu_seconds() - machine_before
+    workers, servers, bench = (tree.cpu_seconds() - used for tree, used in zip(trees, before, strict=True))
+    return Drain(ended - began, workers, servers, max(machine - bench, 0.0))

@@ -36,7 +36,8 @@ HOW_TO_READ = """\
 - **idle p50, p99**: from the call of the enqueue function to the first line of the job, on idle workers.
 - **PSS** is the memory of all worker processes, shared pages counted once; **CPU** is user and system time per 1,000
   jobs while draining, of the worker processes and of PostgreSQL and Redis together.
-- The second table says what else differs: a rate that gives up results or jobs is not the same rate."""
+- The second table says what else differs: a rate that gives up jobs is not the same rate. **CPU of others** is the
+  share of the machine that went to programs outside of the bench while this queue drained; near zero is a clean run."""
 
 LIMITS = """\
 - No-ops on one machine: what is compared is the cost of the queue itself. With real work the differences shrink.
@@ -89,7 +90,8 @@ def _page(
     page.text("![Jobs drained per second](queue.svg)")
     page.table(HEADINGS, _rows(measured))
     page.table(
-        ["queue", "drain/s, worst to best round", "store", "a job whose worker is killed", "USS, MiB"], _more(measured)
+        ["queue", "drain/s, worst to best round", "store", "a job whose worker is killed", "USS, MiB", "CPU of others"],
+        _more(measured),
     )
     page.section("Bars")
     page.table(
@@ -134,6 +136,7 @@ def _more(measured: Mapping[str, Figures]) -> list[list[str]]:
             one.contender.store,
             one.contender.kept,
             f"{one.uss:.0f}",
+            f"{one.noise:.0%}",
         ]
         for one in measured.values()
     ]

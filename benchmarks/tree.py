@@ -77,6 +77,14 @@ class Tree:
                 os.kill(pid, number)
 
 
+def machine_cpu_seconds() -> float:
+    """What all processes of the machine have used, and what its host has kept from it (proc(5), /proc/stat)."""
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
 def _children() -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for pid in _all_pids():

@@ -63,8 +63,9 @@ class Child:
             os.kill(self.process.pid, number)
 
     def expect_done_within(self, seconds: float) -> None:
-        """Said by the process itself: kill me if I am not idle by then."""
-        self._deadline.value = time.monotonic() + seconds
+        """Said by the process itself: kill me if I am not idle by then. Said again, the earliest such moment counts."""
+        until = time.monotonic() + seconds
+        self._deadline.value = min(until, self._deadline.value or until)
 
     def expect_idle(self) -> None:
         self._deadline.value = 0.0

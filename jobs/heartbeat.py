@@ -1,6 +1,8 @@
-"""The thread beside a running handler: it renews the lease, and stops the handler that has lost it or is cancelled."""
+"""The thread beside running handlers: it renews leases, and stops who has lost one, is cancelled or takes too long."""
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,7 +10,8 @@ import structlog
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from jobs.errors import LeaseLost
-from jobs.interrupt import Abandoned, Cancelled, Interruptible
+from jobs.hand import Hand
+from jobs.interrupt import Abandoned, Cancelled, Interrupted, Interruptible, MainThread, OtherThread
 from jobs.models import Job
 from jobs.place import STUCK_AFTER, Place
 
@@ -16,61 +19,104 @@ log = structlog.get_logger(__name__)
 
 BEAT = 3.0
 """Seconds between two renewals: a tenth of the lease, and half of the time in which a cancellation is obeyed."""
+LOOK = 0.25
+"""Seconds between two looks; a job that is still running at the second one is not short, whatever was expected."""
+
+
+class Held:
+    """A job that runs now, and the thread that runs it."""
+
+    def __init__(self, job: Job, thread: Interruptible) -> None:
+        self.job = job
+        self.thread = thread
+        self.seen = False
+        self.beat_at = time.monotonic() + BEAT
+        self.stuck_at = math.inf
 
 
 class Heartbeat(threading.Thread):
-    """Beats while a job is held; a database that is away only delays it, the lease is the database's to judge."""
+    """Beats while jobs are held; a database that is away only delays it, the lease is the database's to judge.
 
-    def __init__(self, main: Interruptible, place: Place) -> None:
+    It looks instead of being told, so that a short job costs it nothing.
+    """
+
+    def __init__(self, hand: Hand, place: Place) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._main = main
+        self._hand = hand
         self._place = place
-        self._job: Job | None = None
-        self._changed = threading.Condition()
+        self._held: dict[int, Held] = {}
+        self._lock = threading.Lock()
 
     @contextmanager
-    def keeping(self, job: Job) -> Iterator[None]:
+    def keeping(self, job: Job, thread: Interruptible) -> Iterator[None]:
         """Renew the job's lease for as long as the body runs."""
-        self._hold(job)
+        held = Held(job, thread)
+        with self._lock:
+            self._held[id(held)] = held
         try:
             yield
         finally:
-            self._hold(None)
+            with self._lock:
+                del self._held[id(held)]
+
+    def stop_all(self, reason: Interrupted) -> None:
+        """Interrupt every job that runs in a thread of its own."""
+        for held in self._now():
+            if isinstance(held.thread, OtherThread):
+                self._stop(held, reason)
 
     def run(self) -> None:
         try:
             while True:
-                self._beat(self._held_for_a_beat())
+                time.sleep(LOOK)
+                self._look()
         finally:
             connections.close_all()
 
-    def _hold(self, job: Job | None) -> None:
-        with self._changed:
-            self._job = job
-            self._changed.notify()
+    def _now(self) -> list[Held]:
+        with self._lock:
+            return list(self._held.values())
 
-    def _held_for_a_beat(self) -> Job:
-        """Wait until one job has been held for a whole beat; short jobs never cost a renewal."""
-        with self._changed:
-            while True:
-                job = self._job
-                if not self._changed.wait(timeout=BEAT if job else None) and job is not None:
-                    return job
-
-    def _beat(self, job: Job) -> None:
+    def _look(self) -> None:
         try:
             close_old_connections()
-            job.renew_lease()
-        except LeaseLost as error:
-            self._stop(job, Abandoned(str(error)))
+            for held in self._now():
+                self._look_at(held)
         except (DatabaseError, InterfaceError):
-            log.warning("heartbeat_failed", job_id=str(job.pk), attempt=job.attempt, exc_info=True)
-        else:
-            if job.cancel_requested:
-                self._stop(job, Cancelled("its cancellation was asked for"))
+            log.warning("heartbeat_failed", exc_info=True)
 
-    def _stop(self, job: Job, reason: Abandoned | Cancelled) -> None:
-        with self._changed:
-            if self._job is job:
+    def _look_at(self, held: Held) -> None:
+        now = time.monotonic()
+        if isinstance(held.thread, OtherThread):
+            self._keep_time(held, held.thread, now)
+        elif held.seen:
+            self._hand.put_down()  # this job is not short: what is beside it does not wait for its end
+        held.seen = True
+        if now >= held.beat_at:
+            held.beat_at = now + BEAT
+            self._beat(held)
+
+    def _keep_time(self, held: Held, thread: OtherThread, now: float) -> None:
+        if thread.ring():
+            held.stuck_at = min(held.stuck_at, now + STUCK_AFTER)
+        if now >= held.stuck_at:
+            log.error("thread_stuck", job_id=str(held.job.pk), attempt=held.job.attempt)
+            self._place.expect_done_within(0)
+
+    def _beat(self, held: Held) -> None:
+        try:
+            held.job.renew_lease()
+        except LeaseLost as error:
+            self._stop(held, Abandoned(str(error)))
+        else:
+            if held.job.cancel_requested:
+                self._stop(held, Cancelled("its cancellation was asked for"))
+
+    def _stop(self, held: Held, reason: Interrupted) -> None:
+        with self._lock:
+            if id(held) not in self._held:
+                return
+            if isinstance(held.thread, MainThread):
                 self._place.expect_done_within(STUCK_AFTER)
-                self._main.interrupt(reason)
+            held.stuck_at = min(held.stuck_at, time.monotonic() + STUCK_AFTER)
+            held.thread.interrupt(reason)

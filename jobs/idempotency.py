@@ -9,6 +9,7 @@ from typing import Any, cast
 import orjson
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.utils.encoding import force_str
 from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 from rest_framework.request import Request
@@ -51,7 +52,7 @@ def idempotent(post: Post) -> Post:
             with transaction.atomic():
                 record = _begin(request, key, fingerprint)
                 response = post(view, request, *args, **kwargs)
-                _complete(record, response)
+                _complete(record, request, response)
                 return response
         except _Taken:
             return _replayed(request, key, fingerprint)
@@ -71,10 +72,11 @@ def _begin(request: Request, key: str, fingerprint: str) -> IdempotencyKey:
         raise _Taken from None
 
 
-def _complete(record: IdempotencyKey, response: Response) -> None:
+def _complete(record: IdempotencyKey, request: Request, response: Response) -> None:
     record.status = response.status_code
     record.headers = {name: response[name] for name in KEPT_HEADERS if name in response}
-    record.body = orjson.dumps(response.data).decode()
+    # As it is sent: the renderer has its own way of writing times, and the answer is to be the same to the letter.
+    record.body = force_str(request.accepted_renderer.render(response.data))
     record.save()
 
 

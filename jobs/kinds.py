@@ -54,7 +54,7 @@ class HttpRequestParams(StrictSerializer):
     )
 
 
-@job("http.request", params=HttpRequestParams, timeout=minutes(1), retry=exponential(attempts=5))
+@job("http.request", params=HttpRequestParams, timeout=minutes(1), retry=exponential(attempts=5), threads=16)
 def http_request(
     run: Run,
     *,

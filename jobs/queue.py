@@ -1,15 +1,26 @@
 """The queue's verbs on many rows: what is due, and who claims it."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from copy import copy
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Self
 from uuid import UUID
 
-from django.db import models, transaction
+import orjson
+import structlog
+from django.db import connections, models, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from jobs.errors import LeaseLost
 from jobs.states import TERMINAL, UPCOMING, Status
+
+log = structlog.get_logger(__name__)
+
+MayFollow = Callable[[str, bool], bool]
+"""Of a due job: its kind, and whether it is delicate, which is to say that another lost attempt may be its last."""
 
 LEASE = timedelta(seconds=30)
 """How long a claim is good for unless its worker renews it."""
@@ -53,17 +64,29 @@ class JobQuerySet(models.QuerySet[Any]):
         return delete_in_batches(old)
 
     def claim(
-        self, worker: str, *, limit: int = 1, queues: Collection[str] | None = None, by_age: bool = False
+        self,
+        worker: str,
+        *,
+        limit: int = 1,
+        queues: Collection[str] | None = None,
+        by_age: bool = False,
+        may_follow: MayFollow = lambda kind, delicate: True,
+        without: Collection[str] = (),
     ) -> list[Any]:
         """Take up to limit due jobs for this worker: they are running, under a lease, and nobody else's.
 
-        by_age: prefer those that have waited longest to those of the highest priority.
+        by_age: prefer those that have waited longest to those of the highest priority. may_follow: asked for each job
+        in turn, whether it may be claimed with others. without: kinds that are left where they are.
         """
         if not self._anything_due(queues):
             return []
         due = self.longest_waiting(queues) if by_age else self.due(queues)
+        if without:
+            due = due.exclude(kind__in=without)
         with transaction.atomic(using=self.db):
-            chosen = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+            rows = due.select_for_update(skip_locked=True).values_list("pk", "kind", "attempt", "max_attempts")[:limit]
+            candidates = [(pk, kind, attempt > 0 or most == 1) for pk, kind, attempt, most in rows]
+            chosen = [pk for pk, *_ in startable(candidates, may_follow)]
             self.filter(pk__in=chosen).update(
                 status=Status.RUNNING,
                 attempt=F("attempt") + 1,
@@ -75,11 +98,95 @@ class JobQuerySet(models.QuerySet[Any]):
             claimed = self.in_bulk(chosen)
         return [claimed[pk] for pk in chosen]
 
+    def insert_alike(self, template: Any, rows: Sequence[tuple[UUID, object]]) -> None:
+        """Insert a job like the template for each of these ids and params, in one statement where that is possible."""
+        if connections[self.db].vendor != "postgresql":
+            self.bulk_create([_like(template, pk, params) for pk, params in rows])
+            return
+        fields = [field for field in self.model._meta.concrete_fields if field.name not in ("id", "params")]
+        same = [field.get_db_prep_save(getattr(template, field.attname), connections[self.db]) for field in fields]
+        columns = ", ".join(field.column for field in fields)
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO jobs_job (id, params, {columns})"  # noqa: S608 the names are the model's own
+                f" SELECT each.id, each.params, {', '.join(['%s'] * len(same))}"
+                " FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)",
+                [*same, [pk for pk, _ in rows], [orjson.dumps(params).decode() for _, params in rows]],
+            )
+
+    def succeed_many(self, worker: str, results: Sequence[tuple[Any, object]]) -> None:
+        """Job.succeed() for many running jobs of this worker at once; one whose lease is lost is left as it is."""
+        if connections[self.db].vendor == "postgresql":
+            ended = self._succeed_in_one_statement(worker, results)
+        else:
+            ended = self._succeed_in_one_transaction(results)
+        for job, _ in results:
+            if job.pk in ended:
+                log.info("job_left_running", job_id=str(job.pk), attempt=job.attempt, status=Status.SUCCEEDED)
+            else:
+                log.warning("job_lease_lost", job_id=str(job.pk), attempt=job.attempt)
+
+    def hand_back_many(self, worker: str, jobs: Sequence[Any]) -> None:
+        """Job.hand_back() for many jobs that this worker has claimed and not begun, in one statement."""
+        held = self.running_on(worker).filter(pk__in=[job.pk for job in jobs])
+        count = held.filter(cancel_requested=False).update(
+            status=Status.QUEUED, attempt=F("attempt") - 1, lease_expires_at=None
+        )
+        log.info("jobs_handed_back", worker=worker, count=count)
+        for job in held:
+            with suppress(LeaseLost):
+                job.give_up()
+
+    def _succeed_in_one_statement(self, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
+        rows = [
+            (job.pk, job.attempt, orjson.dumps(result).decode(), orjson.dumps(job.progress | {"percent": 100}).decode())
+            for job, result in results
+        ]
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(SUCCEED_MANY, [*map(list, zip(*rows, strict=True)), worker])
+            return {pk for (pk,) in cursor.fetchall()}
+
+    def _succeed_in_one_transaction(self, results: Sequence[tuple[Any, object]]) -> set[UUID]:
+        ended = set()
+        with transaction.atomic(using=self.db):
+            for job, result in results:
+                with suppress(LeaseLost):
+                    job.succeed(result)
+                    ended.add(job.pk)
+        return ended
+
     def _anything_due(self, queues: Collection[str] | None) -> bool:
         """Whether a claim is worth a transaction; it also queues what has become due."""
         if self.filter(status__in=UPCOMING, run_at__lte=Now()).exists():
             self.queue_what_is_due()
         return self.due(queues).exists()
+
+
+SUCCEED_MANY = """
+    UPDATE jobs_job
+    SET status = 'succeeded', result = nullif(done.result, 'null'), progress = done.progress,
+        finished_at = statement_timestamp(), lease_expires_at = NULL
+    FROM unnest(%s::uuid[], %s::int[], %s::jsonb[], %s::jsonb[]) AS done (id, attempt, result, progress)
+    WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
+        AND jobs_job.worker = %s AND jobs_job.status = 'running'
+    RETURNING jobs_job.id
+"""
+
+
+def _like(template: Any, pk: UUID, params: object) -> Any:
+    job = copy(template)
+    job.pk, job.params = pk, params
+    return job
+
+
+Candidate = tuple[UUID, str, bool]
+"""A due job: id, kind, delicate."""
+
+
+def startable(candidates: Sequence[Candidate], may_follow: MayFollow) -> list[Candidate]:
+    """Of due jobs, best first: as many of the first as may be claimed together, or else the first alone."""
+    together = list(takewhile(lambda candidate: may_follow(*candidate[1:]), candidates))
+    return together or list(candidates[:1])
 
 
 def first_id_at(moment: datetime) -> UUID:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rest_framework.serializers import Serializer
+from rest_framework.serializers import Serializer, ValidationError
 
 from jobs.errors import JobError
+from jobs.json_value import NotStorable, json_value
 from jobs.retry import Retry, exponential
 from jobs.strict import StrictSerializer
 
@@ -24,7 +25,7 @@ class NoParams(StrictSerializer):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is known about one kind of job. timeout: seconds an attempt may take."""
+    """What is known about one kind of job. timeout: seconds an attempt may take. threads: see job()."""
 
     name: str
     handler: Handler
@@ -32,18 +33,29 @@ class Kind:
     timeout: int
     retry: Retry
     queue: str
+    threads: int
 
     @property
     def description(self) -> str:
         """The first paragraph of the handler's docstring, on one line."""
         return " ".join((inspect.getdoc(self.handler) or "").split("\n\n")[0].split())
 
-    def check(self, params: object) -> None:
-        """Validate params as they came; raises rest_framework.serializers.ValidationError."""
-        self.params(data=params).is_valid(raise_exception=True)
+    def checked(self, params: object) -> object:
+        """Params as they may be stored, plain JSON; raises rest_framework.serializers.ValidationError."""
+        try:
+            stored = json_value(params)
+        except NotStorable as error:
+            raise ValidationError(f"This {error}.", "unstorable") from None
+        self.arguments(stored)
+        return stored
 
     def arguments(self, params: object) -> dict[str, Any]:
-        """Stored params as the handler's keyword arguments: dates are dates, absent optional ones are left out."""
+        """Stored params as the handler's keyword arguments: dates are dates, absent optional ones are left out.
+
+        Raises rest_framework.serializers.ValidationError.
+        """
+        if params == {} and self.params is NoParams:
+            return {}
         serializer = self.params(data=params)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
@@ -59,16 +71,18 @@ def job(
     timeout: int = 600,
     retry: Retry | None = None,
     queue: str = "default",
+    threads: int = 0,
 ) -> Callable[[Handler], Handler]:
     """Register a function as a kind of job: it is called as handler(run, **params) and returns JSON or nothing.
 
-    timeout: seconds an attempt may take. queue: the name that `qcluster --queue` serves.
+    timeout: seconds an attempt may take. queue: the name that `qcluster --queue` serves. threads: how many jobs of this
+    kind one worker process may run at once, for kinds that mostly wait for others; 0 is one, in the main thread.
     """
 
     def register(handler: Handler) -> Handler:
         if name in _kinds:
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
-        _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue)
+        _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue, threads)
         return handler
 
     return register

@@ -1,16 +1,17 @@
 """What becomes of jobs whose worker is gone: the attempt is recorded as lost or timed out, and policy decides."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.db import transaction
 from django.utils import timezone
 
 from jobs.errors import WorkerLost
+from jobs.heartbeat import BEAT
 from jobs.interrupt import TimedOut
 from jobs.models import Job
 from jobs.outcome import conclude_failure
-from jobs.queue import JobQuerySet
+from jobs.queue import LEASE, JobQuerySet
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,14 @@ def rescue(lost: JobQuerySet) -> int:
 
 def _loss(job: Job) -> BaseException:
     """Why the worker is gone, as far as one can tell from here."""
-    if job.started_at and job.started_at + timedelta(seconds=job.timeout) <= timezone.now():
+    if job.started_at and job.started_at + timedelta(seconds=job.timeout) <= _last_alive(job):
         return TimedOut(f"the attempt took longer than {job.timeout} s and had to be killed")
     return WorkerLost(job.worker)
+
+
+def _last_alive(job: Job) -> datetime:
+    """When its worker died, at the latest: now if that was noticed, or else a beat after the last renewal."""
+    now = timezone.now()
+    if job.lease_expires_at and job.lease_expires_at < now:
+        return job.lease_expires_at - LEASE + timedelta(seconds=BEAT)
+    return now

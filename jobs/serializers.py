@@ -50,6 +50,32 @@ class JobRequest(StrictSerializer):
     unique_key = serializers.CharField(required=False, allow_null=True, min_length=1, max_length=255)
 
 
+class BatchRequest(StrictSerializer):
+    """The body of POST jobs/batch/; each job is judged by itself."""
+
+    jobs = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
+
+
+class FieldErrorResponse(serializers.Serializer[Any]):
+    field = serializers.CharField(allow_blank=True)
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class BatchResult(serializers.Serializer[Any]):
+    """id and url of an accepted job, or the errors of a refused one."""
+
+    id = serializers.UUIDField(required=False)
+    url = serializers.URLField(required=False)
+    errors = FieldErrorResponse(many=True, required=False)  # type: ignore[assignment]
+
+
+class BatchResponse(serializers.Serializer[Any]):
+    results = BatchResult(many=True)
+    accepted = serializers.IntegerField(min_value=0)
+    refused = serializers.IntegerField(min_value=0)
+
+
 class ProgressResponse(serializers.Serializer[Any]):
     percent = serializers.FloatField(min_value=0, max_value=100)
     message = serializers.CharField(allow_blank=True)

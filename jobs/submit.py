@@ -1,9 +1,11 @@
 """The way in: a job is validated, then stored, and from then on it is not lost."""
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
+from uuid import UUID
 
 import structlog
 from django.contrib.auth.models import User
@@ -11,75 +13,113 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from jobs.announcement import announce
 from jobs.errors import UniqueKeyTaken
-from jobs.json_value import NotStorable, json_value
-from jobs.models import Job
-from jobs.registry import find
+from jobs.models import Job, new_id
+from jobs.registry import Kind, find
 from jobs.retry import Retry
 from jobs.states import Status
 
 log = structlog.get_logger(__name__)
 
 
-def submit(
-    kind: str,
-    params: dict[str, Any] | None = None,
-    *,
-    user: User | None = None,
-    run_at: datetime | None = None,
-    priority: int = 0,
-    timeout: int | None = None,
-    max_attempts: int | None = None,
-    unique_key: str | None = None,
-    retry: Retry | None = None,
-) -> Job:
+class Options(TypedDict, total=False):
+    """What may be said of a job besides its kind and params.
+
+    user: whose it is. run_at: not before. priority: higher first. timeout: seconds; timeout, max_attempts and retry
+    default to the kind's. unique_key: at most one unfinished job of the user has it.
+    """
+
+    user: User | None
+    run_at: datetime | None
+    priority: int
+    timeout: int | None
+    max_attempts: int | None
+    retry: Retry | None
+    unique_key: str | None
+
+
+def submit(kind: str, params: dict[str, Any] | None = None, **options: Unpack[Options]) -> Job:
     """Store a job and return it; a worker starts it when it is due.
 
-    timeout: seconds; timeout, max_attempts and retry default to the kind's. Raises jobs.registry.UnknownKind,
-    rest_framework.serializers.ValidationError for bad params, and UniqueKeyTaken.
+    Raises jobs.registry.UnknownKind, rest_framework.serializers.ValidationError for bad params, and UniqueKeyTaken.
     """
-    definition = find(kind)
-    stored = _stored({} if params is None else params)
-    definition.check(stored)
-    now = timezone.now()
-    attempts = max_attempts or (retry or definition.retry).attempts
-    job = Job(
-        kind=kind,
-        params=stored,
-        user=user,
-        queue=definition.queue,
-        status=Status.SCHEDULED if run_at and run_at > now else Status.QUEUED,
-        run_at=run_at or now,
-        created_at=now,
-        priority=priority,
-        timeout=timeout or definition.timeout,
-        max_attempts=attempts,
-        budget=attempts,
-        backoff=retry and asdict(retry),
-        unique_key=unique_key,
-        request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
-    )
-    _store(job)
-    log.info("job_submitted", job_id=str(job.pk), kind=kind, status=job.status)
+    job = prepare(kind, params, **options)
+    store(job)
     return job
 
 
-def _stored(params: object) -> object:
-    try:
-        return json_value(params)
-    except NotStorable as error:
-        raise ValidationError(f"This {error}.", "unstorable") from None
+def submit_many(kind: str, many_params: Iterable[dict[str, Any]], **options: Unpack[Options]) -> list[UUID]:
+    """Store a job for each of these params, all of one kind with the same options, and return their ids.
+
+    All or none: raises as submit() does, ValidationError with the place of the bad params (0 is the first).
+    """
+    definition, rows = find(kind), []
+    for place, params in enumerate(many_params):
+        try:
+            rows.append((new_id(), definition.checked(params)))
+        except ValidationError as error:
+            raise ValidationError({str(place): error.detail}) from None
+    if rows:
+        template = _job(definition, rows[0][1], **options)
+        Job.objects.insert_alike(template, rows)
+        announce([template])
+        log.info("jobs_submitted", kind=kind, count=len(rows))
+    return [pk for pk, _ in rows]
 
 
-def _store(job: Job) -> None:
-    """Insert the row; the database decides whether its unique_key is free. Its holder may finish meanwhile: again."""
+def prepare(kind: str, params: dict[str, Any] | None = None, **options: Unpack[Options]) -> Job:
+    """A job as submit() would store it, not stored yet. Raises UnknownKind, ValidationError."""
+    definition = find(kind)
+    return _job(definition, definition.checked({} if params is None else params), **options)
+
+
+def store(job: Job) -> None:
+    """Insert a prepared job and wake a worker for it. Raises UniqueKeyTaken."""
+    if job.unique_key is None:
+        job.save(force_insert=True)
+    else:
+        _store_unless_taken(job)
+    announce([job])
+    log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status)
+
+
+def store_many(jobs: Sequence[Job]) -> None:
+    """Insert prepared jobs, none of which has a unique_key, in one statement, and wake workers for them."""
+    Job.objects.bulk_create(jobs)
+    announce(jobs)
+    log.info("jobs_submitted", count=len(jobs))
+
+
+def _job(definition: Kind, params: object, **options: Unpack[Options]) -> Job:
+    now = timezone.now()
+    run_at, retry = options.get("run_at") or now, options.get("retry")
+    attempts = options.get("max_attempts") or (retry or definition.retry).attempts
+    return Job(
+        kind=definition.name,
+        params=params,
+        user=options.get("user"),
+        queue=definition.queue,
+        status=Status.SCHEDULED if run_at > now else Status.QUEUED,
+        run_at=run_at,
+        created_at=now,
+        priority=options.get("priority", 0),
+        timeout=options.get("timeout") or definition.timeout,
+        max_attempts=attempts,
+        budget=attempts,
+        backoff=retry and asdict(retry),
+        unique_key=options.get("unique_key"),
+        request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
+    )
+
+
+def _store_unless_taken(job: Job) -> None:
+    """Insert it; the database decides whether its unique_key is free. Its holder may finish meanwhile: once more."""
     while True:
         try:
             with transaction.atomic():
                 job.save(force_insert=True)
         except IntegrityError:
-            if job.unique_key is None:
-                raise
             with suppress(Job.DoesNotExist):
                 raise UniqueKeyTaken(job.unique_key_holder().pk) from None
         else:

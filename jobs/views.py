@@ -2,19 +2,17 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 from uuid import UUID
 
 import orjson
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.exceptions import APIException, ErrorDetail, NotFound, ValidationError
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,29 +21,24 @@ from rest_framework.views import APIView
 from jobs.errors import AlreadyFinished, NotRepeatable, UniqueKeyTaken
 from jobs.filters import JobFilter
 from jobs.idempotency import idempotent
+from jobs.intake import accepted, prepared
 from jobs.models import Job
+from jobs.parameters import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
 from jobs.params_schema import params_schema
 from jobs.queue import JobQuerySet
-from jobs.registry import Kind, UnknownKind, kinds
-from jobs.serializers import SHOWN, JobRequest, JobResponse, KindsResponse, representation, url_of
+from jobs.registry import Kind, kinds
+from jobs.serializers import (
+    SHOWN,
+    BatchRequest,
+    BatchResponse,
+    JobRequest,
+    JobResponse,
+    KindsResponse,
+    representation,
+    url_of,
+)
 from jobs.states import TERMINAL, Status
-from jobs.submit import submit
-
-LOCATION = OpenApiParameter("Location", OpenApiTypes.URI, "header", response=[202], description="Where the job is.")
-RETRY_AFTER = OpenApiParameter(
-    "Retry-After", OpenApiTypes.INT, "header", response=[200, 202, 304], description="While unfinished: ask again then."
-)
-ETAG = OpenApiParameter("ETag", OpenApiTypes.STR, "header", response=[200, 304], description="For If-None-Match.")
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    OpenApiTypes.STR,
-    "header",
-    description="The same key within 24 h: the same answer, no second job.",
-)
-REPLAYED = OpenApiParameter(
-    "Idempotency-Replayed", OpenApiTypes.BOOL, "header", response=[202], description="This is the stored answer."
-)
-IF_NONE_MATCH = OpenApiParameter("If-None-Match", OpenApiTypes.STR, "header", description="The ETag that one has.")
+from jobs.submit import store
 
 POLL_SOON, POLL_LATER = 1, 5
 """Seconds that Retry-After asks for: while a job is young, and afterwards."""
@@ -93,10 +86,36 @@ class JobListView(GenericAPIView[Any]):
     @idempotent
     def post(self, request: Request) -> Response:
         """Accept a job. It is stored when this answers; a worker starts it as soon as one is free."""
-        body = JobRequest(data=request.data)
-        body.is_valid(raise_exception=True)
-        job = _submitted(request, body.validated_data)
+        job = prepared(request, request.data)
+        try:
+            store(job)
+        except UniqueKeyTaken as error:
+            raise _key_conflict(error, request) from None
         return _answer(request, job, status.HTTP_202_ACCEPTED)
+
+
+class BatchView(APIView):
+    problems: ClassVar = {"POST": (409, 422)}
+
+    @extend_schema(
+        operation_id="jobs_batch",
+        request=BatchRequest,
+        responses={202: BatchResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Accept up to 500 jobs at once. A bad one is refused by itself; the results are in the order of the jobs."""
+        body = BatchRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        outcomes = accepted(request, body.validated_data["jobs"])
+        results = [
+            {"id": each.pk, "url": url_of(each.pk, request)} if isinstance(each, Job) else {"errors": each}
+            for each in outcomes
+        ]
+        count = sum(isinstance(each, Job) for each in outcomes)
+        answer = {"results": results, "accepted": count, "refused": len(results) - count}
+        return Response(answer, status=status.HTTP_202_ACCEPTED)
 
 
 class JobView(APIView):
@@ -191,20 +210,6 @@ def _answer(request: Request, job: Job, code: int) -> Response:
 
 def _key_conflict(error: UniqueKeyTaken, request: Request) -> Conflict:
     return Conflict(f"An unfinished job has this unique_key: {error}.", Location=url_of(error.job_id, request))
-
-
-def _submitted(request: Request, wanted: dict[str, Any]) -> Job:
-    given = {name: value for name, value in wanted.items() if value is not None}
-    try:
-        return submit(given.pop("kind"), given.pop("params", {}), user=cast("User", request.user), **given)
-    except UnknownKind as error:
-        raise ValidationError(
-            {"kind": [ErrorDetail(f"There is no kind {error}; see job-kinds/.", "unknown")]}
-        ) from None
-    except ValidationError as error:
-        raise ValidationError({"params": error.detail}) from None
-    except UniqueKeyTaken as error:
-        raise _key_conflict(error, request) from None
 
 
 def _shown_kind(kind: Kind) -> dict[str, Any]:

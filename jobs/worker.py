@@ -2,7 +2,8 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from functools import partial
 from types import FrameType
 from typing import Any, Protocol
@@ -12,16 +13,27 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from jobs import outcome, plain
 from jobs.errors import LeaseLost
+from jobs.hand import Hand
 from jobs.heartbeat import Heartbeat
-from jobs.interrupt import Abandoned, Cancelled, Interruptible, Stopped
+from jobs.interrupt import Abandoned, Cancelled, Interruptible, MainThread, OtherThread, Stopped
 from jobs.models import Job
+from jobs.pace import Pace
 from jobs.place import STUCK_AFTER, Place
+from jobs.queue import MayFollow
 from jobs.registry import find
 from jobs.rescue import rescue
 from jobs.run import Run
+from jobs.threads import Threads, threads_of
 
 log = structlog.get_logger(__name__)
 
+WRITE_AT_MOST = 100
+WRITE_WITHIN = 0.02
+"""Results are written when there are so many, or when the first has waited for so many seconds."""
+PLAIN_EVERY = 20
+"""Turns with jobs between two looks at plain django-q tasks, so that jobs do not starve them."""
+THREADS_PAUSE = 0.05
+"""Seconds that the main thread waits for the end of a job in a thread before it looks for others to start."""
 OUTAGE_PAUSE = 1.0
 """Seconds between two tries while the database is away."""
 
@@ -29,7 +41,8 @@ OUTAGE_PAUSE = 1.0
 class Broker(Protocol):
     """What a worker needs of a broker; jobs.brokers has them."""
 
-    def claim(self, worker: str, limit: int = 1) -> list[Job]: ...
+    def claim(self, worker: str, limit: int, may_follow: MayFollow, without: Collection[str]) -> list[Job]: ...
+    def wait(self) -> None: ...
     def dequeue(self) -> list[tuple[Any, str]] | None: ...
 
 
@@ -41,8 +54,13 @@ class Worker:
         self.name = place.name
         self.broker = broker
         self.stopping = False
-        self.main = Interruptible()
-        self.heartbeat = Heartbeat(self.main, place)
+        self.stop_now = False
+        self.main = MainThread()
+        self.hand = Hand(self.name)
+        self.pace = Pace()
+        self.turns = 0
+        self.heartbeat = Heartbeat(self.hand, place)
+        self.threads = Threads(lambda job: self.execute(job, OtherThread()))
         signal.signal(signal.SIGTERM, self._stop_claiming)
         signal.signal(signal.SIGUSR1, self._stop_now)
 
@@ -57,26 +75,46 @@ class Worker:
             except (DatabaseError, InterfaceError, OSError):
                 log.warning("worker_cannot_claim", worker=self.name, exc_info=True)
                 self._wait_for_the_database()
+        self._wait_for_threads()
         connections.close_all()
         log.info("worker_stopped", worker=self.name)
 
     def turn(self) -> None:
-        """Run one job, or else what django-q has; the broker waits a moment when there is neither."""
-        jobs = self.broker.claim(self.name)
-        for job in jobs:
-            self.execute(job)
-        if not jobs:
-            for receipt, package in self.broker.dequeue() or ():
-                plain.run(self.broker, receipt, package)
+        """Run what can be claimed, and now and then what django-q has; wait a moment when there is neither."""
+        self.hand.claim(self._claimed())
+        worked = not self.hand.empty
+        self._empty_hand()
+        self.turns += 1
+        if not worked or self.turns % PLAIN_EVERY == 0:
+            worked = self._run_plain() or worked
+        if worked or self.stopping:
+            return
+        if self.threads.busy:
+            self.threads.wait(THREADS_PAUSE)
+        else:
+            self.broker.wait()
 
-    def execute(self, job: Job) -> None:
+    def _claimed(self) -> list[Job]:
+        places: Counter[str] = Counter()
+
+        def may_follow(kind: str, delicate: bool) -> bool:
+            places[kind] += 1
+            if threads_of(kind):
+                return places[kind] <= self.threads.free(kind)
+            # What is claimed and waits in hand is lost with this process, should the job before it kill that.
+            return self.pace.is_short(kind) and not delicate
+
+        limit = max(self.pace.limit, self.threads.most_free())
+        return self.broker.claim(self.name, limit, may_follow, self.threads.full())
+
+    def execute(self, job: Job, thread: Interruptible) -> None:
         """The whole of one attempt: perform, then record; nothing that a handler does gets past this."""
         with structlog.contextvars.bound_contextvars(
             job_id=str(job.pk), kind=job.kind, attempt=job.attempt, request_id=job.request_id
         ):
             log.info("job_started", worker=self.name)
             try:
-                conclude = partial(job.succeed, self._perform(job))
+                result = self._perform(job, thread)
             except Abandoned:
                 log.warning("job_abandoned")
             except Stopped:
@@ -86,17 +124,54 @@ class Worker:
             except BaseException as error:
                 self._record(partial(outcome.conclude_failure, job, error))
             else:
-                self._record(conclude)
+                self.hand.succeed(job, result)
 
-    def _perform(self, job: Job) -> object:
+    def _empty_hand(self) -> None:
+        """Begin all that was claimed, one after the other; results of short jobs are written many at a time."""
+        write_by = 0.0
+        while not self.stopping and (job := self.hand.next()):
+            began = time.monotonic()
+            self._begin(job)
+            now = time.monotonic()
+            write_by = write_by or began + WRITE_WITHIN
+            if now >= write_by or self.hand.unwritten >= WRITE_AT_MOST:
+                self._record(self.hand.write)
+                write_by = 0.0
+        self._record(self.hand.put_down)
+
+    def _begin(self, job: Job) -> None:
+        if threads_of(job.kind):
+            self.threads.start(job)
+            return
+        began = time.monotonic()
+        self.execute(job, self.main)
+        self.pace.measured(job.kind, time.monotonic() - began)
+
+    def _run_plain(self) -> bool:
+        messages = self.broker.dequeue() or []
+        for receipt, package in messages:
+            plain.run(self.broker, receipt, package)
+        return bool(messages)
+
+    def _perform(self, job: Job, thread: Interruptible) -> object:
         kind = find(job.kind)
         handler = partial(kind.handler, Run(job), **kind.arguments(job.params))
-        self.place.expect_done_within(job.timeout + STUCK_AFTER)
+        if thread is self.main:
+            self.place.expect_done_within(job.timeout + STUCK_AFTER)
         try:
-            with self.heartbeat.keeping(job):
-                return outcome.storable(self.main.call(handler, job.timeout))
+            with self.heartbeat.keeping(job, thread):
+                return outcome.storable(thread.call(handler, job.timeout))
         finally:
-            self.place.expect_idle()
+            if thread is self.main:
+                self.place.expect_idle()
+
+    def _wait_for_threads(self) -> None:
+        """What runs in threads has until the guard's second signal; then it is interrupted and handed back."""
+        while self.threads.busy:
+            if self.stop_now:
+                self.heartbeat.stop_all(Stopped("its worker has to stop"))
+            self.threads.wait(THREADS_PAUSE)
+            self._record(self.hand.put_down)
 
     def _record(self, verb: Callable[[], None]) -> None:
         """Write the outcome, however long the database is away; a lost lease means that it is not ours to write."""
@@ -125,5 +200,5 @@ class Worker:
         self.stopping = True
 
     def _stop_now(self, signum: int, frame: FrameType | None) -> None:
-        self.stopping = True
+        self.stopping = self.stop_now = True
         self.main.stop()

@@ -1,9 +1,9 @@
 """Every error the project answers, as application/problem+json (RFC 9457): DRF's, Django's, and unknown URLs."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import Any
 
 import orjson
 import structlog
@@ -16,9 +16,10 @@ from django.utils.html import escape
 from django.views import defaults
 from django.views.csrf import csrf_failure as html_csrf_failure
 from django.views.decorators.csrf import csrf_exempt
-from rest_framework.exceptions import APIException, ErrorDetail, Throttled
-from rest_framework.settings import api_settings
+from rest_framework.exceptions import APIException, Throttled
 from rest_framework.views import set_rollback
+
+from jobs.field_errors import FieldError, flatten
 
 logger = structlog.get_logger(__name__)
 
@@ -28,14 +29,6 @@ TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 """RFC 9110's names, which Python learned later than 3.11."""
 NOT_FOUND = "There is nothing here, or it is not yours."
 DATABASE_RETRY_AFTER = 5
-
-
-class FieldError(TypedDict):
-    """One thing wrong with the input; the field is a dotted path, empty for the input as a whole."""
-
-    field: str
-    code: str
-    detail: str
 
 
 def document(status: int, detail: str, instance: str, errors: Iterable[FieldError] = ()) -> bytes:
@@ -117,24 +110,6 @@ def _summary(error: APIException, errors: list[FieldError]) -> str:
     if len(errors) == 1 and not errors[0]["field"]:
         return errors[0]["detail"]
     return "The request is not valid; errors says where."
-
-
-def flatten(detail: Any, field: str = "") -> Iterator[FieldError]:
-    """Nested error details (of serializers, lists and dicts of them) as a flat list with dotted paths."""
-    if isinstance(detail, Mapping):
-        for name, inner in detail.items():
-            yield from flatten(inner, field if name == api_settings.NON_FIELD_ERRORS_KEY else _join(field, name))
-    elif isinstance(detail, list | tuple):
-        for index, inner in enumerate(detail):
-            # A list of texts are several errors of one field; a list of anything else has one entry per item.
-            yield from flatten(inner, field if isinstance(inner, str) else _join(field, index))
-    else:
-        code = detail.code if isinstance(detail, ErrorDetail) else "invalid"
-        yield FieldError(field=field, code=code or "invalid", detail=str(detail))
-
-
-def _join(field: str, name: object) -> str:
-    return f"{field}.{name}" if field else str(name)
 
 
 def _already_logged(response: HttpResponse) -> HttpResponse:

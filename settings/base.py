@@ -136,17 +136,18 @@ JOB_RETENTION = {
     "failed": timedelta(days=env.integer("JOB_RETENTION_FAILED", 30, least=1)),
 }
 HTTP_REQUEST_ALLOWED_HOSTS = env.texts("HTTP_REQUEST_ALLOWED_HOSTS", [])
+BROKER = env.broker("BROKER_URL", "orm://")
 Q_CLUSTER = {
     "name": "legwork",
     "orm": "default",
-    "broker_class": "jobs.brokers.orm.ORM",
+    "broker_class": BROKER["class"],
     "workers": WORKERS,
     # Jobs keep their own record and their own time-outs; these two bound plain django-q tasks.
     "timeout": 3600,
     "retry": 3660,
     "max_attempts": 3,
     "save_limit": 1000,
-    "poll": 0.2,
+    "poll": 0,  # the broker waits by itself, see jobs.brokers
     "ALT_CLUSTERS": {},
     "label": "Django Q",
 }

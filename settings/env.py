@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -51,6 +52,30 @@ def database(name: str, default: Any = MISSING) -> dict[str, Any]:
         return config | {"NAME": _beside_the_project(config["NAME"]), "OPTIONS": SQLITE | config.get("OPTIONS", {})}
     raise ImproperlyConfigured(f"{name} must be a postgres:// or sqlite:/// URL; others cannot run the queue.")
 
+
+def broker(name: str, default: Any = MISSING) -> dict[str, Any]:
+    """A broker URL as {"url", "class"} and, for SQS, {"region", "queue", "endpoint"}.
+
+    orm:// (the database), redis://host:6379/0, rediss://…, or sqs://REGION/QUEUE?endpoint=https://…
+    """
+    url = text(name, default)
+    parts = urlsplit(url)
+    if parts.scheme not in BROKERS:
+        raise ImproperlyConfigured(f"{name} must begin with orm://, redis://, rediss:// or sqs://.")
+    if parts.scheme != "sqs":
+        return {"url": url, "class": BROKERS[parts.scheme]}
+    queue, endpoint = parts.path.strip("/"), dict(parse_qsl(parts.query)).get("endpoint")
+    if not parts.netloc or not queue:
+        raise ImproperlyConfigured(f"{name} must name a region and a queue: sqs://REGION/QUEUE.")
+    return {"url": url, "class": BROKERS["sqs"], "region": parts.netloc, "queue": queue, "endpoint": endpoint}
+
+
+BROKERS = {
+    "orm": "jobs.brokers.orm.ORM",
+    "redis": "jobs.brokers.redis.Redis",
+    "rediss": "jobs.brokers.redis.Redis",
+    "sqs": "jobs.brokers.sqs.SQS",
+}
 
 POSTGRESQL = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
 """Threads keep their connections (design: a fixed pool), and a connection that died is replaced before it is used."""

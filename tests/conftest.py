@@ -40,23 +40,14 @@ def _provide_database(config: pytest.Config) -> None:
     os.environ["DATABASE_URL"] = server.url("legwork")
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under xdist, all tests on one stack go to one worker, so that each stack is started once."""
     for item in items:
         for database in DATABASES:
             if f"{database}_stack" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(database))
                 item.add_marker(pytest.mark.stack)
-    yield
-    _let_xdist_know_the_groups(items)
-
-
-def _let_xdist_know_the_groups(items: list[pytest.Item]) -> None:
-    """xdist 3.8 writes a test's group into _nodeid, which pytest 9.2 does not read: groups were torn apart silently."""
-    for item in items:
-        if name := vars(item).get("_nodeid"):
-            item._id = item.id.parse(name)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,14 +31,6 @@ class Cluster(Process):
         """The process ids of its living children of this role, oldest first."""
         started = [int(event["child"].rpartition(":")[2]) for event in self.events("child_started", role=role)]
         return [child for child in started if child in self.members()]
-
-    def start(self) -> None:
-        super().start()
-        self.started_at = time.monotonic()
-
-    def age(self) -> float:
-        """Seconds since its start."""
-        return time.monotonic() - self.started_at
 
     def send(self, sign: signal.Signals) -> None:
         """To the guard alone."""

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from jobs import registry
 from jobs.heartbeat import Heartbeat
+from jobs.interrupt import OtherThread
 from jobs.models import AttemptError, Job
 from jobs.outcome import describe
 from jobs.queue import LEASE
@@ -62,7 +63,8 @@ def disconnect(heartbeat: Heartbeat) -> None:
         connections.close_all()
         disconnected.set()
 
-    with heartbeat.keeping(cast("Job", SimpleNamespace(renew_lease=renew_lease, cancel_requested=False))):
+    job = SimpleNamespace(renew_lease=renew_lease, cancel_requested=False)
+    with heartbeat.keeping(cast("Job", job), OtherThread()):
         assert disconnected.wait(10)
 
 

@@ -14,6 +14,10 @@ NEWS_WITHIN = 20
 
 
 class Client(demo.client.Client):
+    def another(self) -> "Client":
+        """Of the same user, for another thread."""
+        return Client(self._root.removesuffix("/api/v1/"), self._session.headers["Authorization"].split()[1])
+
     def job(self, job_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get(f"jobs/{job_id}/", expect=200).json()
         return found

@@ -1,5 +1,6 @@
 """The thread beside a running handler: it renews the lease in time, and stops what it must stop."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,9 @@ from django.utils import timezone
 from demo.eventually import eventually
 from jobs import heartbeat as heartbeat_module
 from jobs.errors import LeaseLost
+from jobs.hand import Hand
 from jobs.heartbeat import BEAT, Heartbeat
-from jobs.interrupt import Abandoned, Cancelled, Interrupted, Interruptible
+from jobs.interrupt import Abandoned, Cancelled, Interrupted, MainThread, OtherThread, Stopped
 from jobs.models import Job
 from jobs.place import STUCK_AFTER
 from jobs.queue import LEASE
@@ -24,10 +26,11 @@ from tests.make import disconnect, make_job, row
 SOON = 5
 
 
-class Main:
-    """Stands for the main thread: remembers why it would have been interrupted."""
+class Main(MainThread):
+    """Remembers why it would have been interrupted."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.reasons: list[Interrupted] = []
 
     def interrupt(self, reason: Interrupted) -> None:
@@ -52,6 +55,7 @@ class Place:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat_module, "BEAT", 0.02)
+    monkeypatch.setattr(heartbeat_module, "LOOK", 0.005)
 
 
 @pytest.fixture
@@ -65,8 +69,13 @@ def place() -> Place:
 
 
 @pytest.fixture
-def heartbeat(main: Main, place: Place) -> Iterator[Heartbeat]:
-    thread = Heartbeat(main, place)
+def hand() -> Hand:
+    return Hand("here:1")
+
+
+@pytest.fixture
+def heartbeat(hand: Hand, place: Place) -> Iterator[Heartbeat]:
+    thread = Heartbeat(hand, place)
     thread.start()
     yield thread
     assert thread.is_alive(), "the heartbeat has stopped for good"
@@ -91,64 +100,66 @@ def test_there_are_several_beats_to_a_lease() -> None:
 
 def test_a_lease_is_renewed_again_and_again_while_the_job_is_held(heartbeat: Heartbeat, main: Main) -> None:
     job = make_held()
-    with heartbeat.keeping(job):
+    with heartbeat.keeping(job, main):
         eventually(lambda: job.beats >= 3, SOON)
     assert main.reasons == []
 
 
-def test_a_job_that_ends_before_a_beat_costs_no_renewal(heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ends_before_a_beat_costs_no_renewal(
+    heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch, main: Main
+) -> None:
     jobs = [make_held() for _ in range(100)]
     with monkeypatch.context() as slowly:
         slowly.setattr(heartbeat_module, "BEAT", 60)
         for job in jobs:
-            with heartbeat.keeping(job):
+            with heartbeat.keeping(job, main):
                 pass
     assert [job.beats for job in jobs] == [0] * 100
 
 
 def test_a_beat_is_counted_from_the_beginning_of_each_job(
-    heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+    heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch, main: Main
 ) -> None:
     """Many short jobs after one another, together longer than a beat, cost no renewal either."""
     monkeypatch.setattr(heartbeat_module, "BEAT", 0.5)
     jobs, until = [], time.monotonic() + 0.7
     while time.monotonic() < until:
         jobs.append(make_held())
-        with heartbeat.keeping(jobs[-1]):
+        with heartbeat.keeping(jobs[-1], main):
             time.sleep(0.001)
     assert sum(job.beats for job in jobs) == 0
 
 
-def test_a_job_that_is_not_held_any_more_is_left_alone(heartbeat: Heartbeat) -> None:
+def test_a_job_that_is_not_held_any_more_is_left_alone(heartbeat: Heartbeat, main: Main) -> None:
     first, second = make_held(), make_held()
-    with heartbeat.keeping(first):
+    with heartbeat.keeping(first, main):
         eventually(lambda: first.beats, SOON)
     beats = first.beats
-    with heartbeat.keeping(second):
+    with heartbeat.keeping(second, main):
         eventually(lambda: second.beats >= 3, SOON)
     assert first.beats <= beats + 1
 
 
-def test_a_handler_that_fails_does_not_stay_held(heartbeat: Heartbeat) -> None:
+def test_a_handler_that_fails_does_not_stay_held(heartbeat: Heartbeat, main: Main) -> None:
     job = make_held()
-    with pytest.raises(ZeroDivisionError), heartbeat.keeping(job):
+    with pytest.raises(ZeroDivisionError), heartbeat.keeping(job, main):
         1 / 0  # noqa: B018
     following = make_held()
-    with heartbeat.keeping(following):
+    with heartbeat.keeping(following, main):
         eventually(lambda: following.beats >= 3, SOON)
     assert job.beats <= 1
 
 
 def test_a_cancellation_stops_the_handler(heartbeat: Heartbeat, main: Main, place: Place) -> None:
     job = make_held(lambda job: setattr(job, "cancel_requested", True))
-    with heartbeat.keeping(job):
+    with heartbeat.keeping(job, main):
         eventually(lambda: main.reasons, SOON)
     assert isinstance(main.reasons[0], Cancelled)
     assert place.deadlines[0] == STUCK_AFTER
 
 
 def test_a_lost_lease_stops_the_handler(heartbeat: Heartbeat, main: Main, place: Place) -> None:
-    with heartbeat.keeping(make_held(lose)):
+    with heartbeat.keeping(make_held(lose), main):
         eventually(lambda: main.reasons, SOON)
     assert isinstance(main.reasons[0], Abandoned)
     assert place.deadlines[0] == STUCK_AFTER
@@ -156,11 +167,11 @@ def test_a_lost_lease_stops_the_handler(heartbeat: Heartbeat, main: Main, place:
 
 @pytest.mark.parametrize("cause", ["cancellation", "lost lease"])
 def test_a_handler_that_ignores_its_interruption_is_not_given_more_time_by_every_beat(
-    heartbeat: Heartbeat, place: Place, cause: str
+    heartbeat: Heartbeat, place: Place, cause: str, main: Main
 ) -> None:
     """Stuck in C code that lets other threads run: the guard kills it after STUCK_AFTER, which is as long as a beat."""
     job = make_held(lose if cause == "lost lease" else lambda job: setattr(job, "cancel_requested", True))
-    with heartbeat.keeping(job):
+    with heartbeat.keeping(job, main):
         eventually(lambda: job.beats >= 4, SOON)
     assert place.deadlines == [STUCK_AFTER]
 
@@ -174,7 +185,7 @@ def test_a_database_that_is_away_stops_neither_handler_nor_heartbeat(
             raise error
 
     job = make_held(away)
-    with heartbeat.keeping(job):
+    with heartbeat.keeping(job, main):
         eventually(lambda: job.beats >= 6, SOON)
     assert main.reasons == []
 
@@ -182,15 +193,15 @@ def test_a_database_that_is_away_stops_neither_handler_nor_heartbeat(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("error", [Job.DoesNotExist("deleted meanwhile"), TypeError("a bug"), MemoryError()])
 def test_no_error_of_one_jobs_renewal_leaves_the_next_job_without_a_heartbeat(
-    heartbeat: Heartbeat, error: Exception
+    heartbeat: Heartbeat, error: Exception, main: Main
 ) -> None:
     def fail(job: Any) -> None:
         raise error
 
     job, following = make_held(fail), make_held()
-    with heartbeat.keeping(job):
+    with heartbeat.keeping(job, main):
         eventually(lambda: job.beats, SOON)
-    with heartbeat.keeping(following):
+    with heartbeat.keeping(following, main):
         eventually(lambda: following.beats >= 2 or not heartbeat.is_alive(), SOON)
     assert heartbeat.is_alive()
 
@@ -206,18 +217,94 @@ def test_an_interruption_that_comes_too_late_for_its_job_does_not_hit_the_next(
         lose(job)
 
     following = make_held()
-    with heartbeat.keeping(make_held(slow)):
+    with heartbeat.keeping(make_held(slow), main):
         assert renewing.wait(SOON)
-    with heartbeat.keeping(following):
+    with heartbeat.keeping(following, main):
         go_on.set()
         eventually(lambda: following.beats, SOON)
     assert main.reasons == []
 
 
+class Ticking(OtherThread):
+    """Counts how often it was looked at, and remembers why it would have been interrupted."""
+
+    def __init__(self, overdue: bool = False) -> None:
+        super().__init__()
+        self.overdue, self.rung = overdue, 0
+        self.reasons: list[Interrupted] = []
+
+    def ring(self) -> bool:
+        self.rung += 1
+        return self.overdue
+
+    def interrupt(self, reason: Interrupted) -> None:
+        self.reasons.append(reason)
+
+
+def test_a_thread_has_its_time_kept_for_it(heartbeat: Heartbeat, place: Place) -> None:
+    thread = Ticking()
+    with heartbeat.keeping(make_held(), thread):
+        eventually(lambda: thread.rung >= 3, SOON)
+    assert place.deadlines == []
+
+
+def test_a_thread_that_ignores_its_time_out_has_the_process_killed_in_the_end(
+    heartbeat: Heartbeat, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat_module, "STUCK_AFTER", 0.05)
+    thread = Ticking(overdue=True)
+    with heartbeat.keeping(make_held(), thread):
+        eventually(lambda: place.deadlines, SOON)
+    assert place.deadlines[0] == 0
+    assert thread.rung >= 2
+
+
+def test_a_cancelled_thread_does_not_put_the_process_under_a_deadline_at_once(
+    heartbeat: Heartbeat, place: Place
+) -> None:
+    thread = Ticking()
+    with heartbeat.keeping(make_held(lambda job: setattr(job, "cancel_requested", True)), thread):
+        eventually(lambda: thread.reasons, SOON)
+    assert isinstance(thread.reasons[0], Cancelled)
+    assert place.deadlines == []
+
+
+def test_all_threads_can_be_stopped_and_the_main_one_is_not_among_them(heartbeat: Heartbeat, main: Main) -> None:
+    threads, reason = [Ticking(), Ticking()], Stopped("x")
+    with (
+        heartbeat.keeping(make_held(), main),
+        heartbeat.keeping(make_held(), threads[0]),
+        heartbeat.keeping(make_held(), threads[1]),
+    ):
+        heartbeat.stop_all(reason)
+    assert [thread.reasons for thread in threads] == [[reason], [reason]]
+    assert main.reasons == []
+
+
+def test_many_jobs_are_renewed_side_by_side_and_one_that_fails_keeps_no_other_from_it(heartbeat: Heartbeat) -> None:
+    def away(job: Any) -> None:
+        raise OperationalError("away")
+
+    jobs = [make_held(away), make_held(), make_held(away), make_held()]
+    with contextlib.ExitStack() as held:
+        for job in jobs:
+            held.enter_context(heartbeat.keeping(job, Ticking()))
+        eventually(lambda: min(job.beats for job in jobs) >= 3, SOON)
+
+
+def test_what_waits_behind_a_long_job_is_put_down(heartbeat: Heartbeat, hand: Hand, main: Main) -> None:
+    put_down = []
+    hand.put_down = lambda: put_down.append(True)  # type: ignore[method-assign]
+    with heartbeat.keeping(make_held(), Ticking()):
+        eventually(lambda: put_down == [], SOON)
+    with heartbeat.keeping(make_held(), main):
+        eventually(lambda: put_down, SOON)
+
+
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("main", [Interruptible()])
+@pytest.mark.parametrize("main", [MainThread()])
 def test_a_real_job_is_renewed_shows_its_progress_and_learns_of_its_cancellation(
-    heartbeat: Heartbeat, main: Interruptible
+    heartbeat: Heartbeat, main: MainThread
 ) -> None:
     job = make_job(Status.RUNNING, lease_expires_at=timezone.now())
     job.progress = {"percent": 50, "message": "half"}
@@ -228,20 +315,20 @@ def test_a_real_job_is_renewed_shows_its_progress_and_learns_of_its_cancellation
         Job.objects.get(pk=job.pk).cancel()
         threading.Event().wait(30)
 
-    with pytest.raises(Cancelled), heartbeat.keeping(job):
+    with pytest.raises(Cancelled), heartbeat.keeping(job, main):
         main.call(handler, 30)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("main", [Interruptible()])
-def test_a_real_job_whose_lease_was_taken_away_is_abandoned(heartbeat: Heartbeat, main: Interruptible) -> None:
+@pytest.mark.parametrize("main", [MainThread()])
+def test_a_real_job_whose_lease_was_taken_away_is_abandoned(heartbeat: Heartbeat, main: MainThread) -> None:
     job = make_job(Status.RUNNING)
 
     def handler() -> None:
         Job.objects.update(attempt=2)
         threading.Event().wait(30)
 
-    with pytest.raises(Abandoned), heartbeat.keeping(job):
+    with pytest.raises(Abandoned), heartbeat.keeping(job, main):
         main.call(handler, 30)
 
 

@@ -81,7 +81,7 @@ def schema_takes(kind: Kind, params: object) -> bool:
 
 def serializer_takes(kind: Kind, params: object) -> bool:
     try:
-        kind.check(params)
+        kind.checked(params)
     except ValidationError:
         return False
     return True

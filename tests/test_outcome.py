@@ -244,6 +244,14 @@ def test_a_named_time_is_when_the_next_attempt_is_due() -> None:
 
 
 @pytest.mark.django_db
+def test_an_attempt_that_was_lost_with_its_worker_keeps_its_place_in_the_line() -> None:
+    since = timezone.now() - timedelta(hours=1)
+    job = make_job(Status.RUNNING, run_at=since)
+    conclude_failure(job, WorkerLost("here:1"))
+    assert (row(job)["status"], row(job)["run_at"]) == (Status.RETRYING, since)
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("seconds", [math.inf, math.nan, 1e12])
 def test_an_absurd_time_does_not_keep_the_failure_from_being_recorded(seconds: float) -> None:
     job = make_job(Status.RUNNING)

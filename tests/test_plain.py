@@ -14,7 +14,7 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from jobs import plain
-from jobs.interrupt import Interruptible, TimedOut
+from jobs.interrupt import MainThread, TimedOut
 
 # django-q closes the connection, which a test's own transaction would not survive.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,7 +82,7 @@ def test_jobs_are_interrupted_as_ever_after_a_plain_task(broker: Broker) -> None
     run_next(broker)
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
     with pytest.raises(TimedOut):
-        Interruptible().call(lambda: time.sleep(30), 0.02)
+        MainThread().call(lambda: time.sleep(30), 0.02)
 
 
 @pytest.mark.parametrize("package", ["forged", "", "a:b:c", "a.b"])

@@ -49,13 +49,8 @@ def test_a_kind_is_declared_in_a_few_lines_and_found_by_its_name() -> None:
 def test_a_kind_needs_nothing_but_its_name() -> None:
     job("test.plain")(lambda run: None)
     kind = find("test.plain")
-    assert (kind.params, kind.timeout, kind.retry, kind.queue, kind.description) == (
-        NoParams,
-        600,
-        exponential(),
-        "default",
-        "",
-    )
+    assert (kind.params, kind.timeout, kind.retry) == (NoParams, 600, exponential())
+    assert (kind.queue, kind.threads, kind.description) == ("default", 0, "")
 
 
 @pytest.mark.usefixtures("_own_kinds")
@@ -118,14 +113,14 @@ def test_bad_params_are_refused_when_they_come_and_when_they_are_used(
 ) -> None:
     kind = make_kind(monkeypatch, lambda run: None, params=ReportParams)
     with pytest.raises(serializers.ValidationError):
-        kind.check(params)
+        kind.checked(params)
     with pytest.raises(serializers.ValidationError):
         kind.arguments(params)
 
 
 def test_an_unknown_param_is_named() -> None:
     with pytest.raises(serializers.ValidationError) as refused:
-        find("demo.countdown").check({"seconds": 1, "second": 2, "b": 3})
+        find("demo.countdown").checked({"seconds": 1, "second": 2, "b": 3})
     assert refused.value.get_codes() == {"second": ["unknown"], "b": ["unknown"]}
 
 
@@ -134,7 +129,7 @@ def test_a_kind_without_params_takes_none(monkeypatch: pytest.MonkeyPatch, param
     kind = make_kind(monkeypatch, lambda run: None)
     assert kind.arguments({}) == {}
     with pytest.raises(serializers.ValidationError):
-        kind.check(params)
+        kind.checked(params)
 
 
 def test_every_shipped_kind_describes_itself_and_has_limits() -> None:

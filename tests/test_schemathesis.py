@@ -34,6 +34,7 @@ GOOD_BEYOND_SCHEMA = {
     "tokens_list": "a cursor is what next and previous say",
     "jobs_create": "which kinds there are, and what params each takes, is said by job-kinds/",
     "jobs_retry": "an Idempotency-Key",
+    "jobs_batch": "an Idempotency-Key",
     "tokens_create": "a password",
     "session_create": "a password",
 }

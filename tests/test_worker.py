@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from jobs import heartbeat, interrupt
 from jobs import worker as worker_module
 from jobs.errors import LeaseLost, PermanentError, RetryAfter, TransientError
 from jobs.models import Job
+from jobs.queue import MayFollow
 from jobs.run import Run
 from jobs.states import Status
 from jobs.strict import StrictSerializer
@@ -50,20 +51,21 @@ class Broker:
         self.on_idle = on_idle
         self.packages: list[tuple[Any, str]] = []
 
-    def claim(self, worker: str, limit: int = 1) -> list[Job]:
-        return list(Job.objects.claim(worker, limit=limit))
+    def claim(self, worker: str, limit: int, may_follow: MayFollow, without: Collection[str]) -> list[Job]:
+        return list(Job.objects.claim(worker, limit=limit, may_follow=may_follow, without=without))
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
-        if not self.packages:
-            self.on_idle()
-            return None
-        return [self.packages.pop(0)]
+        return [self.packages.pop(0)] if self.packages else None
+
+    def wait(self) -> None:
+        self.on_idle()
 
 
 @pytest.fixture(autouse=True)
 def _quick_and_contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(interrupt, "AGAIN", 0.02)
     monkeypatch.setattr(heartbeat, "BEAT", 0.05)
+    monkeypatch.setattr(heartbeat, "LOOK", 0.02)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
@@ -80,11 +82,9 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 
 def run(worker: Worker, **fields: Any) -> dict[str, Any]:
-    """Claim and execute a job of the kind test.kind; the row afterwards."""
+    """One turn with a job of the kind test.kind; the row afterwards."""
     job = make_job(kind="test.kind", **{"params": {}} | fields)
-    [claimed] = Job.objects.claim(WORKER)
-    assert claimed == job
-    worker.execute(claimed)
+    worker.turn()
     return row(job)
 
 
@@ -219,8 +219,7 @@ def test_an_attempt_that_was_given_up_meanwhile_writes_nothing(
 def test_a_job_that_was_deleted_meanwhile_ends_no_worker(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: Job.objects.all().delete() and None)
     make_job(kind="test.kind", params={})
-    [claimed] = Job.objects.claim(WORKER)
-    worker.execute(claimed)
+    worker.turn()
     assert not Job.objects.exists()
 
 
@@ -269,6 +268,7 @@ def test_an_outcome_is_written_however_often_the_database_is_away(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: str, status: str
 ) -> None:
     def handler(run: Run) -> str:
+        outage.enter_context(database_away(times=3, error=error))
         if outcome == "raises":
             raise ValueError("x")
         if outcome == "stops":
@@ -277,9 +277,8 @@ def test_an_outcome_is_written_however_often_the_database_is_away(
 
     make_kind(monkeypatch, handler)
     job = make_job(kind="test.kind", params={})
-    [claimed] = Job.objects.claim(WORKER)
-    with database_away(times=3, error=error):
-        worker.execute(claimed)
+    with contextlib.ExitStack() as outage:
+        worker.turn()
     assert row(job)["status"] == status
     assert row(job)["result"] == ("kept" if outcome == "returns" else None)
 
@@ -378,8 +377,8 @@ def test_a_worker_that_must_stop_now_hands_its_job_back_and_takes_nothing_more(
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_that_must_stop_before_its_job_began_hands_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
     class Late(Broker):
-        def claim(self, worker: str, limit: int = 1) -> list[Job]:
-            claimed = super().claim(worker, limit)
+        def claim(self, *args: Any) -> list[Job]:
+            claimed = super().claim(*args)
             signal.raise_signal(signal.SIGUSR1)
             return claimed
 
@@ -397,11 +396,11 @@ def test_a_worker_waits_for_a_database_or_broker_that_is_away(
     class Flaky(Broker):
         failures = 3
 
-        def claim(self, worker: str, limit: int = 1) -> list[Job]:
+        def claim(self, *args: Any) -> list[Job]:
             self.failures -= 1
             if self.failures >= 0:
                 raise error
-            return super().claim(worker, limit)
+            return super().claim(*args)
 
     make_kind(monkeypatch, lambda run: "done")
     job = make_job(kind="test.kind", params={})
@@ -434,6 +433,52 @@ def test_plain_tasks_have_their_turn_when_no_job_is_due(worker: Worker, monkeypa
     worker.turn()
     worker.turn()
     assert ran == [(7, "package")]
+
+
+def test_plain_tasks_have_a_turn_now_and_then_even_when_jobs_never_end(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int] = []
+    monkeypatch.setattr(worker_module.plain, "run", lambda broker, receipt, package: ran.append(worker.turns))
+    make_kind(monkeypatch, lambda run: time.sleep(0.03))
+    worker.broker.packages = [(7, "package")]
+    for _ in range(worker_module.PLAIN_EVERY + 1):
+        make_job(kind="test.kind", params={})
+    for _ in range(worker_module.PLAIN_EVERY):
+        worker.turn()
+    assert len(ran) == 1
+    assert Job.objects.due().count() == 1
+
+
+def test_a_poisonous_result_does_not_sink_those_that_are_written_with_it(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_kind(monkeypatch, lambda run: {"1": "\ud800", "2": 2**70}.get(str(run.attempt), "good"))
+    for _ in range(3):
+        worker.pace.measured("test.kind", 0.0001)
+    jobs = [make_job(kind="test.kind", params={}, attempt=attempt) for attempt in (5, 0, 6, 1, 7)]
+    worker.turn()
+    assert [row(job)["status"] for job in jobs] == ["succeeded", "failed", "succeeded", "failed", "succeeded"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("ends", ["returns", "raises", "is cancelled", "takes too long"])
+def test_a_job_in_a_thread_ends_as_one_in_the_main_thread(monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
+    def handler(run: Run) -> str:
+        if ends == "raises":
+            raise ValueError("x")
+        if ends == "is cancelled":
+            Job.objects.get().cancel()
+        until = time.monotonic() + (0 if ends == "returns" else 30)
+        while time.monotonic() < until:
+            time.sleep(0.005)
+        return "kept"
+
+    make_kind(monkeypatch, handler, threads=2)
+    job = make_job(kind="test.kind", params={}, timeout=1)
+    run_to_the_end(Worker(Place(), Broker(stop)))
+    expected = {"returns": Status.SUCCEEDED, "is cancelled": Status.CANCELLED}
+    assert row(job)["status"] == expected.get(ends, Status.RETRYING)
 
 
 def test_what_a_handler_logs_says_which_job_it_is_about(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -487,7 +532,7 @@ def database_away(times: int, error: Exception) -> Iterator[None]:
 
     def refuse(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         nonlocal times
-        if sql.startswith("UPDATE") and times > 0:
+        if sql.lstrip().startswith("UPDATE") and times > 0:
             times -= 1
             raise error
         return execute(sql, params, many, context)

@@ -27,7 +27,8 @@ def run_due() -> None:
     with _signal_handlers_kept():
         worker = Worker(Bench(), get_broker())
         for job in Job.objects.claim(worker.name, limit=100):
-            worker.execute(job)
+            worker.execute(job, worker.main)
+            worker.hand.write()
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def enqueue() -> Any:
 
 
 def stored() -> int:
-    return Success.objects.filter(func="benchmarks.work.noop").count()
+    return int(Success.objects.filter(func="benchmarks.work.noop").count())
 
 
 def probe(path: str) -> None:

@@ -8,13 +8,8 @@ from django.core.management import call_command
 
 django.setup()
 
-from jobs import submit as way_in  # noqa: E402
 from jobs.models import Job  # noqa: E402
-
-if hasattr(way_in, "submit_many"):
-
-    def enqueue_many(count: int) -> None:
-        way_in.submit_many("bench.noop", [{}] * count)
+from jobs.submit import submit, submit_many  # noqa: E402
 
 
 def prepare() -> None:
@@ -23,7 +18,11 @@ def prepare() -> None:
 
 
 def enqueue() -> Any:
-    return way_in.submit("bench.noop").pk
+    return submit("bench.noop").pk
+
+
+def enqueue_many(count: int) -> None:
+    submit_many("bench.noop", [{}] * count)
 
 
 def stored() -> int:
@@ -35,12 +34,12 @@ def result(handle: Any) -> object:
 
 
 def probe(path: str) -> None:
-    way_in.submit("bench.tell_start", {"path": path})
+    submit("bench.tell_start", {"path": path})
 
 
 def enqueue_naps(seconds: list[float]) -> None:
     for each in seconds:
-        way_in.submit("bench.nap", {"seconds": each})
+        submit("bench.nap", {"seconds": each})
 
 
 def running_naps() -> int:

@@ -1,0 +1,1 @@
+"""Where workers learn of jobs: the database by default, or Redis or SQS by BROKER_URL."""

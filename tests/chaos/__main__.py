@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --seconds 60 --jobs 2000 --seed 1`: shows the figures, and exits 0 when all promises were kept."""
+"""`python -m tests.chaos --seconds 60 --jobs 2000 --seed 1` shows the figures; its status is 0 when promises were kept."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Afterwards: is every job accounted for? Each question is one query; each answer that is not empty is a broken promise."""
+"""Afterwards: is every job accounted for? Each question is a query; each answer that is not empty a broken promise."""
 
 from collections import Counter
 from collections.abc import Collection

@@ -50,6 +50,17 @@ def die(run: Run, *, how: str) -> None:
     WAYS_TO_DIE[how]()
 
 
+class SipParams(StrictSerializer):
+    poisoned = serializers.BooleanField()
+
+
+@job("trouble.sip", params=SipParams, retry=AT_ONCE)
+def sip(run: Run, *, poisoned: bool) -> None:
+    """Nothing, and quickly; the poisoned ones kill their process."""
+    if poisoned:
+        os._exit(4)
+
+
 class AgainParams(StrictSerializer):
     until = serializers.DateTimeField()
     priority = serializers.IntegerField()

@@ -1,0 +1,127 @@
+"""The Amazon SQS broker: messages with job ids wake the workers. The rows stay the truth, so a purge costs seconds."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from time import sleep
+from typing import Any
+
+import boto3
+import structlog
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+from django_q.brokers import Broker
+from django_q.conf import Conf
+
+from jobs.brokers.claims import ClaimsJobs
+from jobs.models import DEFAULT_QUEUE, Job
+
+log = structlog.get_logger(__name__)
+
+WAIT = 5
+"""Seconds of one long poll: an idle worker asks twelve times a minute, and is stopped within them."""
+BATCH = 10
+"""Messages that one call sends, receives or deletes: SQS allows no more."""
+TICKET = "job:"
+"""How the body of a message begins that is not a plain django-q task but a job's id."""
+MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+AWAY = (BotoCoreError, ClientError)
+
+Message = dict[str, Any]
+
+
+class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
+    """One SQS queue for all jobs, and for each queue but the default another one, with its name behind a hyphen."""
+
+    def __init__(self, list_key: str | None = None) -> None:
+        super().__init__(list_key)
+        self._urls: dict[str, str] = {}
+        self._plain: list[Message] = []
+
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> Any:
+        config = Config(connect_timeout=3, read_timeout=WAIT + 5, retries={"max_attempts": 1})
+        location = {"region_name": settings.BROKER["region"], "endpoint_url": settings.BROKER["endpoint"]}
+        return boto3.client("sqs", config=config, **location)
+
+    def announce(self, jobs: Iterable[Job]) -> None:
+        """Wake a worker for each. An SQS that is away delays them, for their rows are stored."""
+        ids: dict[str, list[str]] = defaultdict(list)
+        for job in jobs:
+            ids[job.queue].append(str(job.pk))
+        try:
+            for queue, of_queue in ids.items():
+                self._send(queue, of_queue)
+        except AWAY:
+            log.warning("broker_unavailable", exc_info=True)
+
+    def enqueue(self, task: str) -> str:
+        """A plain django-q task."""
+        sent: str = self.connection.send_message(QueueUrl=self._url(self.list_key), MessageBody=task)["MessageId"]
+        return sent
+
+    def dequeue(self) -> list[tuple[str, str]]:
+        """The plain django-q tasks that have arrived: where a worker waits is wait()."""
+        tasks, self._plain = self._plain, []
+        return [(task["ReceiptHandle"], task["Body"]) for task in tasks]
+
+    def acknowledge(self, receipt: str) -> None:
+        self.connection.delete_message(QueueUrl=self._url(self.list_key), ReceiptHandle=receipt)
+
+    fail = delete = acknowledge
+
+    def wait(self) -> None:
+        """Until a message arrives, at most WAIT seconds."""
+        try:
+            self._receive()
+        except AWAY:
+            log.warning("broker_unavailable", exc_info=True)
+            sleep(WAIT)
+
+    def queue_size(self) -> int:
+        name = "ApproximateNumberOfMessages"
+        answer = self.connection.get_queue_attributes(QueueUrl=self._url(self.list_key), AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+    def purge_queue(self) -> None:
+        self.connection.purge_queue(QueueUrl=self._url(self.list_key))
+
+    def info(self) -> str:
+        return "Amazon SQS"
+
+    def _receive(self) -> None:
+        url = self._url(self.list_key)
+        answer = self.connection.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=WAIT, VisibilityTimeout=Conf.RETRY
+        )
+        messages: list[Message] = answer.get("Messages", [])
+        # A ticket has done its work when a worker wakes: the job's lease, not the message, keeps it from being lost.
+        tickets = [message for message in messages if message["Body"].startswith(TICKET)]
+        self._plain += [message for message in messages if message not in tickets]
+        if tickets:
+            entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(tickets)]
+            self.connection.delete_message_batch(QueueUrl=url, Entries=entries)
+
+    def _send(self, queue: str, ids: list[str]) -> None:
+        for start in range(0, len(ids), BATCH):
+            entries = [
+                {"Id": str(n), "MessageBody": TICKET + each} for n, each in enumerate(ids[start : start + BATCH])
+            ]
+            for url in {self._url(Conf.PREFIX), self._url(queue)}:
+                self.connection.send_message_batch(QueueUrl=url, Entries=entries)
+
+    def _url(self, queue: str) -> str:
+        """The URL of the SQS queue for this queue; made when there is none and we are allowed to."""
+        if queue not in self._urls:
+            name = settings.BROKER["queue"] + (f"-{queue}" if queue not in (Conf.PREFIX, DEFAULT_QUEUE) else "")
+            self._urls[queue] = self._find_or_make(name)
+        return self._urls[queue]
+
+    def _find_or_make(self, name: str) -> str:
+        try:
+            url: str = self.connection.get_queue_url(QueueName=name)["QueueUrl"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in MISSING:
+                raise
+            url = self.connection.create_queue(QueueName=name)["QueueUrl"]
+        return url

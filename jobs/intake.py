@@ -1,0 +1,53 @@
+"""From what a client sent to jobs: validated here, one by one; what is wrong is said in its own terms."""
+
+from typing import cast
+
+from django.contrib.auth.models import User
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.request import Request
+
+from jobs.errors import UniqueKeyTaken
+from jobs.field_errors import FieldError, flatten
+from jobs.models import Job
+from jobs.registry import UnknownKind
+from jobs.serializers import JobRequest
+from jobs.submit import prepare, store, store_many
+
+
+def prepared(request: Request, data: object) -> Job:
+    """A job as the client describes it, not stored yet; raises ValidationError."""
+    body = JobRequest(data=data)
+    body.is_valid(raise_exception=True)
+    given = {name: value for name, value in body.validated_data.items() if value is not None}
+    try:
+        return prepare(given.pop("kind"), given.pop("params", {}), user=cast("User", request.user), **given)
+    except UnknownKind as error:
+        raise ValidationError(
+            {"kind": [ErrorDetail(f"There is no kind {error}; see job-kinds/.", "unknown")]}
+        ) from None
+    except ValidationError as error:
+        raise ValidationError({"params": error.detail}) from None
+
+
+def accepted(request: Request, items: list[object]) -> list[Job | list[FieldError]]:
+    """Each item as a stored job, or what is wrong with it; one bad one does not sink the rest."""
+    outcomes: list[Job | list[FieldError]] = [_prepared_or_errors(request, item) for item in items]
+    jobs = [job for job in outcomes if isinstance(job, Job)]
+    store_many([job for job in jobs if job.unique_key is None])
+    taken = {job.pk: errors for job in jobs if job.unique_key is not None and (errors := _key_errors(job))}
+    return [taken.get(outcome.pk, outcome) if isinstance(outcome, Job) else outcome for outcome in outcomes]
+
+
+def _prepared_or_errors(request: Request, item: object) -> Job | list[FieldError]:
+    try:
+        return prepared(request, item)
+    except ValidationError as error:
+        return list(flatten(error.detail))
+
+
+def _key_errors(job: Job) -> list[FieldError]:
+    try:
+        store(job)
+    except UniqueKeyTaken as error:
+        return [FieldError(field="unique_key", code="conflict", detail=f"An unfinished job has it: {error}.")]
+    return []

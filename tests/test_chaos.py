@@ -1,0 +1,25 @@
+"""A minute of chaos (tests/chaos): whatever is killed, each of two thousand jobs comes to exactly one end."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from demo.stack import ROOT
+
+SECONDS, JOBS, SEED = 60, 2000, 1
+
+
+@pytest.mark.xdist_group("chaos")
+def test_a_minute_of_chaos_loses_nothing_and_ends_nothing_twice(tmp_path: Path) -> None:
+    asked = {"seconds": SECONDS, "jobs": JOBS, "seed": SEED, "folder": tmp_path}
+    options = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
+
+    chaos = subprocess.run([sys.executable, "-m", "tests.chaos", *options], cwd=ROOT, capture_output=True, text=True)
+
+    assert chaos.returncode == 0, chaos.stdout + chaos.stderr[-5000:]
+    assert f"{JOBS} / {JOBS}" in chaos.stdout
+    for blow in ("worker killed", "guard killed", "dispatcher killed", "cluster stopped", "restarted (immediate)"):
+        assert re.search(rf"{re.escape(blow)}.*[1-9]", chaos.stdout), f"nothing was {blow}:\n{chaos.stdout}"
