@@ -21,7 +21,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 TROUBLE = (DiedError, TooLateError, OSError)
 NO_REDIS = "Legwork on Redis: its settings do not understand `BROKER_URL=redis://…` yet."
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

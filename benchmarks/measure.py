@@ -45,8 +45,11 @@ class Sample:
 def measure(running: Running, stores: Stores, jobs: int, probes: int) -> Sample:
     """One round. Raises demo.processes.DiedError and demo.eventually.TooLateError."""
     ask = running.client.ask
+    stores.empty_redis()
     ask("prepare")
     bulk = _bulk_rate(running, jobs)
+    stores.empty_redis()
+    ask("prepare")
     running.start_workers()
     _warm_up(running, min(WARM_UP, jobs))
     latencies: list[float] = ask("latencies", probes)
@@ -84,7 +87,6 @@ def _bulk_rate(running: Running, jobs: int) -> float | None:
     if not ask("can_enqueue_many"):
         return None
     seconds: float = ask("enqueue_many", jobs)
-    ask("prepare")
     return jobs / seconds
 
 

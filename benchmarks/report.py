@@ -24,9 +24,12 @@ HEADINGS = [
     "idle p50, ms",
     "idle p99, ms",
     "PSS, MiB",
-    "CPU s/1,000: workers",
-    "servers",
+    "workers' CPU s/1,000",
+    "servers' CPU s/1,000",
 ]
+
+NARROWEST = 132
+"""Characters that the table needs, also where the output is not a terminal."""
 
 HOW_TO_READ = """\
 - **drain/s** is the throughput of two worker processes that find all jobs waiting; the range over the rounds stands in
@@ -42,7 +45,8 @@ HOW_TO_READ = """\
 LIMITS = """\
 - No-ops on one machine: what is compared is the cost of the queue itself. With real work the differences shrink.
 - Clients, workers and servers share the same cores; a larger server would help those that leave much to it.
-- Shared machines are noisy. Contenders are interleaved and medians shown; differences below 15 % mean little.
+- Shared machines are noisy. Contenders are interleaved and medians shown; differences below 15 % mean little, and where
+  the CPU of others is above a few percent the row means little.
 - Redis writes nothing to the disk here, PostgreSQL everything (fsync, synchronous_commit on; all else default).
 - All logs are at WARNING. SIGSTOP lets notifications pile up for the peers that listen; a peer that blocks on Redis
   gets the first job before its release.
@@ -51,16 +55,17 @@ LIMITS = """\
 
 
 def table(measured: Mapping[str, Figures]) -> Table:
-    shown = Table(*HEADINGS[:1])
+    shown = Table()
+    shown.add_column(HEADINGS[0], no_wrap=True)
     for heading in HEADINGS[1:]:
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", min_width=8)
     for row in _rows(measured):
         shown.add_row(*row, style="bold" if row[0].startswith("Legwork") else "")
     return shown
 
 
 def show(console: Console, measured: Mapping[str, Figures], cleared: Sequence[Bar]) -> None:
-    console.print(table(measured))
+    console.print(table(measured), width=max(console.width, NARROWEST))
     for bar in cleared:
         console.print(f"{_verdict(bar):>12}  {bar.what}: {bar.got or 'not measured'} (wanted {bar.wanted})")
 

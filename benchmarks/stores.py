@@ -33,6 +33,11 @@ class Stores:
         postmaster = int((self.postgresql.data / "postmaster.pid").read_text().split()[0])
         return Tree(postmaster, *([self.redis.pid] if self.redis else []))
 
+    def empty_redis(self) -> None:
+        """Nothing is left of the one before, whatever each peer takes for its own."""
+        if self.redis:
+            self.redis.command("FLUSHALL")
+
     def calm_down(self) -> None:
         """What was written before is flushed, so that it does not burden what is measured next."""
         self.execute("CHECKPOINT")

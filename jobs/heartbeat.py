@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import close_old_connections, connections
 
 from jobs.errors import LeaseLost
 from jobs.hand import Hand
-from jobs.interrupt import Abandoned, Cancelled, Interrupted, Interruptible, MainThread, OtherThread
+from jobs.interrupt import Abandoned, Cancelled, Interrupted, Interruptible, OtherThread
 from jobs.models import Job
 from jobs.place import STUCK_AFTER, Place
 
@@ -63,7 +63,7 @@ class Heartbeat(threading.Thread):
         """Interrupt every job that runs in a thread of its own."""
         for held in self._now():
             if isinstance(held.thread, OtherThread):
-                self._stop(held, reason)
+                self._halt(held, reason)
 
     def run(self) -> None:
         try:
@@ -78,12 +78,12 @@ class Heartbeat(threading.Thread):
             return list(self._held.values())
 
     def _look(self) -> None:
-        try:
-            close_old_connections()
-            for held in self._now():
+        for held in self._now():
+            try:
+                close_old_connections()
                 self._look_at(held)
-        except (DatabaseError, InterfaceError):
-            log.warning("heartbeat_failed", exc_info=True)
+            except Exception:  # the database is away, or something is wrong with this job: the others are looked at
+                log.warning("heartbeat_failed", job_id=str(held.job.pk), attempt=held.job.attempt, exc_info=True)
 
     def _look_at(self, held: Held) -> None:
         now = time.monotonic()
@@ -107,16 +107,17 @@ class Heartbeat(threading.Thread):
         try:
             held.job.renew_lease()
         except LeaseLost as error:
-            self._stop(held, Abandoned(str(error)))
+            self._halt(held, Abandoned(str(error)))
         else:
             if held.job.cancel_requested:
-                self._stop(held, Cancelled("its cancellation was asked for"))
+                self._halt(held, Cancelled("its cancellation was asked for"))
 
-    def _stop(self, held: Held, reason: Interrupted) -> None:
+    def _halt(self, held: Held, reason: Interrupted) -> None:
         with self._lock:
             if id(held) not in self._held:
                 return
-            if isinstance(held.thread, MainThread):
-                self._place.expect_done_within(STUCK_AFTER)
-            held.stuck_at = min(held.stuck_at, time.monotonic() + STUCK_AFTER)
+            if held.stuck_at == math.inf:
+                held.stuck_at = time.monotonic() + STUCK_AFTER
+                if not isinstance(held.thread, OtherThread):
+                    self._place.expect_done_within(STUCK_AFTER)
             held.thread.interrupt(reason)

@@ -51,19 +51,29 @@ class MainThread:
         self._armed = False
         self._reason: Interrupted | None = None
         self._stopped: Stopped | None = None
+        self._quiet_until = 0.0
 
     def call(self, function: Callable[[], Result], timeout: float) -> Result:
-        self._reason = None
-        self._armed = True
-        signal.signal(signal.SIGALRM, self._on_alarm)  # each time: plain django-q tasks put it back to the default
+        # Twice finally: an interruption that comes at the very end is raised in the inner one, and none comes so soon
+        # after it that it could be raised in the outer one.
         try:
-            if self._stopped:
-                raise self._stopped
-            signal.setitimer(signal.ITIMER_REAL, timeout, AGAIN)
-            return function()
+            try:
+                self._arm(timeout)
+                return function()
+            finally:
+                self._armed = False
         finally:
             self._armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _arm(self, timeout: float) -> None:
+        self._reason = None
+        self._quiet_until = 0.0
+        signal.signal(signal.SIGALRM, self._on_alarm)  # each time: plain django-q tasks put it back to the default
+        signal.setitimer(signal.ITIMER_REAL, timeout, AGAIN)
+        self._armed = True
+        if self._stopped:
+            raise self._stopped
 
     def interrupt(self, reason: Interrupted) -> None:
         self._reason = self._reason or reason
@@ -76,9 +86,10 @@ class MainThread:
         self.interrupt(self._stopped)
 
     def _on_alarm(self, signum: int, frame: FrameType | None) -> None:
-        # Raised only below call(), so that its finally always runs to the end; the timer rings again in a second.
-        if not self._armed or (frame and frame.f_code is MainThread.call.__code__):
-            return
+        now = time.monotonic()
+        if not self._armed or now < self._quiet_until or (frame and frame.f_code is MainThread.call.__code__):
+            return  # the timer rings again in a second
+        self._quiet_until = now + AGAIN / 2
         signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
         raise self._reason or TimedOut("the attempt took longer than its timeout")
 
@@ -94,20 +105,24 @@ class OtherThread:
 
     def call(self, function: Callable[[], Result], timeout: float) -> Result:
         self._ring_at = time.monotonic() + timeout
-        self._thread = threading.get_ident()
         try:
-            return function()
+            try:
+                self._thread = threading.get_ident()
+                return function()
+            finally:
+                self._disarm()
         except Interrupted as error:
-            raise self._reason or error from None
-        finally:
             self._disarm()
+            raise self._reason or error from None
 
     def interrupt(self, reason: Interrupted) -> None:
         with self._lock:
-            if self._thread is not None:
-                self._reason = self._reason or reason
-                self._ring_at = time.monotonic() + AGAIN
-                _raise_in(self._thread, type(self._reason))
+            again = self._reason is not None
+            if self._thread is None or (again and time.monotonic() < self._ring_at):
+                return
+            self._reason = self._reason or reason
+            self._ring_at = time.monotonic() + AGAIN
+            _raise_in(self._thread, type(self._reason))
 
     def ring(self) -> bool:
         """Interrupt the function if it is due to be, for its time-out or once more; says whether it was."""
@@ -117,17 +132,18 @@ class OtherThread:
         return due
 
     def _disarm(self) -> None:
-        """No interruption comes after this, not even one that is on its way."""
+        """No interruption comes after this: one that is on its way is met here, where Python looks for it."""
         while True:
             try:
                 with self._lock:
                     self._thread = None
-                    _raise_in(threading.get_ident(), None)
+                for _ in range(100):
+                    pass
             except Interrupted:
                 continue
             return
 
 
-def _raise_in(thread: int, error: type[Interrupted] | None) -> None:
-    """Have the thread raise it at its next bytecode, or nothing (CPython, PyThreadState_SetAsyncExc)."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error) if error else None)
+def _raise_in(thread: int, error: type[Interrupted]) -> None:
+    """Have the thread raise it at its next bytecode (CPython, PyThreadState_SetAsyncExc)."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

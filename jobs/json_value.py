@@ -1,7 +1,9 @@
 """What the database can keep of a Python value: plain JSON, bounded, without NUL characters."""
 
 import json
+from typing import Any
 
+import orjson
 from django.core.serializers.json import DjangoJSONEncoder
 
 LIMIT = 256 * 1024
@@ -16,14 +18,20 @@ def json_value(value: object) -> object:
     """The value as JSON has it: dates, decimals and UUIDs become strings, tuples lists. Raises NotStorable."""
     try:
         text = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)
+        plain: object = json.loads(text)
+        orjson.dumps(nested(plain))
     except (TypeError, ValueError, RecursionError) as error:
-        raise NotStorable(f"is not JSON: {error}") from None
+        raise NotStorable(f"is not JSON that can be shown: {error}") from None
     if len(text) > LIMIT:
         raise NotStorable(f"has {len(text)} bytes of JSON; {LIMIT} may be stored")
-    plain: object = json.loads(text)
     if "\\u0000" in text and has_nul(plain):
         raise NotStorable("has a NUL character, which the database cannot store")
     return plain
+
+
+def nested(value: object) -> object:
+    """As deep as it may stand in an answer; there, half characters and integers of more than 64 bits fail as well."""
+    return [[[[value]]]]
 
 
 def has_nul(value: object) -> bool:
@@ -33,3 +41,20 @@ def has_nul(value: object) -> bool:
     if isinstance(value, list):
         return any(map(has_nul, value))
     return isinstance(value, str) and "\0" in value
+
+
+def plain_text(words: str) -> str:
+    """The words as a database and a JSON answer can have them: without NUL characters and halves of characters."""
+    return words.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+class Decoder(json.JSONDecoder):
+    """Of stored JSON: PostgreSQL gives 1e20 back as an integer, which no JSON answer could show."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, parse_int=_number)
+
+
+def _number(digits: str) -> float:
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else float(number)

@@ -14,6 +14,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
+from jobs.json_value import Decoder
 from jobs.queue import LEASE, JobQuerySet
 from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
 
@@ -61,7 +62,7 @@ class Job(models.Model):
         help_text="Whose it is; empty for the project's own.",
     )
     kind = models.CharField(max_length=100)
-    params = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    params = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)
     queue = models.CharField(max_length=50, default=DEFAULT_QUEUE)
     priority = models.SmallIntegerField(default=0, help_text="Higher first among the jobs that are due.")
     timeout = models.PositiveIntegerField(help_text="Seconds that one attempt may take.")
@@ -89,7 +90,7 @@ class Job(models.Model):
     cancel_requested = models.BooleanField(default=False)
 
     progress = models.JSONField(default=no_progress, encoder=DjangoJSONEncoder)
-    result = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
+    result = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)
     errors = models.JSONField(default=list, blank=True, encoder=DjangoJSONEncoder)
 
     objects = JobQuerySet.as_manager()
@@ -156,7 +157,10 @@ class Job(models.Model):
         """Hold the running attempt for another while and learn of a wish to cancel. Raises LeaseLost."""
         if not self._held().update(lease_expires_at=Now() + LEASE, progress=self.progress):
             raise LeaseLost(self.pk, self.attempt)
-        self.cancel_requested = Job.objects.values_list("cancel_requested", flat=True).get(pk=self.pk)
+        requested = Job.objects.filter(pk=self.pk).values_list("cancel_requested", flat=True).first()
+        if requested is None:
+            raise LeaseLost(self.pk, self.attempt)
+        self.cancel_requested = requested
 
     def succeed(self, result: object) -> None:
         """End the running attempt with its result (JSON)."""
@@ -183,13 +187,12 @@ class Job(models.Model):
 
     def cancel(self) -> None:
         """Not wanted any more: cancelled at once while it waits, told to stop while it runs. Raises AlreadyFinished."""
-        same = Job.objects.filter(pk=self.pk)
-        stopped = same.filter(status__in=WAITING).update(
-            status=Status.CANCELLED, cancel_requested=True, finished_at=Now()
-        )
-        told = not stopped and same.filter(status=Status.RUNNING).update(cancel_requested=True)
+        while not self._cancelled_or_told():
+            self.refresh_from_db()
+            if self.finished:
+                break
         self.refresh_from_db()
-        if not stopped and not told and self.status != Status.CANCELLED:
+        if self.finished and self.status != Status.CANCELLED:
             raise AlreadyFinished(self.pk, self.status)
         log.info("job_cancellation", job_id=str(self.pk), status=self.status)
 
@@ -219,6 +222,14 @@ class Job(models.Model):
         """The unfinished job that has this one's unique_key. Raises DoesNotExist."""
         holder: Job = Job.objects.unfinished().get(user=self.user_id, unique_key=self.unique_key)
         return holder
+
+    def _cancelled_or_told(self) -> bool:
+        """Whether it could be cancelled while it waits or told while it runs; between the two it may change sides."""
+        same = Job.objects.filter(pk=self.pk)
+        waiting, running = same.filter(status__in=WAITING), same.filter(status=Status.RUNNING)
+        if waiting.update(status=Status.CANCELLED, cancel_requested=True, finished_at=Now()):
+            return True
+        return bool(running.update(cancel_requested=True))
 
     def _held(self) -> JobQuerySet:
         return Job.objects.filter(pk=self.pk, status=Status.RUNNING, attempt=self.attempt, worker=self.worker)

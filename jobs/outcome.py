@@ -7,7 +7,7 @@ from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from jobs.errors import PermanentError, WorkerLost
-from jobs.json_value import NotStorable, json_value
+from jobs.json_value import NotStorable, json_value, plain_text
 from jobs.models import AttemptError, Job
 from jobs.registry import UnknownKind, find
 from jobs.retry import Retry, exponential, next_run
@@ -59,11 +59,13 @@ def describe(error: BaseException, attempt: int) -> AttemptError:
         "attempt": attempt,
         "at": timezone.now().isoformat().replace("+00:00", "Z"),
         "type": type(error).__name__,
-        "message": _text(str(error))[:MESSAGE_LIMIT],
-        "traceback": _text(lines)[-TRACEBACK_LIMIT:],
+        "message": plain_text(_message(error))[:MESSAGE_LIMIT],
+        "traceback": plain_text(lines)[-TRACEBACK_LIMIT:],
     }
 
 
-def _text(words: str) -> str:
-    """As a database can store it: without NUL characters and lone surrogates."""
-    return words.replace("\0", "").encode("utf-8", "replace").decode()
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "this error has no message that could be shown"

@@ -8,7 +8,7 @@ import structlog
 from django_q.brokers import Broker
 from django_q.conf import Conf
 from django_q.monitor import monitor
-from django_q.signing import BadSignature, SignedPackage
+from django_q.signing import SignedPackage
 from django_q.worker import worker
 
 STOP = "STOP"
@@ -21,7 +21,7 @@ def run(broker: Broker, receipt: Any, package: str) -> None:
     """Run one signed task package; a forged or broken one is dropped, as django-q does."""
     try:
         task = SignedPackage.loads(package)
-    except (TypeError, BadSignature):
+    except Exception:  # forged, or a pickle of something that this version of the project does not have
         log.exception("plain_task_refused")
         broker.fail(receipt)
         return

@@ -7,7 +7,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from jobs.errors import WorkerLost
-from jobs.heartbeat import BEAT
 from jobs.interrupt import TimedOut
 from jobs.models import Job
 from jobs.outcome import conclude_failure
@@ -36,8 +35,8 @@ def _loss(job: Job) -> BaseException:
 
 
 def _last_alive(job: Job) -> datetime:
-    """When its worker died, at the latest: now if that was noticed, or else a beat after the last renewal."""
+    """Until when its worker lived for certain: now, if it was seen to die, or else the last renewal of the lease."""
     now = timezone.now()
     if job.lease_expires_at and job.lease_expires_at < now:
-        return job.lease_expires_at - LEASE + timedelta(seconds=BEAT)
+        return job.lease_expires_at - LEASE
     return now

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 
 from jobs.errors import PermanentError, RetryAfter
 
+LONGEST = 10 * 365 * 24 * 3600.0
+"""Seconds: whoever asks for a longer wait than ten years gets these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -23,8 +26,10 @@ class Retry:
 
     def longest_wait(self, attempt: int) -> float:
         """The upper bound in seconds of the wait after this attempt (the first is 1)."""
-        doublings = min(attempt - 1, 64)
-        return min(self.cap, self.base * self.factor**doublings)
+        try:
+            return min(self.cap, self.base * float(self.factor) ** (attempt - 1))
+        except OverflowError:
+            return self.cap
 
 
 def exponential(attempts: int | None = 3, *, base: float = 5.0, factor: float = 2.0, cap: float = 3600.0) -> Retry:
@@ -47,5 +52,14 @@ def next_run(
         return None
     if policy.attempts is not None and attempt >= policy.attempts:
         return None
-    wait = error.seconds if isinstance(error, RetryAfter) else jitter() * policy.longest_wait(attempt)
-    return now + timedelta(seconds=max(wait, 0.0))
+    asked = _seconds(error) if isinstance(error, RetryAfter) else None
+    return now + timedelta(seconds=jitter() * policy.longest_wait(attempt) if asked is None else asked)
+
+
+def _seconds(error: RetryAfter) -> float | None:
+    """What a handler asks for may come from somebody's Retry-After header: None when it is no number of seconds."""
+    try:
+        seconds = float(error.seconds)
+    except (TypeError, ValueError):
+        return None
+    return min(max(seconds, 0.0), LONGEST) if seconds == seconds else None

@@ -5,6 +5,7 @@ import time
 from uuid import UUID
 
 from jobs.errors import PermanentError
+from jobs.json_value import plain_text
 from jobs.models import Job
 
 SHOWN_EVERY = 0.25
@@ -31,7 +32,7 @@ class Run:
         if not math.isfinite(percent):
             raise PermanentError(f"{percent} is not a percentage")
         percent = round(min(max(percent, 0), 100), 1)
-        self._job.progress = {"percent": percent, "message": message.replace("\0", "")[:200]}
+        self._job.progress = {"percent": percent, "message": plain_text(message)[:200]}
         if time.monotonic() - self._shown_at >= SHOWN_EVERY:
             self._job.report_progress()
             self._shown_at = time.monotonic()

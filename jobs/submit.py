@@ -115,12 +115,14 @@ def _job(definition: Kind, params: object, **options: Unpack[Options]) -> Job:
 
 def _store_unless_taken(job: Job) -> None:
     """Insert it; the database decides whether its unique_key is free. Its holder may finish meanwhile: once more."""
-    while True:
-        try:
-            with transaction.atomic():
-                job.save(force_insert=True)
-        except IntegrityError:
-            with suppress(Job.DoesNotExist):
-                raise UniqueKeyTaken(job.unique_key_holder().pk) from None
-        else:
-            return
+    try:
+        _insert(job)
+    except IntegrityError:
+        with suppress(Job.DoesNotExist):
+            raise UniqueKeyTaken(job.unique_key_holder().pk) from None
+        _insert(job)
+
+
+def _insert(job: Job) -> None:
+    with transaction.atomic():
+        job.save(force_insert=True)

@@ -9,7 +9,16 @@ from types import FrameType
 from typing import Any, Protocol
 
 import structlog
-from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+    close_old_connections,
+    connections,
+)
 
 from jobs import outcome, plain
 from jobs.errors import LeaseLost
@@ -24,6 +33,7 @@ from jobs.registry import find
 from jobs.rescue import rescue
 from jobs.run import Run
 from jobs.threads import Threads, threads_of
+from jobs.transactions import none_left_open
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +44,8 @@ PLAIN_EVERY = 20
 """Turns with jobs between two looks at plain django-q tasks, so that jobs do not starve them."""
 THREADS_PAUSE = 0.05
 """Seconds that the main thread waits for the end of a job in a thread before it looks for others to start."""
+REFUSALS = (DataError, IntegrityError, ProgrammingError, NotSupportedError)
+"""What a database says that is there: to try again would be in vain."""
 OUTAGE_PAUSE = 1.0
 """Seconds between two tries while the database is away."""
 
@@ -159,7 +171,7 @@ class Worker:
         if thread is self.main:
             self.place.expect_done_within(job.timeout + STUCK_AFTER)
         try:
-            with self.heartbeat.keeping(job, thread):
+            with self.heartbeat.keeping(job, thread), none_left_open():
                 return outcome.storable(thread.call(handler, job.timeout))
         finally:
             if thread is self.main:
@@ -180,6 +192,8 @@ class Worker:
                 verb()
             except LeaseLost:
                 log.warning("job_lease_lost")
+            except REFUSALS:
+                log.exception("job_outcome_refused")  # the lease will end, and the attempt with it
             except (DatabaseError, InterfaceError):
                 log.warning("job_outcome_waits_for_database", exc_info=True)
                 self._wait_for_the_database()

@@ -73,6 +73,7 @@ class Farm(Stack):
         settings = {"DJANGO_SETTINGS_MODULE": "tests.kinds_of_trouble.settings", "WORKER_GRACE": str(grace)}
         super().__init__(database_url, folder, env={**settings, "RATE_LIMIT_PER_MINUTE": "60000", **(env or {})})
         self.workers = workers
+        self.on_sqlite = database_url.startswith("sqlite")
         self.clusters: list[Cluster] = []
         for _ in range(clusters):
             self.add_cluster(workers)

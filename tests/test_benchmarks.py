@@ -23,7 +23,7 @@ from benchmarks.venvs import OURS, REQUIREMENTS, ROOT, versions
 from demo.eventually import eventually
 from demo.processes import Process
 
-SPAWNING = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)"
+SPAWNING = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE).wait()"
 
 
 def test_the_queue_benchmark_writes_its_results(tmp_path: Path) -> None:

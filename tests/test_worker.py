@@ -1,91 +1,38 @@
 """One attempt, from a claimed row to its final one: whatever a handler does, and whatever happens to the database."""
 
-import contextlib
-import os
-import signal
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError
 from rest_framework import serializers
 
-from jobs import heartbeat, interrupt
+from jobs import interrupt
 from jobs import worker as worker_module
 from jobs.errors import LeaseLost, PermanentError, RetryAfter, TransientError
 from jobs.models import Job
-from jobs.queue import MayFollow
 from jobs.run import Run
 from jobs.states import Status
 from jobs.strict import StrictSerializer
 from jobs.worker import Worker
-from tests.make import WORKER, disconnect, make_job, make_kind, row
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
-MANY = 50
+from tests.lone_worker import contained, make_worker, run
+from tests.make import make_job, make_kind, row
 
 pytestmark = pytest.mark.django_db
 
 
-class Place:
-    """A worker's place, as its guard sees it."""
-
-    def __init__(self, predecessor: str = "") -> None:
-        self.name, self.predecessor = WORKER, predecessor
-        self.expected: list[float | str] = []
-
-    def expect_done_within(self, seconds: float) -> None:
-        self.expected.append(seconds)
-
-    def expect_idle(self) -> None:
-        self.expected.append("idle")
-
-
-class Broker:
-    """Gives out what the queue has, and then what django-q has; `on_idle` is called when there is neither."""
-
-    def __init__(self, on_idle: Callable[[], object] = lambda: None) -> None:
-        self.on_idle = on_idle
-        self.packages: list[tuple[Any, str]] = []
-
-    def claim(self, worker: str, limit: int, may_follow: MayFollow, without: Collection[str]) -> list[Job]:
-        return list(Job.objects.claim(worker, limit=limit, may_follow=may_follow, without=without))
-
-    def dequeue(self) -> list[tuple[Any, str]] | None:
-        return [self.packages.pop(0)] if self.packages else None
-
-    def wait(self) -> None:
-        self.on_idle()
-
-
 @pytest.fixture(autouse=True)
-def _quick_and_contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(interrupt, "AGAIN", 0.02)
-    monkeypatch.setattr(heartbeat, "BEAT", 0.05)
-    monkeypatch.setattr(heartbeat, "LOOK", 0.02)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def _contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with contained(monkeypatch):
+        yield
 
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """One that waits no time at all for a database, and not for ever."""
-    made = Worker(Place(), Broker())
-    limit_waits(monkeypatch, made)
-    return made
-
-
-def run(worker: Worker, **fields: Any) -> dict[str, Any]:
-    """One turn with a job of the kind test.kind; the row afterwards."""
-    job = make_job(kind="test.kind", **{"params": {}} | fields)
-    worker.turn()
-    return row(job)
+    return make_worker(monkeypatch)
 
 
 def test_a_handler_that_returns_succeeds_with_its_result(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,169 +206,6 @@ def test_a_cancelled_handler_that_fails_while_it_cleans_up_is_cancelled_all_the_
     assert (found["status"], [kept["type"] for kept in found["errors"]]) == (Status.CANCELLED, ["ValueError"])
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed"), DatabaseError("odd")])
-@pytest.mark.parametrize(
-    ("outcome", "status"), [("returns", Status.SUCCEEDED), ("raises", Status.RETRYING), ("stops", Status.QUEUED)]
-)
-def test_an_outcome_is_written_however_often_the_database_is_away(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: str, status: str
-) -> None:
-    def handler(run: Run) -> str:
-        outage.enter_context(database_away(times=3, error=error))
-        if outcome == "raises":
-            raise ValueError("x")
-        if outcome == "stops":
-            worker.main.stop()
-        return "kept"
-
-    make_kind(monkeypatch, handler)
-    job = make_job(kind="test.kind", params={})
-    with contextlib.ExitStack() as outage:
-        worker.turn()
-    assert row(job)["status"] == status
-    assert row(job)["result"] == ("kept" if outcome == "returns" else None)
-
-
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connection that could break.")
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("inside", ["a transaction", "none"])
-def test_a_handler_whose_connection_breaks_has_its_outcome_written_over_a_new_one(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, inside: str
-) -> None:
-    def handler(run: Run) -> str:
-        with contextlib.suppress(OperationalError, InterfaceError):
-            block = transaction.atomic() if inside == "a transaction" else contextlib.nullcontext()
-            with block, connection.cursor() as cursor:
-                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        return "kept"
-
-    make_kind(monkeypatch, handler)
-    assert run(worker)["result"] == "kept"
-    assert Job.objects.count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("ends", ["returns", "raises"])
-def test_a_handler_that_leaves_a_transaction_open_has_its_outcome_recorded_and_the_worker_goes_on(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch, ends: str
-) -> None:
-    """So does an interruption that comes just after an atomic block's first statement, or before its last."""
-    atomic = transaction.atomic()
-
-    def handler(run: Run) -> None:
-        if run.attempt == 1 and not connection.in_atomic_block:
-            atomic.__enter__()
-        if ends == "raises":
-            raise PermanentError("x")
-
-    make_kind(monkeypatch, handler)
-    first, second = [make_job(kind="test.kind", params={}, priority=priority) for priority in (1, 0)]
-    try:
-        for _ in range(2):
-            with contextlib.suppress(OperationalError, InterfaceError):
-                close_old_connections()
-                worker.turn()
-        assert not connection.in_atomic_block
-        assert row(first)["finished_at"]
-        assert row(second)["finished_at"]
-    finally:
-        if connection.in_atomic_block:
-            atomic.__exit__(None, None, None)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_worker_takes_over_what_its_predecessor_was_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = make_job(Status.RUNNING, worker="here:0")
-    others = make_job(Status.RUNNING, worker="here:9")
-    worker = Worker(Place(predecessor="here:0"), Broker(stop))
-    run_to_the_end(worker)
-    assert row(lost)["errors"][0]["type"] == "WorkerLost"
-    assert row(others)["status"] == Status.RUNNING
-    assert worker.place.predecessor == ""
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_job_that_died_with_its_worker_runs_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    make_kind(monkeypatch, lambda run: run.attempt)
-    lost = make_job(Status.RUNNING, worker="here:0", kind="test.kind", params={})
-    run_to_the_end(Worker(Place(predecessor="here:0"), Broker(stop)))
-    assert (row(lost)["status"], row(lost)["result"]) == (Status.SUCCEEDED, 2)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_worker_finishes_what_it_runs_when_it_is_asked_to_stop_and_takes_nothing_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    make_kind(monkeypatch, lambda run: signal.raise_signal(signal.SIGTERM))
-    first, second = [make_job(kind="test.kind", params={}, priority=priority) for priority in (1, 0)]
-    run_to_the_end(Worker(Place(), Broker(pytest.fail)))
-    assert (row(first)["status"], row(second)["status"]) == (Status.SUCCEEDED, Status.QUEUED)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_worker_that_must_stop_now_hands_its_job_back_and_takes_nothing_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def handler(run: Run) -> None:
-        os.kill(os.getpid(), signal.SIGUSR1)
-        time.sleep(30)
-
-    make_kind(monkeypatch, handler)
-    first, second = [make_job(kind="test.kind", params={}, priority=priority) for priority in (1, 0)]
-    run_to_the_end(Worker(Place(), Broker(pytest.fail)))
-    assert (row(first)["status"], row(first)["attempt"], row(first)["errors"]) == (Status.QUEUED, 0, [])
-    assert row(second)["attempt"] == 0
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_worker_that_must_stop_before_its_job_began_hands_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Late(Broker):
-        def claim(self, *args: Any) -> list[Job]:
-            claimed = super().claim(*args)
-            signal.raise_signal(signal.SIGUSR1)
-            return claimed
-
-    make_kind(monkeypatch, lambda run: pytest.fail("it must not run"))
-    job = make_job(kind="test.kind", params={})
-    run_to_the_end(Worker(Place(), Late()))
-    assert (row(job)["status"], row(job)["attempt"], row(job)["errors"]) == (Status.QUEUED, 0, [])
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed"), ConnectionError("no broker")])
-def test_a_worker_waits_for_a_database_or_broker_that_is_away(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    class Flaky(Broker):
-        failures = 3
-
-        def claim(self, *args: Any) -> list[Job]:
-            self.failures -= 1
-            if self.failures >= 0:
-                raise error
-            return super().claim(*args)
-
-    make_kind(monkeypatch, lambda run: "done")
-    job = make_job(kind="test.kind", params={})
-    worker = Worker(Place(), Flaky(stop))
-    limit_waits(monkeypatch, worker)
-    run_to_the_end(worker)
-    assert row(job)["result"] == "done"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_running_job_that_is_cancelled_is_stopped_by_the_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    def handler(run: Run) -> None:
-        Job.objects.get().cancel()
-        time.sleep(30)
-
-    make_kind(monkeypatch, handler)
-    job = make_job(kind="test.kind", params={})
-    run_to_the_end(Worker(Place(), Broker(stop)))
-    assert row(job)["status"] == Status.CANCELLED
-
-
 def test_plain_tasks_have_their_turn_when_no_job_is_due(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[Any, str]] = []
     monkeypatch.setattr(worker_module.plain, "run", lambda broker, receipt, package: ran.append((receipt, package)))
@@ -457,28 +241,9 @@ def test_a_poisonous_result_does_not_sink_those_that_are_written_with_it(
     for _ in range(3):
         worker.pace.measured("test.kind", 0.0001)
     jobs = [make_job(kind="test.kind", params={}, attempt=attempt) for attempt in (5, 0, 6, 1, 7)]
-    worker.turn()
+    while Job.objects.due().exists():
+        worker.turn()
     assert [row(job)["status"] for job in jobs] == ["succeeded", "failed", "succeeded", "failed", "succeeded"]
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("ends", ["returns", "raises", "is cancelled", "takes too long"])
-def test_a_job_in_a_thread_ends_as_one_in_the_main_thread(monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
-    def handler(run: Run) -> str:
-        if ends == "raises":
-            raise ValueError("x")
-        if ends == "is cancelled":
-            Job.objects.get().cancel()
-        until = time.monotonic() + (0 if ends == "returns" else 30)
-        while time.monotonic() < until:
-            time.sleep(0.005)
-        return "kept"
-
-    make_kind(monkeypatch, handler, threads=2)
-    job = make_job(kind="test.kind", params={}, timeout=1)
-    run_to_the_end(Worker(Place(), Broker(stop)))
-    expected = {"returns": Status.SUCCEEDED, "is cancelled": Status.CANCELLED}
-    assert row(job)["status"] == expected.get(ends, Status.RETRYING)
 
 
 def test_what_a_handler_logs_says_which_job_it_is_about(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,42 +265,3 @@ def raiser(error: BaseException) -> Callable[[Run], None]:
         raise error
 
     return handler
-
-
-def limit_waits(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
-    """Outages last no time here; a worker that sees no end of one fails its test instead of hanging."""
-    monkeypatch.setattr(worker_module, "OUTAGE_PAUSE", 0)
-    wait, waits = worker._wait_for_the_database, iter(range(MANY))
-
-    def wait_again() -> None:
-        if next(waits, None) is None:
-            raise AssertionError("the worker goes on for ever")
-        wait()
-
-    monkeypatch.setattr(worker, "_wait_for_the_database", wait_again)
-
-
-def run_to_the_end(worker: Worker) -> None:
-    try:
-        worker.run()
-    finally:
-        disconnect(worker.heartbeat)
-
-
-def stop() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-@contextlib.contextmanager
-def database_away(times: int, error: Exception) -> Iterator[None]:
-    """The next so many UPDATEs fail."""
-
-    def refuse(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        nonlocal times
-        if sql.lstrip().startswith("UPDATE") and times > 0:
-            times -= 1
-            raise error
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(refuse):
-        yield

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --seconds 60 --jobs 2000 --seed 1` shows the figures; its status is 0 when promises were kept."""
+"""Run as `python -m tests.chaos --seconds 60 --jobs 2000 --seed 1`; its status is 0 when all promises were kept."""
 
 import argparse
 import os

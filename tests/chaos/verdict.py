@@ -39,7 +39,8 @@ BROKEN = {
     """,
 }
 
-STARTS = "SELECT job, process, extract(epoch FROM at)::float FROM chaos_effect WHERE what = %s ORDER BY at"
+STARTS = "SELECT job, process, extract(epoch FROM at)::float FROM chaos_effect WHERE what = 'start' ORDER BY at"
+ENDS = "SELECT job, extract(epoch FROM at)::float FROM chaos_transition WHERE old = 'running'"
 
 
 def broken_promises(accepted: Collection[UUID]) -> list[str]:
@@ -63,7 +64,7 @@ def extra_starts() -> int:
 
 def re_runs(killings: Collection[Killing]) -> list[tuple[float, str]]:
     """Seconds from each killing to the next start of what it interrupted, with the role; the worst first."""
-    starts, ends = _rows(STARTS, ["start"]), _rows(STARTS, ["end"])
+    starts, ends = _rows(STARTS), _rows(ENDS)
     waits = []
     for killing in killings:
         for process in killing.processes:
@@ -74,13 +75,12 @@ def re_runs(killings: Collection[Killing]) -> list[tuple[float, str]]:
 
 
 def _interrupted(process: int, at: float, starts: list[Any], ends: list[Any]) -> UUID | None:
-    """What this process was running when it died."""
+    """What this process was running when it died: the last that it began, unless that attempt was over."""
     own = [(job, began) for job, who, began in starts if who == process and began < at]
     if not own:
         return None
     job, began = own[-1]
-    ended = any(other == job and who == process and when >= began for other, who, when in ends)
-    return None if ended else job
+    return None if any(other == job and began <= when <= at for other, when in ends) else job
 
 
 def oldest_unfinished() -> str:

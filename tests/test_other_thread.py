@@ -1,0 +1,116 @@
+"""Stopping a handler that runs in a thread of its own, by an exception raised there from the heartbeat's thread."""
+
+import contextlib
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.eventually import eventually
+from jobs import interrupt
+from jobs.interrupt import Abandoned, Cancelled, Interrupted, OtherThread, TimedOut
+from tests.test_interrupt import LONG, compute, spin
+
+ROOT = Path(__file__).parent.parent
+
+TRACED = """
+    import os, sys, threading
+    from jobs.interrupt import OtherThread
+
+    def work():
+        OtherThread().call(lambda: 42, 30)
+        sys.settrace(lambda *event: None)
+        (lambda: 42)()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(5)
+    print("hangs" if thread.is_alive() else "goes on", flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "AGAIN", 0.02)
+
+
+@pytest.mark.parametrize("work", [spin, compute])
+def test_a_thread_is_interrupted_when_its_time_is_over(work: Callable[[], None]) -> None:
+    thread = OtherThread()
+    with in_a_thread(lambda: thread.call(work, 0.05)) as ended:
+        assert not thread.ring()
+        eventually(thread.ring, 5)
+        eventually(lambda: ended, 5)
+    assert isinstance(ended[0], TimedOut)
+
+
+@pytest.mark.parametrize("work", [spin, compute])
+def test_another_thread_is_interrupted_for_the_first_reason_given(work: Callable[[], None]) -> None:
+    thread, reason = OtherThread(), Cancelled("first")
+    with in_a_thread(lambda: thread.call(work, LONG)) as ended:
+        eventually(lambda: thread._thread, 5, "the beginning of the call")
+        thread.interrupt(reason)
+        thread.interrupt(Abandoned("second"))
+        eventually(lambda: ended, 5)
+    assert ended == [reason]
+
+
+def test_another_thread_that_swallows_its_interruption_is_interrupted_again() -> None:
+    thread, swallowed = OtherThread(), []
+
+    def stubborn() -> None:
+        for _ in range(2):
+            try:
+                spin()
+            except Interrupted:
+                swallowed.append(True)
+        spin()
+
+    with in_a_thread(lambda: thread.call(stubborn, 0.02)) as ended:
+        eventually(lambda: (thread.ring(), list(ended))[1], 5)
+    assert len(swallowed) == 2
+    assert isinstance(ended[0], TimedOut)
+
+
+def test_another_threads_result_and_errors_come_through() -> None:
+    assert OtherThread().call(lambda: 42, LONG) == 42
+    with pytest.raises(ZeroDivisionError):
+        OtherThread().call(lambda: 1 / 0, LONG)
+
+
+def test_another_thread_that_is_done_is_left_alone() -> None:
+    thread = OtherThread()
+    thread.interrupt(Cancelled("too early"))
+    assert thread.call(lambda: 42, 0) == 42
+    thread.interrupt(Cancelled("too late"))
+    assert not thread.ring()
+    for _ in range(1000):
+        pass
+
+
+def test_a_call_in_another_thread_leaves_no_pending_signal_behind() -> None:
+    """CPython 3.11 with a tracer (coverage, a debugger) hangs for good on one that nothing ever comes of."""
+    command = [sys.executable, "-c", textwrap.dedent(TRACED)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout == "goes on\n"
+
+
+@contextlib.contextmanager
+def in_a_thread(call: Callable[[], object]) -> Iterator[list[object]]:
+    """What the call comes to, a result or an exception, as soon as it has."""
+    ended: list[object] = []
+
+    def run() -> None:
+        try:
+            ended.append(call())
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield ended
+    thread.join()
