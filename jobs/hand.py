@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from jobs.models import Job
 
+MOST_RESULTS = 100
+
 Success = tuple[Job, object]
 """A job and its result."""
 
@@ -47,8 +49,14 @@ class Hand:
                 Job.objects.hand_back_many(self.worker, claimed)
 
     @property
-    def unwritten(self) -> int:
-        return len(self._results)
+    def unwritten(self) -> list[str]:
+        """The ids of the jobs whose results are in hand."""
+        return [str(job.pk) for job, _ in self._results]
+
+    @property
+    def full(self) -> bool:
+        """Whether as many results are in hand as are written at once."""
+        return len(self._results) >= MOST_RESULTS
 
     @property
     def empty(self) -> bool:

@@ -37,9 +37,8 @@ from jobs.transactions import none_left_open
 
 log = structlog.get_logger(__name__)
 
-WRITE_AT_MOST = 100
 WRITE_WITHIN = 0.02
-"""Results are written when there are so many, or when the first has waited for so many seconds."""
+"""Seconds that a result waits at most for others to be written with."""
 PLAIN_EVERY = 20
 """Turns with jobs between two looks at plain django-q tasks, so that jobs do not starve them."""
 THREADS_PAUSE = 0.05
@@ -146,7 +145,7 @@ class Worker:
             self._begin(job)
             now = time.monotonic()
             write_by = write_by or began + WRITE_WITHIN
-            if now >= write_by or self.hand.unwritten >= WRITE_AT_MOST:
+            if now >= write_by or self.hand.full:
                 self._record(self.hand.write)
                 write_by = 0.0
         self._record(self.hand.put_down)
@@ -195,7 +194,7 @@ class Worker:
             except REFUSALS:
                 log.exception("job_outcome_refused")  # the lease will end, and the attempt with it
             except (DatabaseError, InterfaceError):
-                log.warning("job_outcome_waits_for_database", exc_info=True)
+                log.warning("job_outcome_waits_for_database", results_of=self.hand.unwritten, exc_info=True)
                 self._wait_for_the_database()
                 continue
             return
