@@ -55,6 +55,7 @@ TEMPLATES = [
     }
 ]
 
+DATABASE_ROUTERS = ["routers.PrimaryReplicaRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
