@@ -16,8 +16,8 @@ METHOD = """\
 3. Idle latency: one job at a time on idle workers, after a pause drawn evenly from 20 to 400 ms, so that polling peers
    are met at every phase of their poll. From the call of the enqueue function to the job's first line.
 4. Every process of the workers is stopped with SIGSTOP, whatever it is. The client enqueues all jobs one at a time
-   (timed; one process, one thread, nothing of the workers runs beside it). PostgreSQL makes a checkpoint. The stop lasts
-   two seconds or more, so that peers which poll have slept their last pause to its end and pay nothing for it in 5.
+   (timed; one process, one thread, nothing of the workers runs beside it). PostgreSQL makes a checkpoint. The stop
+   lasts two seconds or more, so that peers which poll have slept their last pause out and pay nothing for it in 5.
 5. Drain: the clock starts, SIGCONT releases all worker processes, and the clock stops when as many results are stored
    as jobs were enqueued. The client looks at the count rarely at first and often near the end. Then 50 results are
    read through the peer's own API and compared.

@@ -24,7 +24,7 @@ from jobs.interrupt import Abandoned, Cancelled, Interrupted, MainThread, Stoppe
 
 ROOT = Path(__file__).parent.parent
 LONG = 30
-CALLS = 20_000
+ENOUGH = 50
 
 STRESS = f"""
     import random, signal, sys, threading, time
@@ -47,7 +47,8 @@ STRESS = f"""
 
     disturber = threading.Thread(target=disturb)
     disturber.start()
-    for _ in range({CALLS}):
+    late = time.monotonic() + 20
+    while min(outcomes) < {ENOUGH} and time.monotonic() < late:
         if sys.argv[1] == "by a signal":
             main = MainThread()  # a stop is for good
         elif sys.argv[1] == "as another thread":
@@ -246,9 +247,8 @@ def test_interruptions_at_random_moments_are_never_raised_outside_the_call(how: 
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     returned, interrupted = map(int, done.stdout.split())
-    assert returned + interrupted == CALLS
-    assert returned > 10
-    assert interrupted > 10
+    assert returned >= ENOUGH
+    assert interrupted >= ENOUGH
 
 
 @pytest.mark.parametrize("moment", range(4))
