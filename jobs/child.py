@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import time
@@ -16,6 +17,8 @@ from django.db import connections
 
 GUARD_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
 PR_SET_PDEATHSIG = 1
+CLUSTER = secrets.token_hex(3)
+"""Drawn once in the guard, and so the same in all its children."""
 
 
 class Program(Protocol):
@@ -90,8 +93,8 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _name(pid: int | None) -> str:
-    """Who this is, for the worker column and the logs: host:pid."""
-    return f"{socket.gethostname()}:{pid}"[:100]
+    """Who this is, for the worker column and the logs: host/cluster:pid. Containers may share hosts' names and pids."""
+    return f"{socket.gethostname()[:60]}/{CLUSTER}:{pid}"
 
 
 def _die_with(guard: int) -> None:

@@ -47,7 +47,7 @@ def database(name: str, default: Any = MISSING) -> dict[str, Any]:
     config = dict(url)
     engine = config.get("ENGINE")
     if engine == "django.db.backends.postgresql":
-        return config | POSTGRESQL | {"OPTIONS": {"connect_timeout": 5} | config.get("OPTIONS", {})}
+        return config | POSTGRESQL | {"OPTIONS": NETWORK | config.get("OPTIONS", {})}
     if engine == "django.db.backends.sqlite3":
         return config | {"NAME": _beside_the_project(config["NAME"]), "OPTIONS": SQLITE | config.get("OPTIONS", {})}
     raise ImproperlyConfigured(f"{name} must be a postgres:// or sqlite:/// URL; others cannot run the queue.")
@@ -79,6 +79,15 @@ BROKERS = {
 
 POSTGRESQL = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
 """Threads keep their connections (design: a fixed pool), and a connection that died is replaced before it is used."""
+
+NETWORK = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A server that has silently gone is noticed within half a minute (seconds; the last one milliseconds)."""
 
 SQLITE = {"transaction_mode": "IMMEDIATE", "timeout": 30, "init_command": "PRAGMA journal_mode=WAL;"}
 """Readers never wait for the writer, and writers queue for the lock instead of failing when they upgrade to it."""
