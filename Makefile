@@ -22,6 +22,7 @@ run: $(READY)  ## Start everything and stay up on port 8000, or PORT, until Ctrl
 test: $(READY)  ## Run every test, with coverage (installs PostgreSQL and Redis where they are missing)
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
+	@bin/debian --for "the openssl command" --unless bin/openssl openssl
 	@mkdir -p var && rm -f var/coverage*
 	@$(python) -m coverage run -m pytest -n 2 --dist loadgroup $(TESTS)
 	@$(python) -m coverage combine --quiet && $(python) -m coverage report

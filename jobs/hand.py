@@ -3,9 +3,13 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from django.db import DataError
+
+from jobs.errors import LeaseLost
 from jobs.models import Job
+from jobs.outcome import UnstorableResult, conclude_failure
 
 MOST_RESULTS = 100
 
@@ -38,8 +42,13 @@ class Hand:
     def write(self) -> None:
         """Record the results that are in hand."""
         with self._taking_results() as results:
-            if results:
+            if not results:
+                return
+            try:
                 Job.objects.succeed_many(self.worker, results)
+            except DataError:
+                for job, result in results:
+                    _write_alone(job, result)
 
     def put_down(self) -> None:
         """Record the results and hand back what has not begun."""
@@ -84,3 +93,12 @@ class Hand:
             with self._lock:
                 self._claimed.extendleft(reversed(taken))
             raise
+
+
+def _write_alone(job: Job, result: object) -> None:
+    """So that a result which the database refuses fails its own job and no other."""
+    with suppress(LeaseLost):
+        try:
+            job.succeed(result)
+        except DataError as error:
+            conclude_failure(job, UnstorableResult(f"the database refuses the result: {error}"))
