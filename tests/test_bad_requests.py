@@ -31,7 +31,6 @@ INTERNAL = (
     "sqlite",
     "jobs_job",
     "orjson",
-    "/work/",
     ".py",
     "object at",
 )
