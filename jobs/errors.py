@@ -23,7 +23,8 @@ class WorkerLost(RetryAfter):
     """The attempt ended with its worker, which was killed, died, or has not been heard of: run again at once."""
 
     def __init__(self, worker: str) -> None:
-        super().__init__(0, f"the worker {worker} was lost")
+        super().__init__(0, "its worker was lost")
+        self.add_note(f"worker: {worker}")  # shown with the traceback, to operators; clients learn of no machines
 
 
 class PermanentError(JobError):

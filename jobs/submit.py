@@ -115,12 +115,14 @@ def _job(definition: Kind, params: object, **options: Unpack[Options]) -> Job:
 
 def _store_unless_taken(job: Job) -> None:
     """Insert it; the database decides whether its unique_key is free. Its holder may finish meanwhile: once more."""
-    try:
-        _insert(job)
-    except IntegrityError:
-        with suppress(Job.DoesNotExist):
-            raise UniqueKeyTaken(job.unique_key_holder().pk) from None
-        _insert(job)
+    for once_more in (True, False):
+        try:
+            return _insert(job)
+        except IntegrityError:
+            with suppress(Job.DoesNotExist):
+                raise UniqueKeyTaken(job.unique_key_holder().pk) from None
+            if not once_more:
+                raise
 
 
 def _insert(job: Job) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from jobs.errors import WorkerLost
 from jobs.models import Job
+from jobs.outcome import describe
 from jobs.queue import LEASE
 from jobs.rescue import rescue
 from jobs.states import Status
@@ -58,3 +60,9 @@ def test_a_job_that_loses_its_last_attempt_has_failed(max_attempts: int, status:
     job = make_lost_job(began=AN_HOUR_AGO, last_renewal=AN_HOUR_AGO, timeout=10, max_attempts=max_attempts)
 
     assert job.status == status
+
+
+def test_what_a_client_reads_of_a_lost_attempt_names_no_machine() -> None:
+    error = describe(WorkerLost("db-7.internal/0a1b2c:4711"), 1)
+    assert "internal" not in error["message"]
+    assert "db-7.internal/0a1b2c:4711" in error["traceback"]
