@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from jobs.errors import UniqueKeyTaken
 from jobs.field_errors import FieldError, flatten
 from jobs.models import Job
-from jobs.registry import UnknownKind
+from jobs.registry import UnknownKind, find
 from jobs.serializers import JobRequest
 from jobs.submit import prepare, store, store_many
 
@@ -20,13 +20,20 @@ def prepared(request: Request, data: object) -> Job:
     body.is_valid(raise_exception=True)
     given = {name: value for name, value in body.validated_data.items() if value is not None}
     try:
-        return prepare(given.pop("kind"), given.pop("params", {}), user=cast("User", request.user), **given)
+        return prepare(_public(given.pop("kind")), given.pop("params", {}), user=cast("User", request.user), **given)
     except UnknownKind as error:
         raise ValidationError(
             {"kind": [ErrorDetail(f"There is no kind {error}; see job-kinds/.", "unknown")]}
         ) from None
     except ValidationError as error:
         raise ValidationError({"params": error.detail}) from None
+
+
+def _public(kind: str) -> str:
+    """The kind's name; raises UnknownKind for an internal one as for one that there is not."""
+    if find(kind).internal:
+        raise UnknownKind(kind)
+    return kind
 
 
 def accepted(request: Request, items: list[object]) -> list[Job | list[FieldError]]:

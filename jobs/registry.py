@@ -25,7 +25,7 @@ class NoParams(StrictSerializer):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is known about one kind of job. timeout: seconds an attempt may take. threads: see job()."""
+    """What is known about one kind of job. timeout: seconds an attempt may take. threads, internal: see job()."""
 
     name: str
     handler: Handler
@@ -34,6 +34,7 @@ class Kind:
     retry: Retry
     queue: str
     threads: int
+    internal: bool = False
 
     @property
     def description(self) -> str:
@@ -72,17 +73,19 @@ def job(
     retry: Retry | None = None,
     queue: str = "default",
     threads: int = 0,
+    internal: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Register a function as a kind of job: it is called as handler(run, **params) and returns JSON or nothing.
 
     timeout: seconds an attempt may take. queue: the name that `qcluster --queue` serves. threads: how many jobs of this
     kind one worker process may run at once, for kinds that mostly wait for others; 0 is one, in the main thread.
+    internal: it is submitted by our own code only; to clients there is no such kind.
     """
 
     def register(handler: Handler) -> Handler:
         if name in _kinds:
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
-        _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue, threads)
+        _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue, threads, internal)
         return handler
 
     return register

@@ -60,7 +60,7 @@ class KindListView(APIView):
     @extend_schema(operation_id="job_kinds", responses=KindsResponse)
     def get(self, request: Request) -> Response:
         """The kinds of job that may be posted, with the JSON Schema of their params."""
-        return Response({"results": [_shown_kind(kind) for kind in kinds()]})
+        return Response({"results": [_shown_kind(kind) for kind in kinds() if not kind.internal]})
 
 
 class JobListView(GenericAPIView[Any]):

@@ -11,6 +11,7 @@ WSGI_APPLICATION = "project.wsgi.application"
 
 INSTALLED_APPS = [
     "jobs",
+    "mail",
     "project",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -25,6 +26,7 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "anymail",
 ]
 
 MIDDLEWARE = [
@@ -108,7 +110,7 @@ REST_FRAMEWORK = {
 }
 # The bytes a body may have, also by the beginning of the path; and the seconds it may take to arrive.
 BODY_LIMIT = 1024 * 1024
-BODY_LIMITS: dict[str, int] = {}
+BODY_LIMITS: dict[str, int] = {"/api/v1/mail/": 10 * BODY_LIMIT}
 BODY_SECONDS = 30
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * BODY_LIMIT
 
@@ -152,3 +154,23 @@ Q_CLUSTER = {
     "ALT_CLUSTERS": {},
     "label": "Django Q",
 }
+
+# --- mail -------------------------------------------------------------------------------------------------------
+# In the order in which they are tried: names of Anymail's backends, or NAME=BACKEND for a second account of one.
+MAIL_PROVIDERS = env.providers("MAIL_PROVIDERS", ["mailgun"])
+MAIL_FROM = env.text("MAIL_FROM", "Legwork <legwork@mg.example.org>")
+# The seconds that a provider has to let us connect, and then to answer.
+MAIL_TIMEOUT = (5.0, env.number("MAIL_TIMEOUT", 30.0, least=0.1))
+# How long after an unclear attempt a provider's events are believed when they do not know it: they are indexed late.
+MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
+MAIL_BODY_RETENTION = timedelta(days=env.integer("MAIL_BODY_RETENTION", 30, least=1))
+# Whom an alert is told besides the log: an e-mail address, or a URL that takes a POST.
+MAIL_ALERT_TO = env.text("MAIL_ALERT_TO", "")
+MAILGUN_API_KEY = env.text("MAILGUN_API_KEY", "")
+MAILGUN_SENDER_DOMAIN = env.text("MAILGUN_SENDER_DOMAIN", "")
+MAILGUN_WEBHOOK_SIGNING_KEY = env.text("MAILGUN_WEBHOOK_SIGNING_KEY", "")
+# user:password that providers put into the webhook URLs which they are given (Anymail's WEBHOOK_SECRET).
+MAIL_WEBHOOK_SECRET = env.text("MAIL_WEBHOOK_SECRET", "")
+ANYMAIL = {"MAILGUN_WEBHOOK_SIGNING_KEY": MAILGUN_WEBHOOK_SIGNING_KEY}
+if MAIL_WEBHOOK_SECRET:
+    ANYMAIL["WEBHOOK_SECRET"] = MAIL_WEBHOOK_SECRET

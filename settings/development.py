@@ -2,7 +2,16 @@
 
 from project.log import logging_config
 from settings import env
-from settings.base import *  # noqa: F403
+
+# The Mailgun of development is `manage.py mailgun_simulator`; said before settings/base.py asks for it.
+env.defaults(
+    MAILGUN_API_KEY="key-of-the-simulator",
+    MAILGUN_API_URL="http://127.0.0.1:8025/v3",
+    MAILGUN_SENDER_DOMAIN="mg.example.org",
+    MAILGUN_WEBHOOK_SIGNING_KEY="signing-key-of-the-simulator",
+)
+
+from settings.base import *  # noqa: E402, F403
 
 # Django's yellow pages replace the API's own errors, so they are for the asking: DEBUG=1.
 DEBUG = env.boolean("DEBUG", default=False)

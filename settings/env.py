@@ -1,5 +1,6 @@
 """Typed readers of the environment: the only place that touches it. A bad value stops start-up with one sentence."""
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,12 @@ MISSING = object()
 _env = environ.Env()
 
 
+def defaults(**values: str) -> None:
+    """What these variables are when nobody has set them."""
+    for name, value in values.items():
+        _env.ENVIRON.setdefault(name, value)
+
+
 def text(name: str, default: Any = MISSING) -> str:
     value: str = _read(_env.str, name, default, "a text")
     return value
@@ -26,6 +33,13 @@ def integer(name: str, default: Any = MISSING, *, least: int = 0) -> int:
     value: int = _read(_env.int, name, default, "a whole number")
     if value < least:
         raise ImproperlyConfigured(f"{name} is {value}, and must be {least} or more.")
+    return value
+
+
+def number(name: str, default: Any = MISSING, *, least: float = 0.0) -> float:
+    value: float = _read(_env.float, name, default, "a number")
+    if not value >= least:
+        raise ImproperlyConfigured(f"{name} is {value:g}, and must be {least:g} or more.")
     return value
 
 
@@ -68,6 +82,29 @@ def broker(name: str, default: Any = MISSING) -> dict[str, Any]:
     if not parts.netloc or not queue:
         raise ImproperlyConfigured(f"{name} must name a region and a queue: sqs://REGION/QUEUE.")
     return {"url": url, "class": BROKERS["sqs"], "region": parts.netloc, "queue": queue, "endpoint": endpoint}
+
+
+def providers(name: str, default: Any = MISSING) -> list[dict[str, Any]]:
+    """Mail providers in their order: [{"name", "backend", "options"}].
+
+    Each item is the name of an Anymail backend (mailgun, sendgrid, …) or NAME=BACKEND. Its options are all variables
+    that begin with its name: MAILGUN_API_KEY is the api_key of mailgun, BACKUP_API_KEY that of backup=mailgun.
+    """
+    found = [_provider(name, item) for item in texts(name, default)]
+    names = [provider["name"] for provider in found]
+    if not found or len(set(names)) < len(names):
+        raise ImproperlyConfigured(f"{name} must name one provider at least, and none twice.")
+    return found
+
+
+def _provider(variable: str, item: str) -> dict[str, Any]:
+    name, _, backend = item.partition("=")
+    backend = backend or name
+    if not all(map(re.compile("[a-z][a-z0-9_]*").fullmatch, (name, backend))):
+        raise ImproperlyConfigured(f"{variable} must be a list of backends such as mailgun, or NAME=BACKEND: {item!r}.")
+    prefix = f"{name.upper()}_"
+    options = {key[len(prefix) :].lower(): value for key, value in _env.ENVIRON.items() if key.startswith(prefix)}
+    return {"name": name, "backend": f"anymail.backends.{backend}.EmailBackend", "options": options}
 
 
 BROKERS = {

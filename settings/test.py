@@ -2,7 +2,15 @@
 
 from project.log import logging_config
 from settings import env
-from settings.base import *  # noqa: F403
+
+env.defaults(
+    MAILGUN_API_KEY="key-of-the-simulator",
+    MAILGUN_API_URL="http://127.0.0.1:1/v3",
+    MAILGUN_SENDER_DOMAIN="mg.example.org",
+    MAILGUN_WEBHOOK_SIGNING_KEY="signing-key-of-the-simulator",
+)
+
+from settings.base import *  # noqa: E402, F403
 
 DEBUG = False
 SECRET_KEY = "tests-only-and-therefore-not-secret-at-all-0123456789abcdef"  # noqa: S105

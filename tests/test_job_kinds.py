@@ -13,7 +13,7 @@ from jobs import registry
 from jobs.params_schema import params_schema
 from jobs.registry import Kind
 from project.models import Token
-from tests.make import make_user
+from tests.make import make_kind, make_user
 
 COUNTDOWN_GOOD: list[Any] = [
     {"seconds": 0},
@@ -144,3 +144,15 @@ def test_a_handler_takes_every_param_that_its_schema_names(kind: Kind) -> None:
     schema = params_schema(kind)
     assert set(keywords) == set(schema["properties"])
     assert set(keywords) - set(names) == set(schema.get("required", ()))
+
+
+@pytest.mark.django_db
+def test_to_clients_there_is_no_internal_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.clear()
+    make_kind(monkeypatch, lambda run: None, "test.internal", internal=True)
+    token = Token.objects.create(make_user(), expiry=timedelta(hours=1))[1]
+    client = APIClient(headers={"Authorization": f"Token {token}"})
+    assert "test.internal" not in [kind["name"] for kind in client.get("/api/v1/job-kinds/").json()["results"]]
+    answer = client.post("/api/v1/jobs/", {"kind": "test.internal"}, format="json")
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["code"] == "unknown"

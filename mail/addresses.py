@@ -1,0 +1,19 @@
+"""E-mail addresses: how two spellings are known to be one, and how a log may name one."""
+
+import hashlib
+
+
+def normalized(address: str) -> str:
+    """The form in which addresses are compared: without case. No server in use tells Ada@ from ada@ (RFC 5321, 2.4)."""
+    return address.strip().lower()
+
+
+def digest(address: str) -> str:
+    """What is left of an address when the person is forgotten: enough to know it again, not to write to it."""
+    return hashlib.sha256(b"legwork suppression\0" + normalized(address).encode()).hexdigest()
+
+
+def masked(address: str) -> str:
+    """For logs and alerts: a***@example.org."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}***{at}{domain}" if at else "***"

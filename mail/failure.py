@@ -1,0 +1,33 @@
+"""What can go wrong with a message, by class: what answers and events come down to, and what policy decides on."""
+
+from dataclasses import dataclass
+
+from django.db.models import TextChoices
+
+
+class FailureClass(TextChoices):
+    INVALID = "invalid"  # this message cannot be sent to this address, by anybody
+    HARD_BOUNCE = "hard_bounce"  # the address does not exist
+    SOFT_BOUNCE = "soft_bounce"  # the recipient's server did not take it for as long as the provider tried
+    MAILBOX_FULL = "mailbox_full"
+    COMPLAINT = "complaint"  # the recipient called it, or one before it, spam
+    UNSUBSCRIBED = "unsubscribed"  # the recipient wants no more bulk mail
+    BLOCKED = "blocked"  # the recipient's server does not take mail like this, or from us
+    REJECTED = "rejected"  # the provider accepted it and then would not send it
+    THROTTLED = "throttled"  # the provider asks for a pause
+    ACCOUNT = "account"  # the provider does not let us in
+    CONFIGURATION = "configuration"  # what answers does not speak the provider's protocol
+    UNREACHABLE = "unreachable"  # the provider did not get the request
+    AMBIGUOUS = "ambiguous"  # the provider may have accepted it, or not
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure as it is told: its class and a sentence for people, with no address and no secret in it."""
+
+    kind: FailureClass
+    detail: str
+
+    def as_json(self) -> dict[str, str]:
+        """As the API shows it: {"class", "detail"}."""
+        return {"class": str(self.kind), "detail": self.detail}
