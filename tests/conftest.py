@@ -10,6 +10,8 @@ import django
 import pytest
 
 from tests.servers.postgresql import PostgreSQL, create_database
+from tests.servers.redis import Redis
+from tests.servers.sqs import SQS
 from tests.stack import Stack
 
 # Set here and not in pyproject.toml: pytest-django would read the settings before this file has started the server.
@@ -89,6 +91,18 @@ def _sqlite_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def _postgresql_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(make_database("stack"), tmp_path_factory.mktemp("postgresql")) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqs_server() -> Iterator[SQS]:
+    with SQS() as server:
+        yield server
 
 
 def make_database(name: str) -> str:

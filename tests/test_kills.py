@@ -1,4 +1,8 @@
-"""SIGKILL to each process of a cluster, and jobs that take theirs with them: nothing is lost, the rest goes on."""
+"""SIGKILL to each process of a cluster, and jobs that take theirs with them: nothing is lost, the rest goes on.
+
+What a worker waits for and what brings a job back depend on the broker, so those kills are repeated on Redis and SQS;
+how the guard replaces the dead and how an attempt is counted do not, and stay `without_broker`.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from demo.eventually import eventually
-from tests.farm import Event, Farm, kill, make_farm, on_both, seconds_between, tell
+from tests.brokers import PLACES, make_farm_on, on_each
+from tests.conftest import DATABASES
+from tests.farm import Event, Farm, kill, seconds_between, tell
 
 WORKERS = 3
 POISONS = {
@@ -18,9 +24,13 @@ POISONS = {
 }
 
 
-@pytest.fixture(scope="module", params=on_both("kills"))
+without_broker = pytest.mark.parametrize("_farm", on_each(DATABASES, "kills"), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", params=on_each(PLACES, "kills"))
 def _farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with make_farm(request.param, tmp_path_factory.mktemp("kills"), workers=WORKERS) as farm:
+    folder = tmp_path_factory.mktemp(f"kills-{request.param}")
+    with make_farm_on(request.param, request, folder, workers=WORKERS) as farm:
         yield farm
 
 
@@ -54,6 +64,7 @@ def test_a_cluster_takes_jobs_after_all_its_idle_workers_were_killed(farm: Farm)
         assert farm.worker_of(job) not in before
 
 
+@without_broker
 def test_a_dispatcher_that_is_killed_is_replaced(farm: Farm) -> None:
     cluster = farm.clusters[0]
     [dispatcher] = cluster.children("dispatcher")
@@ -71,6 +82,7 @@ def poisoned(_farm: Farm) -> dict[str, Event]:
     return {how: _farm.post("trouble.die", {"how": how}, max_attempts=2) for how in POISONS}
 
 
+@without_broker
 @pytest.mark.parametrize(("how", "error"), POISONS.items())
 def test_a_job_that_ruins_its_worker_is_given_up_after_its_attempts(
     farm: Farm, poisoned: dict[str, Event], how: str, error: str
@@ -89,6 +101,7 @@ def test_other_jobs_go_on_beside_those_that_ruin_their_workers(farm: Farm) -> No
     assert farm.wait(poison, "failed", within=40)["attempt"] == 3
 
 
+@without_broker
 def test_jobs_that_were_claimed_together_with_poison_are_not_given_up_for_it(farm: Farm) -> None:
     """Short jobs are claimed many at a time, and all that a worker has in hand is lost with it."""
     for _ in range(20 * WORKERS):
