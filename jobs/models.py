@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
 from jobs.json_value import Decoder
-from jobs.queue import LEASE, JobQuerySet
+from jobs.queue import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE, LEASE, JobQuerySet
 from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
 
 log = structlog.get_logger(__name__)
@@ -113,21 +113,21 @@ class Job(models.Model):
             models.UniqueConstraint(
                 name="job_unique_key_while_unfinished",
                 fields=("user", "unique_key"),
-                condition=~Q(status__in=TERMINAL),
+                condition=~Q(status__in=TERMINAL) & Q(unique_key__isnull=False),
             ),
             models.UniqueConstraint(
                 name="job_unique_key_of_nobody_while_unfinished",
                 fields=("unique_key",),
-                condition=~Q(status__in=TERMINAL) & Q(user__isnull=True),
+                condition=~Q(status__in=TERMINAL) & Q(unique_key__isnull=False, user__isnull=True),
             ),
         )
         indexes = (
             # The hot queries: what a free worker of all queues, or of one, takes next; and who has waited longest.
-            models.Index(F("priority").desc(), "run_at", name="job_due", condition=Q(status=Status.QUEUED)),
+            models.Index(F("priority").desc(), "run_at", name="job_due", condition=BY_PRIORITY),
             models.Index(
-                "queue", F("priority").desc(), "run_at", name="job_due_in_queue", condition=Q(status=Status.QUEUED)
+                "queue", F("priority").desc(), "run_at", name="job_due_in_queue", condition=BY_PRIORITY_IN_QUEUE
             ),
-            models.Index("run_at", name="job_longest_waiting", condition=Q(status=Status.QUEUED)),
+            models.Index("run_at", name="job_longest_waiting", condition=BY_AGE),
             models.Index("run_at", name="job_upcoming", condition=Q(status__in=UPCOMING)),
             models.Index("lease_expires_at", name="job_leases", condition=Q(status=Status.RUNNING)),
             models.Index("user", F("id").desc(), name="job_of_user"),

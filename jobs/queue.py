@@ -8,12 +8,12 @@ from itertools import takewhile
 from typing import Any, Self
 from uuid import UUID
 
-import orjson
 import structlog
 from django.db import connections, models, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from jobs import postgresql
 from jobs.errors import LeaseLost
 from jobs.states import TERMINAL, UPCOMING, Status
 
@@ -29,16 +29,25 @@ BATCH = 500
 PATIENCE = timedelta(seconds=10)
 """How long a job is passed over for the sake of higher priorities before it counts as neglected."""
 
+# What the queries for due jobs ask for, and what their indexes (in jobs.models) hold. The second half of each is always
+# true: it keeps an index for its own query. Where statistics from a quiet hour say that hardly anything is queued, the
+# planner, free to choose, takes any of these indexes and sorts all that waits, at every claim.
+BY_PRIORITY = Q(status=Status.QUEUED, priority__gte=-(2**15))
+BY_PRIORITY_IN_QUEUE = Q(status=Status.QUEUED, priority__lte=2**15 - 1)
+BY_AGE = Q(status=Status.QUEUED, attempt__gte=0)
+
 
 class JobQuerySet(models.QuerySet[Any]):
     def due(self, queues: Collection[str] | None = None) -> Self:
         """What a free worker may take now, best first: by priority, then by age. queues: None means all."""
-        rows = self.filter(status=Status.QUEUED).order_by("-priority", "run_at")
+        of_one = queues is not None and len(queues) == 1
+        rows = self.filter(BY_PRIORITY_IN_QUEUE if of_one else BY_PRIORITY).order_by("-priority", "run_at")
         return rows if queues is None else rows.filter(queue__in=queues)
 
     def longest_waiting(self, queues: Collection[str] | None = None) -> Self:
         """What has been due for more than PATIENCE, oldest first and whatever its priority."""
-        return self.due(queues).filter(run_at__lt=Now() - PATIENCE).order_by("run_at")
+        rows = self.filter(BY_AGE, run_at__lt=Now() - PATIENCE).order_by("run_at")
+        return rows if queues is None else rows.filter(queue__in=queues)
 
     def unfinished(self) -> Self:
         return self.exclude(status__in=TERMINAL)
@@ -53,6 +62,8 @@ class JobQuerySet(models.QuerySet[Any]):
     def queue_what_is_due(self) -> int:
         """Turn scheduled and retrying jobs whose time has come into queued ones; returns how many."""
         upcoming = self.filter(status__in=UPCOMING, run_at__lte=Now())
+        if not upcoming.exists():
+            return 0
         with transaction.atomic(using=self.db):
             due = list(upcoming.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
             return self.filter(pk__in=due).update(status=Status.QUEUED)
@@ -78,46 +89,38 @@ class JobQuerySet(models.QuerySet[Any]):
         by_age: prefer those that have waited longest to those of the highest priority. may_follow: asked for each job
         in turn, whether it may be claimed with others. without: kinds that are left where they are.
         """
-        if not self._anything_due(queues):
-            return []
+        self._for_write = True
         due = self.longest_waiting(queues) if by_age else self.due(queues)
         if without:
             due = due.exclude(kind__in=without)
-        with transaction.atomic(using=self.db):
-            rows = due.select_for_update(skip_locked=True).values_list("pk", "kind", "attempt", "max_attempts")[:limit]
-            candidates = [(pk, kind, attempt > 0 or most == 1) for pk, kind, attempt, most in rows]
-            chosen = [pk for pk, *_ in startable(candidates, may_follow)]
-            self.filter(pk__in=chosen).update(
-                status=Status.RUNNING,
-                attempt=F("attempt") + 1,
-                worker=worker,
-                started_at=Now(),
-                lease_expires_at=Now() + LEASE,
-                progress={"percent": 0, "message": ""},
+        if limit == 1 and self._on_postgresql:
+            return postgresql.claim_first(due, worker, LEASE)
+        return self._claim_together(due, worker, limit, may_follow) if due.exists() else []
+
+    def insert(self, job: Any) -> None:
+        """What job.save() does for a new one. It is written out because Django takes longer to put it together."""
+        self._for_write = True
+        connection, fields = connections[self.db], self.model._meta.concrete_fields
+        given = [(field, value) for field in fields if (value := getattr(job, field.attname)) is not None]
+        columns, places = ", ".join(field.column for field, _ in given), ", ".join(["%s"] * len(given))
+        with transaction.mark_for_rollback_on_error(using=self.db), connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO jobs_job ({columns}) VALUES ({places})",  # noqa: S608 the names are the model's own
+                [field.get_db_prep_save(value, connection) for field, value in given],
             )
-            claimed = self.in_bulk(chosen)
-        return [claimed[pk] for pk in chosen]
+        job._state.adding, job._state.db = False, self.db
 
     def insert_alike(self, template: Any, rows: Sequence[tuple[UUID, object]]) -> None:
         """Insert a job like the template for each of these ids and params, in one statement where that is possible."""
-        if connections[self.db].vendor != "postgresql":
+        if self._on_postgresql:
+            postgresql.insert_alike(self, template, rows)
+        else:
             self.bulk_create([_like(template, pk, params) for pk, params in rows])
-            return
-        fields = [field for field in self.model._meta.concrete_fields if field.name not in ("id", "params")]
-        same = [field.get_db_prep_save(getattr(template, field.attname), connections[self.db]) for field in fields]
-        columns = ", ".join(field.column for field in fields)
-        with connections[self.db].cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO jobs_job (id, params, {columns})"  # noqa: S608 the names are the model's own
-                f" SELECT each.id, each.params, {', '.join(['%s'] * len(same))}"
-                " FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)",
-                [*same, [pk for pk, _ in rows], [orjson.dumps(params).decode() for _, params in rows]],
-            )
 
     def succeed_many(self, worker: str, results: Sequence[tuple[Any, object]]) -> None:
         """Job.succeed() for many running jobs of this worker at once; one whose lease is lost is left as it is."""
-        if connections[self.db].vendor == "postgresql":
-            ended = self._succeed_in_one_statement(worker, results)
+        if self._on_postgresql:
+            ended = postgresql.succeed_many(self, worker, results)
         else:
             ended = self._succeed_in_one_transaction(results)
         for job, _ in results:
@@ -137,15 +140,6 @@ class JobQuerySet(models.QuerySet[Any]):
             with suppress(LeaseLost):
                 job.give_up()
 
-    def _succeed_in_one_statement(self, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
-        rows = [
-            (job.pk, job.attempt, orjson.dumps(result).decode(), orjson.dumps(job.progress | {"percent": 100}).decode())
-            for job, result in results
-        ]
-        with connections[self.db].cursor() as cursor:
-            cursor.execute(SUCCEED_MANY, [*map(list, zip(*rows, strict=True)), worker])
-            return {pk for (pk,) in cursor.fetchall()}
-
     def _succeed_in_one_transaction(self, results: Sequence[tuple[Any, object]]) -> set[UUID]:
         ended = set()
         with transaction.atomic(using=self.db):
@@ -155,22 +149,30 @@ class JobQuerySet(models.QuerySet[Any]):
                     ended.add(job.pk)
         return ended
 
-    def _anything_due(self, queues: Collection[str] | None) -> bool:
-        """Whether a claim is worth a transaction; it also queues what has become due."""
-        if self.filter(status__in=UPCOMING, run_at__lte=Now()).exists():
-            self.queue_what_is_due()
-        return self.due(queues).exists()
+    @property
+    def _on_postgresql(self) -> bool:
+        return connections[self.db].vendor == "postgresql"
 
+    def _claim_together(self, due: Self, worker: str, limit: int, may_follow: MayFollow) -> list[Any]:
+        with transaction.atomic(using=self.db):
+            rows = due.select_for_update(skip_locked=True).values_list("pk", "kind", "attempt", "max_attempts")[:limit]
+            candidates = [(pk, kind, attempt > 0 or most == 1) for pk, kind, attempt, most in rows]
+            chosen = [pk for pk, *_ in startable(candidates, may_follow)]
+            claimed = {job.pk: job for job in self._claim_locked(chosen, worker)} if chosen else {}
+        return [claimed[pk] for pk in chosen]
 
-SUCCEED_MANY = """
-    UPDATE jobs_job
-    SET status = 'succeeded', result = nullif(done.result, 'null'), progress = done.progress,
-        finished_at = statement_timestamp(), lease_expires_at = NULL
-    FROM unnest(%s::uuid[], %s::int[], %s::jsonb[], %s::jsonb[]) AS done (id, attempt, result, progress)
-    WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
-        AND jobs_job.worker = %s AND jobs_job.status = 'running'
-    RETURNING jobs_job.id
-"""
+    def _claim_locked(self, ids: Collection[UUID], worker: str) -> Collection[Any]:
+        if self._on_postgresql:
+            return postgresql.claim_all(self, ids, worker, LEASE)
+        self.filter(pk__in=ids).update(
+            status=Status.RUNNING,
+            attempt=F("attempt") + 1,
+            worker=worker,
+            started_at=Now(),
+            lease_expires_at=Now() + LEASE,
+            progress={"percent": 0, "message": ""},
+        )
+        return self.in_bulk(ids).values()
 
 
 def _like(template: Any, pk: UUID, params: object) -> Any:

@@ -77,7 +77,7 @@ def prepare(kind: str, params: dict[str, Any] | None = None, **options: Unpack[O
 def store(job: Job) -> None:
     """Insert a prepared job and wake a worker for it. Raises UniqueKeyTaken."""
     if job.unique_key is None:
-        job.save(force_insert=True)
+        Job.objects.insert(job)
     else:
         _store_unless_taken(job)
     announce([job])
@@ -127,4 +127,4 @@ def _store_unless_taken(job: Job) -> None:
 
 def _insert(job: Job) -> None:
     with transaction.atomic():
-        job.save(force_insert=True)
+        Job.objects.insert(job)

@@ -70,6 +70,7 @@ class Worker:
         self.hand = Hand(self.name)
         self.pace = Pace()
         self.turns = 0
+        self.waited = False
         self.heartbeat = Heartbeat(self.hand, place)
         self.threads = Threads(lambda job: self.execute(job, OtherThread()))
         signal.signal(signal.SIGTERM, self._stop_claiming)
@@ -94,6 +95,7 @@ class Worker:
         """Run what can be claimed, and now and then what django-q has; wait a moment when there is neither."""
         self.hand.claim(self._claimed())
         worked = not self.hand.empty
+        self.waited = False
         self._empty_hand()
         self.turns += 1
         if not worked or self.turns % PLAIN_EVERY == 0:
@@ -104,6 +106,7 @@ class Worker:
             self.threads.wait(THREADS_PAUSE)
         else:
             self.broker.wait()
+            self.waited = True
 
     def _claimed(self) -> list[Job]:
         places: Counter[str] = Counter()
@@ -115,7 +118,8 @@ class Worker:
             # What is claimed and waits in hand is lost with this process, should the job before it kill that.
             return self.pace.is_short(kind) and not delicate
 
-        limit = max(self.pace.limit, self.threads.most_free())
+        # Whoever has waited takes one, which is the quickest to claim; there can hardly be more.
+        limit = 1 if self.waited else max(self.pace.limit, self.threads.most_free())
         return self.broker.claim(self.name, limit, may_follow, self.threads.full())
 
     def execute(self, job: Job, thread: Interruptible) -> None:

@@ -42,6 +42,7 @@ class Broker:
         self.packages: list[tuple[Any, str]] = []
 
     def claim(self, worker: str, limit: int, may_follow: MayFollow, without: Collection[str]) -> list[Job]:
+        Job.objects.queue_what_is_due()
         return list(Job.objects.claim(worker, limit=limit, may_follow=may_follow, without=without))
 
     def dequeue(self) -> list[tuple[Any, str]] | None:

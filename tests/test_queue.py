@@ -1,23 +1,26 @@
 """The queue's verbs on many rows: what is due, in which order, and that no two workers get the same job."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs import queue as queue_module
+from jobs.brokers.claims import LOOK_EVERY
+from jobs.brokers.orm import ORM
 from jobs.models import Job, new_id
-from jobs.queue import LEASE, PATIENCE, delete_in_batches, first_id_at
+from jobs.queue import LEASE, PATIENCE, JobQuerySet, delete_in_batches, first_id_at
 from jobs.states import TERMINAL, WAITING, Status
-from tests.make import WORKER, make_job, row
+from tests.make import WORKER, make_job, make_user, row
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 needs_row_locks = pytest.mark.skipif(
@@ -48,12 +51,23 @@ def test_nothing_but_what_waits_and_is_due_is_claimed(status: str) -> None:
     assert row(job) == before
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("status", [Status.SCHEDULED, Status.RETRYING])
 def test_what_has_become_due_is_claimed_without_waiting_for_a_housekeeper(status: str) -> None:
-    job = make_job(status, run_at=timezone.now() - SECOND)
-    assert Job.objects.claim(WORKER) == [job]
-    assert Job.objects.claim(WORKER) == []
+    broker, job = ORM("legwork"), make_job(status, run_at=timezone.now() - SECOND)
+    assert broker.claim(WORKER, 1, alone) == [job]
+    assert broker.claim(WORKER, 1, alone) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_busy_worker_looks_for_what_has_become_due_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = ORM("legwork")
+    assert broker.claim(WORKER, 1, alone) == []
+    job = make_job(Status.RETRYING, run_at=timezone.now() - SECOND)
+    assert broker.claim(WORKER, 1, alone) == []
+    later = time.monotonic() + LOOK_EVERY
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert broker.claim(WORKER, 1, alone) == [job]
 
 
 @pytest.mark.django_db
@@ -94,10 +108,70 @@ def test_a_claim_takes_no_more_than_asked_for() -> None:
 
 
 @pytest.mark.django_db
-def test_an_idle_worker_asks_two_questions_and_begins_no_transaction(django_assert_num_queries) -> None:
+@pytest.mark.parametrize("limit", [1, 100])
+def test_an_idle_worker_asks_one_question_and_begins_no_transaction(limit: int, django_assert_num_queries) -> None:
     make_job(Status.SCHEDULED)
-    with django_assert_num_queries(2):
-        assert Job.objects.claim(WORKER) == []
+    with django_assert_num_queries(1):
+        assert Job.objects.claim(WORKER, limit=limit) == []
+
+
+@needs_row_locks
+@pytest.mark.django_db
+def test_one_job_is_claimed_in_one_statement(django_assert_num_queries) -> None:
+    make_job(priority=0)
+    best = make_job(priority=1)
+    with django_assert_num_queries(1):
+        assert Job.objects.claim(WORKER) == [best]
+
+
+@needs_row_locks
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("rows", "index"),
+    [
+        (Job.objects.due(), "job_due"),
+        (Job.objects.due(["default"]), "job_due_in_queue"),
+        (Job.objects.due(["default", "mail"]), "job_due"),
+        (Job.objects.longest_waiting(), "job_longest_waiting"),
+        (Job.objects.longest_waiting(["default"]), "job_longest_waiting"),
+    ],
+)
+def test_what_is_due_is_read_in_the_order_of_its_index_though_statistics_know_of_nothing(
+    rows: JobQuerySet, index: str
+) -> None:
+    Job.objects.insert_alike(Job(kind="demo.countdown", timeout=1), [(new_id(), {}) for _ in range(1000)])
+    Job.objects.update(status=Status.CANCELLED, finished_at=timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE jobs_job")
+    Job.objects.insert_alike(Job(kind="demo.countdown", timeout=1), [(new_id(), {}) for _ in range(1000)])
+    plan = rows[:1].explain()
+    assert f"using {index} " in plan
+    assert "Sort" not in plan
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("backoff", [None, {"attempts": 3}])
+@pytest.mark.parametrize("params", [{}, {"text": "%s ü", "list": [1, None, {"a": 0.5}]}])
+def test_a_job_is_inserted_as_save_would_store_it(backoff: dict[str, int] | None, params: dict[str, object]) -> None:
+    fields = {"kind": "test.kind", "timeout": 7, "user": make_user(), "unique_key": "x", "created_at": timezone.now()}
+    inserted, saved = [Job(params=params, backoff=backoff, run_at=timezone.now(), **fields) for _ in range(2)]
+    Job.objects.insert(inserted)
+    found = row(inserted)
+    Job.objects.all().delete()
+    saved.pk, saved.run_at = inserted.pk, inserted.run_at
+    saved.save(force_insert=True)
+    assert found == row(saved)
+    assert not inserted._state.adding
+
+
+@pytest.mark.django_db
+def test_an_insertion_that_is_refused_spoils_its_transaction_as_save_would() -> None:
+    job = make_job()
+    with transaction.atomic():
+        with pytest.raises(IntegrityError):
+            Job.objects.insert(Job(pk=job.pk, kind="test.kind", timeout=1))
+        assert transaction.get_rollback()
+    assert Job.objects.get() == job
 
 
 @pytest.mark.django_db
@@ -241,6 +315,11 @@ def test_two_who_end_the_same_attempt_at_once_end_it_once() -> None:
 
     assert sorted(ended) in [["LeaseLost", "a"], ["LeaseLost", "b"]]
     assert row(job)["result"] in ended
+
+
+def alone(*about_a_candidate: object) -> bool:
+    """Nothing may be claimed with others."""
+    return False
 
 
 def make_old_job(status: str, ended: datetime) -> Job:

@@ -3,6 +3,7 @@
 So a message that is lost, doubled or late does no harm, and priorities, queues and promises are the same on each.
 """
 
+import time
 from collections.abc import Collection
 from functools import partial
 
@@ -12,6 +13,8 @@ from django_q.conf import Conf
 from jobs.models import Job
 from jobs.queue import MayFollow
 
+LOOK_EVERY = 0.2
+"""Seconds between two looks at what has become due, and at whether the connections are still good."""
 NEGLECTED_EVERY = 8
 """Every eighth claim takes the job that has waited longest, so that no priority can starve another."""
 
@@ -21,6 +24,7 @@ class ClaimsJobs:
 
     list_key: str
     _claims = 0
+    _look_at = 0.0
 
     @property
     def queue_name(self) -> str:
@@ -34,10 +38,16 @@ class ClaimsJobs:
 
     def claim(self, worker: str, limit: int, may_follow: MayFollow, without: Collection[str] = ()) -> list[Job]:
         """Take up to limit due jobs for this worker, best first; may_follow, without: see JobQuerySet.claim."""
-        close_old_connections()
+        if time.monotonic() >= self._look_at:
+            self._look()
         self._claims += 1
         claim = partial(
             Job.objects.claim, worker, limit=limit, queues=self.queues, may_follow=may_follow, without=without
         )
         neglected: list[Job] = claim(by_age=True) if self._claims % NEGLECTED_EVERY == 0 else []
         return neglected or claim()
+
+    def _look(self) -> None:
+        close_old_connections()
+        Job.objects.queue_what_is_due()
+        self._look_at = time.monotonic() + LOOK_EVERY

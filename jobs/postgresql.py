@@ -1,0 +1,69 @@
+"""What PostgreSQL does in one statement and any other database in several: to claim, insert and end jobs."""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connections, models
+
+Rows = models.QuerySet[Any]
+
+CLAIM = """
+    UPDATE jobs_job
+    SET status = 'running', attempt = attempt + 1, worker = %s, started_at = statement_timestamp(),
+        lease_expires_at = statement_timestamp() + %s, progress = '{{"percent": 0, "message": ""}}'
+    WHERE id = {which}
+    RETURNING *
+"""
+
+INSERT_ALIKE = """
+    INSERT INTO jobs_job (id, params, {columns})
+    SELECT each.id, each.params, {values} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
+"""
+
+SUCCEED_MANY = """
+    UPDATE jobs_job
+    SET status = 'succeeded', result = nullif(done.result, 'null'), progress = done.progress,
+        finished_at = statement_timestamp(), lease_expires_at = NULL
+    FROM unnest(%s::uuid[], %s::int[], %s::jsonb[], %s::jsonb[]) AS done (id, attempt, result, progress)
+    WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
+        AND jobs_job.worker = %s AND jobs_job.status = 'running'
+    RETURNING jobs_job.id
+"""
+
+
+def claim_first(due: Rows, worker: str, lease: timedelta) -> list[Any]:
+    """Claim the first of these rows that nobody else has locked."""
+    first, params = due.values("pk")[:1].query.get_compiler(using=due.db).as_sql()
+    return list(due.raw(CLAIM.format(which=f"({first} FOR UPDATE SKIP LOCKED)"), [worker, lease, *params]))
+
+
+def claim_all(rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> list[Any]:
+    """Claim the rows of these ids, which are locked by us; they come back in any order."""
+    return list(rows.raw(CLAIM.format(which="ANY (%s::uuid[])"), [worker, lease, list(ids)]))
+
+
+def insert_alike(rows: Rows, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
+    """Insert a row like the template for each of these ids and params."""
+    connection = connections[rows.db]
+    fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("id", "params")]
+    same = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
+    sql = INSERT_ALIKE.format(
+        columns=", ".join(field.column for field in fields), values=", ".join(["%s"] * len(fields))
+    )
+    ids, texts = [pk for pk, _ in many_params], [orjson.dumps(params).decode() for _, params in many_params]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*same, ids, texts])
+
+
+def succeed_many(rows: Rows, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
+    """End these running attempts of the worker with their results; the ids of those whose lease still held."""
+    each = [
+        (job.pk, job.attempt, orjson.dumps(result).decode(), orjson.dumps(job.progress | {"percent": 100}).decode())
+        for job, result in results
+    ]
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(SUCCEED_MANY, [*map(list, zip(*each, strict=True)), worker])
+        return {pk for (pk,) in cursor.fetchall()}
