@@ -1,0 +1,25 @@
+"""Messages, what was tried with them, what is known of them, and whom not to write to."""
+
+from mail.models.attempt import Attempt
+from mail.models.event import Event, WebhookToken
+from mail.models.ids import new_id
+from mail.models.message import Attachment, Message
+from mail.models.provider import Alert, Provider, Slowdown
+from mail.models.suppression import Strike, Suppression
+from mail.models.template import Broadcast, Template
+
+__all__ = [
+    "Alert",
+    "Attachment",
+    "Attempt",
+    "Broadcast",
+    "Event",
+    "Message",
+    "Provider",
+    "Slowdown",
+    "Strike",
+    "Suppression",
+    "Template",
+    "WebhookToken",
+    "new_id",
+]

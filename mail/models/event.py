@@ -1,0 +1,58 @@
+"""What was said about messages, by providers and by us."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from mail.models.attempt import Attempt
+from mail.models.ids import new_id
+
+
+class Event(models.Model):
+    """Something that was said about a message, by a provider or by us. Never changed once it is believed; never deleted
+    before its message.
+
+    key: what makes a provider's event the same one when it comes again. disregarded: why it was not believed.
+    """
+
+    class Source(models.TextChoices):
+        WEBHOOK = "webhook"  # a provider told us
+        LOOKUP = "lookup"  # we asked the provider
+        OURS = "legwork"  # our own decision
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    message = models.ForeignKey("Message", models.CASCADE, null=True, blank=True, related_name="events")
+    attempt = models.ForeignKey(Attempt, models.SET_NULL, null=True, blank=True, related_name="events")
+    source = models.CharField(max_length=10, choices=Source.choices)
+    provider = models.CharField(max_length=50, default="", blank=True)
+    type = models.CharField(max_length=50)
+    at = models.DateTimeField(default=timezone.now, help_text="When it happened, as the provider says.")
+    received_at = models.DateTimeField(default=timezone.now)
+    detail = models.TextField(default="", blank=True)
+    raw = models.JSONField(null=True, blank=True)
+    key = models.CharField(max_length=64, null=True, blank=True, unique=True)
+    applied_at = models.DateTimeField(null=True, blank=True, help_text="When its effect took place.")
+    disregarded = models.CharField(max_length=200, default="", blank=True)
+
+    class Meta:
+        ordering = ("id",)
+        indexes = (
+            models.Index(
+                "received_at",
+                name="event_to_apply",
+                condition=Q(applied_at__isnull=True) & ~Q(source="legwork"),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.pk}"
+
+
+class WebhookToken(models.Model):
+    """A webhook's token that has been used: the same notification is taken once (Mailgun, "Securing webhooks")."""
+
+    token = models.CharField(primary_key=True, max_length=100)
+    used_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return self.token

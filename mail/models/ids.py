@@ -1,0 +1,10 @@
+"""How the rows of this app are named."""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): ids sort by the time they were made."""
+    return uuid7()

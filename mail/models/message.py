@@ -1,0 +1,165 @@
+"""Messages and what goes with them."""
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from mail.errors import AlreadySent, NotSendable
+from mail.failure import Failure
+from mail.importance import Importance
+from mail.models.attempt import Attempt
+from mail.models.event import Event
+from mail.models.ids import new_id
+from mail.queries import MessageQuerySet
+from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, lighter_than
+
+log = structlog.get_logger(__name__)
+
+
+class Message(models.Model):
+    """One e-mail to one recipient, from its POST to the end of its retention.
+
+    subject, text, html: as they are sent; what was given as a template is rendered before it is stored.
+    address: the bare recipient, normalized; empty once the person was forgotten. failure: {"class", "detail"} or null.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="messages", db_index=False
+    )
+    to = models.CharField(max_length=500, help_text="With the name, as it was given.")
+    address = models.CharField(max_length=320, blank=True)
+    sender = models.CharField(max_length=500, db_column="from", verbose_name="from")
+    reply_to = models.JSONField(default=list, blank=True)
+    subject = models.CharField(max_length=998)
+    text = models.TextField(default="", blank=True)
+    html = models.TextField(default="", blank=True)
+    headers = models.JSONField(default=dict, blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    metadata = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    importance = models.CharField(max_length=10, choices=Importance.choices, default=Importance.NORMAL)
+    send_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(help_text="Not sent after this.")
+    resend_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="resends")
+    broadcast = models.ForeignKey(
+        "Broadcast", models.SET_NULL, null=True, blank=True, related_name="messages", db_index=False
+    )
+    row = models.PositiveIntegerField(null=True, blank=True, help_text="Of the broadcast's recipients; 1 is the first.")
+    request_id = models.CharField(max_length=128, default="", blank=True)
+    job_id = models.UUIDField(null=True, blank=True, help_text="The job that sends it; pruned before the message is.")
+
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
+    provider = models.CharField(max_length=50, default="", blank=True, help_text="Who accepted it.")
+    failure = models.JSONField(null=True, blank=True)
+    possible_duplicate = models.BooleanField(default=False)
+    opens = models.PositiveIntegerField(default=0)
+    clicks = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    look_up_at = models.DateTimeField(null=True, blank=True, help_text="When its provider is asked what became of it.")
+    erased_at = models.DateTimeField(null=True, blank=True, help_text="When body and attachments were erased.")
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                name="message_finished_at_iff_terminal",
+                condition=Q(status__in=TERMINAL, finished_at__isnull=False)
+                | (~Q(status__in=TERMINAL) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(name="message_status_known", condition=Q(status__in=Status.values)),
+            models.UniqueConstraint(name="one_message_per_row", fields=("broadcast", "row")),
+        )
+        indexes = (
+            models.Index("user", F("id").desc(), name="message_of_user"),
+            models.Index("address", F("id").desc(), name="message_to_address"),
+            # What the reconciliation looks through: what was sent and not heard of, and all unfinished, oldest first.
+            models.Index("look_up_at", name="message_to_look_up", condition=Q(status__in=UNDER_WAY)),
+            models.Index("created_at", name="message_unfinished", condition=~Q(status__in=TERMINAL)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.pk}"
+
+    @property
+    def finished(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def pending(self) -> bool:
+        return self.status in PENDING
+
+    def begin_attempt(self, provider: str) -> Attempt:
+        """Store, before the provider is called, that it is about to be. Raises NotSendable."""
+        with transaction.atomic():
+            if not self._now().filter(status__in=PENDING).update(status=Status.SENDING):
+                raise NotSendable(self.pk)
+            return Attempt.objects.create(message=self, provider=provider)
+
+    def wait(self) -> None:
+        """Back in the queue: the attempt failed and another will follow."""
+        self._change({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)
+
+    def accepted(self, provider: str, at: datetime | None = None) -> None:
+        """A provider has it: learnt from its answer, from its events, or by asking it."""
+        self._change(lighter_than(Status.SENT), status=Status.SENT, provider=provider, finished_at=None, failure=None)
+        self._now().filter(sent_at=None).update(sent_at=at or Now(), provider=provider)
+
+    def learn(self, status: Status, failure: Failure | None = None) -> bool:
+        """What a provider says has become of it; False when something weightier is known already."""
+        finished_at = Now() if status in TERMINAL else None
+        shown = failure and failure.as_json()
+        return self._change(lighter_than(status), status=status, finished_at=finished_at, failure=shown)
+
+    def end(self, status: Status, failure: Failure | None = None) -> bool:
+        """Our own decision that it will not be sent, or not again; False when it has left our hands."""
+        return self._change(PENDING, status=status, finished_at=Now(), failure=failure and failure.as_json())
+
+    def cancel(self) -> None:
+        """Not wanted any more. Raises AlreadySent."""
+        waiting = {Status.SCHEDULED, Status.QUEUED}
+        if not self._change(waiting, status=Status.CANCELLED, finished_at=Now()) and self.status != Status.CANCELLED:
+            raise AlreadySent(self.pk, self.status)
+
+    def opened(self) -> None:
+        self._now().update(opens=F("opens") + 1)
+
+    def clicked(self) -> None:
+        self._now().update(clicks=F("clicks") + 1)
+
+    def note(self, kind: str, detail: str = "", provider: str = "") -> None:
+        """Say something in the timeline that no attempt and no provider's event says."""
+        Event.objects.create(message=self, source=Event.Source.OURS, type=kind, detail=detail, provider=provider)
+
+    def _now(self) -> MessageQuerySet:
+        return Message.objects.filter(pk=self.pk)
+
+    def _change(self, before: "set[Status] | frozenset[Status]", **changes: Any) -> bool:
+        """The one way to another status: from one of these, and counted. Then this object is as the row is."""
+        changed = bool(self._now().filter(status__in=before).update(**changes))
+        self.refresh_from_db(fields=["status", "finished_at", "failure", "sent_at", "provider"])
+        if changed:
+            log.info("message_changed", message_id=str(self.pk), status=self.status)
+        return changed
+
+
+class Attachment(models.Model):
+    """A file that goes with a message."""
+
+    message = models.ForeignKey(Message, models.CASCADE, related_name="attachments")
+    filename = models.CharField(max_length=255)
+    content_type = models.CharField(max_length=255)
+    content = models.BinaryField()
+
+    def __str__(self) -> str:
+        return self.filename

@@ -1,0 +1,46 @@
+"""How providers have been doing, and what operators should know."""
+
+from django.db import models
+from django.utils import timezone
+
+
+class Provider(models.Model):
+    """How a provider has been doing lately, as all workers see it: the circuit breaker and the pause it asked for."""
+
+    name = models.CharField(primary_key=True, max_length=50)
+    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    opened_at = models.DateTimeField(null=True, blank=True, help_text="Since when the breaker is open.")
+    open_until = models.DateTimeField(null=True, blank=True, help_text="When one message may try it again.")
+    paused_until = models.DateTimeField(null=True, blank=True, help_text="It asked for a pause (429).")
+    reason = models.CharField(max_length=500, default="", blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Slowdown(models.Model):
+    """A recipients' domain that has had enough of us: what is not critical waits."""
+
+    domain = models.CharField(primary_key=True, max_length=255)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.domain
+
+
+class Alert(models.Model):
+    """Something an operator should know, counted here and told in the log."""
+
+    kind = models.CharField(max_length=50)
+    detail = models.TextField(default="", blank=True)
+    provider = models.CharField(max_length=50, default="", blank=True)
+    message = models.ForeignKey("Message", models.SET_NULL, null=True, blank=True, related_name="alerts")
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    told_at = models.DateTimeField(null=True, blank=True, help_text="When settings.MAIL_ALERT_TO was told.")
+
+    class Meta:
+        ordering = ("-id",)
+        indexes = (models.Index("kind", "told_at", name="alerts_told"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.detail}"

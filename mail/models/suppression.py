@@ -1,0 +1,46 @@
+"""Whom not to write to."""
+
+from django.db import models
+from django.utils import timezone
+
+from mail import addresses
+from mail.failure import FailureClass
+from mail.queries import SuppressionQuerySet
+from mail.reasons import Reason, Scope
+
+
+class Suppression(models.Model):
+    """An address that is not written to. When its person was forgotten, only the digest of the address is left."""
+
+    Scope = Scope
+    Reason = Reason
+
+    digest = models.CharField(primary_key=True, max_length=64, editable=False)
+    address = models.CharField(max_length=320, default="", blank=True, db_index=True)
+    reason = models.CharField(max_length=20, choices=Reason.choices)
+    scope = models.CharField(max_length=5, choices=Scope.choices, default=Scope.ALL)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: until it is lifted by hand.")
+    source = models.CharField(max_length=50, help_text="A provider's name, a user's, or one-click.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = SuppressionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return addresses.masked(self.address) if self.address else self.digest[:12]
+
+
+class Strike(models.Model):
+    """A failure of an address that suppresses it only when it is repeated: an exhausted delivery, a full mailbox."""
+
+    digest = models.CharField(max_length=64)
+    kind = models.CharField(max_length=20, choices=FailureClass.choices)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        indexes = (models.Index("digest", "at", name="strikes_of_address"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.digest[:12]}"

@@ -1,0 +1,52 @@
+"""What messages are made from."""
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils import timezone
+
+from mail.importance import Importance
+from mail.models.ids import new_id
+
+
+class Template(models.Model):
+    """A user's template: Django's language, rendered in a sandbox."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="templates", db_index=False)
+    name = models.SlugField(max_length=100)
+    subject = models.CharField(max_length=998)
+    text = models.TextField(default="", blank=True)
+    html = models.TextField(default="", blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(name="one_template_of_a_name", fields=("user", "name")),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Broadcast(models.Model):
+    """One template to many addresses: what the job mail.broadcast works off, and how far it has come.
+
+    recipients: [{"to", "context"}]. The template is kept as it was when the broadcast was accepted.
+    next_row: where it goes on after a crash. refused: [{"row", "errors"}], rows counted from 1.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="broadcasts")
+    subject = models.CharField(max_length=998)
+    text = models.TextField(default="", blank=True)
+    html = models.TextField(default="", blank=True)
+    importance = models.CharField(max_length=10, choices=Importance.choices, default=Importance.BULK)
+    recipients = models.JSONField(encoder=DjangoJSONEncoder)
+    next_row = models.PositiveIntegerField(default=0)
+    accepted = models.PositiveIntegerField(default=0)
+    refused = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.pk}"

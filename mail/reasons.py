@@ -1,0 +1,17 @@
+"""Why an address is not written to, and how far that goes."""
+
+from django.db.models import TextChoices
+
+
+class Scope(TextChoices):
+    ALL = "all"  # nothing at all is sent
+    BULK = "bulk"  # bulk mail is not sent
+
+
+class Reason(TextChoices):
+    BOUNCE = "bounce"
+    MAILBOX_FULL = "mailbox_full"
+    SOFT_BOUNCES = "soft_bounces"
+    COMPLAINT = "complaint"
+    UNSUBSCRIBE = "unsubscribe"
+    MANUAL = "manual"
