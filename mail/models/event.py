@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from mail.failure import FailureClass
 from mail.models.attempt import Attempt
 from mail.models.ids import new_id
 
@@ -12,7 +13,9 @@ class Event(models.Model):
     """Something that was said about a message, by a provider or by us. Never changed once it is believed; never deleted
     before its message.
 
-    key: what makes a provider's event the same one when it comes again. disregarded: why it was not believed.
+    type: one of mail.meaning.News, the provider's own word, or ours. failure_class: what the policy decides on, if any.
+    key: what makes a provider's event the same one when it comes again. disregarded: why it was not believed; such an
+    event belongs to no message, and changes none.
     """
 
     class Source(models.TextChoices):
@@ -28,6 +31,7 @@ class Event(models.Model):
     type = models.CharField(max_length=50)
     at = models.DateTimeField(default=timezone.now, help_text="When it happened, as the provider says.")
     received_at = models.DateTimeField(default=timezone.now)
+    failure_class = models.CharField(max_length=20, choices=FailureClass.choices, default="", blank=True)
     detail = models.TextField(default="", blank=True)
     raw = models.JSONField(null=True, blank=True)
     key = models.CharField(max_length=64, null=True, blank=True, unique=True)
@@ -40,8 +44,9 @@ class Event(models.Model):
             models.Index(
                 "received_at",
                 name="event_to_apply",
-                condition=Q(applied_at__isnull=True) & ~Q(source="legwork"),
+                condition=Q(applied_at__isnull=True, disregarded="") & ~Q(source="legwork"),
             ),
+            models.Index("received_at", name="event_disregarded", condition=~Q(disregarded="")),
         )
 
     def __str__(self) -> str:
@@ -49,9 +54,10 @@ class Event(models.Model):
 
 
 class WebhookToken(models.Model):
-    """A webhook's token that has been used: the same notification is taken once (Mailgun, "Securing webhooks")."""
+    """A webhook's token that has been used: a signature is good for one event (Mailgun, "Securing webhooks")."""
 
     token = models.CharField(primary_key=True, max_length=100)
+    event_key = models.CharField(max_length=64, help_text="Of the event that came with it.")
     used_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     def __str__(self) -> str:
