@@ -21,6 +21,26 @@ class FailureClass(TextChoices):
     AMBIGUOUS = "ambiguous"  # the provider may have accepted it, or not
 
 
+class Outcome(TextChoices):
+    """What a call of a provider comes to."""
+
+    ACCEPTED = "accepted"  # the provider has the message
+    TRANSIENT = "transient"  # it has not; worth another try
+    PERMANENT = "permanent"  # it has not; another try by the same provider would end the same
+    AMBIGUOUS = "ambiguous"  # nobody knows: the provider has to be asked
+
+
+OUTCOME_OF = {
+    FailureClass.INVALID: Outcome.PERMANENT,
+    FailureClass.ACCOUNT: Outcome.PERMANENT,
+    FailureClass.CONFIGURATION: Outcome.PERMANENT,
+    FailureClass.THROTTLED: Outcome.TRANSIENT,
+    FailureClass.UNREACHABLE: Outcome.TRANSIENT,
+    FailureClass.AMBIGUOUS: Outcome.AMBIGUOUS,
+}
+"""Of the classes that a provider's answer can have; the others are learnt from events."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A failure as it is told: its class and a sentence for people, with no address and no secret in it."""

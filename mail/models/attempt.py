@@ -5,7 +5,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from mail.failure import Failure, FailureClass
+from mail.failure import Failure, FailureClass, Outcome
 from mail.models.ids import new_id
 
 
@@ -15,11 +15,7 @@ class Attempt(models.Model):
     outcome: empty while the call is under way, and for ever if the process died in it.
     """
 
-    class Outcome(models.TextChoices):
-        ACCEPTED = "accepted"  # the provider has the message
-        TRANSIENT = "transient"  # it has not; worth another try
-        PERMANENT = "permanent"  # it has not; another try by the same provider would end the same
-        AMBIGUOUS = "ambiguous"  # nobody knows: the provider has to be asked
+    Outcome = Outcome
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     message = models.ForeignKey("Message", models.CASCADE, related_name="attempts")

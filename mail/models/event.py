@@ -1,5 +1,7 @@
 """What was said about messages, by providers and by us."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -53,12 +55,21 @@ class Event(models.Model):
         return f"{self.type} {self.pk}"
 
 
+class WebhookTokenQuerySet(models.QuerySet[Any]):
+    def use(self, token: str, event_key: str) -> bool:
+        """Note that the token has come with this event; False when it has come with another one."""
+        self.bulk_create([WebhookToken(token=token, event_key=event_key)], ignore_conflicts=True)
+        return self.filter(token=token, event_key=event_key).exists()
+
+
 class WebhookToken(models.Model):
     """A webhook's token that has been used: a signature is good for one event (Mailgun, "Securing webhooks")."""
 
     token = models.CharField(primary_key=True, max_length=100)
     event_key = models.CharField(max_length=64, help_text="Of the event that came with it.")
     used_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    objects = WebhookTokenQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.token

@@ -1,0 +1,318 @@
+"""What is done about a failure: every row of the table, for each importance, and what holds for all of them."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mail.failure import FailureClass
+from mail.importance import Importance
+from mail.policy import TABLE, Breaker, Decision, Facts, Suppress, decide
+from mail.reasons import Reason, Scope
+from mail.status import Status
+
+F, CRITICAL, NORMAL, BULK = FailureClass, Importance.CRITICAL, Importance.NORMAL, Importance.BULK
+ALL = (CRITICAL, NORMAL, BULK)
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+AT_ONCE = timedelta(0)
+
+LAST_OF_THREE = Facts(strikes=2, struck_for=15 * DAY)
+UNCERTAIN = Facts(unclear_for=20 * SECOND)
+OVERDUE = Facts(unclear_for=40 * SECOND)
+SETTLED = Facts(unclear_for=31 * MINUTE, not_found=True)
+UNASKABLE = Facts(unclear_for=31 * MINUTE, can_ask=False)
+
+ROWS = [
+    # Invalid before sending, by the provider's word.
+    (F.INVALID, [CRITICAL], Facts(), Decision(status=Status.REJECTED, alert="invalid")),
+    (F.INVALID, [NORMAL, BULK], Facts(), Decision(status=Status.REJECTED)),
+    # Hard bounce.
+    (
+        F.HARD_BOUNCE,
+        [CRITICAL],
+        Facts(other_provider=True),
+        Decision(status=Status.BOUNCED, suppress=Suppress(Reason.BOUNCE), alert="hard_bounce"),
+    ),
+    (
+        F.HARD_BOUNCE,
+        [NORMAL, BULK],
+        Facts(other_provider=True),
+        Decision(status=Status.BOUNCED, suppress=Suppress(Reason.BOUNCE)),
+    ),
+    # Soft bounce, exhausted.
+    (F.SOFT_BOUNCE, [CRITICAL], Facts(), Decision(retry_after=15 * MINUTE, strike=True)),
+    (
+        F.SOFT_BOUNCE,
+        [CRITICAL],
+        Facts(other_provider=True),
+        Decision(retry_after=AT_ONCE, fall_back=True, strike=True),
+    ),
+    (
+        F.SOFT_BOUNCE,
+        [CRITICAL],
+        Facts(tries=2, other_provider=True),
+        Decision(status=Status.BOUNCED, strike=True, alert="soft_bounce"),
+    ),
+    (
+        F.SOFT_BOUNCE,
+        [CRITICAL],
+        Facts(expires_in=-SECOND),
+        Decision(status=Status.BOUNCED, strike=True, alert="soft_bounce"),
+    ),
+    (F.SOFT_BOUNCE, [NORMAL, BULK], Facts(other_provider=True), Decision(status=Status.BOUNCED, strike=True)),
+    (F.SOFT_BOUNCE, [NORMAL, BULK], Facts(strikes=5, struck_for=DAY), Decision(status=Status.BOUNCED, strike=True)),
+    (
+        F.SOFT_BOUNCE,
+        [NORMAL, BULK],
+        LAST_OF_THREE,
+        Decision(status=Status.BOUNCED, strike=True, suppress=Suppress(Reason.SOFT_BOUNCES, lasts=90 * DAY)),
+    ),
+    (
+        F.SOFT_BOUNCE,
+        [CRITICAL],
+        LAST_OF_THREE,
+        Decision(
+            status=Status.BOUNCED,
+            strike=True,
+            suppress=Suppress(Reason.SOFT_BOUNCES, lasts=90 * DAY),
+            alert="soft_bounce",
+        ),
+    ),
+    # Mailbox full.
+    (
+        F.MAILBOX_FULL,
+        [CRITICAL],
+        Facts(),
+        Decision(
+            status=Status.BOUNCED, strike=True, suppress=Suppress(Reason.MAILBOX_FULL, lasts=DAY), alert="mailbox_full"
+        ),
+    ),
+    (
+        F.MAILBOX_FULL,
+        [NORMAL, BULK],
+        Facts(strikes=1),
+        Decision(status=Status.BOUNCED, strike=True, suppress=Suppress(Reason.MAILBOX_FULL, lasts=DAY)),
+    ),
+    (
+        F.MAILBOX_FULL,
+        [NORMAL, BULK],
+        Facts(strikes=2),
+        Decision(status=Status.BOUNCED, strike=True, suppress=Suppress(Reason.MAILBOX_FULL, lasts=30 * DAY)),
+    ),
+    # Complaint, unsubscribe.
+    (F.COMPLAINT, ALL, Facts(), Decision(status=Status.COMPLAINED, suppress=Suppress(Reason.COMPLAINT))),
+    (F.UNSUBSCRIBED, ALL, Facts(), Decision(suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))),
+    # Policy or spam block.
+    (F.BLOCKED, ALL, Facts(), Decision(status=Status.BOUNCED, slow=15 * MINUTE, alert="blocked")),
+    (F.REJECTED, [CRITICAL], Facts(), Decision(status=Status.REJECTED, alert="rejected")),
+    (F.REJECTED, [NORMAL, BULK], Facts(), Decision(status=Status.REJECTED)),
+    # Quota, rate.
+    (
+        F.THROTTLED,
+        ALL,
+        Facts(asked_pause=20 * SECOND, jitter=0),
+        Decision(retry_after=20 * SECOND, pause=20 * SECOND),
+    ),
+    (F.THROTTLED, ALL, Facts(jitter=0), Decision(retry_after=MINUTE, pause=MINUTE)),
+    (F.THROTTLED, ALL, Facts(asked_pause=9 * DAY, jitter=0), Decision(retry_after=HOUR, pause=HOUR)),
+    (F.THROTTLED, ALL, Facts(tries=1000, jitter=0), Decision(retry_after=MINUTE, pause=MINUTE)),
+    (
+        F.THROTTLED,
+        [CRITICAL, NORMAL],
+        Facts(other_provider=True),
+        Decision(retry_after=AT_ONCE, fall_back=True, pause=MINUTE),
+    ),
+    (F.THROTTLED, [BULK], Facts(other_provider=True, jitter=0), Decision(retry_after=MINUTE, pause=MINUTE)),
+    (F.THROTTLED, [NORMAL, BULK], Facts(expires_in=SECOND), Decision(status=Status.EXPIRED, pause=MINUTE)),
+    # Account fault, and what does not speak the provider's protocol.
+    *(
+        (kind, ALL, facts, replace(decision, breaker=Breaker.OPEN, alert=str(kind)))
+        for kind in (F.ACCOUNT, F.CONFIGURATION)
+        for facts, decision in (
+            (Facts(other_provider=True), Decision(retry_after=AT_ONCE, fall_back=True)),
+            (Facts(), Decision(retry_after=30 * SECOND)),
+            (Facts(tries=50), Decision(retry_after=5 * MINUTE)),
+            (Facts(expires_in=AT_ONCE), Decision(status=Status.EXPIRED)),
+        )
+    ),
+    # Transient API: critical 30 s, 2, 5, 15 min; normal up to its expiry; bulk a few times.
+    *(
+        (F.UNREACHABLE, [importance], Facts(tries=tries), Decision(retry_after=wait, breaker=Breaker.COUNT))
+        for importance, waits in (
+            (CRITICAL, [30 * SECOND, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE, 15 * MINUTE]),
+            (NORMAL, [MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 2 * HOUR]),
+            (BULK, [5 * MINUTE, 30 * MINUTE, 2 * HOUR]),
+        )
+        for tries, wait in enumerate(waits, start=1)
+    ),
+    (F.UNREACHABLE, [BULK], Facts(tries=4), Decision(status=Status.FAILED, breaker=Breaker.COUNT)),
+    (
+        F.UNREACHABLE,
+        ALL,
+        Facts(other_provider=True),
+        Decision(retry_after=AT_ONCE, fall_back=True, breaker=Breaker.COUNT),
+    ),
+    (
+        F.UNREACHABLE,
+        [CRITICAL],
+        Facts(expires_in=AT_ONCE),
+        Decision(status=Status.EXPIRED, breaker=Breaker.COUNT, alert="unreachable"),
+    ),
+    (
+        F.UNREACHABLE,
+        [CRITICAL],
+        Facts(tries=4, expires_in=MINUTE),
+        Decision(retry_after=30 * SECOND, breaker=Breaker.COUNT),
+    ),
+    (
+        F.UNREACHABLE,
+        [NORMAL, BULK],
+        Facts(tries=3, expires_in=MINUTE),
+        Decision(status=Status.EXPIRED, breaker=Breaker.COUNT),
+    ),
+    # Ambiguous: reconcile first, then as transient; a duplicate only where it beats a loss.
+    (F.AMBIGUOUS, ALL, Facts(), Decision(reconcile=True, retry_after=15 * SECOND, breaker=Breaker.COUNT)),
+    (F.AMBIGUOUS, [CRITICAL], UNCERTAIN, Decision(reconcile=True, retry_after=10 * SECOND, breaker=Breaker.COUNT)),
+    (
+        F.AMBIGUOUS,
+        [CRITICAL],
+        OVERDUE,
+        Decision(retry_after=AT_ONCE, possible_duplicate=True, breaker=Breaker.COUNT),
+    ),
+    (
+        F.AMBIGUOUS,
+        [CRITICAL],
+        replace(OVERDUE, other_provider=True),
+        Decision(retry_after=AT_ONCE, fall_back=True, possible_duplicate=True, breaker=Breaker.COUNT),
+    ),
+    (F.AMBIGUOUS, [NORMAL, BULK], OVERDUE, Decision(reconcile=True, retry_after=40 * SECOND, breaker=Breaker.COUNT)),
+    (F.AMBIGUOUS, ALL, SETTLED, Decision(retry_after=AT_ONCE, breaker=Breaker.COUNT)),
+    (
+        F.AMBIGUOUS,
+        ALL,
+        replace(SETTLED, other_provider=True),
+        Decision(retry_after=AT_ONCE, fall_back=True, breaker=Breaker.COUNT),
+    ),
+    (F.AMBIGUOUS, [BULK], replace(SETTLED, tries=4), Decision(status=Status.FAILED, breaker=Breaker.COUNT)),
+    (F.AMBIGUOUS, [NORMAL, BULK], UNASKABLE, Decision(status=Status.FAILED, breaker=Breaker.COUNT)),
+    (
+        F.AMBIGUOUS,
+        [CRITICAL],
+        UNASKABLE,
+        Decision(retry_after=AT_ONCE, possible_duplicate=True, breaker=Breaker.COUNT),
+    ),
+    (
+        F.AMBIGUOUS,
+        ALL,
+        Facts(unclear_for=DAY, expires_in=-HOUR),
+        Decision(status=Status.FAILED, breaker=Breaker.COUNT),
+    ),
+]
+
+CASES = [
+    pytest.param(kind, importance, facts, decision, id=f"{kind} {importance} {row}")
+    for row, (kind, importances, facts, decision) in enumerate(ROWS)
+    for importance in importances
+]
+
+
+@pytest.mark.parametrize(("kind", "importance", "facts", "decision"), CASES)
+def test_a_row_of_the_table(kind: FailureClass, importance: Importance, facts: Facts, decision: Decision) -> None:
+    decided = decide(kind, importance, facts)
+    if decided.status and importance == CRITICAL and kind == F.AMBIGUOUS:
+        decision = replace(decision, alert="ambiguous")
+    assert decided == decision
+
+
+def test_every_class_has_a_rule_for_every_importance_and_a_test() -> None:
+    assert set(TABLE) == set(FailureClass)
+    tested = {(kind, importance) for kind, importances, _, _ in ROWS for importance in importances}
+    assert tested == {(kind, importance) for kind in FailureClass for importance in Importance}
+
+
+durations = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=40))
+situations = st.builds(
+    Facts,
+    tries=st.integers(1, 100),
+    expires_in=st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(days=2)),
+    other_provider=st.booleans(),
+    strikes=st.integers(0, 5),
+    struck_for=durations,
+    asked_pause=st.none() | st.timedeltas(min_value=timedelta(days=-400), max_value=timedelta(days=400)),
+    jitter=st.floats(0, 1, exclude_max=True),
+    unclear_for=durations,
+    settled_after=st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(hours=2)),
+    can_ask=st.booleans(),
+    not_found=st.booleans(),
+)
+kinds, importances = st.sampled_from(FailureClass), st.sampled_from(Importance)
+
+
+@given(st.sampled_from([F.HARD_BOUNCE, F.COMPLAINT, F.MAILBOX_FULL, F.INVALID, F.BLOCKED]), importances, situations)
+def test_what_was_refused_for_good_is_never_sent_again(
+    kind: FailureClass, importance: Importance, facts: Facts
+) -> None:
+    assert decide(kind, importance, facts).retry_after is None
+
+
+@given(kinds, importances, situations)
+def test_an_address_is_suppressed_only_for_what_it_has_done_itself(
+    kind: FailureClass, importance: Importance, facts: Facts
+) -> None:
+    of_the_address = {F.HARD_BOUNCE, F.SOFT_BOUNCE, F.MAILBOX_FULL, F.COMPLAINT, F.UNSUBSCRIBED}
+    assert decide(kind, importance, facts).suppress is None or kind in of_the_address
+
+
+@given(kinds, importances, situations)
+def test_nothing_is_sent_after_it_has_expired(kind: FailureClass, importance: Importance, facts: Facts) -> None:
+    decision = decide(kind, importance, facts)
+    assert not decision.resends or decision.retry_after < facts.expires_in
+
+
+@given(importances, situations)
+def test_what_may_have_been_sent_is_sent_again_only_when_it_was_not_or_is_critical(
+    importance: Importance, facts: Facts
+) -> None:
+    decision = decide(F.AMBIGUOUS, importance, facts)
+    certain = facts.not_found and facts.unclear_for >= facts.settled_after
+    if decision.resends and not certain:
+        assert importance == CRITICAL
+        assert decision.possible_duplicate
+
+
+@given(kinds, importances, situations)
+def test_only_what_may_have_been_sent_is_a_possible_duplicate(
+    kind: FailureClass, importance: Importance, facts: Facts
+) -> None:
+    decision = decide(kind, importance, facts)
+    assert not decision.possible_duplicate or (kind == F.AMBIGUOUS and importance == CRITICAL and decision.resends)
+
+
+@given(kinds, importances, situations)
+def test_a_message_is_either_worked_on_again_or_ends(kind: FailureClass, importance: Importance, facts: Facts) -> None:
+    decision = decide(kind, importance, facts)
+    if kind != F.UNSUBSCRIBED:
+        assert (decision.retry_after is None) == (decision.status is not None)
+    assert decision.retry_after is None or decision.retry_after >= timedelta(0)
+
+
+@given(kinds, importances, situations)
+def test_another_provider_is_asked_only_where_there_is_one(
+    kind: FailureClass, importance: Importance, facts: Facts
+) -> None:
+    assert facts.other_provider or not decide(kind, importance, facts).fall_back
+
+
+@given(kinds, situations)
+def test_critical_mail_never_ends_badly_in_silence(kind: FailureClass, facts: Facts) -> None:
+    """A complaint is no failure of ours, and what is unsubscribed has arrived."""
+    decision = decide(kind, CRITICAL, facts)
+    if decision.status and kind not in {F.COMPLAINT, F.UNSUBSCRIBED}:
+        assert decision.alert == kind
+
+
+@given(importances, situations)
+def test_a_pause_is_neither_endless_nor_nothing(importance: Importance, facts: Facts) -> None:
+    assert SECOND <= decide(F.THROTTLED, importance, facts).pause <= HOUR
