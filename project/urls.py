@@ -17,6 +17,7 @@ api: list[URLPattern | URLResolver] = [
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
     path("", include("jobs.urls")),
+    path("mail/", include("mail.urls")),
 ]
 
 urlpatterns = [

@@ -41,6 +41,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "project.reads.ReadsMiddleware",
 ]
 
 TEMPLATES = [
@@ -57,6 +58,10 @@ TEMPLATES = [
     }
 ]
 
+# Read-only standbys of the primary, by the names that the router knows them by.
+REPLICAS = env.replicas("REPLICA_URLS")
+# Whether a replica's address may lead to the primary, as HAProxy's read port does when it has no replica left.
+REPLICAS_FALL_BACK = env.boolean("REPLICAS_FALL_BACK", default=False)
 DATABASE_ROUTERS = ["routers.PrimaryReplicaRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
@@ -71,7 +76,7 @@ STATIC_ROOT = None
 APPEND_SLASH = False
 
 # Counters of tries and requests live here; the default of 300 entries would let a crowd push them out.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}}
+CACHES = {"default": env.cache("CACHE_URL", "locmem://")}
 
 WEB_THREADS = env.integer("WEB_THREADS", 4, least=1)
 
@@ -159,6 +164,10 @@ Q_CLUSTER = {
 # In the order in which they are tried: names of Anymail's backends, or NAME=BACKEND for a second account of one.
 MAIL_PROVIDERS = env.providers("MAIL_PROVIDERS", ["mailgun"])
 MAIL_FROM = env.text("MAIL_FROM", "Legwork <legwork@mg.example.org>")
+# Other domains than MAIL_FROM's own that a message may come from.
+MAIL_FROM_DOMAINS = env.texts("MAIL_FROM_DOMAINS", [])
+# Whether DNS is asked if a recipient's domain takes mail. Off where there is no network, or no mail for real people.
+MAIL_CHECK_DNS = env.boolean("MAIL_CHECK_DNS", default=True)
 # The seconds that a provider has to let us connect, and then to answer.
 MAIL_TIMEOUT = (5.0, env.number("MAIL_TIMEOUT", 30.0, least=0.1))
 # How long after an unclear attempt a provider's events are believed when they do not know it: they are indexed late.

@@ -9,6 +9,7 @@ env.defaults(
     MAILGUN_API_URL="http://127.0.0.1:8025/v3",
     MAILGUN_SENDER_DOMAIN="mg.example.org",
     MAILGUN_WEBHOOK_SIGNING_KEY="signing-key-of-the-simulator",
+    MAIL_CHECK_DNS="0",
 )
 
 from settings.base import *  # noqa: E402, F403
@@ -18,5 +19,5 @@ DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY", "development-only-and-therefore-not-secret-at-all-0123456789")
 ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS", ["*"])
 CSRF_TRUSTED_ORIGINS = env.texts("CSRF_TRUSTED_ORIGINS", [])
-DATABASES = {"default": env.database("DATABASE_URL", "sqlite:///var/legwork.sqlite3")}
+DATABASES = {"default": env.database("DATABASE_URL", "sqlite:///var/legwork.sqlite3"), **REPLICAS}
 LOGGING = logging_config(json=False, level=env.text("LOG_LEVEL", "INFO"))

@@ -67,6 +67,27 @@ def database(name: str, default: Any = MISSING) -> dict[str, Any]:
     raise ImproperlyConfigured(f"{name} must be a postgres:// or sqlite:/// URL; others cannot run the queue.")
 
 
+def replicas(name: str) -> dict[str, dict[str, Any]]:
+    """A comma-separated list of PostgreSQL URLs as DATABASES entries replica1, replica2, …"""
+    found = {}
+    for number, url in enumerate(texts(name, []), 1):
+        found[f"replica{number}"] = _replica(name, url)
+    return found
+
+
+def cache(name: str, default: Any = MISSING) -> dict[str, Any]:
+    """A cache URL as a Django CACHES entry: locmem:// (this process alone), redis://host:6379/1 or rediss://…"""
+    url = text(name, default)
+    scheme = urlsplit(url).scheme
+    if scheme == "locmem":
+        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
+    if scheme in ("redis", "rediss"):
+        # A cache that does not answer at once is one that is not there; nothing depends on it for long.
+        patience = {"socket_timeout": 1, "socket_connect_timeout": 1}
+        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url, "OPTIONS": patience}
+    raise ImproperlyConfigured(f"{name} must begin with redis://, rediss:// or locmem://.")
+
+
 def broker(name: str, default: Any = MISSING) -> dict[str, Any]:
     """A broker URL as {"url", "class"} and, for SQS, {"region", "queue", "endpoint"}.
 
@@ -107,6 +128,18 @@ def _provider(variable: str, item: str) -> dict[str, Any]:
     return {"name": name, "backend": f"anymail.backends.{backend}.EmailBackend", "options": options}
 
 
+def _replica(name: str, url: str) -> dict[str, Any]:
+    try:
+        config = dict(_env.db_url_config(url))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        config = {}
+    if config.get("ENGINE") != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(f"{name} must be a comma-separated list of postgres:// URLs.")
+    # One that is gone is given up quickly: the primary is there. And none takes a write, not even a promoted one.
+    options = NETWORK | {"connect_timeout": 2, "options": "-c default_transaction_read_only=on"}
+    return config | POSTGRESQL | {"OPTIONS": options | config.get("OPTIONS", {}), "TEST": {"MIRROR": "default"}}
+
+
 BROKERS = {
     "orm": "jobs.brokers.orm.ORM",
     "redis": "jobs.brokers.redis.Redis",
@@ -118,7 +151,7 @@ POSTGRESQL = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
 """Threads keep their connections (design: a fixed pool), and a connection that died is replaced before it is used."""
 
 NETWORK = {
-    "connect_timeout": 5,
+    "connect_timeout": 2,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,

@@ -12,7 +12,7 @@ if len(SECRET_KEY) < 50:
     raise ImproperlyConfigured("SECRET_KEY must have 50 characters or more; make one with `openssl rand -base64 48`.")
 ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.texts("CSRF_TRUSTED_ORIGINS", [])
-DATABASES = {"default": env.database("DATABASE_URL")}
+DATABASES = {"default": env.database("DATABASE_URL"), **REPLICAS}
 LOGGING = logging_config(json=True, level=env.text("LOG_LEVEL", "INFO"))
 
 # TLS ends at the balancer, which says so in X-Forwarded-Proto; health checks come from inside, without it.

@@ -8,6 +8,7 @@ env.defaults(
     MAILGUN_API_URL="http://127.0.0.1:1/v3",
     MAILGUN_SENDER_DOMAIN="mg.example.org",
     MAILGUN_WEBHOOK_SIGNING_KEY="signing-key-of-the-simulator",
+    MAIL_CHECK_DNS="0",
 )
 
 from settings.base import *  # noqa: E402, F403
@@ -15,7 +16,7 @@ from settings.base import *  # noqa: E402, F403
 DEBUG = False
 SECRET_KEY = "tests-only-and-therefore-not-secret-at-all-0123456789abcdef"  # noqa: S105
 ALLOWED_HOSTS = ["*"]
-DATABASES = {"default": env.database("DATABASE_URL")}
+DATABASES = {"default": env.database("DATABASE_URL"), **REPLICAS}
 # The default hasher is slow on purpose; nothing here is worth the wait.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGGING = logging_config(json=True, level="WARNING")
