@@ -1,8 +1,13 @@
 """What belongs to no app: who calls, how errors look, health, the schema."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
 class ProjectConfig(AppConfig):
     name = "project"
     verbose_name = "Access"
+
+    def ready(self) -> None:
+        import_module("project.checks")

@@ -78,7 +78,7 @@ class Probe:
 
     def round(self) -> None:
         """Ask the primary and all replicas, and tell the router."""
-        written = self._primary_position()
+        written = primary_position()
         pool.primary_is_out = written is None
         for alias in settings.REPLICAS:
             self._judge(alias, written)
@@ -91,16 +91,9 @@ class Probe:
             except Exception:
                 log.exception("replicas_not_probed")
 
-    def _primary_position(self) -> int | None:
-        try:
-            [position] = _ask(PRIMARY, ASK_PRIMARY)
-        except (DatabaseError, InterfaceError):
-            return None
-        return int(position)
-
     def _judge(self, alias: str, written: int | None) -> None:
         try:
-            state = State(*_ask(alias, ASK_REPLICA))
+            state = state_of(alias)
         except (DatabaseError, InterfaceError) as error:
             self._put_out(alias, f"does not answer ({type(error).__name__})")
             return
@@ -116,6 +109,20 @@ class Probe:
         if self._faults.get(alias) != reason:
             log.warning("replica_out", replica=alias, reason=reason)
         self._faults[alias] = reason
+
+
+def primary_position() -> int | None:
+    """How far the primary has written, in bytes of WAL; None when it does not answer."""
+    try:
+        [position] = _ask(PRIMARY, ASK_PRIMARY)
+    except (DatabaseError, InterfaceError):
+        return None
+    return int(position)
+
+
+def state_of(alias: str) -> State:
+    """What this replica says of itself; raises the database's errors."""
+    return State(*_ask(alias, ASK_REPLICA))
 
 
 def put_out(alias: str) -> None:

@@ -1,9 +1,14 @@
 """Reads on real streaming replicas: who answers, what lags, what dies, and that nobody reads less than he wrote."""
 
+import os
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +17,8 @@ from tests.servers.postgresql import PostgreSQL
 from tests.servers.redis import Redis
 from tests.servers.standby import Standby, ask
 from tests.stack import Client, Stack
+
+ROOT = Path(__file__).parent.parent
 
 pytestmark = pytest.mark.xdist_group("replicas")
 
@@ -209,3 +216,33 @@ def reads_from_standbys(topology: Topology, client: Client, url: str, all_of_the
     counts = topology.statements()
     used = [bool(counts[standby.port]) for standby in topology.standbys]
     return counts[topology.primary.port] == 0 and (all(used) if all_of_them else any(used))
+
+
+def test_the_table_of_replicas_says_how_each_is_doing(topology: Topology) -> None:
+    lagging, dead = topology.standbys
+    lagging.pause()
+    dead.stop("kill")
+    make_job(topology.stack.client("writer"))
+    try:
+        header, primary, first, second = topology.stack.manage("replicas").splitlines()
+    finally:
+        lagging.resume()
+        dead.start()
+    assert header.split("  ")[0] == "name"
+    assert re.fullmatch(r"default +primary +[0-9A-F]+/[0-9A-F]+ +good +\d+ %", primary)
+    assert re.fullmatch(r"replica1 +standby +[\d.]+ s, [1-9]\d* bytes +[0-9A-F]+/[0-9A-F]+ +good +\d+ %", first)
+    assert re.fullmatch(r"replica2 +\? +does not answer", second)
+
+
+def test_replicas_without_a_shared_cache_are_warned_of(topology: Topology) -> None:
+    with_replicas = {"REPLICA_URLS": topology.stack.env["REPLICA_URLS"]}
+    alone = run_check({**with_replicas, "CACHE_URL": "locmem://"})
+    assert "legwork.W001" in alone
+    assert "legwork.W001" not in run_check({**with_replicas, "CACHE_URL": topology.stack.env["CACHE_URL"]})
+    assert "legwork.W001" not in run_check({})
+
+
+def run_check(env: dict[str, str]) -> str:
+    command = [sys.executable, "manage.py", "check"]
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "settings.development", **env}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stderr
