@@ -1,23 +1,20 @@
 """The HTTP side of jobs: validate, call one verb, show."""
 
-import hashlib
-from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-import orjson
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
-from django.utils.cache import get_conditional_response
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.exceptions import APIException, NotFound
+from rest_framework.exceptions import NotFound
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from jobs.answers import Conflict, conditional, etag, retry_after
 from jobs.errors import AlreadyFinished, NotRepeatable, UniqueKeyTaken
 from jobs.filters import JobFilter
 from jobs.idempotency import idempotent
@@ -39,21 +36,6 @@ from jobs.serializers import (
 )
 from jobs.states import TERMINAL, Status
 from jobs.submit import store
-
-POLL_SOON, POLL_LATER = 1, 5
-"""Seconds that Retry-After asks for: while a job is young, and afterwards."""
-YOUNG = 30
-
-
-class Conflict(APIException):
-    """409: the job's state does not allow it. headers: what the answer carries besides."""
-
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "conflict"
-
-    def __init__(self, detail: str, **headers: str) -> None:
-        super().__init__(detail)
-        self.headers = headers
 
 
 class KindListView(APIView):
@@ -91,7 +73,7 @@ class JobListView(GenericAPIView[Any]):
             store(job)
         except UniqueKeyTaken as error:
             raise _key_conflict(error, request) from None
-        return _answer(request, job, status.HTTP_202_ACCEPTED)
+        return job_answer(request, job, status.HTTP_202_ACCEPTED)
 
 
 class BatchView(APIView):
@@ -130,10 +112,10 @@ class JobView(APIView):
         if row is None:
             raise NotFound
         shown = representation(row, request)
-        headers = {"ETag": _etag(shown)}
+        headers = {"ETag": etag(shown)}
         if row["status"] not in TERMINAL:
-            headers["Retry-After"] = str(_retry_after(row, timezone.now()))
-        return _conditional(request, Response(shown, headers=headers))
+            headers["Retry-After"] = str(_retry_after(row))
+        return conditional(request, Response(shown, headers=headers))
 
     @extend_schema(operation_id="jobs_delete", responses={204: None})
     def delete(self, request: Request, job_id: UUID) -> Response:
@@ -163,7 +145,7 @@ class CancellationView(APIView):
         except AlreadyFinished as error:
             raise Conflict(f"The {error}.") from None
         running = job.status == Status.RUNNING
-        return _answer(request, job, status.HTTP_202_ACCEPTED if running else status.HTTP_200_OK)
+        return job_answer(request, job, status.HTTP_202_ACCEPTED if running else status.HTTP_200_OK)
 
 
 class RetryListView(APIView):
@@ -185,7 +167,7 @@ class RetryListView(APIView):
             raise Conflict(f"The {error}.") from None
         except UniqueKeyTaken as error:
             raise _key_conflict(error, request) from None
-        return _answer(request, job, status.HTTP_202_ACCEPTED)
+        return job_answer(request, job, status.HTTP_202_ACCEPTED)
 
 
 def _owned(request: Request) -> JobQuerySet:
@@ -199,12 +181,12 @@ def _owned_job(request: Request, job_id: UUID) -> Job:
     return job
 
 
-def _answer(request: Request, job: Job, code: int) -> Response:
+def job_answer(request: Request, job: Job, code: int) -> Response:
     """A job that a verb was called on, and where and when to look again."""
     row = {name: getattr(job, name) for name in SHOWN}
     headers = {"Location": url_of(job.pk, request)}
     if not job.finished:
-        headers["Retry-After"] = str(_retry_after(row, timezone.now()))
+        headers["Retry-After"] = str(_retry_after(row))
     return Response(representation(row, request), status=code, headers=headers)
 
 
@@ -223,21 +205,6 @@ def _shown_kind(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _retry_after(row: dict[str, Any], now: datetime) -> int:
-    """Whole seconds after which it is worth asking again."""
-    if row["status"] == Status.SCHEDULED:
-        return min(max(int((row["run_at"] - now).total_seconds()), POLL_SOON), 60)
-    return POLL_SOON if (now - row["created_at"]).total_seconds() < YOUNG else POLL_LATER
-
-
-def _etag(shown: dict[str, Any]) -> str:
-    return f'"{hashlib.blake2b(orjson.dumps(shown), digest_size=12).hexdigest()}"'
-
-
-def _conditional(request: Request, response: Response) -> HttpResponseBase:
-    """The response, or 304 with its headers when the client has this very representation (RFC 9110, 13.1.2)."""
-    answer = get_conditional_response(request._request, etag=response["ETag"], response=response)
-    if answer is not response and answer is not None:
-        for name, value in response.items():
-            answer.setdefault(name, value)
-    return answer or response
+def _retry_after(row: dict[str, Any]) -> int:
+    due_at = row["run_at"] if row["status"] == Status.SCHEDULED else None
+    return retry_after(row["created_at"], due_at, timezone.now())

@@ -19,3 +19,24 @@ class AlreadySent(MailError):
 
     def __init__(self, message_id: UUID, status: str) -> None:
         super().__init__(f"message {message_id} is {status}")
+
+
+class StillUnderWay(MailError):
+    """The message has not finished, so that it cannot be sent once more."""
+
+    def __init__(self, message_id: UUID, status: str) -> None:
+        super().__init__(f"message {message_id} is still {status}")
+
+
+class Erased(MailError):
+    """The message's body has been erased, so that nobody can send it once more."""
+
+    def __init__(self, message_id: UUID) -> None:
+        super().__init__(f"content of message {message_id} has been erased")
+
+
+class Suppressed(MailError):
+    """The recipient is on our list."""
+
+    def __init__(self, message_id: UUID, reason: str) -> None:
+        super().__init__(f"recipient of message {message_id} is on the list of suppressed addresses: {reason}")

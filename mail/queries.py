@@ -1,13 +1,15 @@
-"""Verbs on many messages and suppressions."""
+"""Verbs on many messages, suppressions and strikes."""
 
+from datetime import datetime
 from typing import Any, Self
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from mail import addresses
 from mail.importance import Importance
+from mail.reasons import Scope
 from mail.status import PENDING, TERMINAL
 
 
@@ -18,6 +20,10 @@ class MessageQuerySet(models.QuerySet[Any]):
     def unfinished(self) -> Self:
         return self.exclude(status__in=TERMINAL)
 
+    def tagged(self, tag: str) -> Self:
+        """Those that have this among their tags, of which there are three at most."""
+        return self.filter(Q(tags__0=tag) | Q(tags__1=tag) | Q(tags__2=tag))
+
 
 class SuppressionQuerySet(models.QuerySet[Any]):
     def in_force(self) -> Self:
@@ -26,4 +32,23 @@ class SuppressionQuerySet(models.QuerySet[Any]):
     def against(self, address: str, importance: str) -> Any | None:
         """What forbids to write this address mail of this importance; None when nothing does."""
         found = self.in_force().filter(digest=addresses.digest(address))
-        return (found if importance == Importance.BULK else found.exclude(scope="bulk")).first()
+        return (found if importance == Importance.BULK else found.exclude(scope=Scope.BULK)).first()
+
+    def suppress(self, address: str, reason: str, scope: str, expires_at: datetime | None, *, source: str) -> Any:
+        """Write this address no more; of two reasons for that the stronger one is kept. Returns what is in force."""
+        values = {"address": addresses.normalized(address), "reason": reason, "scope": scope}
+        values |= {"expires_at": expires_at, "source": source}
+        digest = addresses.digest(address)
+        with transaction.atomic():
+            _, made = self.get_or_create(digest=digest, defaults=values)
+            kept = self.select_for_update().get(digest=digest)
+            if not made and kept.weaker_than(scope, expires_at):
+                self.filter(digest=digest).update(**values, created_at=Now())
+                kept.refresh_from_db()
+        return kept
+
+
+class StrikeQuerySet(models.QuerySet[Any]):
+    def of(self, address: str, kind: str) -> Self:
+        """The failures of this kind that the address had in a row; a delivery ends the row."""
+        return self.filter(digest=addresses.digest(address), kind=kind)

@@ -1,0 +1,48 @@
+"""What the answers of resources have in common: 409, the ETag with its 304, and when it is worth asking again."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.http import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+POLL_SOON, POLL_LATER = 1, 5
+"""Seconds that Retry-After asks for: while something is young, and afterwards."""
+YOUNG = 30
+
+
+class Conflict(APIException):
+    """409: the present state does not allow it. headers: what the answer carries besides."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+    def __init__(self, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.headers = headers
+
+
+def retry_after(created_at: datetime, due_at: datetime | None, now: datetime) -> int:
+    """Whole seconds after which it is worth asking again. due_at: when nothing happens before."""
+    if due_at is not None:
+        return min(max(int((due_at - now).total_seconds()), POLL_SOON), 60)
+    return POLL_SOON if (now - created_at).total_seconds() < YOUNG else POLL_LATER
+
+
+def etag(shown: dict[str, Any]) -> str:
+    return f'"{hashlib.blake2b(orjson.dumps(shown), digest_size=12).hexdigest()}"'
+
+
+def conditional(request: Request, response: Response) -> HttpResponseBase:
+    """The response, or 304 with its headers when the client has this very representation (RFC 9110, 13.1.2)."""
+    answer = get_conditional_response(request._request, etag=response["ETag"], response=response)
+    if answer is not response and answer is not None:
+        for name, value in response.items():
+            answer.setdefault(name, value)
+    return answer or response

@@ -1,0 +1,31 @@
+"""What the lists of mail can be narrowed by."""
+
+import django_filters
+
+from jobs.filters import TimeFilter
+from mail import addresses
+from mail.importance import Importance
+from mail.models import Message
+from mail.queries import MessageQuerySet
+from mail.status import Status
+
+
+class MessageFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """?status= (repeatable), ?to= (the bare address), ?tag=, ?importance=, ?created_after=, ?created_before=."""
+
+    status = django_filters.MultipleChoiceFilter(choices=Status.choices)
+    to = django_filters.CharFilter(method="written_to")
+    tag = django_filters.CharFilter(method="tagged")
+    importance = django_filters.ChoiceFilter(choices=Importance.choices)
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = Message
+        fields = ("status", "to", "tag", "importance", "created_after", "created_before")
+
+    def written_to(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
+        return messages.filter(address=addresses.normalized(value))
+
+    def tagged(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
+        return messages.tagged(value)

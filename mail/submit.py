@@ -1,0 +1,69 @@
+"""The way in: a message is stored with its attachments and the job that sends it, and from then on it is not lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from django.db import transaction
+
+from jobs import submit as jobs
+from jobs.models import Job
+from mail.importance import PATIENCE, PRIORITY, Importance
+from mail.models import Attachment, Message
+from mail.status import Status
+
+log = structlog.get_logger(__name__)
+
+SEND = "mail.send"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message that is not stored yet, with what is stored together with it."""
+
+    message: Message
+    attachments: Sequence[Attachment] = field(default_factory=list)
+
+    def job(self) -> Job:
+        """What sends it. It is nobody's: clients see messages, and their jobs are ours."""
+        message = self.message
+        job = jobs.prepare(
+            SEND,
+            {"message": str(message.pk)},
+            run_at=message.send_at,
+            priority=PRIORITY[Importance(message.importance)],
+        )
+        message.job_id = job.pk
+        return job
+
+
+def patience_ends(importance: str, due_at: datetime) -> datetime:
+    """When a message of this importance is not worth sending any more. Raises OverflowError."""
+    return due_at + PATIENCE[Importance(importance)]
+
+
+def drafted(message: Message, attachments: Sequence[Attachment] = (), *, now: datetime) -> Draft:
+    """A draft of a message whose content is decided: its status is, too. Raises OverflowError."""
+    due_at = max(message.send_at or now, now)
+    message.created_at = now
+    message.status = Status.SCHEDULED if due_at > now else Status.QUEUED
+    message.expires_at = message.expires_at or patience_ends(message.importance, due_at)
+    message.request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+    for attachment in attachments:
+        attachment.message = message
+    return Draft(message, attachments)
+
+
+def store(drafts: Sequence[Draft]) -> None:
+    """Insert the messages, their attachments and their jobs, in three statements at most, and wake workers for them."""
+    prepared = [draft.job() for draft in drafts]
+    with transaction.atomic():
+        Message.objects.bulk_create([draft.message for draft in drafts])
+        if attachments := [attachment for draft in drafts for attachment in draft.attachments]:
+            Attachment.objects.bulk_create(attachments)
+        if len(prepared) == 1:
+            jobs.store(prepared[0])
+        else:
+            jobs.store_many(prepared)
+    log.info("messages_submitted", count=len(drafts), message_id=str(drafts[0].message.pk))
