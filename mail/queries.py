@@ -36,7 +36,7 @@ class SuppressionQuerySet(models.QuerySet[Any]):
 
     def suppress(self, address: str, reason: str, scope: str, expires_at: datetime | None, *, source: str) -> Any:
         """Write this address no more; of two reasons for that the stronger one is kept. Returns what is in force."""
-        values = {"address": addresses.normalized(address), "reason": reason, "scope": scope}
+        values: dict[str, Any] = {"address": addresses.normalized(address), "reason": reason, "scope": scope}
         values |= {"expires_at": expires_at, "source": source}
         digest = addresses.digest(address)
         with transaction.atomic():

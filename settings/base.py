@@ -171,6 +171,11 @@ MAIL_FROM_DOMAINS = env.texts("MAIL_FROM_DOMAINS", [])
 MAIL_CHECK_DNS = env.boolean("MAIL_CHECK_DNS", default=True)
 # The seconds that a provider has to let us connect, and then to answer.
 MAIL_TIMEOUT = (5.0, env.number("MAIL_TIMEOUT", 30.0, least=0.1))
+# Messages that one worker process sends at once: each waits for its provider most of the time. Each has a database
+# connection while there is mail to send.
+MAIL_THREADS = env.integer("MAIL_THREADS", 32, least=1)
+# Seconds after which a provider that has failed gets one message to try; then twice as many, up to ten minutes.
+MAIL_PROBE_AFTER = env.number("MAIL_PROBE_AFTER", 30.0, least=0.1)
 # How long after an unclear attempt a provider's events are believed when they do not know it: they are indexed late.
 MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
 MAIL_BODY_RETENTION = timedelta(days=env.integer("MAIL_BODY_RETENTION", 30, least=1))

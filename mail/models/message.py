@@ -110,6 +110,10 @@ class Message(models.Model):
         """Back in the queue: the attempt failed and another will follow."""
         self._change({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)
 
+    def requeue(self) -> bool:
+        """To be sent once more although a provider had accepted it; False when it was not under way."""
+        return self._change(UNDER_WAY, status=Status.QUEUED)
+
     def accepted(self, provider: str, at: datetime | None = None) -> None:
         """A provider has it: learnt from its answer, from its events, or by asking it."""
         self._change(lighter_than(Status.SENT), status=Status.SENT, provider=provider, finished_at=None, failure=None)

@@ -1,11 +1,13 @@
 """Whom not to write to."""
 
+from datetime import datetime
+
 from django.db import models
 from django.utils import timezone
 
 from mail import addresses
 from mail.failure import FailureClass
-from mail.queries import SuppressionQuerySet
+from mail.queries import StrikeQuerySet, SuppressionQuerySet
 from mail.reasons import Reason, Scope
 
 
@@ -31,6 +33,19 @@ class Suppression(models.Model):
     def __str__(self) -> str:
         return addresses.masked(self.address) if self.address else self.digest[:12]
 
+    def weaker_than(self, scope: str, expires_at: datetime | None) -> bool:
+        """Whether another one would forbid more: first what lasts for ever, then what forbids everything, then longer.
+
+        In this order, so that a full mailbox of today does not push out an unsubscription, which nobody may forget.
+        """
+        if self.expires_at and self.expires_at <= timezone.now():
+            return True
+        return _strength(self.scope, self.expires_at) < _strength(scope, expires_at)
+
+
+def _strength(scope: str, expires_at: datetime | None) -> tuple[bool, bool, float]:
+    return expires_at is None, scope == Scope.ALL, expires_at.timestamp() if expires_at else 0.0
+
 
 class Strike(models.Model):
     """A failure of an address that suppresses it only when it is repeated: an exhausted delivery, a full mailbox."""
@@ -38,6 +53,8 @@ class Strike(models.Model):
     digest = models.CharField(max_length=64)
     kind = models.CharField(max_length=20, choices=FailureClass.choices)
     at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    objects = StrikeQuerySet.as_manager()
 
     class Meta:
         indexes = (models.Index("digest", "at", name="strikes_of_address"),)

@@ -1,0 +1,96 @@
+"""What operators should know: in the log at error level, counted as rows, and told to settings.MAIL_ALERT_TO."""
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import requests
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db.models import Max
+from django.utils import timezone
+
+from jobs.errors import TransientError, UniqueKeyTaken
+from jobs.submit import submit
+from mail import addresses, providers
+from mail.models import Alert, Message
+
+log = structlog.get_logger(__name__)
+
+TOLD_EVERY = timedelta(minutes=10)
+"""At most so often is the same kind of alert told; what comes meanwhile is told together."""
+SHOWN = 10
+"""Alerts that are told one by one; the others are counted."""
+
+
+def alert(kind: str, detail: str, *, message: Message | None = None, provider: str = "") -> None:
+    """Let an operator know; it never waits for anybody and never raises what is no database's fault."""
+    log.error(
+        "mail_alert",
+        alert=kind,
+        detail=detail,
+        provider=provider,
+        message_id=str(message.pk) if message else None,
+        address=addresses.masked(message.address) if message else None,
+    )
+    Alert.objects.create(kind=kind, detail=detail, message=message, provider=provider)
+    if settings.MAIL_ALERT_TO:
+        _tell_soon(kind)
+
+
+def tell(kind: str) -> int:
+    """Tell settings.MAIL_ALERT_TO all alerts of this kind that it was not told yet; how many there were."""
+    untold = list(Alert.objects.filter(kind=kind, told_at=None).order_by("id"))
+    if not untold or not settings.MAIL_ALERT_TO:
+        return 0
+    if settings.MAIL_ALERT_TO.startswith(("http://", "https://")):
+        _post(kind, untold)
+    else:
+        _mail(kind, untold)
+    Alert.objects.filter(pk__in=[found.pk for found in untold]).update(told_at=timezone.now())
+    return len(untold)
+
+
+def _tell_soon(kind: str) -> None:
+    last = Alert.objects.filter(kind=kind).aggregate(last=Max("told_at"))["last"]
+    with suppress(UniqueKeyTaken):
+        submit("mail.alert", {"kind": kind}, unique_key=f"mail.alert {kind}", run_at=last and last + TOLD_EVERY)
+
+
+def _post(kind: str, untold: list[Alert]) -> None:
+    body = {"alert": kind, "count": len(untold), "alerts": [_as_json(found) for found in untold[:SHOWN]]}
+    requests.post(settings.MAIL_ALERT_TO, json=body, timeout=settings.MAIL_TIMEOUT).raise_for_status()
+
+
+def _mail(kind: str, untold: list[Alert]) -> None:
+    """By the first provider that takes it. Not as a Message: an alert about an alert would have no end."""
+    lines = [
+        f"{found.at:%Y-%m-%d %H:%M:%S} {found.provider} {found.detail} {found.message_id or ''}" for found in untold
+    ]
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    mail = EmailMessage(
+        f"[Legwork] {kind}: {len(untold)}",
+        "\n".join([*lines[:SHOWN], *more]),
+        settings.MAIL_FROM,
+        [settings.MAIL_ALERT_TO],
+    )
+    errors = []
+    for found in providers.accounts():
+        try:
+            providers.line_to(found).send(mail)
+        except Exception as error:  # whatever it is, the next provider may do better
+            providers.hang_up(found.name)
+            errors.append(type(error).__name__)
+        else:
+            return
+    raise TransientError(f"no provider took the alert: {', '.join(errors)}")
+
+
+def _as_json(found: Alert) -> dict[str, Any]:
+    return {
+        "at": found.at.isoformat(),
+        "provider": found.provider,
+        "detail": found.detail,
+        "message_id": str(found.message_id) if found.message_id else None,
+    }

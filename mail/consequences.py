@@ -1,0 +1,115 @@
+"""From a failure to what is done about it: the facts are gathered, the policy decides, and its decision is carried out.
+
+mail.sending comes here with what calls came to, mail.effects with what providers told.
+"""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.utils import timezone
+
+from jobs.submit import submit
+from mail import addresses, alerts, breakers, providers
+from mail.failure import Failure, FailureClass
+from mail.importance import PRIORITY, Importance
+from mail.models import Attempt, Message, Strike, Suppression
+from mail.policy import Breaker, Decision, Facts, decide, rule_of
+
+log = structlog.get_logger(__name__)
+
+SEND = "mail.send"
+
+
+def deal_with(message: Message, failure: Failure, *, provider: str) -> Decision:
+    """Do all that the policy says about what a provider told of a message which it had accepted.
+
+    The message's status, too: it is not to be set before, because a bounce may also mean that it is sent once more.
+    """
+    tries = Attempt.objects.filter(message=message, outcome=Attempt.Outcome.ACCEPTED).count()
+    facts = facts_of(message, failure.kind, tries=max(tries, 1), tried={provider})
+    decision = decide(failure.kind, Importance(message.importance), facts)
+    carry_out(decision, message, failure, provider=provider)
+    if decision.retry_after is not None:
+        send_again(message, decision.retry_after, failure)
+    return decision
+
+
+def facts_of(message: Message, kind: FailureClass, *, tried: set[str], **known: Any) -> Facts:
+    """What the policy wants to know. tried: the providers that are not asked again now. known: further facts."""
+    now = timezone.now()
+    strikes, struck_for = 0, timedelta(0)
+    if rule_of(kind, Importance(message.importance)).strikes and message.address:
+        before = list(Strike.objects.of(message.address, kind).values_list("at", flat=True))
+        strikes, struck_for = len(before), now - min(before, default=now)
+    return Facts(
+        expires_in=message.expires_at - now,
+        other_provider=providers.another(than=tried),
+        strikes=strikes,
+        struck_for=struck_for,
+        jitter=random.random(),  # noqa: S311 nobody gains by guessing it
+        **known,
+    )
+
+
+def carry_out(
+    decision: Decision, message: Message, failure: Failure, *, provider: str = "", probing: bool = False
+) -> None:
+    """Everything but the retry, which is the caller's. probing: the call was an open breaker's one try."""
+    log.info(
+        "mail_decision",
+        message_id=str(message.pk),
+        failure=str(failure.kind),
+        status=decision.status,
+        retry_after=decision.retry_after and decision.retry_after.total_seconds(),
+        provider=provider,
+    )
+    _about_the_address(decision, message, failure, provider)
+    _about_the_provider(decision, failure, provider, probing)
+    if decision.status and message.learn(decision.status, failure):
+        message.note("given_up", str(failure.kind), provider)
+    if decision.alert:
+        alerts.alert(decision.alert, failure.detail, message=message, provider=provider)
+
+
+def forgive(address: str) -> None:
+    """A message has arrived: the next failure is the first in a row again."""
+    Strike.objects.filter(digest=addresses.digest(address)).delete()
+
+
+def send_again(message: Message, after: timedelta, failure: Failure) -> None:
+    """Have a message that a provider had accepted sent once more."""
+    if not message.requeue():
+        return
+    message.note("sent_again", str(failure.kind))
+    submit_sending(message, after)
+
+
+def submit_sending(message: Message, after: timedelta = timedelta(0)) -> None:
+    """A job that sends this message."""
+    run_at = timezone.now() + after if after else None
+    job = submit(SEND, {"message": str(message.pk)}, run_at=run_at, priority=PRIORITY[Importance(message.importance)])
+    Message.objects.filter(pk=message.pk).update(job_id=job.pk)
+
+
+def _about_the_address(decision: Decision, message: Message, failure: Failure, provider: str) -> None:
+    if not message.address:
+        return
+    if decision.strike:
+        Strike.objects.create(digest=addresses.digest(message.address), kind=failure.kind)
+    if suppress := decision.suppress:
+        until = timezone.now() + suppress.lasts if suppress.lasts else None
+        Suppression.objects.suppress(message.address, suppress.reason, suppress.scope, until, source=provider)
+    if decision.slow:
+        breakers.slow_down(message.address.rpartition("@")[2], decision.slow)
+
+
+def _about_the_provider(decision: Decision, failure: Failure, provider: str, probing: bool) -> None:
+    if decision.pause:
+        breakers.pause(provider, decision.pause, failure.detail)
+    if decision.breaker == Breaker.LEAVE:
+        return
+    at_once = decision.breaker == Breaker.OPEN
+    if breakers.failed(provider, failure.detail, probing=probing, at_once=at_once):
+        alerts.alert("provider_open", failure.detail, provider=provider)

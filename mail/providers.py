@@ -1,0 +1,130 @@
+"""The accounts by which mail can be sent, in their order: which of them takes the next message, and the way to it."""
+
+import threading
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import get_connection
+from django.utils import timezone
+
+from mail import breakers
+from mail.importance import Importance
+
+IDLE_AT_MOST = 20.0
+"""Seconds without use after which a connection is made anew: the other end may have dropped it without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One of settings.MAIL_PROVIDERS. probing: whether the call is to find out if it works again."""
+
+    name: str
+    backend: str
+    options: dict[str, Any]
+    probing: bool = False
+
+    @property
+    def is_mailgun(self) -> bool:
+        return self.backend == "anymail.backends.mailgun.EmailBackend"
+
+
+def accounts() -> list[Account]:
+    return [Account(**provider) for provider in settings.MAIL_PROVIDERS]
+
+
+def account(name: str) -> Account | None:
+    """None when it is not configured any more."""
+    return next((found for found in accounts() if found.name == name), None)
+
+
+def choose(importance: str, without: Collection[str] = (), last: Collection[str] = ()) -> Account | None:
+    """Who takes a message now; None when nobody does. without: not these. last: these only if there is no other."""
+    in_order = sorted(accounts(), key=lambda found: found.name in last)
+    for found in in_order:
+        if found.name in without:
+            continue
+        provider, now = breakers.seen(found.name), timezone.now()
+        if provider.paused_until and provider.paused_until > now:
+            if importance == Importance.BULK:
+                return None  # it was ours that was too much; the next provider is not to be flooded too
+            continue
+        if not provider.opened_at:
+            return found
+        if provider.open_until and provider.open_until <= now and breakers.may_probe(found.name):
+            return Account(found.name, found.backend, found.options, probing=True)
+    return None
+
+
+def another(than: Collection[str]) -> bool:
+    """Whether there is one besides these that could take a message now."""
+    return any(found.name not in than and not free_at(found) for found in accounts())
+
+
+def next_free() -> datetime | None:
+    """When the first of them may take a message; None is now."""
+    times = [free_at(found) for found in accounts()]
+    return None if None in times else min(moment for moment in times if moment)
+
+
+def free_at(found: Account) -> datetime | None:
+    """When this one may take a message; None is now."""
+    provider = breakers.seen(found.name)
+    times = [provider.paused_until, provider.open_until if provider.opened_at else None]
+    later = [moment for moment in times if moment and moment > timezone.now()]
+    return max(later, default=None)
+
+
+class Line:
+    """An open connection to a provider, of one thread."""
+
+    def __init__(self, found: Account) -> None:
+        self.connection: Any = get_connection(found.backend, **found.options, timeout=settings.MAIL_TIMEOUT)
+        self.connection.open()
+        self.used_at = time.monotonic()
+
+    @property
+    def idle(self) -> float:
+        return time.monotonic() - self.used_at
+
+    def send(self, mail: Any) -> bool:
+        """Hand over one e-mail; raises whatever Anymail and requests raise."""
+        try:
+            return bool(self.connection.send_messages([mail]))
+        finally:
+            self.used_at = time.monotonic()
+
+    def close(self) -> None:
+        with suppress(Exception):  # it is thrown away
+            self.connection.close()
+
+
+_lines = threading.local()
+
+
+def line_to(found: Account) -> Line:
+    """This thread's connection to the account, kept open from call to call."""
+    line: Line | None = _of_thread().get(found.name)
+    if line and line.idle > IDLE_AT_MOST:
+        hang_up(found.name)
+        line = None
+    if not line:
+        line = _of_thread()[found.name] = Line(found)
+    return line
+
+
+def hang_up(name: str) -> None:
+    """After an error nobody knows in what state the connection is."""
+    if line := _of_thread().pop(name, None):
+        line.close()
+
+
+def _of_thread() -> dict[str, Line]:
+    if not hasattr(_lines, "open"):
+        _lines.open = {}
+    lines: dict[str, Line] = _lines.open
+    return lines
