@@ -17,3 +17,12 @@ def masked(address: str) -> str:
     """For logs and alerts: a***@example.org."""
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}***{at}{domain}" if at else "***"
+
+
+def in_ascii(address: str) -> str:
+    """For comparing: normalized, and with the domain as DNS has it (RFC 5890), where it has one that DNS could have."""
+    local, at, domain = normalized(address).rpartition("@")
+    try:
+        return f"{local}{at}{domain.encode('idna').decode()}"
+    except UnicodeError:
+        return f"{local}{at}{domain}"

@@ -8,6 +8,7 @@ from jobs.errors import TransientError
 from jobs.registry import job
 from jobs.run import Run
 from jobs.strict import StrictSerializer
+from mail import effects
 
 
 class SendParams(StrictSerializer):
@@ -16,7 +17,19 @@ class SendParams(StrictSerializer):
     message = serializers.UUIDField()
 
 
+class EventParams(StrictSerializer):
+    """What mail.event takes."""
+
+    event = serializers.UUIDField()
+
+
 @job("mail.send", params=SendParams, internal=True)
 def send(run: Run, *, message: UUID) -> None:
     """Send a message by the provider whose turn it is."""
     raise TransientError("sending is not built yet")
+
+
+@job("mail.event", params=EventParams, internal=True)
+def event(run: Run, *, event: UUID) -> dict[str, bool]:
+    """Let what a provider told of a message have its effect."""
+    return {"applied": effects.apply(event)}
