@@ -1,10 +1,10 @@
 """Redis and SQS: they wake workers, and whatever happens to them delays jobs and loses none."""
 
-from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
+from django_q.conf import Conf
 
 from demo.eventually import eventually
 from jobs.brokers import redis as redis_broker
@@ -13,50 +13,27 @@ from jobs.submit import submit
 from settings import env
 from tests.make import make_job
 from tests.servers.redis import Redis
-from tests.stack import Stack
+from tests.servers.sqs import CREDENTIALS, SQS
 
-COUNT_TO_0 = {"kind": "demo.countdown", "params": {"seconds": 0}}
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[Redis]:
-    with Redis() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def sqs_url() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"sqs://eu-west-1/legwork?endpoint=http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def redis_stack(redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    yield from stack_on(redis_server.url(), tmp_path_factory.mktemp("redis"))
-
-
-def stack_on(broker_url: str, folder: Any) -> Iterator[Stack]:
-    environment = {"BROKER_URL": broker_url, "WORKERS": "2", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-    with Stack(f"sqlite:///{folder}/db.sqlite3", folder, env=environment) as stack:
-        yield stack
+WAIT = 1
+LONG = 20
+"""Seconds: as long as SQS waits at most, and much longer than an answer takes."""
 
 
 @pytest.fixture
-def redis_jobs(redis_server: Redis, settings: Any) -> redis_broker.Redis:
+def redis_jobs(redis_server: Redis, settings: Any, monkeypatch: pytest.MonkeyPatch) -> redis_broker.Redis:
+    monkeypatch.setattr(redis_broker, "WAIT", WAIT)
     settings.BROKER = broker_setting(redis_server.url(1))
     redis_server.command("FLUSHALL")
     return redis_broker.Redis("legwork")
 
 
 @pytest.fixture
-def sqs_jobs(sqs_url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> sqs_broker.SQS:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setattr(sqs_broker, "WAIT", 1)
-    settings.BROKER = broker_setting(sqs_url)
+def sqs_jobs(sqs_server: SQS, settings: Any, monkeypatch: pytest.MonkeyPatch) -> sqs_broker.SQS:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sqs_broker, "WAIT", WAIT)
+    settings.BROKER = broker_setting(sqs_server.url())
     return sqs_broker.SQS("legwork")
 
 
@@ -90,6 +67,18 @@ def test_a_job_that_is_announced_is_claimed_by_who_wakes(broker: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_who_waits_is_woken_at_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{type(broker).__module__}.WAIT", LONG)
+    patient = type(broker)("legwork")
+    for tell in (lambda: broker.announce([make_job()]), lambda: broker.enqueue("a signed package")):
+        began = monotonic()
+        tell()
+        patient.wait()
+        assert monotonic() - began < LONG / 2
+        assert [package for _, package in patient.dequeue()] in ([], ["a signed package"], [b"a signed package"])
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_job_that_is_not_announced_is_claimed_all_the_same(broker: Any) -> None:
     job = make_job()
     assert broker.claim("here:1", 1, alone) == [job]
@@ -106,6 +95,64 @@ def test_a_plain_task_waits_beside_the_ids(broker: Any) -> None:
     [(receipt, package)] = messages
     assert package in ("a signed package", b"a signed package")
     broker.acknowledge(receipt)
+
+
+def test_a_plain_task_comes_again_unless_it_is_acknowledged(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker.enqueue("a signed package")
+    monkeypatch.setattr(Conf, "RETRY", WAIT)
+    [first] = taken(broker)
+    monkeypatch.setattr(Conf, "RETRY", 10 * LONG)
+    [(receipt, package)] = taken(broker)
+    assert package == first[1]
+    broker.acknowledge(receipt)
+    assert (broker.queue_size(), broker.lock_size()) == (0, 0)
+
+
+def test_a_plain_task_that_runs_is_hidden_for_as_long_as_it_may_take(
+    broker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqs_broker, "HELD", WAIT)
+    broker.enqueue("a signed package")
+    taken(broker)
+    other, until = type(broker)("legwork"), monotonic() + 2 * WAIT
+    while monotonic() < until:
+        other.wait()
+        assert other.dequeue() == []
+
+
+def test_of_many_plain_tasks_a_worker_takes_one_and_leaves_the_others(broker: Any) -> None:
+    for number in range(3):
+        broker.enqueue(f"package {number}")
+    broker.wait()
+    others = [type(broker)("legwork") for _ in range(2)]
+    found = [*broker.dequeue(), *taken(others[0]), *taken(others[1])]
+    assert len({receipt for receipt, _ in found}) == 3
+
+
+def test_a_plain_task_whose_worker_is_stopped_before_it_begins_goes_to_another(
+    sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker was told to stop while it waited, and the message came all the same."""
+    monkeypatch.setattr(sqs_broker, "HELD", WAIT)
+    sqs_jobs.enqueue("a signed package")
+    sqs_jobs.wait()
+    assert taken(sqs_broker.SQS("legwork"))
+    assert sqs_jobs.dequeue() == []
+
+
+def test_a_worker_that_is_too_busy_to_wait_finds_plain_tasks(broker: Any) -> None:
+    broker.enqueue("a signed package")
+    assert len(broker.dequeue()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_sqs_queue_that_was_deleted_is_made_anew(sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job()
+    sqs_jobs.announce([job])
+    sqs_jobs.connection.delete_queue(QueueUrl=sqs_jobs._url("legwork"))
+    sqs_jobs.announce([job])
+    sqs_jobs.announce([job])
+    assert sqs_jobs.queue_size() == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -126,8 +173,8 @@ def test_an_idle_broker_waits_no_longer_than_it_says(broker: Any) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "sqs://eu-west-1/q?endpoint=http://127.0.0.1:1"])
 def test_a_broker_that_is_away_fails_nobody(url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     settings.BROKER = broker_setting(url)
     module = redis_broker if url.startswith("redis") else sqs_broker
     monkeypatch.setattr(module, "WAIT", 0.01)
@@ -136,6 +183,7 @@ def test_a_broker_that_is_away_fails_nobody(url: str, settings: Any, monkeypatch
     away.announce([job])
     away.wait()
     assert away.dequeue() == []
+    away.acknowledge("a receipt")
     assert away.claim("here:1", 1, alone) == [job]
 
 
@@ -148,48 +196,15 @@ def test_a_submitted_job_is_announced_when_its_transaction_commits(
     assert redis_jobs.connection.lrange("legwork:jobs:legwork", 0, -1) == [str(job.pk).encode()]
 
 
-def test_redis_runs_jobs(redis_stack: Stack) -> None:
-    client = redis_stack.client()
-    accepted = client.post("jobs/", COUNT_TO_0, expect=202).json()
-    assert client.wait_for(accepted["id"], "succeeded")["attempt"] == 1
+def taken(broker: Any) -> list[tuple[Any, Any]]:
+    """The plain task that it gets, once there is one."""
 
+    def look() -> list[tuple[Any, Any]]:
+        broker.wait()
+        found: list[tuple[Any, Any]] = broker.dequeue()
+        return found
 
-def test_flushall_in_the_middle_of_five_hundred_jobs_loses_none(redis_stack: Stack, redis_server: Redis) -> None:
-    client = redis_stack.client()
-    before = finished(client)
-    for _ in range(5):
-        answer = client.post("jobs/batch/", {"jobs": [COUNT_TO_0] * 100}, expect=202).json()
-        assert answer["accepted"] == 100
-        redis_server.command("FLUSHALL")
-    eventually(lambda: finished(client) == before + 500, 60, "the end of all five hundred jobs")
-
-
-def test_a_redis_that_is_away_delays_jobs_and_refuses_none(redis_stack: Stack, redis_server: Redis) -> None:
-    client = redis_stack.client()
-    redis_server.stop("kill")
-    try:
-        accepted = client.post("jobs/", COUNT_TO_0, expect=202).json()
-        client.wait_for(accepted["id"], "succeeded")
-    finally:
-        redis_server.start()
-    accepted = client.post("jobs/", COUNT_TO_0, expect=202).json()
-    client.wait_for(accepted["id"], "succeeded")
-
-
-def test_sqs_runs_jobs(sqs_url: str, tmp_path: Any) -> None:
-    for stack in stack_on(sqs_url, tmp_path):
-        client = stack.client()
-        accepted = client.post("jobs/", COUNT_TO_0, expect=202).json()
-        assert client.wait_for(accepted["id"], "succeeded")["attempt"] == 1
-
-
-def finished(client: Any) -> int:
-    count, url = 0, "jobs/?status=succeeded&page_size=200"
-    while url:
-        page = client.get(url, expect=200).json()
-        count += len(page["results"])
-        url = page["next"]
-    return count
+    return eventually(look, LONG, "a plain task")
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,28 @@ WAIT = 1.0
 """Seconds between two looks at the rows by a worker that is told of none: scheduled ones, and whatever was lost."""
 MOST_IDS = 1000
 """Ids are kept for workers that wait; nobody reads more, and nobody may serve a queue."""
+PLAIN = "plain"
+"""What stands among the ids for a plain django-q task: it too is worth a look."""
+TAKE = """
+local now = tonumber(redis.call('TIME')[1])
+local task = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[1] or redis.call('LPOP', KEYS[1])
+if task then redis.call('ZADD', KEYS[2], now + ARGV[1], task) end
+return task
+"""
+"""A task that was taken long ago and never acknowledged, or else the next one, in one step: so none is lost."""
 
 
 class Redis(ClaimsJobs, DjangoQRedis):  # type: ignore[misc]
-    """django-q2's Redis broker for its own messages; job ids are in lists beside them, one a queue and one of all."""
+    """Job ids are in lists of their own, one a queue and one of all, beside django-q's messages.
+
+    django-q2's broker forgets a message when it hands it out. Here it stays, in a set ordered by when it is due again,
+    until it is acknowledged: a task that fails or loses its worker comes again, as it does on the other brokers.
+    """
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
         self._served = list_key or Conf.CLUSTER_NAME
+        self._taken = f"{self.list_key}:taken"
 
     @property
     def queue_name(self) -> str:
@@ -47,30 +61,45 @@ class Redis(ClaimsJobs, DjangoQRedis):  # type: ignore[misc]
         except redis.RedisError:
             log.warning("broker_unavailable", exc_info=True)
 
-    def dequeue(self) -> list[tuple[None, bytes]]:
-        """A plain django-q message, if there is one: where a worker waits is wait()."""
+    def enqueue(self, task: bytes | str) -> int:
+        """A plain django-q task; the length of the queue with it."""
+        pipeline = self.connection.pipeline()
+        pipeline.rpush(self.list_key, task)
+        pipeline.rpush(_ids(self.queue_name), PLAIN).ltrim(_ids(self.queue_name), -MOST_IDS, -1)
+        length: int = pipeline.execute()[0]
+        return length
+
+    def dequeue(self) -> list[tuple[bytes, bytes]]:
+        """A plain django-q task, if there is one: where a worker waits is wait()."""
         try:
-            message: Any = self.connection.lpop(self.list_key)
+            task: Any = self.connection.eval(TAKE, 2, self.list_key, self._taken, Conf.RETRY)
         except redis.RedisError:
             log.warning("broker_unavailable", exc_info=True)
             return []
-        return [(None, message)] if message else []
+        return [(task, task)] if task else []
+
+    def acknowledge(self, task: bytes) -> None:
+        """Not to come again; should Redis be away at this moment, it does."""
+        try:
+            self.connection.zrem(self._taken, task)
+        except redis.RedisError:
+            log.warning("broker_unavailable", exc_info=True)
+
+    fail = delete = acknowledge
+
+    def lock_size(self) -> int:
+        size: Any = self.connection.zcard(self._taken)
+        return int(size)
 
     def wait(self) -> None:
-        """Until an id or a plain message arrives, at most WAIT seconds."""
+        """Until an id or a plain task arrives, at most WAIT seconds."""
         try:
-            self._wait()
+            if self.connection.blpop([_ids(self.queue_name)], timeout=WAIT):
+                # Who wakes claims whatever is due, so the ids behind this one have nothing more to say.
+                self.connection.delete(_ids(self.queue_name))
         except redis.RedisError:
             log.warning("broker_unavailable", exc_info=True)
             sleep(WAIT)
-
-    def _wait(self) -> None:
-        woken: Any = self.connection.blpop([_ids(self.queue_name), self.list_key], timeout=WAIT)
-        if woken and woken[0].decode() == self.list_key:
-            self.connection.lpush(self.list_key, woken[1])
-        elif woken:
-            # Who wakes claims whatever is due, so the ids behind this one have nothing more to say.
-            self.connection.delete(_ids(self.queue_name))
 
 
 def _ids(queue: str) -> str:

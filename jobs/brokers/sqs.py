@@ -1,8 +1,9 @@
 """The Amazon SQS broker: messages with job ids wake the workers. The rows stay the truth, so a purge costs seconds."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from time import sleep
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
 from typing import Any
 
 import boto3
@@ -22,6 +23,8 @@ WAIT = 5
 """Seconds of one long poll: an idle worker asks twelve times a minute, and is stopped within them."""
 BATCH = 10
 """Messages that one call sends, receives or deletes: SQS allows no more."""
+HELD = 30
+"""Seconds for which a plain task that was received and not begun is hidden from others: its worker may be stopped."""
 TICKET = "job:"
 """How the body of a message begins that is not a plain django-q task but a job's id."""
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
@@ -36,7 +39,8 @@ class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
         self._urls: dict[str, str] = {}
-        self._plain: list[Message] = []
+        self._received: list[Message] | None = None
+        self._held_until = 0.0
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> Any:
@@ -49,11 +53,9 @@ class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
         ids: dict[str, list[str]] = defaultdict(list)
         for job in jobs:
             ids[job.queue].append(str(job.pk))
-        try:
+        with self._outlived():
             for queue, of_queue in ids.items():
                 self._send(queue, of_queue)
-        except AWAY:
-            log.warning("broker_unavailable", exc_info=True)
 
     def enqueue(self, task: str) -> str:
         """A plain django-q task."""
@@ -61,27 +63,29 @@ class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
         return sent
 
     def dequeue(self) -> list[tuple[str, str]]:
-        """The plain django-q tasks that have arrived: where a worker waits is wait()."""
-        tasks, self._plain = self._plain, []
-        return [(task["ReceiptHandle"], task["Body"]) for task in tasks]
+        """A plain django-q task, if one has arrived: where a worker waits is wait()."""
+        with self._outlived():
+            return [(task["ReceiptHandle"], task["Body"]) for task in self._take()]
+        return []
 
     def acknowledge(self, receipt: str) -> None:
-        self.connection.delete_message(QueueUrl=self._url(self.list_key), ReceiptHandle=receipt)
+        """Not to come again; should SQS be away at this moment, it does."""
+        with self._outlived():
+            self.connection.delete_message(QueueUrl=self._url(self.list_key), ReceiptHandle=receipt)
 
     fail = delete = acknowledge
 
     def wait(self) -> None:
         """Until a message arrives, at most WAIT seconds."""
-        try:
-            self._receive()
-        except AWAY:
-            log.warning("broker_unavailable", exc_info=True)
-            sleep(WAIT)
+        with self._outlived():
+            return self._receive(WAIT)
+        sleep(WAIT)
 
     def queue_size(self) -> int:
-        name = "ApproximateNumberOfMessages"
-        answer = self.connection.get_queue_attributes(QueueUrl=self._url(self.list_key), AttributeNames=[name])
-        return int(answer["Attributes"][name])
+        return self._count("ApproximateNumberOfMessages")
+
+    def lock_size(self) -> int:
+        return self._count("ApproximateNumberOfMessagesNotVisible")
 
     def purge_queue(self) -> None:
         self.connection.purge_queue(QueueUrl=self._url(self.list_key))
@@ -89,18 +93,52 @@ class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
     def info(self) -> str:
         return "Amazon SQS"
 
-    def _receive(self) -> None:
+    def _take(self) -> list[Message]:
+        """What has been received and is still ours; a worker that is too busy to wait has a look instead."""
+        if self._received is None:
+            self._receive(0)
+        received, self._received = self._received or [], None
+        if monotonic() > self._held_until:
+            return []
+        for task in received:
+            self._hide(task, Conf.RETRY)
+        return received
+
+    def _receive(self, seconds: int) -> None:
         url = self._url(self.list_key)
         answer = self.connection.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=WAIT, VisibilityTimeout=Conf.RETRY
+            QueueUrl=url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=seconds, VisibilityTimeout=HELD
         )
         messages: list[Message] = answer.get("Messages", [])
         # A ticket has done its work when a worker wakes: the job's lease, not the message, keeps it from being lost.
         tickets = [message for message in messages if message["Body"].startswith(TICKET)]
-        self._plain += [message for message in messages if message not in tickets]
+        plain = [message for message in messages if message not in tickets]
+        # One is begun at once; the others are for whoever is free.
+        self._received, self._held_until = plain[:1], monotonic() + HELD / 2
+        for task in plain[1:]:
+            self._hide(task, 0)
         if tickets:
             entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(tickets)]
             self.connection.delete_message_batch(QueueUrl=url, Entries=entries)
+
+    def _hide(self, message: Message, seconds: int) -> None:
+        """From everybody, for so many seconds from now."""
+        self.connection.change_message_visibility(
+            QueueUrl=self._url(self.list_key), ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=seconds
+        )
+
+    def _count(self, name: str) -> int:
+        answer = self.connection.get_queue_attributes(QueueUrl=self._url(self.list_key), AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+    @contextmanager
+    def _outlived(self) -> Iterator[None]:
+        """An SQS that is away ends nobody's work; the queues are looked for anew, for they may have been deleted."""
+        try:
+            yield
+        except AWAY:
+            self._urls.clear()
+            log.warning("broker_unavailable", exc_info=True)
 
     def _send(self, queue: str, ids: list[str]) -> None:
         for start in range(0, len(ids), BATCH):
