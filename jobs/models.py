@@ -130,7 +130,7 @@ class Job(models.Model):
             models.Index("run_at", name="job_longest_waiting", condition=BY_AGE),
             models.Index("run_at", name="job_upcoming", condition=Q(status__in=UPCOMING)),
             models.Index("lease_expires_at", name="job_leases", condition=Q(status=Status.RUNNING)),
-            models.Index("user", F("id").desc(), name="job_of_user"),
+            models.Index("user", F("id").desc(), name="job_of_user", condition=Q(user__isnull=False)),
         )
 
     def __str__(self) -> str:

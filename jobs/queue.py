@@ -98,17 +98,12 @@ class JobQuerySet(models.QuerySet[Any]):
         return self._claim_together(due, worker, limit, may_follow) if due.exists() else []
 
     def insert(self, job: Any) -> None:
-        """What job.save() does for a new one. It is written out because Django takes longer to put it together."""
+        """job.save() for a new one, whose values are plain JSON where they are JSON."""
         self._for_write = True
-        connection, fields = connections[self.db], self.model._meta.concrete_fields
-        given = [(field, value) for field in fields if (value := getattr(job, field.attname)) is not None]
-        columns, places = ", ".join(field.column for field, _ in given), ", ".join(["%s"] * len(given))
-        with transaction.mark_for_rollback_on_error(using=self.db), connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO jobs_job ({columns}) VALUES ({places})",  # noqa: S608 the names are the model's own
-                [field.get_db_prep_save(value, connection) for field, value in given],
-            )
-        job._state.adding, job._state.db = False, self.db
+        if self._on_postgresql:
+            postgresql.insert(self, job)
+        else:
+            job.save(force_insert=True, using=self.db)
 
     def insert_alike(self, template: Any, rows: Sequence[tuple[UUID, object]]) -> None:
         """Insert a job like the template for each of these ids and params, in one statement where that is possible."""

@@ -7,8 +7,12 @@ from django.db import connection
 
 CHANNEL = "legwork_jobs"
 
+LOOK_AGAIN = 0.01
+"""Seconds after a notification in which there is none for further jobs (5 ms, by the trigger, and as much to spare)."""
+
 _listening_on: object = None
 """The driver's connection that has said LISTEN; a new one has to say it again."""
+_look_again_at = 0.0
 
 
 def wait(seconds: float) -> None:
@@ -21,8 +25,13 @@ def wait(seconds: float) -> None:
     elif _begin_to_listen() or _take_notifications():
         return
     else:
-        select.select([connection.connection], [], [], seconds)
+        select.select([connection.connection], [], [], _until_the_next_look(seconds))
         _take_notifications()
+
+
+def _until_the_next_look(seconds: float) -> float:
+    soon = _look_again_at - time.monotonic()
+    return min(soon, seconds) if soon > 0 else seconds
 
 
 def _begin_to_listen() -> bool:
@@ -38,8 +47,11 @@ def _begin_to_listen() -> bool:
 
 
 def _take_notifications() -> bool:
+    global _look_again_at
     raw = connection.connection
     raw.poll()
     notified = bool(raw.notifies)
     raw.notifies.clear()
+    if notified:
+        _look_again_at = time.monotonic() + LOOK_AGAIN
     return notified
