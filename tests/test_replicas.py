@@ -148,6 +148,7 @@ def test_everybody_reads_what_he_has_written_and_nobody_else_pays_for_it(topolog
 
 def test_a_new_token_and_its_end_are_known_at_once_though_the_standbys_lag(topology: Topology) -> None:
     topology.stack.add_user("login", "a-good-password")
+    known = Client.login(topology.stack.url, "login", "a-good-password")
     for standby in topology.standbys:
         standby.catch_up()
         standby.pause()
@@ -156,6 +157,9 @@ def test_a_new_token_and_its_end_are_known_at_once_though_the_standbys_lag(topol
         assert client.get("jobs/").status_code == 200
         assert client.delete("tokens/current/").status_code == 204
         assert client.get("jobs/").status_code == 401
+
+        assert known.delete("tokens/current/").status_code == 204
+        assert known.get("jobs/").status_code == 401
     finally:
         for standby in topology.standbys:
             standby.resume()
@@ -175,6 +179,16 @@ def test_a_standby_that_dies_costs_nobody_an_answer_and_comes_back_within_ten_se
 
     dying.start()
     eventually(lambda: reads_from_standbys(topology, client, url, all_of_them=True), 10, "the standby's return")
+
+
+def test_whoever_meets_a_dead_standby_first_is_answered_by_the_primary(topology: Topology) -> None:
+    client = topology.stack.client("reader")
+    url = make_job(client)
+    settled(topology, client, url)
+    for standby in topology.standbys:
+        standby.stop("kill")
+    # At once: the probe need not have noticed yet.
+    assert Counter(client.get(url).status_code for _ in range(20)) == {200: 20}
 
 
 def test_without_the_primary_reads_go_on_and_writes_are_refused_at_once(topology: Topology) -> None:
