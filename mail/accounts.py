@@ -1,37 +1,28 @@
-"""Our accounts with providers, as the settings name them: of which service each is, and what it may send from."""
+"""Our accounts as webhooks and events see them: of which service each is, and what it sends from."""
 
-from dataclasses import dataclass
 from email.utils import parseaddr
 
-from django.conf import settings
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One of MAIL_PROVIDERS. esp: Anymail's name of the service: mailgun, sendgrid, …"""
-
-    name: str
-    esp: str
-    options: dict[str, str]
-
-    def domain(self, sender: str) -> str:
-        """What it sends from for this sender: its own domain, or else that of the sender's address."""
-        return (self.options.get("sender_domain") or parseaddr(sender)[1].rpartition("@")[2]).lower()
-
-
-def called(name: str) -> Account | None:
-    """The account of exactly this name."""
-    return next((account for account in _all() if account.name == name), None)
+from mail.providers import Account, account, accounts
 
 
 def named(name: str) -> Account | None:
     """The account of this name, or else the first with the service of this name."""
-    return called(name) or next((account for account in _all() if account.esp == name), None)
+    return account(name) or next((found for found in accounts() if esp(found) == name), None)
 
 
-def _all() -> list[Account]:
-    return [
-        # anymail.backends.mailgun.EmailBackend → mailgun
-        Account(provider["name"], provider["backend"].split(".")[-2], provider["options"])
-        for provider in settings.MAIL_PROVIDERS
-    ]
+def esp_of(name: str) -> str:
+    """Anymail's name of the service of the account with this name, which may not be configured any more."""
+    found = account(name)
+    return esp(found) if found else name
+
+
+def esp(found: Account) -> str:
+    """anymail.backends.mailgun.EmailBackend → mailgun."""
+    return found.backend.split(".")[-2]
+
+
+def domain_of(name: str, sender: str) -> str:
+    """What the account of this name sends from for this sender: its own domain, or else that of the address."""
+    found = account(name)
+    own = found.options.get("sender_domain") if found else None
+    return str(own or parseaddr(sender)[1].rpartition("@")[2]).lower()

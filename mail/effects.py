@@ -1,23 +1,33 @@
-"""What an event does to its message, once: the job mail.event, and the sweep after those whose job was lost."""
+"""What an event does to its message, once: the job mail.event, and the sweep after events whose job was lost."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
+from jobs.queue import delete_in_batches
+from mail import consequences
 from mail.failure import Failure, FailureClass
 from mail.meaning import STATUS, News
-from mail.models import Attempt, Event, Message
+from mail.models import Attempt, Event, Message, WebhookToken
 
 log = structlog.get_logger(__name__)
 
 LOST_AFTER = timedelta(minutes=10)
+"""What a worker has not applied by then, its retries included, is looked after by the sweep."""
 SWEPT_AT_ONCE = 1000
 TOKENS_ARE_KEPT = timedelta(hours=48)
 """Twice as long as a signature is taken for good."""
 DISREGARDED_ARE_KEPT = timedelta(days=30)
+
+WEAK = frozenset({News.ACCEPTED, News.DEFERRED})
+"""What says nothing any more once the end of an attempt is known."""
+ENDS = frozenset({News.BOUNCED, News.REJECTED})
 
 
 def apply(event_id: UUID) -> bool:
@@ -27,31 +37,96 @@ def apply(event_id: UUID) -> bool:
             return False
         event = Event.objects.select_related("message", "attempt").get(pk=event_id)
         if event.message:
-            _apply(event, event.message, event.attempt)
+            _apply(event, event.message)
     log.info("event_applied", event_id=str(event_id), message_id=str(event.message_id), type=event.type)
     return True
 
 
-def _apply(event: Event, message: Message, attempt: Attempt | None) -> None:
+def _apply(event: Event, message: Message) -> None:
     if event.type in News.values:
-        _prove(event, message, attempt)
+        _prove(event, message)
+    # One event of a message after the other: what the first does decides what the second means.
+    message = Message.objects.select_for_update().get(pk=message.pk)
     match event.type:
         case News.OPENED:
             message.opened()
         case News.CLICKED:
             message.clicked()
-    failure = Failure(FailureClass(event.failure_class), event.detail) if event.failure_class else None
-    if status := STATUS.get(event.type):
+        case News.DELIVERED:
+            if message.learn(STATUS[News.DELIVERED]):
+                consequences.forgive(message.address)
+        case _ if not _is_old(event):
+            _learn(event, message)
+
+
+def _prove(event: Event, message: Message) -> None:
+    """Whatever a provider tells of a message, it has it: an attempt of which that was not known is settled."""
+    attempt = event.attempt
+    if attempt and attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=_message_id(event)):
+        message.accepted(event.provider, event.at)
+
+
+def _is_old(event: Event) -> bool:
+    """The attempt has ended, and this is nothing new: it may have been followed by another, which it must not stop."""
+    ended = Event.objects.filter(attempt=event.attempt_id, type__in=ENDS, applied_at__isnull=False).exclude(pk=event.pk)
+    if event.type in WEAK:
+        return ended.exists()
+    if event.failure_class == FailureClass.SOFT_BOUNCE:
+        return ended.exists()
+    return event.type in ENDS and ended.filter(failure_class=event.failure_class).exists()
+
+
+def _learn(event: Event, message: Message) -> None:
+    failure = _failure(event)
+    decision = consequences.deal_with(message, failure, provider=event.provider) if failure else None
+    status = STATUS.get(event.type)
+    if status and not (decision and decision.resends):
         message.learn(status, failure)
 
 
-def _prove(event: Event, message: Message, attempt: Attempt | None) -> None:
-    """Whatever a provider tells of a message, it has it: an attempt of which that was not known is settled."""
-    if attempt:
-        attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=_message_id(event))
-    message.accepted(event.provider, event.at)
+def _failure(event: Event) -> Failure | None:
+    if not event.failure_class:
+        return None
+    kind = FailureClass(event.failure_class)
+    return Failure(kind, event.detail or kind.label.lower())
 
 
 def _message_id(event: Event) -> str:
-    headers = ((event.raw or {}).get("message") or {}).get("headers") or {}
-    return str(headers.get("message-id") or "")
+    """As Mailgun writes it in events, and with the brackets that its API answers."""
+    headers: Any = (event.raw or {}).get("message")
+    found = headers.get("headers") if isinstance(headers, dict) else None
+    message_id = found.get("message-id") if isinstance(found, dict) else None
+    return f"<{message_id.strip('<>')}>"[:255] if isinstance(message_id, str) and message_id else ""
+
+
+# --- chores -----------------------------------------------------------------------------------------------------
+
+
+def lost_events() -> int:
+    """Apply what no job has applied, though it should have long ago; how many there were."""
+    before = timezone.now() - LOST_AFTER
+    lost = Event.objects.filter(applied_at=None, disregarded="", received_at__lt=before)
+    return sum(map(_applied, list(_of_providers(lost).values_list("pk", flat=True)[:SWEPT_AT_ONCE])))
+
+
+def _of_providers(events: QuerySet[Event]) -> QuerySet[Event]:
+    return events.exclude(source=Event.Source.OURS).order_by("received_at")
+
+
+def _applied(event_id: UUID) -> bool:
+    """One that cannot be applied must not be in the way of the others."""
+    try:
+        return apply(event_id)
+    except Exception:
+        log.exception("event_not_applied", event_id=str(event_id))
+        return False
+
+
+def used_tokens() -> int:
+    return delete_in_batches(WebhookToken.objects.filter(used_at__lt=timezone.now() - TOKENS_ARE_KEPT))
+
+
+def disregarded_events() -> int:
+    """They belong to no message with which they could go, and may name people."""
+    before = timezone.now() - DISREGARDED_ARE_KEPT
+    return delete_in_batches(Event.objects.exclude(disregarded="").filter(received_at__lt=before))

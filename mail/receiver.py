@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from jobs.submit import submit
 from mail import accounts, addresses, reports
-from mail.accounts import Account
 from mail.meaning import News
 from mail.models import Attempt, Event
 from mail.reports import Report
@@ -75,14 +74,13 @@ def _objection(report: Report, attempt: Attempt | None) -> str:
     """Why it is not believed. A signature covers no more than a time and a token, and so anything may be behind it."""
     if attempt is None:
         return "It is about nothing that we sent."
-    account = accounts.called(attempt.provider) or Account(attempt.provider, attempt.provider, {})
-    if account.esp != report.esp:
+    if accounts.esp_of(attempt.provider) != report.esp:
         return f"The message was not given to {report.esp}."
     if not attempt.message.address:
         return FORGOTTEN
     if not _same_recipient(report, attempt):
         return "It names another recipient."
-    if report.domain and report.domain.lower() != account.domain(attempt.message.sender):
+    if report.domain and report.domain.lower() != accounts.domain_of(attempt.provider, attempt.message.sender):
         return "It was sent from another domain."
     return ""
 

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -167,37 +168,34 @@ def test_an_unknown_kind_of_event_is_kept() -> None:
 # --- what is refused for good -----------------------------------------------------------------------------------
 
 
-def wrong_signature(**changes: Any) -> dict[str, Any]:
-    return sign() | changes
+WRONG: dict[str, Callable[[], Any]] = {
+    "none": dict,
+    "a list": list,
+    "a text": str,
+    "another key": lambda: sign(key="another key"),
+    "no key": lambda: sign(key=""),
+    "not ASCII": lambda: sign() | {"signature": "ä" * 64},
+    "null": lambda: sign() | {"signature": None},
+    "a number": lambda: sign() | {"signature": 12},
+    "another token": lambda: sign() | {"token": "another"},
+    "an odd token": lambda: sign(token="ä"),
+    "a list as token": lambda: sign() | {"token": ["x"]},
+    "a long token": lambda: sign(token="x" * 101),
+    "a NUL in the token": lambda: sign(token="a\0b"),
+    "an object as timestamp": lambda: sign() | {"timestamp": {"a": 1}},
+    "an odd timestamp": lambda: sign(timestamp="12ä"),
+    "another timestamp": lambda: sign() | {"timestamp": "1534108637"},
+    "too old": lambda: sign(timestamp=int(time.time()) - 25 * 3600),
+    "from the future": lambda: sign(timestamp=int(time.time()) + 3600),
+    "before time": lambda: sign(timestamp=-5),
+    "an exponent": lambda: sign(timestamp="1e9"),
+    "after time": lambda: sign(timestamp=10**40),
+}
 
 
-@pytest.mark.parametrize(
-    "signature",
-    [
-        {},
-        [],
-        "text",
-        sign(key="another key"),
-        sign(key=""),
-        wrong_signature(signature="ä" * 64),
-        wrong_signature(signature=None),
-        wrong_signature(signature=12),
-        wrong_signature(token="ä"),
-        wrong_signature(token=["x"]),
-        wrong_signature(timestamp={"a": 1}),
-        wrong_signature(timestamp="12ä"),
-        sign(token="x" * 101),
-        sign(token="a\0b"),
-        sign(timestamp=int(time.time()) - 25 * 3600),
-        sign(timestamp=int(time.time()) + 3600),
-        sign(timestamp=-5),
-        sign(timestamp="1e9"),
-        sign(timestamp=10**40),
-    ],
-    ids=str,
-)
-def test_a_wrong_or_stale_signature_is_refused_for_good(signature: Any) -> None:
-    assert_problem(post({"signature": signature, "event-data": make_event(make_attempt())}), 406)
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_or_stale_signature_is_refused_for_good(kind: str) -> None:
+    assert_problem(post({"signature": WRONG[kind](), "event-data": make_event(make_attempt())}), 406)
     assert not Event.objects.exists()
     assert not WebhookToken.objects.exists()
 
