@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import orjson
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, transaction
+from django.http import QueryDict
 from django.utils.encoding import force_str
 from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
@@ -101,6 +103,25 @@ def _key(value: str | None) -> str | None:
 
 
 def _fingerprint(request: Request) -> str:
-    """The same for the same resource and the same JSON, however it is spaced and ordered."""
-    payload = orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)
+    """The same for the same resource and the same JSON or form, however it is spaced, ordered and divided."""
+    payload = orjson.dumps(_payload(request.data), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(request.path.encode() + b"\n" + payload).hexdigest()
+
+
+def _payload(data: object) -> object:
+    """What was sent, as JSON; in a form, a file stands as its digest."""
+    if not isinstance(data, QueryDict):
+        return data
+    return {name: [_value(value) for value in data.getlist(name)] for name in data}
+
+
+def _value(value: Any) -> Any:
+    return _digest(value) if isinstance(value, UploadedFile) else value
+
+
+def _digest(file: Any) -> str:
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()

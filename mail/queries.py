@@ -1,5 +1,6 @@
 """Verbs on many messages, suppressions and strikes."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Self
 
@@ -31,8 +32,13 @@ class SuppressionQuerySet(models.QuerySet[Any]):
 
     def against(self, address: str, importance: str) -> Any | None:
         """What forbids to write this address mail of this importance; None when nothing does."""
-        found = self.in_force().filter(digest=addresses.digest(address))
-        return (found if importance == Importance.BULK else found.exclude(scope=Scope.BULK)).first()
+        return self._forbidding(importance).filter(digest=addresses.digest(address)).first()
+
+    def forbidden_among(self, many: Iterable[str], importance: str) -> set[str]:
+        """Which of these addresses may not be written mail of this importance."""
+        by_digest = {addresses.digest(address): address for address in many}
+        found = self._forbidding(importance).filter(digest__in=by_digest).values_list("digest", flat=True)
+        return {by_digest[digest] for digest in found}
 
     def suppress(self, address: str, reason: str, scope: str, expires_at: datetime | None, *, source: str) -> Any:
         """Write this address no more; of two reasons for that the stronger one is kept. Returns what is in force."""
@@ -46,6 +52,10 @@ class SuppressionQuerySet(models.QuerySet[Any]):
                 self.filter(digest=digest).update(**values, created_at=Now())
                 kept.refresh_from_db()
         return kept
+
+    def _forbidding(self, importance: str) -> Self:
+        found = self.in_force()
+        return found if importance == Importance.BULK else found.exclude(scope=Scope.BULK)
 
 
 class StrikeQuerySet(models.QuerySet[Any]):

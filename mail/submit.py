@@ -1,6 +1,7 @@
 """The way in: a message is stored with its attachments and the job that sends it, and from then on it is not lost."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,7 +9,9 @@ import structlog
 from django.db import transaction
 
 from jobs import submit as jobs
+from jobs.errors import AlreadyFinished
 from jobs.models import Job
+from jobs.states import WAITING
 from mail.importance import PATIENCE, PRIORITY, Importance
 from mail.models import Attachment, Message
 from mail.status import Status
@@ -67,3 +70,26 @@ def store(drafts: Sequence[Draft]) -> None:
         else:
             jobs.store_many(prepared)
     log.info("messages_submitted", count=len(drafts), message_id=str(drafts[0].message.pk))
+
+
+def store_alike(drafts: Sequence[Draft], importance: str) -> None:
+    """As store(), for many messages of one importance that are due now and have no attachments."""
+    with transaction.atomic():
+        params = [{"message": str(draft.message.pk)} for draft in drafts]
+        ids = jobs.submit_many(SEND, params, priority=PRIORITY[Importance(importance)])
+        for draft, job_id in zip(drafts, ids, strict=True):
+            draft.message.job_id = job_id
+        Message.objects.bulk_create([draft.message for draft in drafts])
+
+
+def withdraw(message: Message) -> None:
+    """Cancel a message and the job that would send it. Raises AlreadySent."""
+    with transaction.atomic():
+        was = message.status
+        message.cancel()
+        if was != message.status:
+            message.note("cancelled")
+    job = Job.objects.filter(pk=message.job_id, status__in=WAITING).first() if message.job_id else None
+    if job:
+        with suppress(AlreadyFinished):
+            job.cancel()

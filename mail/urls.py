@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mail.views import messages
+from mail.views import broadcasts, messages, suppressions, templates
 
 urlpatterns = [
     path("messages/", messages.MessageListView.as_view(), name="messages"),
@@ -14,4 +14,11 @@ urlpatterns = [
         name="message-cancellation",
     ),
     path("messages/<uuid:message_id>/resends/", messages.ResendListView.as_view(), name="message-resends"),
+    path("broadcasts/", broadcasts.BroadcastListView.as_view(), name="broadcasts"),
+    path("templates/", templates.TemplateListView.as_view(), name="templates"),
+    path("templates/<slug:name>/", templates.TemplateView.as_view(), name="template"),
+    path("templates/<slug:name>/preview/", templates.PreviewView.as_view(), name="template-preview"),
+    path("suppressions/", suppressions.SuppressionListView.as_view(), name="suppressions"),
+    # An address may have slashes in it; percent-encoded ones are slashes by the time they come here.
+    path("suppressions/<path:address>/", suppressions.SuppressionView.as_view(), name="suppression"),
 ]

@@ -15,7 +15,10 @@ from rest_framework.views import APIView
 
 
 class NewestFirst(CursorPagination):
-    """By id, which is a UUIDv7 and so a time. Unlike DRF's, it answers 400 to a cursor or size that makes no sense."""
+    """By id, which is a UUIDv7 and so a time, or as the view says in `ordering`.
+
+    Unlike DRF's, it answers 400 to a cursor or size that makes no sense.
+    """
 
     ordering = "-id"
     page_size = 50
@@ -25,6 +28,7 @@ class NewestFirst(CursorPagination):
     def paginate_queryset(  # type: ignore[override]  # a cursor needs a queryset, whatever the base class takes
         self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
     ) -> list[Any] | None:
+        self.ordering = getattr(view, "ordering", self.ordering)
         self.position = queryset.model._meta.get_field(str(self.ordering).lstrip("-"))
         return super().paginate_queryset(queryset, request, view)
 

@@ -31,8 +31,10 @@ class Template(models.Model):
 class Broadcast(models.Model):
     """One template to many addresses: what the job mail.broadcast works off, and how far it has come.
 
-    recipients: [{"to", "context"}]. The template is kept as it was when the broadcast was accepted.
-    next_row: where it goes on after a crash. refused: [{"row", "errors"}], rows counted from 1.
+    recipients: [{"to", "context"}], or null for a row that was refused when it came; emptied in time, like all bodies.
+    The template is kept as it was when the broadcast was accepted. next_row: where it goes on after a crash, from 0.
+    accepted: messages made; suppressed: those of them that will not be sent, as the list stood then.
+    refused: the first bad rows, [{"row", "errors"}], rows counted from 1; refusals: how many there are.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -44,7 +46,9 @@ class Broadcast(models.Model):
     recipients = models.JSONField(encoder=DjangoJSONEncoder)
     next_row = models.PositiveIntegerField(default=0)
     accepted = models.PositiveIntegerField(default=0)
+    suppressed = models.PositiveIntegerField(default=0)
     refused = models.JSONField(default=list)
+    refusals = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -35,7 +35,7 @@ from mail.serializers import (
     url_of,
 )
 from mail.status import TERMINAL, Status
-from mail.submit import store
+from mail.submit import store, withdraw
 from mail.templates import Meter
 from mail.timeline import timeline
 
@@ -131,7 +131,7 @@ class MessageCancellationView(APIView):
         """Do not send it: possible until a provider is called. Asking again answers the same."""
         message = _owned_message(request, message_id)
         try:
-            message.cancel()
+            withdraw(message)
         except AlreadySent as error:
             raise Conflict(f"The {error}.") from None
         return _answer(request, message, status.HTTP_200_OK)

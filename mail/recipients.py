@@ -1,0 +1,128 @@
+"""The recipients of a broadcast as they come in: a list in JSON, or a file of comma-separated values."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from jobs.field_errors import FieldError, flatten
+from jobs.strict import StrictSerializer
+from mail.fields import LONGEST_ADDRESS, ContextField
+
+MOST_IN_JSON, MOST_IN_FILE = 10_000, 100_000
+MOST_TOLD = 500
+"""Bad rows that are told one by one; the others are only counted."""
+SEPARATORS = ",;\t"
+TO = "to"
+
+
+class BadFile(ValueError):
+    """Says why a file cannot be read as a list of recipients."""
+
+
+class RefusedRow(TypedDict):
+    """A bad row: its number, 1 for the first recipient, and what is wrong with it."""
+
+    row: int
+    errors: list[FieldError]
+
+
+class Row(StrictSerializer):
+    """One recipient. Whether the address can be written to is looked at when the broadcast comes to it."""
+
+    to = serializers.CharField(max_length=LONGEST_ADDRESS)
+    context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
+
+
+@dataclass(slots=True)
+class Recipients:
+    """rows: {"to", "context"}, or None for a bad one. refused: the first bad ones; refusals: how many there are."""
+
+    rows: list[dict[str, Any] | None] = field(default_factory=list)
+    refused: list[RefusedRow] = field(default_factory=list)
+    refusals: int = 0
+
+    def refuse(self, errors: list[FieldError]) -> None:
+        self.rows.append(None)
+        self.refusals += 1
+        if len(self.refused) < MOST_TOLD:
+            self.refused.append(RefusedRow(row=len(self.rows), errors=errors))
+
+
+def of_json(items: Iterable[object]) -> Recipients:
+    """Recipients as a client lists them."""
+    found = Recipients()
+    for item in items:
+        body = Row(data=item)
+        try:
+            body.is_valid(raise_exception=True)
+        except ValidationError as error:
+            found.refuse(list(flatten(error.detail)))
+        else:
+            found.rows.append({"to": body.validated_data["to"], "context": body.validated_data.get("context") or {}})
+    return found
+
+
+def of_csv(content: bytes) -> Recipients:
+    """Recipients of a file whose first line names its columns: `to`, and what the template says. Raises BadFile."""
+    text = _text(content)
+    lines = _lines(text)
+    columns = _columns(next(lines, []))
+    found = Recipients()
+    for line in lines:
+        if len(found.rows) == MOST_IN_FILE:
+            raise BadFile(f"The file has more than {MOST_IN_FILE} rows.")
+        _take(found, columns, line)
+    if not found.rows:
+        raise BadFile("The file has no rows.")
+    return found
+
+
+def _text(content: bytes) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadFile("The file is not UTF-8.") from None
+    if "\0" in text:
+        raise BadFile("The file contains a NUL character.")
+    return text
+
+
+def _lines(text: str) -> Iterator[list[str]]:
+    """The lines that are not empty, divided at whichever separator the first one has."""
+    first = text[: text.find("\n")] if "\n" in text else text
+    separator = max(SEPARATORS, key=first.count)
+    try:
+        yield from (
+            line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if line
+        )
+    except csv.Error as error:
+        raise BadFile(f"The file is not comma-separated values: {error}.") from None
+
+
+def _columns(line: list[str]) -> list[str]:
+    columns = [name.strip() for name in line]
+    columns = [TO if name.lower() == TO else name for name in columns]
+    named = [name for name in columns if name]
+    if TO not in named:
+        raise BadFile("The first line names the columns, and one of them is `to`.")
+    if len(set(named)) < len(named):
+        raise BadFile("The first line names a column twice.")
+    return columns
+
+
+def _take(found: Recipients, columns: list[str], line: list[str]) -> None:
+    if len(line) != len(columns):
+        detail = f"This row has {len(line)} fields, and the first line {len(columns)}."
+        return found.refuse([FieldError(field="", code="columns", detail=detail)])
+    values = dict(zip(columns, line, strict=True))
+    to = values.pop(TO).strip()
+    values.pop("", None)
+    if not 0 < len(to) <= LONGEST_ADDRESS:
+        return found.refuse([FieldError(field=TO, code="required", detail="This row has no address.")])
+    found.rows.append({"to": to, "context": values})
+    return None
