@@ -39,6 +39,7 @@ def read_addresses(field: str, values: Iterable[str]) -> list[Address]:
 def _decoded(name: str) -> str:
     """A name that is encoded as RFC 2047 says, in plain letters."""
     try:
-        return str(make_header(decode_header(name))) if "=?" in name else name
+        plain = str(make_header(decode_header(name))) if "=?" in name else name
     except (HeaderParseError, LookupError, UnicodeError, ValueError):
-        return name
+        plain = name
+    return plain.encode(errors="replace").decode()

@@ -39,6 +39,8 @@ class App:
 
     async def _answer(self, request: Request) -> Reply:
         method = "GET" if request.method == "HEAD" else request.method
+        if method != "GET" and request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return said("Another site's page may change nothing here.", 403)
         matches = [(verb, found, respond) for verb, path, respond in self._routes if (found := path(request.path))]
         for verb, found, respond in matches:
             if verb == method:

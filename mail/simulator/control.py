@@ -86,7 +86,7 @@ class Control:
         return as_json({"calls": ledger.calls, "accepted": ledger.accepted, "messages": messages})
 
     async def account(self, request: Request, message_id: str) -> Reply:
-        return as_json(self._office.ledger.account(message_id).as_json())
+        return as_json(self._office.ledger.find(message_id).as_json())
 
     async def messages(self, request: Request) -> Reply:
         return as_json([_summary(mail) for mail, _ in zip(self._office.mailbox, range(MOST_LISTED), strict=False)])

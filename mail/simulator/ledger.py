@@ -28,19 +28,22 @@ class Ledger:
 
     def called(self, message_id: str) -> None:
         self.calls += 1
-        self.account(message_id).calls += 1
+        self._account(message_id).calls += 1
 
     def accept(self, message_id: str, attempt_id: str) -> None:
         self.accepted += 1
-        account = self.account(message_id)
+        account = self._account(message_id)
         account.accepted += 1
         account.attempts[attempt_id] += 1
 
-    def account(self, message_id: str) -> Account:
-        if len(self.accounts) >= MOST_MESSAGES and message_id not in self.accounts:
-            del self.accounts[next(iter(self.accounts))]
-        return self.accounts.setdefault(message_id, Account())
+    def find(self, message_id: str) -> Account:
+        return self.accounts.get(message_id) or Account()
 
     def clear(self) -> None:
         self.calls = self.accepted = 0
         self.accounts.clear()
+
+    def _account(self, message_id: str) -> Account:
+        if len(self.accounts) >= MOST_MESSAGES and message_id not in self.accounts:
+            del self.accounts[next(iter(self.accounts))]
+        return self.accounts.setdefault(message_id, Account())

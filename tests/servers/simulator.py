@@ -72,7 +72,7 @@ class Simulator:
         return dict(self.get(f"accepted/{message_id}"))
 
     def fault(self, kind: str, *, times: int | None = 1, **wishes: object) -> int:
-        """Its number. It hits the next `times` calls, all if None; `recipient`, `on` and `seconds`: see faults.Fault."""
+        """Its number. It hits the next `times` calls, all if None; `recipient`, `on`, `seconds`: see faults.Fault."""
         return int(self.ask("POST", "faults", {"kind": kind, "times": times, **wishes}).json()["id"])
 
     def turn(self, **knobs: object) -> None:
