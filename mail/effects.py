@@ -55,7 +55,9 @@ def _apply(event: Event, message: Message) -> None:
         case News.DELIVERED:
             if message.learn(STATUS[News.DELIVERED]):
                 consequences.forgive(message.address)
-        case _ if not _is_old(event):
+        case _ if _is_old(event):
+            _note(event, message)
+        case _:
             _learn(event, message)
 
 
@@ -67,13 +69,20 @@ def _prove(event: Event, message: Message) -> None:
 
 
 def _is_old(event: Event) -> bool:
-    """The attempt has ended, and this is nothing new: it may have been followed by another, which it must not stop."""
+    """Whether the attempt's end is known, and this says no more than that: the policy has been followed already."""
     ended = Event.objects.filter(attempt=event.attempt_id, type__in=ENDS, applied_at__isnull=False).exclude(pk=event.pk)
     if event.type in WEAK:
         return ended.exists()
     if event.failure_class == FailureClass.SOFT_BOUNCE:
         return ended.exists()
     return event.type in ENDS and ended.filter(failure_class=event.failure_class).exists()
+
+
+def _note(event: Event, message: Message) -> None:
+    """It still counts for the message's status, unless the attempt was followed by another, which it must not stop."""
+    status = STATUS.get(event.type)
+    if status and event.type not in WEAK and not message.pending and message.attempts.last() == event.attempt:
+        message.learn(status, _failure(event))
 
 
 def _learn(event: Event, message: Message) -> None:
