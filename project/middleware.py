@@ -21,6 +21,8 @@ logger = structlog.get_logger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+PAGES = ("/admin/", "/unsubscribe/")
+"""What people look at; programs get every error as a problem."""
 ADDRESS = re.compile(r"[^/]*@[^/]*")
 
 
@@ -68,7 +70,7 @@ class AnswerMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = _refusal(request) or self.get_response(request)
-        if request.path.startswith("/admin/"):
+        if request.path.startswith(PAGES):
             return response
         response = _in_one_shape(request, response)
         return _completed(request, response) if request.path.startswith("/api/") else response

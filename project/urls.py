@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
+from mail.unsubscribe_page import page as unsubscribe_page
 from project.docs import DocsView, SchemaView
 from project.health import healthz, readyz
 from project.problems import unknown_url
@@ -25,6 +26,7 @@ urlpatterns = [
     path("api/v1/", include(api)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("unsubscribe/<str:token>/", unsubscribe_page, name="unsubscribe"),
     path("webhooks/", include("mail.webhook_urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

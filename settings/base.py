@@ -164,6 +164,8 @@ Q_CLUSTER = {
 # --- mail -------------------------------------------------------------------------------------------------------
 # In the order in which they are tried: names of Anymail's backends, or NAME=BACKEND for a second account of one.
 MAIL_PROVIDERS = env.providers("MAIL_PROVIDERS", ["mailgun"])
+# Under which address recipients reach us, by the links in their mail.
+PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000")
 MAIL_FROM = env.text("MAIL_FROM", "Legwork <legwork@mg.example.org>")
 # Other domains than MAIL_FROM's own that a message may come from.
 MAIL_FROM_DOMAINS = env.texts("MAIL_FROM_DOMAINS", [])

@@ -1,5 +1,7 @@
 """Production: everything secret or particular comes from the environment, and nothing of it has a default."""
 
+import re
+
 from django.core.exceptions import ImproperlyConfigured
 
 from project.log import logging_config
@@ -11,6 +13,9 @@ SECRET_KEY = env.text("SECRET_KEY")
 if len(SECRET_KEY) < 50:
     raise ImproperlyConfigured("SECRET_KEY must have 50 characters or more; make one with `openssl rand -base64 48`.")
 ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS")
+PUBLIC_URL = env.text("PUBLIC_URL", f"https://{next(iter(ALLOWED_HOSTS), '')}")
+if not re.fullmatch(r"https?://\w[\w.-]*(:\d+)?/?", PUBLIC_URL):
+    raise ImproperlyConfigured("PUBLIC_URL must be the https:// address under which recipients of mail reach us.")
 CSRF_TRUSTED_ORIGINS = env.texts("CSRF_TRUSTED_ORIGINS", [])
 DATABASES = {"default": env.database("DATABASE_URL"), **REPLICAS}
 LOGGING = logging_config(json=True, level=env.text("LOG_LEVEL", "INFO"))

@@ -1,0 +1,92 @@
+"""One click ends bulk mail (RFC 8058): the header fields of a message, what the link says, and what the click does.
+
+A link holds no address. It is good without end: people click on what they got years ago.
+"""
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.signing import BadSignature, Signer
+from django.db import transaction
+from django.urls import reverse
+
+from mail import addresses
+from mail.importance import Importance
+from mail.models import Message, Suppression
+from mail.reasons import Reason, Scope
+
+log = structlog.get_logger(__name__)
+
+SOURCE = "one-click"
+WHO = re.compile(r"([0-9a-f]{32})([0-9a-f]{64})")
+_signer = Signer(salt="mail.unsubscribe", sep=".")
+
+
+class BadLink(ValueError):
+    """The link is not one of ours, or was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Whom a link is for. digest: of the address, which outlives the message and its person's wish to be forgotten."""
+
+    message_id: UUID
+    digest: str
+
+    @classmethod
+    def read(cls, token: str) -> "Link":
+        """Raises BadLink."""
+        try:
+            found = WHO.fullmatch(_signer.unsign(token))
+        except (BadSignature, UnicodeError):
+            found = None
+        if not found:
+            raise BadLink
+        return cls(UUID(found[1]), found[2])
+
+    @property
+    def token(self) -> str:
+        return _signer.sign(f"{self.message_id.hex}{self.digest}")
+
+    def message(self) -> Message | None:
+        """None when it was pruned, or its person forgotten."""
+        found = Message.objects.filter(pk=self.message_id).first()
+        return found if found and found.address and addresses.digest(found.address) == self.digest else None
+
+
+def headers_for(message: Message) -> dict[str, str]:
+    """The header fields of List-Unsubscribe that bulk mail has (RFC 2369, RFC 8058), and other mail has not."""
+    if message.importance != Importance.BULK or not message.address:
+        return {}
+    path = reverse("unsubscribe", args=[Link(message.pk, addresses.digest(message.address)).token])
+    return {
+        "List-Unsubscribe": f"<{settings.PUBLIC_URL.rstrip('/')}{path}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+
+
+def unsubscribe(link: Link) -> None:
+    """No more bulk mail to this address. Again: the same. What forbids more stays in force."""
+    message = link.message()
+    with transaction.atomic():
+        kept = _suppress(link, message)
+        if message and not message.events.filter(type=SOURCE).exists():
+            message.note(SOURCE, "the recipient wants no more bulk mail")
+    log.info("unsubscribed", message_id=str(link.message_id), digest=link.digest[:12], scope=kept.scope)
+
+
+def _suppress(link: Link, message: Message | None) -> Suppression:
+    """By the address where we have it, and else by its digest alone."""
+    reason, scope = Reason.UNSUBSCRIBE, Scope.BULK
+    kept: Suppression
+    if message:
+        kept = Suppression.objects.suppress(message.address, reason, scope, None, source=SOURCE)
+        return kept
+    values = {"reason": reason, "scope": scope, "source": SOURCE}
+    kept, made = Suppression.objects.get_or_create(digest=link.digest, defaults=values)
+    if not made and kept.weaker_than(scope, None):
+        Suppression.objects.filter(digest=link.digest).update(**values, expires_at=None)
+    return kept
