@@ -20,8 +20,6 @@ TICK = 1.0
 """Seconds between two rounds."""
 SCHEDULES_EVERY = 30
 """Rounds between two looks at django-q's own schedules."""
-HOUSEKEEPING_EVERY = 3600
-"""Rounds between two clean-ups: about an hour. The first is in the first round."""
 RENEWALS_FIRST = 2 * BEAT
 """Seconds after an outage in which the living renew their leases before the others are rescued."""
 
@@ -53,8 +51,7 @@ class Dispatcher:
             rescue(Job.objects.expired())
         if self.rounds % SCHEDULES_EVERY == 0:
             scheduler(broker=self.broker)
-        if self.rounds % HOUSEKEEPING_EVERY == 0:
-            housekeeping.do_all()
+        housekeeping.do_what_is_due()
         self.rounds += 1
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:

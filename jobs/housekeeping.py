@@ -1,6 +1,8 @@
-"""What is thrown away, and when. Apps add their own chores with @hourly; the dispatcher does them all once an hour."""
+"""What is done now and then: apps add chores with @hourly or @every(minutes=…), dispatchers do what is due."""
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -15,19 +17,48 @@ log = structlog.get_logger(__name__)
 Chore = Callable[[], int]
 KEYS_ARE_KEPT = timedelta(hours=24)
 
-_chores: list[Chore] = []
+
+@dataclass(slots=True)
+class Turn:
+    """A chore and when this process does it next, by its monotonic clock; at first at once."""
+
+    chore: Chore
+    seconds: float
+    due_at: float = 0.0
 
 
-def hourly(chore: Chore) -> Chore:
-    """Register a function that throws something away and returns how many; it may run in several places at once."""
-    _chores.append(chore)
-    return chore
+_turns: list[Turn] = []
+
+
+def every(*, minutes: float) -> Callable[[Chore], Chore]:
+    """Register a function that does something quick and returns how many; it may run in several places at once."""
+
+    def register(chore: Chore) -> Chore:
+        _turns.append(Turn(chore, minutes * 60))
+        return chore
+
+    return register
+
+
+hourly = every(minutes=60)
+
+
+def do_what_is_due() -> None:
+    """What fails is due again in the next round."""
+    for turn in _turns:
+        if time.monotonic() >= turn.due_at:
+            _do(turn.chore)
+            turn.due_at = time.monotonic() + turn.seconds
 
 
 def do_all() -> None:
-    for chore in _chores:
-        if count := chore():
-            log.info("pruned", what=chore.__name__, count=count)
+    for turn in _turns:
+        _do(turn.chore)
+
+
+def _do(chore: Chore) -> None:
+    if count := chore():
+        log.info("chore_done", what=chore.__name__, count=count)
 
 
 @hourly

@@ -3,14 +3,14 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from rest_framework import serializers
 
-from jobs.errors import TransientError
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
 from jobs.strict import StrictSerializer
-from mail import effects
+from mail import alerts, effects, reconciliation, sending
 from mail.broadcast import carry_out
 
 
@@ -20,16 +20,42 @@ class SendParams(StrictSerializer):
     message = serializers.UUIDField()
 
 
+class AlertParams(StrictSerializer):
+    """What mail.alert takes."""
+
+    kind = serializers.CharField()
+
+
 class EventParams(StrictSerializer):
     """What mail.event takes."""
 
     event = serializers.UUIDField()
 
 
-@job("mail.send", params=SendParams, internal=True)
-def send(run: Run, *, message: UUID) -> None:
-    """Send a message by the provider whose turn it is."""
-    raise TransientError("sending is not built yet")
+@job(
+    "mail.send",
+    params=SendParams,
+    timeout=minutes(5),
+    retry=exponential(attempts=None, base=5, cap=300),
+    queue="mail",
+    threads=settings.MAIL_THREADS,
+    internal=True,
+)
+def send(run: Run, *, message: UUID) -> dict[str, str]:
+    """Send a message by the provider whose turn it is, and again, until it has left our hands or is given up."""
+    return {"status": sending.send(message)}
+
+
+@job("mail.alert", params=AlertParams, retry=exponential(attempts=10, base=30), internal=True)
+def alert(run: Run, *, kind: str) -> dict[str, int]:
+    """Tell operators what they were not told yet of this kind of alert."""
+    return {"told": alerts.tell(kind)}
+
+
+@job("mail.reconcile", timeout=minutes(10), retry=exponential(attempts=1), internal=True)
+def reconcile(run: Run) -> dict[str, int]:
+    """Ask providers about messages of which nothing has been heard, and find jobs for those that have lost theirs."""
+    return reconciliation.reconcile()
 
 
 @job("mail.event", params=EventParams, internal=True)

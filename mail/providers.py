@@ -65,8 +65,12 @@ def another(than: Collection[str]) -> bool:
     return any(found.name not in than and not free_at(found) for found in accounts())
 
 
-def next_free() -> datetime | None:
-    """When the first of them may take a message; None is now."""
+def next_free(importance: str) -> datetime | None:
+    """When a message may be taken; None is now."""
+    now = timezone.now()
+    pauses = [pause for found in accounts() if (pause := breakers.seen(found.name).paused_until) and pause > now]
+    if pauses and importance == Importance.BULK:
+        return max(pauses)
     times = [free_at(found) for found in accounts()]
     return None if None in times else min(moment for moment in times if moment)
 

@@ -40,6 +40,11 @@ class Attempt(models.Model):
     def __str__(self) -> str:
         return f"{self.provider} {self.pk}"
 
+    @property
+    def unclear(self) -> bool:
+        """Whether the provider may have the message, or not: nobody knows."""
+        return self.outcome in ("", Outcome.AMBIGUOUS)
+
     def conclude(self, outcome: str, failure: Failure | None = None, provider_message_id: str = "") -> bool:
         """Record what came of the call; an ambiguous one may be settled later, and nothing else is changed twice."""
         open_ones = Attempt.objects.filter(pk=self.pk, outcome__in=["", Attempt.Outcome.AMBIGUOUS])

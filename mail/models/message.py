@@ -1,16 +1,17 @@
 """Messages and what goes with them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from mail import postgresql
 from mail.errors import AlreadySent, NotSendable
 from mail.failure import Failure
 from mail.importance import Importance
@@ -21,6 +22,9 @@ from mail.queries import MessageQuerySet
 from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, lighter_than
 
 log = structlog.get_logger(__name__)
+
+LOOK_UP_AFTER = timedelta(hours=1)
+"""What has been sent and not heard of since is asked for; the next time twice as late."""
 
 
 class Message(models.Model):
@@ -101,14 +105,32 @@ class Message(models.Model):
 
     def begin_attempt(self, provider: str) -> Attempt:
         """Store, before the provider is called, that it is about to be. Raises NotSendable."""
-        with transaction.atomic():
-            if not self._now().filter(status__in=PENDING).update(status=Status.SENDING):
-                raise NotSendable(self.pk)
-            return Attempt.objects.create(message=self, provider=provider)
+        attempt = Attempt(message=self, provider=provider)
+        if not self._begin(attempt):
+            raise NotSendable(self.pk)
+        self.status = Status.SENDING
+        return attempt
+
+    def accept(self, attempt: Attempt, provider_message_id: str) -> None:
+        """The provider has it, by this attempt."""
+        if connection.vendor == "postgresql":
+            seconds = LOOK_UP_AFTER.total_seconds()
+            self.status = postgresql.accept(self.pk, attempt.pk, attempt.provider, provider_message_id, seconds)
+        else:
+            with transaction.atomic():
+                attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=provider_message_id)
+                self.accepted(attempt.provider)
+                self._now().update(look_up_at=Now() + LOOK_UP_AFTER)
+        log.info("message_accepted", message_id=str(self.pk), provider=attempt.provider, status=self.status)
 
     def wait(self) -> None:
         """Back in the queue: the attempt failed and another will follow."""
         self._change({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)
+
+    def risk_a_duplicate(self, provider: str) -> None:
+        """It will be sent although this provider may have sent it: rather twice than never."""
+        self._now().update(possible_duplicate=True)
+        self.note("possible_duplicate", "sent again before it was certain that it had not been sent", provider)
 
     def requeue(self) -> bool:
         """To be sent once more although a provider had accepted it; False when it was not under way."""
@@ -144,6 +166,15 @@ class Message(models.Model):
     def note(self, kind: str, detail: str = "", provider: str = "") -> None:
         """Say something in the timeline that no attempt and no provider's event says."""
         Event.objects.create(message=self, source=Event.Source.OURS, type=kind, detail=detail, provider=provider)
+
+    def _begin(self, attempt: Attempt) -> bool:
+        if connection.vendor == "postgresql":
+            return postgresql.begin_attempt(self.pk, attempt.pk, attempt.provider, attempt.started_at)
+        with transaction.atomic():
+            taken = bool(self._now().filter(status__in=PENDING).update(status=Status.SENDING))
+            if taken:
+                attempt.save(force_insert=True)
+            return taken
 
     def _now(self) -> MessageQuerySet:
         return Message.objects.filter(pk=self.pk)

@@ -1,0 +1,22 @@
+"""What mail has done now and then."""
+
+from contextlib import suppress
+
+from jobs.errors import UniqueKeyTaken
+from jobs.housekeeping import every, hourly
+from jobs.submit import submit
+from mail import effects
+from mail.models import Message
+
+every(minutes=5)(effects.lost_events)
+hourly(effects.used_tokens)
+hourly(effects.disregarded_events)
+
+
+@every(minutes=5)
+def reconciliation() -> int:
+    """A job, because providers are asked; none while the last one is at work."""
+    if Message.objects.unfinished().exists():
+        with suppress(UniqueKeyTaken):
+            submit("mail.reconcile", unique_key="mail.reconcile")
+    return 0

@@ -1,0 +1,48 @@
+"""The two writes of each e-mail, before and after its call, as one statement each where the database can do that."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from mail.status import PENDING, Status, lighter_than
+
+BEGIN = """
+    WITH taken AS (UPDATE mail_message SET status = %(sending)s WHERE id = %(message)s AND status = ANY(%(pending)s)
+                   RETURNING id)
+    INSERT INTO mail_attempt (id, message_id, provider, started_at, outcome, failure_class, detail, provider_message_id)
+    SELECT %(attempt)s, id, %(provider)s, %(at)s, '', '', '', '' FROM taken
+"""
+
+ACCEPT = """
+    WITH settled AS (UPDATE mail_attempt SET outcome = 'accepted', finished_at = now(), failure_class = '', detail = '',
+                            provider_message_id = %(provider_message_id)s
+                     WHERE id = %(attempt)s AND outcome IN ('', 'ambiguous'))
+    UPDATE mail_message SET provider = %(provider)s,
+           sent_at = coalesce(sent_at, now()),
+           look_up_at = now() + %(look_up_after)s * interval '1 second',
+           status = CASE WHEN status = ANY(%(lighter)s) THEN %(sent)s ELSE status END,
+           finished_at = CASE WHEN status = ANY(%(lighter)s) THEN NULL ELSE finished_at END,
+           failure = CASE WHEN status = ANY(%(lighter)s) THEN NULL ELSE failure END
+    WHERE id = %(message)s
+    RETURNING status
+"""
+
+
+def begin_attempt(message_id: UUID, attempt_id: UUID, provider: str, at: datetime) -> bool:
+    """As Message.begin_attempt; False when the message is not waiting to be sent any more."""
+    values: dict[str, Any] = {"message": message_id, "attempt": attempt_id, "provider": provider, "at": at}
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN, values | {"sending": Status.SENDING, "pending": list(PENDING)})
+        return bool(cursor.rowcount)
+
+
+def accept(message_id: UUID, attempt_id: UUID, provider: str, provider_message_id: str, look_up_after: float) -> str:
+    """As Message.accept; the message's status afterwards, empty when there is no such message any more."""
+    values: dict[str, Any] = {"message": message_id, "attempt": attempt_id, "provider": provider}
+    values |= {"provider_message_id": provider_message_id, "look_up_after": look_up_after}
+    with connection.cursor() as cursor:
+        cursor.execute(ACCEPT, values | {"sent": Status.SENT, "lighter": list(lighter_than(Status.SENT))})
+        row = cursor.fetchone()
+    return str(row[0]) if row else ""

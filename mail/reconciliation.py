@@ -1,0 +1,81 @@
+"""Looking after messages of which nothing is heard: webhooks get lost, and so, once in a blue moon, do jobs."""
+
+from datetime import timedelta
+
+import structlog
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from jobs.models import Job
+from mail import alerts, lookups, providers
+from mail.clearing import take
+from mail.consequences import submit_sending
+from mail.importance import Importance
+from mail.models import Alert, Attempt, Message
+from mail.models.message import LOOK_UP_AFTER
+from mail.status import UNDER_WAY, Status
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 200
+"""Messages that are looked after in one round."""
+ASKED_FOR_AT_MOST = timedelta(days=5)
+"""Providers keep events for days only; what was not heard of by then stays as it is."""
+JOB_LOST_AFTER = timedelta(minutes=5)
+DEFERRED_FOR_LONG = timedelta(minutes=15)
+"""Of critical mail: time for somebody to look."""
+
+
+def reconcile() -> dict[str, int]:
+    """One round: how many were asked for, how many events were news, how many got a job again, how many alerts."""
+    asked, news = _ask_for_the_silent()
+    return {"asked": asked, "news": news, "jobs": _find_jobs(), "alerts": _alert_of_the_deferred()}
+
+
+def _ask_for_the_silent() -> tuple[int, int]:
+    silent = Message.objects.filter(status__in=UNDER_WAY, look_up_at__lte=Now()).order_by("look_up_at")
+    asked = news = 0
+    for message in silent[:AT_ONCE]:
+        asked += 1
+        news += _ask_for(message)
+    return asked, news
+
+
+def _ask_for(message: Message) -> int:
+    """The next time after twice as long. What is found goes the way of every event, so that nothing counts twice."""
+    age = timezone.now() - (message.sent_at or message.created_at)
+    again = timezone.now() + max(LOOK_UP_AFTER, age) if age < ASKED_FOR_AT_MOST else None
+    Message.objects.filter(pk=message.pk).update(look_up_at=again)
+    attempt = message.attempts.filter(outcome=Attempt.Outcome.ACCEPTED).last()
+    found = providers.account(attempt.provider) if attempt else None
+    if not attempt or not found or not lookups.can_ask(found):
+        return 0
+    news = take(lookups.events_of(attempt, found) or [])
+    if news:
+        message.note("looked_up", f"the provider was asked: {news} events were news", found.name)
+    return news
+
+
+def _find_jobs() -> int:
+    """Pending messages whose job has ended, was cancelled or pruned, get another."""
+    at_work = Job.objects.unfinished().filter(pk=OuterRef("job_id"))
+    lost = Message.objects.pending().filter(~Exists(at_work), created_at__lt=Now() - JOB_LOST_AFTER)
+    found = list(lost.filter(Q(send_at=None) | Q(send_at__lte=Now())).order_by("created_at")[:AT_ONCE])
+    for message in found:
+        log.warning("message_without_job", message_id=str(message.pk), status=message.status)
+        submit_sending(message)
+    return len(found)
+
+
+def _alert_of_the_deferred() -> int:
+    told = Alert.objects.filter(message=OuterRef("pk"), kind=Status.DEFERRED)
+    deferred = Message.objects.filter(
+        ~Exists(told),
+        status=Status.DEFERRED,
+        importance=Importance.CRITICAL,
+        sent_at__lt=Now() - DEFERRED_FOR_LONG,
+    )[:AT_ONCE]
+    for message in deferred:
+        alerts.alert(Status.DEFERRED, "critical mail is not delivered yet", message=message, provider=message.provider)
+    return len(deferred)

@@ -1,0 +1,299 @@
+"""Sending one message through real HTTP, to a simulator that fails on demand: what its job does, run by run."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from mail import breakers, policy
+from mail.failure import FailureClass
+from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
+from mail.status import Status
+from tests.mails import make_message
+from tests.sending import NOBODY, classes, provider, sending_by, simulator, work_on, work_until_it_rests
+from tests.servers.simulator import Simulator
+
+__all__ = ["simulator"]
+
+pytestmark = pytest.mark.django_db
+
+FOR_ALL = pytest.mark.parametrize("importance", ["critical", "normal", "bulk"])
+
+
+@pytest.fixture(autouse=True)
+def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
+    """The one provider, cleared; it has half a second to answer, and is believed a second later."""
+    simulator.clear()
+    settings.MAIL_TIMEOUT = (0.5, 0.5)
+    settings.MAIL_SETTLED_AFTER = timedelta(seconds=1)
+    settings.MAIL_PROBE_AFTER = 0.2
+    with sending_by(settings, provider(simulator.api_url)):
+        yield simulator
+
+
+@FOR_ALL
+def test_a_message_is_sent_by_one_call(mailgun: Simulator, importance: str) -> None:
+    message = make_message(importance=importance, html="<p>There</p>", tags=["one", "two"])
+    assert work_on(message) == 0
+
+    assert (message.status, message.provider) == ("sent", "mailgun")
+    assert message.sent_at
+    assert message.look_up_at
+    attempt = message.attempts.get()
+    assert (attempt.outcome, attempt.provider) == ("accepted", "mailgun")
+    [mail] = mailgun.messages()
+    sent = mailgun.message(attempt.provider_message_id)
+    assert mail["id"] == attempt.provider_message_id.strip("<>")
+    assert (sent["subject"], sent["text"], sent["html"]) == ("Hi", "There", "<p>There</p>")
+    assert sent["variables"] == {"attempt_id": str(attempt.pk), "message_id": str(message.pk)}
+
+
+def test_a_message_that_has_left_our_hands_is_not_sent_again(mailgun: Simulator) -> None:
+    message = make_message()
+    for _ in range(3):
+        work_on(message)
+    assert mailgun.account(message.pk)["calls"] == 1
+
+
+@pytest.mark.parametrize("status", ["cancelled", "sent", "delivered", "bounced", "failed"])
+def test_only_what_waits_to_be_sent_is_sent(mailgun: Simulator, status: str) -> None:
+    message = make_message(status)
+    assert work_on(message) == 0
+    assert (message.status, mailgun.account(message.pk)["calls"]) == (status, 0)
+
+
+def test_a_message_that_was_deleted_is_nobodys_business() -> None:
+    message = make_message()
+    Message.objects.filter(pk=message.pk).delete()
+    with pytest.raises(Message.DoesNotExist):
+        work_on(message)
+
+
+@FOR_ALL
+def test_an_expired_message_is_not_sent(mailgun: Simulator, importance: str) -> None:
+    message = make_message(expires_at=timezone.now(), importance=importance)
+    assert work_on(message) == 0
+    assert (message.status, mailgun.account(message.pk)["calls"]) == ("expired", 0)
+    assert Alert.objects.filter(kind="expired").exists() == (importance == "critical")
+
+
+@pytest.mark.parametrize(
+    ("scope", "importance", "status"),
+    [
+        ("all", "critical", "suppressed"),
+        ("all", "normal", "suppressed"),
+        ("all", "bulk", "suppressed"),
+        ("bulk", "bulk", "suppressed"),
+        ("bulk", "normal", "sent"),
+        ("bulk", "critical", "sent"),
+    ],
+)
+def test_a_suppressed_address_is_never_called(mailgun: Simulator, scope: str, importance: str, status: str) -> None:
+    Suppression.objects.suppress("Ada@Example.org", "complaint", scope, None, source="mailgun")
+    message = make_message(importance=importance)
+    work_on(message)
+    assert (message.status, mailgun.account(message.pk)["calls"]) == (status, int(status == "sent"))
+
+
+def test_a_suppression_is_looked_for_before_every_attempt(mailgun: Simulator) -> None:
+    message = make_message()
+    mailgun.fault("429", seconds=0)
+    assert work_on(message) > 0
+    Suppression.objects.suppress(message.address, "bounce", "all", None, source="mailgun")
+    work_on(message)
+    assert (message.status, len(classes(message))) == ("suppressed", 1)
+
+
+# --- what the provider answers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        ("timeout-before", "ambiguous"),
+        ("timeout-after", "ambiguous"),
+        ("drop-before", "ambiguous"),
+        ("drop", "ambiguous"),
+        ("truncated", "ambiguous"),
+        *((f"{code}{more}", "ambiguous") for code in (500, 502, 503, 504) for more in ("", "-accepted")),
+        ("429", "throttled"),
+        ("400", "invalid"),
+        ("413", "invalid"),
+        *((code, "account") for code in ("401", "402", "403", "404")),
+        ("html", "configuration"),
+    ],
+)
+def test_what_an_answer_means(mailgun: Simulator, fault: str, failure: str) -> None:
+    outcomes = {"ambiguous": "ambiguous", "throttled": "transient"}
+    mailgun.fault(fault)
+    message = make_message()
+    work_on(message)
+    assert classes(message) == [(outcomes.get(failure, "permanent"), failure)]
+
+
+@pytest.mark.parametrize("importance", ["normal", "bulk"])
+@pytest.mark.parametrize("fault", ["timeout-after", "drop", "truncated", "500-accepted", "503-accepted"])
+def test_what_was_accepted_all_the_same_is_found_and_not_sent_again(
+    mailgun: Simulator, fault: str, importance: str
+) -> None:
+    mailgun.fault(fault)
+    message = work_until_it_rests(make_message(importance=importance))
+
+    assert message.status == Status.SENT
+    assert mailgun.account(message.pk)["accepted"] == mailgun.account(message.pk)["calls"] == 1
+    assert classes(message) == [("accepted", "")]
+    assert message.attempts.get().provider_message_id
+    assert message.events.filter(source=Event.Source.OURS, type="found").exists()
+    assert message.events.filter(source=Event.Source.LOOKUP, type="accepted").exists()
+
+
+@pytest.mark.parametrize("importance", ["normal", "bulk"])
+@pytest.mark.parametrize("fault", ["timeout-before", "drop-before", "500", "503"])
+def test_what_was_not_accepted_is_sent_again_when_that_is_certain(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch, fault: str, importance: str
+) -> None:
+    no_backoff(monkeypatch)
+    mailgun.fault(fault)
+    message = work_until_it_rests(make_message(importance=importance))
+
+    assert message.status == Status.SENT
+    assert mailgun.accepted(message.pk) == 1
+    assert classes(message) == [("transient", "unreachable"), ("accepted", "")]
+    first, second = message.attempts.all()
+    assert second.started_at - first.started_at >= timedelta(seconds=1)
+
+
+def test_critical_mail_is_rather_sent_twice_than_late(
+    mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_backoff(monkeypatch, hurry=timedelta(seconds=0.5))
+    settings.MAIL_SETTLED_AFTER = timedelta(minutes=30)
+    mailgun.turn(index_delay=60)
+    mailgun.fault("timeout-after")
+    message = work_until_it_rests(make_message(importance="critical"))
+
+    assert (message.status, mailgun.accepted(message.pk)) == ("sent", 2)
+    assert message.possible_duplicate
+
+
+def test_a_provider_that_cannot_be_asked_now_is_asked_later(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as nobody knows, normal mail is not sent again."""
+    monkeypatch.setattr(policy, "LOOK_AGAIN", timedelta(seconds=0.1))
+    mailgun.fault("timeout-after")
+    mailgun.fault("500", times=2, on="events")
+    message = work_until_it_rests(make_message())
+    assert (message.status, mailgun.accepted(message.pk)) == ("sent", 1)
+
+
+def test_a_pause_is_as_long_as_the_provider_asks_for(mailgun: Simulator) -> None:
+    mailgun.fault("429", seconds=20)
+    message = make_message()
+    assert 17 < work_on(message) < 25
+    assert breakers.seen("mailgun").paused_until
+    assert 15 < work_on(message) < 25
+    assert (message.status, classes(message)) == ("queued", [("transient", "throttled")])
+
+
+def test_what_the_provider_does_not_take_is_rejected(mailgun: Simulator) -> None:
+    mailgun.fault("400")
+    message = make_message(importance="critical")
+    assert work_on(message) == 0
+    assert message.status == "rejected"
+    assert message.failure["class"] == "invalid"
+    assert not Suppression.objects.exists()
+    assert Alert.objects.get().kind == "invalid"
+
+
+@pytest.mark.parametrize("fault", ["401", "403", "html"])
+def test_a_provider_that_lets_nobody_in_is_left_alone_until_it_does(mailgun: Simulator, fault: str) -> None:
+    mailgun.fault(fault)
+    message = make_message()
+    assert work_on(message) > 0
+    assert Provider.objects.get().opened_at
+    assert {alert.kind for alert in Alert.objects.all()} == {"provider_open", classes(message)[0][1]}
+
+    work_until_it_rests(message)
+    assert (message.status, mailgun.accepted(message.pk)) == ("sent", 1)
+    assert not Provider.objects.get().opened_at
+
+
+# --- several providers ------------------------------------------------------------------------------------------
+
+
+def test_the_second_provider_takes_over_within_the_run(mailgun: Simulator, settings: Any) -> None:
+    with sending_by(settings, provider(NOBODY), provider(mailgun.api_url, "backup")):
+        message = make_message()
+        assert work_on(message) == 0
+    assert (message.status, message.provider) == ("sent", "backup")
+    assert [attempt.provider for attempt in message.attempts.all()] == ["mailgun", "backup"]
+    assert classes(message) == [("transient", "unreachable"), ("accepted", "")]
+
+
+def test_a_provider_that_fails_again_and_again_is_left_out_and_taken_back(mailgun: Simulator, settings: Any) -> None:
+    settings.MAIL_PROBE_AFTER = 60
+    with sending_by(settings, provider(NOBODY), provider(mailgun.api_url, "backup")):
+        messages = [make_message() for _ in range(8)]
+        for message in messages:
+            work_on(message)
+        assert {message.status for message in messages} == {"sent"}
+        assert Attempt.objects.filter(provider="mailgun").count() == breakers.FAILURES_IN_A_ROW
+        assert [alert.kind for alert in Alert.objects.all()] == ["provider_open"]
+    Provider.objects.update(open_until=timezone.now())
+    with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
+        for _ in range(2):
+            work_on(message := make_message())
+            assert message.provider == "mailgun"
+    assert not Provider.objects.get(name="mailgun").opened_at
+
+
+def test_an_unclear_attempt_is_never_followed_by_another_providers(mailgun: Simulator, settings: Any) -> None:
+    with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
+        mailgun.fault("500-accepted")
+        message = work_until_it_rests(make_message())
+    assert (message.provider, mailgun.accepted(message.pk)) == ("mailgun", 1)
+
+
+def test_bulk_mail_waits_for_a_provider_that_asks_for_a_pause(mailgun: Simulator, settings: Any) -> None:
+    with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
+        breakers.pause("mailgun", timedelta(seconds=30), "enough")
+        work_on(normal := make_message())
+        assert work_on(bulk := make_message(importance="bulk")) > 25
+    assert (normal.provider, bulk.status) == ("backup", "queued")
+
+
+# --- runs that ended in the middle ------------------------------------------------------------------------------
+
+
+def test_an_attempt_whose_process_died_is_asked_for_first(mailgun: Simulator) -> None:
+    message = make_message()
+    attempt = message.begin_attempt("mailgun")
+    assert 0 < work_on(message) <= 1
+    attempt.refresh_from_db()
+    assert (attempt.outcome, message.status) == ("ambiguous", "sending")
+
+
+def test_a_cancelled_message_is_not_sent(mailgun: Simulator) -> None:
+    message = make_message()
+    message.cancel()
+    work_on(message)
+    assert (message.status, mailgun.account(message.pk)["calls"]) == ("cancelled", 0)
+
+
+def test_two_runs_at_once_make_one_call(mailgun: Simulator) -> None:
+    """The second finds the first's attempt under way; what has not been concluded may still be in its call."""
+    message = make_message()
+    message.begin_attempt("mailgun")
+    work_on(message)
+    assert mailgun.account(message.pk)["calls"] == 0
+
+
+def no_backoff(monkeypatch: pytest.MonkeyPatch, hurry: timedelta | None = None) -> None:
+    """What comes after certainty takes no time here; how long it takes is for the tests of the policy."""
+    rows = policy.TABLE[FailureClass.AMBIGUOUS]
+    quick = [replace(rule, waits=(timedelta(0),) * len(rule.waits), hurry=rule.hurry and hurry) for rule in rows]
+    monkeypatch.setattr(policy, "TABLE", policy.TABLE | {FailureClass.AMBIGUOUS: tuple(quick)})
