@@ -1,5 +1,6 @@
 """Whom mail is for and from: the syntax of addresses, and whether a domain takes mail at all."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,6 +29,10 @@ POPULAR = (
 """Domains that are often meant when another one was written."""
 
 
+NAMED = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^()<>\[\]:;@\\,"]*)\s*<([^<>]*)>')
+"""A mailbox with its name, in quotes or not (RFC 5322, 3.4); what is in angle brackets is the address."""
+
+
 class BadAddress(ValueError):
     """Says what is wrong with an address, in a sentence. code: invalid, or undeliverable."""
 
@@ -54,15 +59,16 @@ def parsed(text: str) -> Mailbox:
         raise BadAddress("An address has no line breaks and no other control characters.")
     try:
         found = validate_email(
-            text.strip(),
-            allow_display_name=True,
-            allow_smtputf8=False,
+            named[1] if (named := NAMED.fullmatch(text.strip())) else text.strip(),
+            strict=True,
             check_deliverability=False,
             test_environment=not settings.MAIL_CHECK_DNS,  # so that *.test, which no DNS knows, can be written to
         )
     except EmailNotValidError as error:
         raise BadAddress(str(error)) from None
-    return Mailbox(text.strip(), addresses.normalized(found.ascii_email or found.normalized))
+    if found.ascii_email is None:
+        raise BadAddress("The part before the @ has characters that not every mail server takes.")
+    return Mailbox(text.strip(), addresses.normalized(found.ascii_email))
 
 
 def deliverable(text: str) -> Mailbox:

@@ -12,6 +12,7 @@ from mail.models import Template
 from mail.templates import BadTemplate, Sandboxed
 
 PARTS = ("subject", "text", "html")
+LONGEST_NAME = 100
 NAME = r"^[-a-zA-Z0-9_]+\Z"
 
 
@@ -36,7 +37,7 @@ class TemplateContent(StrictSerializer):
 class TemplateRequest(TemplateContent):
     """The body of POST mail/templates/."""
 
-    name = serializers.RegexField(NAME, max_length=100)
+    name = serializers.RegexField(NAME, max_length=LONGEST_NAME)
 
 
 class PreviewRequest(StrictSerializer):

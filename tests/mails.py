@@ -14,10 +14,10 @@ MESSAGES = f"{MAIL}messages/"
 MINIMAL = {"to": "ada@example.org", "subject": "Hi", "text": "There"}
 
 
-def post(api: APIClient, headers: dict[str, str] | None = None, **fields: Any) -> Any:
+def post(api: APIClient, header_fields: dict[str, str] | None = None, /, **fields: Any) -> Any:
     """POST mail/messages/ with a message that is good but for these fields; ... leaves one out."""
     body = {name: value for name, value in (MINIMAL | fields).items() if value is not ...}
-    return api.post(MESSAGES, body, headers=headers or {})
+    return api.post(MESSAGES, body, headers=header_fields or {})
 
 
 def make_message(status: str = Status.QUEUED, **fields: Any) -> Message:

@@ -21,6 +21,7 @@ from mail.intake import content
 from mail.models import Template
 from mail.parameters import CREATED, REPLAYED_CREATED
 from mail.template_serializers import (
+    LONGEST_NAME,
     PreviewRequest,
     PreviewResponse,
     TemplateContent,
@@ -82,6 +83,7 @@ class TemplateView(APIView):
     @idempotent
     def post(self, request: Request, name: str) -> Response:
         """Store a new template of this name."""
+        _refuse_what_is_no_name(name)
         body = TemplateContent(data=request.data)
         body.is_valid(raise_exception=True)
         return _created(request, name, **body.validated_data)
@@ -94,6 +96,7 @@ class TemplateView(APIView):
     )
     def put(self, request: Request, name: str) -> Response:
         """Store a template of this name, in the place of the one that there may be."""
+        _refuse_what_is_no_name(name)
         body = TemplateContent(data=request.data)
         body.is_valid(raise_exception=True)
         template, new = Template.objects.update_or_create(
@@ -131,6 +134,11 @@ def _owned_template(request: Request, name: str) -> Template:
     if template is None:
         raise NotFound
     return template
+
+
+def _refuse_what_is_no_name(name: str) -> None:
+    if len(name) > LONGEST_NAME:
+        raise NotFound
 
 
 def _created(request: Request, name: str, **content: str) -> Response:
