@@ -13,7 +13,7 @@ help:  ## Show these lines
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
 		do printf '  make %-8s %s\n' "$$name" "$$what"; done
 
-demo: $(READY)  ## Start everything, run one job before your eyes, stop again
+demo: $(READY)  ## Start everything, run a job and send some mails before your eyes, stop again
 	@$(python) -m demo
 
 run: $(READY)  ## Start everything and stay up on port 8000, or PORT, until Ctrl-C

@@ -1,4 +1,4 @@
-"""`make demo`: the stack on an empty database, and one job through it, seen from outside.
+"""`make demo`: the stack on an empty database, a job and some e-mails through it, seen from outside.
 
 Exits 0 only if everything that it shows has happened."""
 
@@ -12,6 +12,7 @@ import requests
 
 from demo.client import Client, UnexpectedAnswerError
 from demo.eventually import TooLateError
+from demo.mail import show_mail
 from demo.processes import DiedError, stop_on_signals
 from demo.screen import bar, console, fail, say, show_json, step
 from demo.stack import ROOT, Stack
@@ -36,7 +37,7 @@ def main() -> int:
 
 
 def _show(stack: Stack, seconds: int) -> None:
-    step("Starting Legwork: a web process and a worker, on an empty SQLite database")
+    step("Starting Legwork: a web process, a worker and a simulated Mailgun, on an empty SQLite database")
     password = secrets.token_urlsafe(12)
     stack.migrate()
     stack.add_user(USER, password)
@@ -46,6 +47,7 @@ def _show(stack: Stack, seconds: int) -> None:
         job = _post_job(client, seconds)
         _watch(client, job, seconds)
         _show_mistake(client)
+        show_mail(client)
         stack.check()
     _tell_how_to_go_on()
 

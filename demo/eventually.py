@@ -13,7 +13,7 @@ class TooLateError(Exception):
     """A condition did not become true in time."""
 
 
-def eventually(condition: Callable[[], Value], within: float, what: str = "") -> Value:
+def eventually(condition: Callable[[], Value], within: float, what: str = "", *, pause: float = PAUSE) -> Value:
     """The condition's first true value; TooLateError when `within` seconds pass without one.
 
     `what` completes the sentence "… did not happen"; without it the condition names itself.
@@ -25,7 +25,7 @@ def eventually(condition: Callable[[], Value], within: float, what: str = "") ->
             return value
         if time.monotonic() > deadline:
             raise TooLateError(f"{what or _name(condition)} did not happen within {within:g} s (last: {value!r}).")
-        time.sleep(PAUSE)
+        time.sleep(pause)
 
 
 def _name(condition: Callable[[], Value]) -> str:

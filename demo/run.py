@@ -66,6 +66,7 @@ def _introduce(stack: Stack, password: str) -> None:
     step("Legwork is up; Ctrl-C stops it.")
     say(f"API documentation  [cyan]{stack.url}/api/v1/docs/[/]")
     say(f"Task monitor       [cyan]{stack.url}/admin/[/]")
+    say(f"Inbox              [cyan]{stack.mailgun_url}/[/], of the simulated Mailgun")
     say(f"Login              user [bold]{USER}[/], password [bold]{password}[/]")
     console.print()
 

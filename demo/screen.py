@@ -26,6 +26,13 @@ def show_json(value: Any) -> None:
         console.print(f"    {line}", style="dim", markup=False)
 
 
+def timeline(entries: list[dict[str, Any]]) -> None:
+    """What happened to a message, a line each: when, what, and what was said of it."""
+    for entry in entries:
+        line = f"    {entry['at'][11:23]}  {entry['type']:<16} {entry['detail'] or ''}"
+        console.print(line.rstrip(), style="dim", markup=False)
+
+
 def fail(sentence: str) -> None:
     console.print("\n[bold red]Failed:[/] ", end="")
     console.print(sentence, markup=False)

@@ -1,4 +1,4 @@
-"""Web and worker processes over one database: what `make demo`, `make run` and the tests start."""
+"""Web and worker processes over one database, and a Mailgun: what `make demo`, `make run` and the tests start."""
 
 import os
 import subprocess
@@ -30,7 +30,10 @@ user.save()
 
 
 class Stack:
-    """`clusters` qcluster processes and one web process; their logs are in `logs`, one file each."""
+    """`clusters` qcluster processes, one web process and, with `mail`, Mailgun's simulator.
+
+    Their logs are in `logs`, one file each.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Stack:
         *,
         port: int = 0,
         clusters: int = 1,
+        mail: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port or free_port()
@@ -50,11 +54,16 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
             # Whoever stops this stack is waiting for it.
             "WORKER_GRACE": "2",
+            "PUBLIC_URL": self.url,
             **(env or {}),
         }
+        self.mailgun_port = free_port(8025) if mail else 0
+        if mail:
+            self.env["MAILGUN_API_URL"] = f"{self.mailgun_url}/v3"
         self.logs = logs
         self.web = self._process("web", *self._web_command())
         self.clusters = [self._process(self._cluster_name(number), *MANAGE, "qcluster") for number in range(clusters)]
+        self.simulators = [self._process("mailgun", *self._mailgun_command())] if mail else []
 
     @classmethod
     def on_sqlite(cls, folder: Path, name: str, *, fresh: bool = False, port: int = 0) -> Self:
@@ -62,7 +71,7 @@ class Stack:
         logs = folder / "log"
         logs.mkdir(parents=True, exist_ok=True)
         database = folder / f"{name}.sqlite3"
-        stack = cls(f"sqlite:///{database}", logs, port=port, env={"WORKERS": "2"})
+        stack = cls(f"sqlite:///{database}", logs, port=port, mail=True, env={"WORKERS": "2"})
         stale = folder.glob(f"{database.name}*") if fresh else []
         for file in [*stale, *(process.log for process in stack.processes)]:
             file.unlink(missing_ok=True)
@@ -83,7 +92,12 @@ class Stack:
 
     @property
     def processes(self) -> list[Process]:
-        return [self.web, *self.clusters]
+        return [self.web, *self.clusters, *self.simulators]
+
+    @property
+    def mailgun_url(self) -> str:
+        """Of the simulator's inbox."""
+        return f"http://127.0.0.1:{self.mailgun_port}"
 
     def migrate(self) -> None:
         self.manage("migrate", "--noinput", "--verbosity", "0")
@@ -133,6 +147,12 @@ class Stack:
     def _web_command(self) -> list[str]:
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--no-access-log"]
         return [sys.executable, "-m", "uvicorn", "project.asgi:application", *options]
+
+    def _mailgun_command(self) -> list[str]:
+        return [
+            *[*MANAGE, "mailgun_simulator", "--port", str(self.mailgun_port)],
+            *["--webhook-url", f"{self.url}/webhooks/mailgun/tracking/"],
+        ]
 
     def _cluster_name(self, number: int) -> str:
         return f"worker-{number + 1}" if number else "worker"

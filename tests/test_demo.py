@@ -18,12 +18,15 @@ from demo.processes import free_port
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_demo_shows_a_job_from_order_to_result_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_the_demo_shows_a_job_and_the_fates_of_mails_and_leaves_nothing_running(tmp_path: Path) -> None:
     with program("demo", tmp_path, "--seconds", "2") as (demo, screen):
         assert demo.wait(90) == 0, screen.read_text()
 
     shown = screen.read_text()
     for expected in ("202 Accepted", "100 %", "succeeded", '"counted": 2', "application/problem+json", "make run"):
+        assert expected in shown
+    fates = ["grace@example.org: delivered", "defer@example.org: delivered", "bounce@example.org: bounced"]
+    for expected in [*fates, "complain@example.org: complained", "bounce@example.org: suppressed", "  deferred "]:
         assert expected in shown
     assert left_running(tmp_path) == []
 
