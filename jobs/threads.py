@@ -1,17 +1,20 @@
 """Jobs of I/O-bound kinds: many at once in one worker process, each in a thread."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from jobs.models import Job
 from jobs.registry import UnknownKind, find, kinds
 
-MOST = 1024
-"""Threads of a process; how many are really started is what the kinds allow."""
+IDLE = 2.0
+"""Seconds without a job after which a thread gives up its database connection, so that only busy ones have one."""
+TRUSTED = 1.0
+"""Seconds for which a connection that has just been used is believed to be alive."""
 
 Execute = Callable[[Job], None]
 
@@ -21,7 +24,8 @@ class Threads:
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
-        self._pool = ThreadPoolExecutor(max_workers=MOST, thread_name_prefix="job")
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._started = 0
         self._ended = threading.Condition()
         self._running: Counter[str] = Counter()
 
@@ -44,7 +48,12 @@ class Threads:
     def start(self, job: Job) -> None:
         with self._ended:
             self._running[job.kind] += 1
-        self._pool.submit(self._run, job)
+            wanted = self._running.total()
+        if self._started < wanted:
+            self._started += 1
+            # A daemon: an idle one must not keep its process from ending.
+            threading.Thread(target=self._work, name=f"job-{self._started}", daemon=True).start()
+        self._jobs.put(job)
 
     def wait(self, seconds: float) -> None:
         """Until a job has ended, or so many seconds have passed."""
@@ -52,14 +61,35 @@ class Threads:
             if self.busy:
                 self._ended.wait(seconds)
 
+    def _work(self) -> None:
+        """The body of a thread: one job after the other, for as long as its process lives, on the same connection."""
+        used_at = time.monotonic()
+        while True:
+            job = self._next()
+            if time.monotonic() - used_at > TRUSTED or _in_doubt():
+                close_old_connections()
+            self._run(job)
+            used_at = time.monotonic()
+
+    def _next(self) -> Job:
+        try:
+            return self._jobs.get(timeout=IDLE)
+        except Empty:
+            connections.close_all()
+            return self._jobs.get()
+
     def _run(self, job: Job) -> None:
         try:
             self._execute(job)
         finally:
-            connections.close_all()
             with self._ended:
                 self._running[job.kind] -= 1
                 self._ended.notify_all()
+
+
+def _in_doubt() -> bool:
+    """Whether something went wrong on a connection of this thread, which is then tried before it is used again."""
+    return any(connection.errors_occurred for connection in connections.all(initialized_only=True))
 
 
 def threads_of(kind: str) -> int:

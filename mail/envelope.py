@@ -2,6 +2,7 @@
 
 from anymail.message import AnymailMessage
 
+from mail import unsubscribe
 from mail.models import Attempt, Message
 
 
@@ -13,7 +14,7 @@ def sealed(message: Message, attempt: Attempt) -> AnymailMessage:
         from_email=message.sender,
         to=[message.to],
         reply_to=message.reply_to,
-        headers=message.headers,
+        headers=message.headers | unsubscribe.headers_for(message),
     )
     if message.html:
         mail.attach_alternative(message.html, "text/html")
