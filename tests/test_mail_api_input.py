@@ -250,7 +250,7 @@ near_misses = st.fixed_dictionaries(
 
 
 @hypothesis_settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     database=None,
