@@ -4,7 +4,7 @@ project/reads.py says here what each request may do, and project/replicas.py whi
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -34,15 +34,23 @@ class Route:
 
 @dataclass(slots=True)
 class Pool:
-    """The replicas that may be read from now, and what each has replayed at least (bytes of WAL)."""
+    """The replicas that may be read from now, and what each has replayed at least (bytes of WAL).
+
+    watch: sees to it that somebody in this process looks after all this; project/apps.py says who.
+    """
 
     replayed: dict[str, int] = field(default_factory=dict)
     primary_is_out: bool = False
+    watch: Callable[[], None] = lambda: None
 
     def choose(self, position: int) -> str:
         """A replica at random among those that have come so far, or else the primary."""
         good = [alias for alias, replayed in self.replayed.copy().items() if replayed >= position]
         return random.choice(good) if good else PRIMARY  # noqa: S311 nothing secret hangs on it
+
+    def put_out(self, alias: str) -> None:
+        """Somebody has just met trouble there: nobody else need; who looks after the pool may find it good again."""
+        self.replayed.pop(alias, None)
 
 
 pool = Pool()
@@ -75,8 +83,14 @@ def use_primary() -> Iterator[Route]:
 @contextmanager
 def use_replica() -> Iterator[Route]:
     """In this block replicas will do, for whoever can live with data some seconds old. Writes end it, as ever."""
+    pool.watch()
     with routed(replace(route(), may_use_replicas=True, chosen="")) as inner:
         yield inner
+
+
+def replica_was_read() -> bool:
+    """Whether what was read here so far may be older than what the primary has, which is there to be asked."""
+    return route().chosen not in ("", PRIMARY) and not pool.primary_is_out
 
 
 class PrimaryReplicaRouter:

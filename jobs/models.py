@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
 from jobs.json_value import Decoder
+from jobs.outputs import Output as Output  # a model, too
 from jobs.queue import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE, LEASE, JobQuerySet
 from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
 

@@ -8,6 +8,9 @@ RETRY_AFTER = OpenApiParameter(
     "Retry-After", OpenApiTypes.INT, "header", response=[200, 202, 304], description="While unfinished: ask again then."
 )
 ETAG = OpenApiParameter("ETag", OpenApiTypes.STR, "header", response=[200, 304], description="For If-None-Match.")
+CONTENT_DISPOSITION = OpenApiParameter(
+    "Content-Disposition", OpenApiTypes.STR, "header", response=[200], description="The file's name (RFC 6266)."
+)
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rest_framework.serializers import Serializer, ValidationError
 
@@ -13,6 +13,7 @@ from jobs.retry import Retry, exponential
 from jobs.strict import StrictSerializer
 
 Handler = Callable[..., Any]
+Reads = Literal["primary", "replica"]
 
 
 class UnknownKind(JobError):
@@ -25,7 +26,7 @@ class NoParams(StrictSerializer):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is known about one kind of job. timeout: seconds an attempt may take. threads, internal: see job()."""
+    """What is known about one kind of job; job() says what each field means. timeout: seconds an attempt may take."""
 
     name: str
     handler: Handler
@@ -35,6 +36,7 @@ class Kind:
     queue: str
     threads: int
     internal: bool = False
+    reads: Reads = "primary"
 
     @property
     def description(self) -> str:
@@ -74,18 +76,20 @@ def job(
     queue: str = "default",
     threads: int = 0,
     internal: bool = False,
+    reads: Reads = "primary",
 ) -> Callable[[Handler], Handler]:
     """Register a function as a kind of job: it is called as handler(run, **params) and returns JSON or nothing.
 
     timeout: seconds an attempt may take. queue: the name that `qcluster --queue` serves. threads: how many jobs of this
     kind one worker process may run at once, for kinds that mostly wait for others; 0 is one, in the main thread.
-    internal: it is submitted by our own code only; to clients there is no such kind.
+    internal: it is submitted by our own code only; to clients there is no such kind. reads: "replica" keeps the reads
+    of a handler off the primary (jobs/reads.py).
     """
 
     def register(handler: Handler) -> Handler:
         if name in _kinds:
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
-        _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue, threads, internal)
+        _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue, threads, internal, reads)
         return handler
 
     return register

@@ -1,27 +1,54 @@
 """Run: what a handler sees of the attempt it is working for."""
 
+import io
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import IO, Self, TextIO
 from uuid import UUID
 
 from jobs.errors import PermanentError
+from jobs.filename import content_type_of, safe_filename
 from jobs.json_value import plain_text
 from jobs.models import Job
+from jobs.outputs import Output
+from routers import use_primary
 
 SHOWN_EVERY = 0.25
 """Seconds between two writes of progress; what comes faster is shown with the next write or heartbeat."""
 
 
 class Run:
-    """One attempt at a job. job_id: the job's UUID. attempt: 1 for the first."""
+    """One attempt at a job. job_id: the job's UUID. user_id: whose it is, None for the project's own. attempt: 1 for
+    the first.
+
+    What it writes goes to the primary and leaves the handler's own reads where they are.
+    """
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._shown_at = -math.inf
+        self._output: Output | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error:
+            self._discard_output()
 
     @property
     def job_id(self) -> UUID:
         return self._job.pk
+
+    @property
+    def user_id(self) -> int | None:
+        return self._job.user_id
 
     @property
     def attempt(self) -> int:
@@ -34,5 +61,53 @@ class Run:
         percent = round(min(max(percent, 0), 100), 1)
         self._job.progress = {"percent": percent, "message": plain_text(message)[:200]}
         if time.monotonic() - self._shown_at >= SHOWN_EVERY:
-            self._job.report_progress()
+            with use_primary():
+                self._job.report_progress()
             self._shown_at = time.monotonic()
+
+    @contextmanager
+    def output(self, filename: str, content_type: str = "") -> Iterator[IO[bytes]]:
+        """A file to write to: stored at the end of the block, and the job's output if the attempt succeeds.
+
+        filename: what it is called when it is downloaded. content_type: by the name's ending when left out. A job has
+        one output.
+        """
+        if self._output:
+            raise PermanentError("a job has one output, and this one has it already")
+        name = safe_filename(filename)
+        content_type = content_type_of(name, content_type)
+        with TemporaryFile() as file:
+            yield file
+            file.flush()
+            with use_primary():
+                self._store(name, content_type, file)
+
+    @contextmanager
+    def text_output(self, filename: str, content_type: str = "") -> Iterator[TextIO]:
+        """As output(), for text: it is written as UTF-8, with its line ends as they are."""
+        content_type = content_type_of(safe_filename(filename), content_type)
+        if content_type.startswith("text/") and "charset" not in content_type:
+            content_type += "; charset=utf-8"
+        with self.output(filename, content_type) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+            try:
+                yield text
+            finally:
+                text.detach()
+
+    def _store(self, filename: str, content_type: str, file: IO[bytes]) -> None:
+        job = self._job
+        self._output = Output(
+            job_id=job.pk, attempt=job.attempt, worker=job.worker, filename=filename, content_type=content_type
+        )
+        try:
+            self._output.store(file)
+        except BaseException:
+            self._discard_output()
+            raise
+
+    def _discard_output(self) -> None:
+        """At once, if it can be done now; what is left is thrown away by an hourly chore (jobs/chores.py)."""
+        with use_primary():
+            if self._output and self._output.discarded():
+                self._output = None

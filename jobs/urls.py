@@ -3,6 +3,7 @@
 from django.urls import path
 
 from jobs import views
+from jobs.download import OutputView
 
 urlpatterns = [
     path("job-kinds/", views.KindListView.as_view(), name="job-kinds"),
@@ -10,5 +11,6 @@ urlpatterns = [
     path("jobs/batch/", views.BatchView.as_view(), name="job-batch"),
     path("jobs/<uuid:job_id>/", views.JobView.as_view(), name="job"),
     path("jobs/<uuid:job_id>/cancellation/", views.CancellationView.as_view(), name="job-cancellation"),
+    path("jobs/<uuid:job_id>/output/", OutputView.as_view(), name="job-output"),
     path("jobs/<uuid:job_id>/retries/", views.RetryListView.as_view(), name="job-retries"),
 ]

@@ -19,7 +19,7 @@ from jobs.errors import AlreadyFinished, NotRepeatable, UniqueKeyTaken
 from jobs.filters import JobFilter
 from jobs.idempotency import idempotent
 from jobs.intake import accepted, prepared
-from jobs.models import Job
+from jobs.models import Job, Output
 from jobs.parameters import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
 from jobs.params_schema import params_schema
 from jobs.queue import JobQuerySet
@@ -125,6 +125,7 @@ class JobView(APIView):
             raise NotFound
         if not jobs.filter(status__in=TERMINAL).delete()[0]:
             raise Conflict("The job has not finished; only finished jobs can be deleted.")
+        Output.objects.filter(job_id=job_id).discard()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -29,6 +29,7 @@ from jobs.models import Job
 from jobs.pace import Pace
 from jobs.place import STUCK_AFTER, Place
 from jobs.queue import MayFollow
+from jobs.reads import reading_from
 from jobs.registry import find
 from jobs.rescue import rescue
 from jobs.run import Run
@@ -170,11 +171,16 @@ class Worker:
 
     def _perform(self, job: Job, thread: Interruptible) -> object:
         kind = find(job.kind)
-        handler = partial(kind.handler, Run(job), **kind.arguments(job.params))
+        arguments = kind.arguments(job.params)
         if thread is self.main:
             self.place.expect_done_within(job.timeout + STUCK_AFTER)
         try:
-            with self.heartbeat.keeping(job, thread), none_left_open():
+            with (
+                self.heartbeat.keeping(job, thread),
+                none_left_open(),
+                Run(job) as run,
+                reading_from(kind.reads, job, partial(kind.handler, run, **arguments)) as handler,
+            ):
                 return outcome.storable(thread.call(handler, job.timeout))
         finally:
             if thread is self.main:

@@ -4,6 +4,9 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
+from project import replicas
+from routers import pool
+
 
 class ProjectConfig(AppConfig):
     name = "project"
@@ -11,3 +14,4 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("project.checks")
+        pool.watch = replicas.probe.begin

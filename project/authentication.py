@@ -14,8 +14,8 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from project.models import Token
-from project.reads import follow, replica_was_read
-from routers import PRIMARY
+from project.reads import follow
+from routers import PRIMARY, replica_was_read
 
 
 class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]

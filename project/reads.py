@@ -96,7 +96,7 @@ def remember(user: Any) -> None:
 def _one_is_gone(here: Route) -> bool:
     """Whether the replica that was read from is away, or else the primary; everybody is told."""
     if here.chosen not in ("", PRIMARY) and not replicas.answers(here.chosen):
-        replicas.put_out(here.chosen)
+        pool.put_out(here.chosen)
         log.warning("replica_failed", replica=here.chosen)
         return True
     pool.primary_is_out = not replicas.answers(PRIMARY)
@@ -120,11 +120,6 @@ def follow(user_id: int) -> bool:
     return before not in ("", here.chosen)
 
 
-def replica_was_read() -> bool:
-    """Whether what this request has read so far may be older than what the primary has, which is there to be asked."""
-    return route().chosen not in ("", PRIMARY) and not pool.primary_is_out
-
-
 def _caught_up(position: int) -> str:
     """A replica that has replayed so much, by its own word: behind a balancer the probe may have asked another one."""
     chosen = pool.choose(position)
@@ -139,7 +134,7 @@ def _has_replayed(alias: str, position: int) -> bool:
             cursor.execute(HAS_REPLAYED, [position])
             return bool(cursor.fetchone()[0])
     except (DatabaseError, InterfaceError):
-        replicas.put_out(alias)
+        pool.put_out(alias)
         return False
 
 

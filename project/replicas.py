@@ -105,7 +105,7 @@ class Probe:
             log.info("replica_back", replica=alias)
 
     def _put_out(self, alias: str, reason: str) -> None:
-        pool.replayed.pop(alias, None)
+        pool.put_out(alias)
         if self._faults.get(alias) != reason:
             log.warning("replica_out", replica=alias, reason=reason)
         self._faults[alias] = reason
@@ -123,11 +123,6 @@ def primary_position() -> int | None:
 def state_of(alias: str) -> State:
     """What this replica says of itself; raises the database's errors."""
     return State(*_ask(alias, ASK_REPLICA))
-
-
-def put_out(alias: str) -> None:
-    """A request has just met trouble there: nobody else need; the next round of the probe may find it good again."""
-    pool.replayed.pop(alias, None)
 
 
 def answers(alias: str) -> bool:

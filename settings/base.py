@@ -144,6 +144,9 @@ JOB_RETENTION = {
     "cancelled": timedelta(days=env.integer("JOB_RETENTION", 7, least=1)),
     "failed": timedelta(days=env.integer("JOB_RETENTION_FAILED", 30, least=1)),
 }
+# Where files that jobs produce are kept, by whatever STORAGES names. Web and worker processes must see the same.
+MEDIA_ROOT = BASE_DIR / env.text("MEDIA_ROOT", "var/output")
+FILE_UPLOAD_PERMISSIONS = 0o640
 HTTP_REQUEST_ALLOWED_HOSTS = env.texts("HTTP_REQUEST_ALLOWED_HOSTS", [])
 BROKER = env.broker("BROKER_URL", "orm://")
 Q_CLUSTER = {

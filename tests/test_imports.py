@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "project": {"project", "routers", "mail", "jobs"},
     "mail": {"mail", "jobs"},
-    "jobs": {"jobs"},
+    "jobs": {"jobs", "routers"},
     "routers": set(),
     "settings": {"settings"},
     "demo": {"demo"},

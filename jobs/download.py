@@ -1,0 +1,74 @@
+"""GET jobs/{id}/output/: the file that a job has produced, for its owner, as the kind's handler has stored it."""
+
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.core.files.storage import default_storage
+from django.http import FileResponse, HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import content_disposition_header
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from jobs.outputs import Output
+from jobs.parameters import CONTENT_DISPOSITION, ETAG, IF_NONE_MATCH
+from routers import replica_was_read, use_primary
+
+log = structlog.get_logger(__name__)
+
+
+class Download(FileResponse):
+    block_size = 32 * 1024
+
+
+class OutputView(APIView):
+    @extend_schema(
+        operation_id="jobs_output",
+        responses={(200, "*/*"): OpenApiTypes.BINARY, 304: None},
+        parameters=[IF_NONE_MATCH, ETAG, CONTENT_DISPOSITION],
+    )
+    def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
+        """The file that the job has produced, under its name. 404 until the job has succeeded, or if it made none."""
+        output = _owned_output(request.user.pk, job_id)
+        etag = f'"{output.pk.hex}"'
+        unchanged = get_conditional_response(request._request, etag=etag)
+        response = unchanged or _whole(output, with_body=request.method != "HEAD")
+        response["ETag"] = etag
+        return response
+
+
+def _owned_output(user_id: int | None, job_id: UUID) -> Output:
+    """A replica may not know yet that the job, which its owner has just seen succeed, has done so."""
+    output = _find(user_id, job_id)
+    if output is None and replica_was_read():
+        with use_primary():
+            output = _find(user_id, job_id)
+    if output is None:
+        raise NotFound
+    return output
+
+
+def _find(user_id: int | None, job_id: UUID) -> Output | None:
+    found: Output | None = Output.objects.finished().filter(job_id=job_id, job__user=user_id).first()
+    return found
+
+
+def _whole(output: Output, *, with_body: bool) -> HttpResponseBase:
+    headers: dict[str, Any] = {
+        "Content-Type": output.content_type,
+        "Content-Length": str(output.size),
+        "Content-Disposition": content_disposition_header(True, output.filename),
+        "X-Content-Type-Options": "nosniff",
+    }
+    if not with_body:
+        return HttpResponse(headers=headers)
+    try:
+        file = default_storage.open(output.place)
+    except FileNotFoundError:
+        log.error("output_missing", output=str(output.pk))
+        raise NotFound from None
+    return Download(file, headers=headers)
