@@ -19,7 +19,7 @@ from mail.templates import BadTemplate, Meter, rendered
 
 Templates = Mapping[str, Template]
 
-BATCH_SECONDS = 5.0
+BATCH_SECONDS = 2.0
 """Of computing, for all the templates of a batch."""
 PARTS = ("subject", "text", "html")
 
