@@ -1,6 +1,5 @@
 """GET jobs/{id}/output/: the file that a job has produced, for its owner, as the kind's handler has stored it."""
 
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -36,7 +35,7 @@ class OutputView(APIView):
         output = _owned_output(request.user.pk, job_id)
         etag = f'"{output.pk.hex}"'
         unchanged = get_conditional_response(request._request, etag=etag)
-        response = unchanged or _whole(output, with_body=request.method != "HEAD")
+        response = unchanged or _described(HttpResponse() if request.method == "HEAD" else _opened(output), output)
         response["ETag"] = etag
         return response
 
@@ -57,18 +56,18 @@ def _find(user_id: int | None, job_id: UUID) -> Output | None:
     return found
 
 
-def _whole(output: Output, *, with_body: bool) -> HttpResponseBase:
-    headers: dict[str, Any] = {
-        "Content-Type": output.content_type,
-        "Content-Length": str(output.size),
-        "Content-Disposition": content_disposition_header(True, output.filename),
-        "X-Content-Type-Options": "nosniff",
-    }
-    if not with_body:
-        return HttpResponse(headers=headers)
+def _opened(output: Output) -> Download:
     try:
-        file = default_storage.open(output.place)
+        return Download(default_storage.open(output.place))
     except FileNotFoundError:
         log.error("output_missing", output=str(output.pk))
         raise NotFound from None
-    return Download(file, headers=headers)
+
+
+def _described(response: HttpResponseBase, output: Output) -> HttpResponseBase:
+    """After the response is made, because Django would name the file as the storage does."""
+    response["Content-Type"] = output.content_type
+    response["Content-Length"] = str(output.size)
+    response["Content-Disposition"] = content_disposition_header(True, output.filename)
+    response["X-Content-Type-Options"] = "nosniff"
+    return response

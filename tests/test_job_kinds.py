@@ -67,8 +67,28 @@ HTTP_BAD: list[Any] = [
     {"url": URL, "expect": [200] * 51},
     {"url": URL, "body": "x"},
 ]
-GOOD = [("demo.countdown", params) for params in COUNTDOWN_GOOD] + [("http.request", params) for params in HTTP_GOOD]
-BAD = [("demo.countdown", params) for params in COUNTDOWN_BAD] + [("http.request", params) for params in HTTP_BAD]
+ACTIVITY_GOOD: list[Any] = [
+    {},
+    {"days": 1},
+    {"days": 366},
+    {"first_day": "2026-01-01", "last_day": "2026-12-31"},
+]
+ACTIVITY_BAD: list[Any] = [
+    {"days": 0},
+    {"days": 367},
+    {"days": None},
+    {"days": "many"},
+    {"first_day": 1, "last_day": 2},
+    {"first_day": None, "last_day": None},
+    {"day": 1},
+]
+KINDS = {
+    "demo.countdown": (COUNTDOWN_GOOD, COUNTDOWN_BAD),
+    "http.request": (HTTP_GOOD, HTTP_BAD),
+    "report.activity": (ACTIVITY_GOOD, ACTIVITY_BAD),
+}
+GOOD = [(name, params) for name, (good, _) in KINDS.items() for params in good]
+BAD = [(name, params) for name, (_, bad) in KINDS.items() for params in bad]
 
 
 def all_kinds() -> list[Kind]:

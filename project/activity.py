@@ -1,0 +1,75 @@
+"""How much was done on each day: jobs and messages, counted by the database, a figure at a time."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.db.models.functions import TruncDate
+
+from jobs.models import Job
+from mail.models import Message
+
+JOBS = ("created", "succeeded", "failed", "cancelled")
+MAIL = (
+    *("created", "sent", "delivered", "bounced", "complained"),
+    *("rejected", "suppressed", "failed", "expired", "cancelled"),
+)
+COLUMNS = ("day", *(f"jobs_{name}" for name in JOBS), *(f"mail_{name}" for name in MAIL))
+"""A message, as a job, is counted once in the columns of what became of it, on the day when that was settled: a message
+that was delivered and then complained about has been complained about."""
+
+Counts = Counter[tuple[date, str]]
+"""By day and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whole days in UTC, the last one included."""
+
+    first: date
+    last: date
+
+    def __iter__(self) -> Iterator[date]:
+        return (self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1))
+
+    @property
+    def moments(self) -> tuple[datetime, datetime]:
+        """Its very first and very last."""
+        return datetime.combine(self.first, time.min, UTC), datetime.combine(self.last, time.max, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something that is counted by the day of one of its times. name: its column, or each status is a column."""
+
+    what: str
+    model: type[Job] | type[Message]
+    moment: str
+    name: str = ""
+
+    def counted(self, span: Span, owner: dict[str, int]) -> Counts:
+        """owner: {"user": id}, or {} for everybody's."""
+        rows: QuerySet[Any] = self.model.objects.filter(**owner, **{f"{self.moment}__range": span.moments})
+        by_day = rows.order_by().annotate(day=TruncDate(self.moment, tzinfo=UTC)).values("day", "status")
+        counts: Counts = Counter()
+        for row in by_day.annotate(number=Count("pk")).iterator():
+            counts[row["day"], f"{self.what}_{self.name or row['status']}"] += row["number"]
+        return counts
+
+
+FIGURES = (
+    Figure("jobs", Job, "created_at", "created"),
+    Figure("jobs", Job, "finished_at"),
+    Figure("mail", Message, "created_at", "created"),
+    Figure("mail", Message, "sent_at", "sent"),
+    Figure("mail", Message, "finished_at"),
+)
+
+
+def rows(span: Span, counts: Counts) -> Iterator[list[object]]:
+    """A line for each day, whether or not anything happened on it."""
+    for day in span:
+        yield [day.isoformat(), *(counts[day, column] for column in COLUMNS[1:])]
