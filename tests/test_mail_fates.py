@@ -1,0 +1,74 @@
+"""What becomes of mail, with real processes: posted over HTTP, sent by a worker, told by the simulator's webhooks."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.eventually import eventually
+from tests.conftest import make_database
+from tests.stack import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("fates")]
+
+WITHIN = 60
+
+
+@pytest.fixture(scope="module")
+def mail_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder: Path = tmp_path_factory.mktemp("fates")
+    with Stack(make_database("fates"), folder, mail=True, env={"WORKERS": "2"}) as stack:
+        yield stack
+
+
+def posted(stack: Stack, local_part: str, **fields: Any) -> dict[str, Any]:
+    body = {"to": f"{local_part}@example.org", "subject": "Hello", "text": "Hi", **fields}
+    message: dict[str, Any] = stack.client().post("mail/messages/", body, expect=202).json()
+    return message
+
+
+def fate(stack: Stack, message: dict[str, Any], status: str, events: Sequence[str] = ()) -> dict[str, Any]:
+    """The message as soon as it has this status and these events, no more and no fewer, in its timeline."""
+
+    def known() -> dict[str, Any] | None:
+        found: dict[str, Any] = stack.client().get(f"mail/messages/{message['id']}/", expect=200).json()
+        told = sorted(entry["type"] for entry in found["timeline"] if entry["type"] in events)
+        return found if found["status"] == status and told == sorted(events) else None
+
+    found = eventually(known, WITHIN, f"{message['to']} being {status}")
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("local_part", "status", "events"),
+    [
+        ("ada", "delivered", ["delivered"]),
+        ("early", "delivered", ["delivered"]),
+        ("doubled", "delivered", ["delivered"]),
+        ("defer", "delivered", ["deferred", "delivered"]),
+        ("bounce", "bounced", ["bounced"]),
+        ("complain", "complained", ["delivered", "complained"]),
+        ("reordered", "complained", ["delivered", "complained"]),
+        ("reject", "rejected", ["rejected"]),
+    ],
+)
+def test_what_a_provider_tells_arrives(mail_stack: Stack, local_part: str, status: str, events: list[str]) -> None:
+    assert fate(mail_stack, posted(mail_stack, f"{local_part}+fate"), status, events)
+
+
+def test_who_bounced_is_not_written_to_again(mail_stack: Stack) -> None:
+    fate(mail_stack, posted(mail_stack, "bounce+twice"), "bounced")
+    fate(mail_stack, posted(mail_stack, "bounce+twice"), "suppressed")
+
+
+def test_opens_and_clicks_are_counted(mail_stack: Stack) -> None:
+    message = posted(mail_stack, "click+counted")
+    fate(mail_stack, message, "delivered")
+
+    def counted() -> bool:
+        found = mail_stack.client().get(f"mail/messages/{message['id']}/", expect=200).json()
+        return (found["opens"], found["clicks"]) == (1, 1)
+
+    eventually(counted, WITHIN, "one open and one click")
