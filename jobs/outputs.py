@@ -41,8 +41,8 @@ class OutputQuerySet(models.QuerySet[Any]):
         """Delete these rows and their files; returns how many. A file that resists keeps its row for the next time."""
         count, last = 0, UUID(int=0)
         while batch := list(self.filter(pk__gt=last).order_by("pk")[:BATCH]):
-            count += sum(output.discarded() for output in batch)
             last = batch[-1].pk
+            count += sum(output.discarded() for output in batch)
         return count
 
     def of_attempts(self, statuses: set[Status]) -> Self:

@@ -1,9 +1,10 @@
-"""docs/writing-jobs.md, taken at its word: its snippet is a module, and the kind in it works at once."""
+"""docs/writing-jobs.md, taken at its word: its snippets are a module, and the kinds in it work at once."""
 
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -20,16 +21,18 @@ from tests.workers import run_due
 pytestmark = pytest.mark.django_db
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "writing-jobs.md"
-[SNIPPET] = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+SNIPPET, WITH_A_FILE = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
 
 
 @pytest.fixture(autouse=True)
-def _snippet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The snippet as the kinds.py of an app; its kind is forgotten after the test."""
+def _snippets(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
+    """The snippets as the kinds.py of an app; their kinds are forgotten after the test."""
+    settings.MEDIA_ROOT = tmp_path
     monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
     module = ModuleType("docs.kinds")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(SNIPPET, str(DOCUMENT), "exec"), module.__dict__)  # noqa: S102 the document is ours
+    for snippet in (SNIPPET, WITH_A_FILE):
+        exec(compile(snippet, str(DOCUMENT), "exec"), module.__dict__)  # noqa: S102 the document is ours
     cache.clear()
 
 
@@ -66,3 +69,12 @@ def test_the_kind_is_submitted_from_python_as_the_document_says(api: APIClient) 
     job = submit("docs.greet", {"names": ["Ada"]}, user=ada)
     run_due()
     assert api.get(f"/api/v1/jobs/{job.pk}/").json()["result"] == {"greeted": 1}
+
+
+def test_the_kind_with_a_file_is_downloaded(api: APIClient) -> None:
+    url = api.post("/api/v1/jobs/", {"kind": "docs.names"}).json()["url"]
+    run_due()
+    assert api.get(url).json()["result"] == {"users": 1}
+    answer = api.get(f"{url}output/")
+    assert b"".join(answer.streaming_content) == b"name\r\nada\r\n"
+    assert answer["Content-Disposition"] == 'attachment; filename="names.csv"'
