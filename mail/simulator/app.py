@@ -1,6 +1,7 @@
 """The ASGI application: reads a request, finds who answers it, and sends the answer, or nothing."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,8 +11,14 @@ from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Sco
 
 from mail.simulator.exchange import Answer, RefusedError, Reply, Request, Respond, said
 
+logger = logging.getLogger(__name__)
+
 BODY_LIMIT = 25 * 1024 * 1024 + 64 * 1024
 """Mailgun's limit for a message, and some room for the form around it."""
+
+
+class ClientLeftError(Exception):
+    """The client closed the connection before its request was whole."""
 
 
 class Route(NamedTuple):
@@ -24,12 +31,15 @@ class Route(NamedTuple):
 
 class App:
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._routes = [(route.method, _compiled(route.path), route.respond) for route in routes]
+        self._routes = [(route, _compiled(route.path)) for route in routes]
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
             return
-        body = await _read_body(receive)
+        try:
+            body = await _read_body(receive)
+        except ClientLeftError:
+            return
         reply = said("Message is too large", 413) if body is None else await self._answer(_request(scope, body))
         if isinstance(reply, Answer):
             await _send(scope, reply, send)
@@ -38,17 +48,25 @@ class App:
             _hang_up(scope)
 
     async def _answer(self, request: Request) -> Reply:
+        try:
+            return await self._respond(request)
+        except RefusedError as error:
+            return said(error.message, error.status)
+        except Exception:
+            logger.exception("The simulator failed at %s %s", request.method, request.path)
+            return said("Internal Server Error", 500)
+
+    async def _respond(self, request: Request) -> Reply:
         method = "GET" if request.method == "HEAD" else request.method
-        if method != "GET" and request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return said("Another site's page may change nothing here.", 403)
-        matches = [(verb, found, respond) for verb, path, respond in self._routes if (found := path(request.path))]
-        for verb, found, respond in matches:
-            if verb == method:
-                try:
-                    return await respond(request, **found.groupdict())
-                except RefusedError as error:
-                    return said(error.message, error.status)
-        return said("Method not allowed", 405) if matches else said("Not Found", 404)
+        if method != "GET" and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise RefusedError(403, "Another site's page may change nothing here.")
+        known = False
+        for route, path in self._routes:
+            if found := path(request.path):
+                known = True
+                if route.method == method:
+                    return await route.respond(request, **found.groupdict())
+        raise RefusedError(405, "Method not allowed") if known else RefusedError(404, "Not Found")
 
 
 def _compiled(path: str) -> Callable[[str], re.Match[str] | None]:
@@ -72,10 +90,13 @@ async def _read_body(receive: ASGIReceiveCallable) -> bytes | None:
     while more:
         message = await receive()
         if message["type"] != "http.request":
-            break
+            raise ClientLeftError
         length += len(message["body"])
         more = message["more_body"]
-        chunks = [*chunks, message["body"]] if length <= BODY_LIMIT else []
+        if length > BODY_LIMIT:
+            chunks.clear()
+        else:
+            chunks.append(message["body"])
     return b"".join(chunks) if length <= BODY_LIMIT else None
 
 

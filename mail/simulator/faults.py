@@ -172,7 +172,7 @@ def _check(wishes: Mapping[str, object]) -> None:
     unknown = wishes.keys() - {"kind", "times", "recipient", "on", "seconds"}
     if unknown:
         raise RefusedError(400, f"A fault has no {', '.join(sorted(unknown))}.")
-    if wishes.get("kind") not in KINDS:
+    if wishes.get("kind") not in list(KINDS):
         raise RefusedError(400, f"kind must be one of {', '.join(KINDS)}.")
     times, seconds = wishes.get("times"), wishes.get("seconds")
     if times is not None and (not isinstance(times, int) or isinstance(times, bool) or not 0 < times <= 1_000_000):

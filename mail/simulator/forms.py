@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.files.uploadhandler import FileUploadHandler, MemoryFileUploadHandler, TemporaryFileUploadHandler
-from django.http.multipartparser import MultiPartParser
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
 from mail.simulator.exchange import RefusedError
 
@@ -46,7 +46,7 @@ def read_form(content_type: str, body: bytes) -> Form:
             return _multipart(content_type, body)
         text = body.decode(errors="replace")
         return Form(parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
-    except (BadRequest, SuspiciousOperation, ValueError) as error:
+    except (BadRequest, MultiPartParserError, SuspiciousOperation, ValueError) as error:
         raise RefusedError(400, f"The form cannot be read: {error}") from None
 
 

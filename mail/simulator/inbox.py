@@ -90,7 +90,7 @@ class Inbox:
         if mail is None:
             return self._page("missing.html", status_code=404)
         await self._office.tell_of(mail, mail.recipient(form.first("recipient")), further_step(form.first("event")))
-        return _see_other(f"/messages/{quote(mail.id)}")
+        return _see_other(f"/messages/{quote(mail.id, safe='@')}")
 
     async def clear(self, request: Request) -> Reply:
         self._office.clear()

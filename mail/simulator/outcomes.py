@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 MINUTE = 60.0
+GIVE_UP = 60 * MINUTE
+"""After which Mailgun stops trying: 8 hours in truth, but nobody wants to wait for that, however scaled down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,9 @@ FULL = failed("permanent", "bounce", 552, "5.2.2", "5.2.2 The recipient's mailbo
 UNREACHABLE = failed(
     "temporary", "generic", 499, "", "", description="Unable to connect to MX servers", retry_seconds=600
 )
-TOO_OLD = failed(
-    "permanent", "old", 602, "", "Too old", description="Not delivering to too old message", after=480 * MINUTE
-)
+TOO_OLD = failed("permanent", "old", 602, "", "Too old", description="Not delivering to too old message", after=GIVE_UP)
 NO_MX = failed("temporary", "generic", 498, "", "No MX for the recipient's domain", retry_seconds=600)
-NO_MX_AND_OLD = replace(NO_MX, reason="old", retry_seconds=0, after=480 * MINUTE)
+NO_MX_AND_OLD = replace(NO_MX, reason="old", retry_seconds=0, after=GIVE_UP)
 BLOCKED = failed(
     "permanent", "espblock", 550, "5.7.1", "5.7.1 Our system has detected that this message is likely spam"
 )

@@ -1,0 +1,71 @@
+"""`manage.py mailgun_simulator` as a process: what it prints, and how it ends."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from tests.servers.simulator import ROOT, Simulator
+from tests.simulated import post
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, str(ROOT / "manage.py"), "mailgun_simulator", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said_by(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_it_takes_a_free_port_says_so_and_stops_cleanly(sign: signal.Signals) -> None:
+    with running("--port", "0") as process:
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/v3", said_by(process))
+        assert found
+        assert requests.get(f"http://127.0.0.1:{found[1]}/", timeout=20).ok
+        process.send_signal(sign)
+        rest, _ = process.communicate(timeout=20)
+        assert (process.returncode, rest) == (0, "")
+
+
+def test_a_taken_port_is_one_sentence() -> None:
+    with Simulator() as simulator, running("--port", str(simulator.port)) as process:
+        said, _ = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert (
+            said
+            == f"CommandError: The simulator cannot listen on 127.0.0.1:{simulator.port}: Address already in use.\n"
+        )
+
+
+def test_it_stops_with_requests_and_webhooks_under_way() -> None:
+    with Simulator("http://10.255.255.1/") as simulator:
+        for _ in range(3):
+            post(simulator, {"to": "bounce@example.org"})
+        with pytest.raises(requests.ReadTimeout):
+            post(simulator, {"to": "timeout-before@example.org"}, timeout=0.2)
+        simulator.stop()
+        assert simulator.process.tail().count("\n") == 0
+
+
+def test_a_further_domain_may_send() -> None:
+    with Simulator(domain="other.example") as simulator:
+        answer = requests.post(
+            f"{simulator.api_url}/other.example/messages",
+            {"from": "a@other.example", "to": "b@example.org", "text": "Hi"},
+            auth=("api", "key-of-the-simulator"),
+            timeout=20,
+        )
+        assert answer.json()["id"].endswith("@other.example>")
