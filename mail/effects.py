@@ -62,10 +62,10 @@ def _apply(event: Event, message: Message) -> None:
 
 
 def _prove(event: Event, message: Message) -> None:
-    """Whatever a provider tells of a message, it has it: an attempt of which that was not known is settled."""
+    """Whatever a provider tells of a message, it has it: that was not known of an attempt that is unclear or failed."""
     attempt = event.attempt
-    if attempt and attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=_message_id(event)):
-        message.accepted(event.provider, event.at)
+    if attempt and attempt.outcome != Attempt.Outcome.ACCEPTED:
+        message.accept(attempt, _message_id(event))
 
 
 def _is_old(event: Event) -> bool:

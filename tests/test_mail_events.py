@@ -99,6 +99,14 @@ def test_any_event_proves_that_the_provider_has_it(kind: str, before: str) -> No
     assert WEIGHT[Status(message.status)] >= WEIGHT[Status.SENT]
 
 
+def test_what_seemed_not_to_have_been_accepted_is_not_sent_again() -> None:
+    attempt = make_attempt(make_message(Status.QUEUED), outcome=Attempt.Outcome.TRANSIENT)
+    happen(an_event(attempt, "opened"))
+    message = Message.objects.get()
+    assert message.status == Status.SENT
+    assert message.look_up_at is not None
+
+
 def test_what_we_gave_up_has_arrived_after_all() -> None:
     attempt = make_attempt(make_message(Status.FAILED, finished_at=timezone.now()), outcome=Attempt.Outcome.AMBIGUOUS)
     happen(an_event(attempt, "delivered"))
