@@ -148,6 +148,7 @@ def test_an_effect_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert effects.apply(taken.pk)
 
 
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite in memory has one connection, and one writer anyway.")
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_apply_events_at_the_same_time_do_not_apply_one_twice() -> None:
     attempt = make_attempt()
