@@ -27,8 +27,10 @@ KEPT = 30
 
 ASK_POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
 HAS_REPLAYED = """
-    SELECT NOT pg_is_in_recovery() OR pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') >= %s
+    SELECT NOT pg_is_in_recovery()
+        OR EXISTS (SELECT FROM pg_stat_wal_receiver) AND pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') >= %s
 """
+"""Who receives nothing may still follow a primary that another one has replaced: the same position means other data."""
 
 READS = re.compile(
     r"\s*\(*\s*(SELECT|WITH|VALUES|SHOW|EXPLAIN|SAVEPOINT|RELEASE|ROLLBACK|BEGIN|DECLARE|FETCH|CLOSE)\b", re.I
@@ -57,7 +59,7 @@ class ReadsMiddleware:
         replicas.probe.begin()
         with writing_forbidden(), routed(Route(may_use_replicas=bool(settings.REPLICAS))) as here:
             response = self.get_response(request)
-        if response.status_code != 503 or not settings.REPLICAS or not _one_is_gone(here):
+        if response.status_code != 503 or not settings.REPLICAS or not _a_database_failed(here):
             return response
         # A database failed under the request. The primary answers instead, or without it whoever is left; once.
         with writing_forbidden(), routed(Route(may_use_replicas=pool.primary_is_out)):
@@ -93,14 +95,18 @@ def remember(user: Any) -> None:
         log.warning("cache_unavailable", exc_info=True)
 
 
-def _one_is_gone(here: Route) -> bool:
-    """Whether the replica that was read from is away, or else the primary; everybody is told."""
-    if here.chosen not in ("", PRIMARY) and not replicas.answers(here.chosen):
-        pool.put_out(here.chosen)
-        log.warning("replica_failed", replica=here.chosen)
-        return True
+def _a_database_failed(here: Route) -> bool:
+    """Whether one has failed under this request; everybody is told who is away. Behind a balancer nobody need be: it
+    cuts the connections to a server that it takes out."""
+    asked = {here.chosen or PRIMARY, PRIMARY}
+    if not any(connections[alias].errors_occurred for alias in asked):
+        return False
+    for alias in asked - {PRIMARY}:
+        if not replicas.answers(alias):
+            pool.put_out(alias)
+            log.warning("replica_failed", replica=alias)
     pool.primary_is_out = not replicas.answers(PRIMARY)
-    return pool.primary_is_out
+    return True
 
 
 def follow(user_id: int) -> bool:
@@ -130,9 +136,7 @@ def _has_replayed(alias: str, position: int) -> bool:
     if alias == PRIMARY:
         return True
     try:
-        with connections[alias].cursor() as cursor:
-            cursor.execute(HAS_REPLAYED, [position])
-            return bool(cursor.fetchone()[0])
+        return bool(replicas.ask(alias, HAS_REPLAYED, position)[0])
     except (DatabaseError, InterfaceError):
         pool.put_out(alias)
         return False

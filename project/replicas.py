@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +115,7 @@ class Probe:
 def primary_position() -> int | None:
     """How far the primary has written, in bytes of WAL; None when it does not answer."""
     try:
-        [position] = _ask(PRIMARY, ASK_PRIMARY)
+        [position] = ask(PRIMARY, ASK_PRIMARY)
     except (DatabaseError, InterfaceError):
         return None
     return int(position)
@@ -122,22 +123,31 @@ def primary_position() -> int | None:
 
 def state_of(alias: str) -> State:
     """What this replica says of itself; raises the database's errors."""
-    return State(*_ask(alias, ASK_REPLICA))
+    return State(*ask(alias, ASK_REPLICA))
 
 
 def answers(alias: str) -> bool:
     try:
-        _ask(alias, "SELECT 1")
+        ask(alias, "SELECT 1")
     except (DatabaseError, InterfaceError):
         return False
     return True
 
 
-def _ask(alias: str, question: str) -> tuple[Any, ...]:
+def ask(alias: str, question: str, *values: Any) -> tuple[Any, ...]:
+    """The first row of the answer. A kept connection may have been cut by a balancer that leads elsewhere from now on:
+    then a new one is asked."""
+    if connections[alias].connection is not None:
+        with suppress(DatabaseError, InterfaceError):
+            return _row(alias, question, values)
+    return _row(alias, question, values)
+
+
+def _row(alias: str, question: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
     connection = connections[alias]
     try:
         with connection.cursor() as cursor:
-            cursor.execute(question)
+            cursor.execute(question, values or None)
             row: tuple[Any, ...] = cursor.fetchone()
             return row
     except BaseException:
