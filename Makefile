@@ -19,10 +19,11 @@ demo: $(READY)  ## Start everything, run a job and send some mails before your e
 run: $(READY)  ## Start everything and stay up on port 8000, or PORT, until Ctrl-C
 	@$(python) -m demo.run
 
-test: $(READY)  ## Run every test, with coverage (installs PostgreSQL and Redis where they are missing)
+test: $(READY)  ## Run every test, with coverage (installs PostgreSQL, Redis and HAProxy where missing)
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@bin/debian --for "the openssl command" --unless bin/openssl openssl
+	@bin/debian --for "HAProxy" --unless bin/haproxy haproxy
 	@mkdir -p var && rm -f var/coverage*
 	@$(python) -m coverage run -m pytest -n 2 --dist loadgroup $(TESTS)
 	@$(python) -m coverage combine --quiet && $(python) -m coverage report

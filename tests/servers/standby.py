@@ -39,6 +39,15 @@ class Standby(PostgreSQL):
         """It becomes a primary of its own."""
         ask(self.url(), "SELECT pg_promote(true, 30)")
 
+    def follow(self, primary: PostgreSQL) -> None:
+        """From here on it streams from another server, which has been promoted."""
+        slot = f"standby_{self.port}"
+        ask(primary.url(), f"SELECT pg_create_physical_replication_slot('{slot}')")
+        source = f"host=127.0.0.1 port={primary.port} user={SUPERUSER}"
+        ask(self.url(), f"ALTER SYSTEM SET primary_conninfo = '{source}'")
+        ask(self.url(), "SELECT pg_reload_conf()")
+        self.primary = primary
+
     def catch_up(self, within: float = 20) -> None:
         """Until it shows all that the primary has written."""
         [written] = ask(self.primary.url(), "SELECT pg_current_wal_insert_lsn()::text")
