@@ -5,12 +5,14 @@ from contextlib import suppress
 from jobs.errors import UniqueKeyTaken
 from jobs.housekeeping import every, hourly
 from jobs.submit import submit
-from mail import effects
+from mail import effects, retention
 from mail.models import Message
 
 every(minutes=5)(effects.lost_events)
 hourly(effects.used_tokens)
 hourly(effects.disregarded_events)
+hourly(retention.expired_bodies)
+hourly(retention.expired_recipients)
 
 
 @every(minutes=5)

@@ -47,26 +47,39 @@ FIELD_NAME = re.compile(r"[!-9;-~]+")
 CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:; ?[\w-]+=(?:[\w.+-]+|\"[^\"\r\n\\]*\"))*", re.ASCII)
 
 
-class LineField(serializers.CharField):
+class StringField(serializers.CharField):
+    """A string as it was sent; DRF's own takes numbers for strings, too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        text: str = super().to_internal_value(data)
+        return text
+
+
+class LineField(StringField):
     """Text of a header field: on one line, so that nobody writes header fields of his own with it."""
 
     default_error_messages = {"line": "This has no line breaks and no other control characters."}  # noqa: RUF012
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(trim_whitespace=False, **{"max_length": LONGEST_LINE} | options)
+        super().__init__(**{"max_length": LONGEST_LINE} | options)
 
     def to_internal_value(self, data: Any) -> str:
-        text: str = super().to_internal_value(data)
+        text = super().to_internal_value(data)
         if recipient.has_control_characters(text):
             self.fail("line")
         return text.strip()
 
 
-class MailboxField(serializers.CharField):
+class MailboxField(StringField):
     """One address, with or without a name: `Ada <ada@example.org>`."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(trim_whitespace=False, max_length=LONGEST_ADDRESS, **options)
+        super().__init__(max_length=LONGEST_ADDRESS, **options)
 
     def run_validation(self, data: Any = empty) -> Any:
         text: str | None = super().run_validation(data)
@@ -97,11 +110,11 @@ class SenderField(MailboxField):
         return mailbox
 
 
-class SourceField(serializers.CharField):
+class SourceField(StringField):
     """A Django template, as it was written."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(trim_whitespace=False, max_length=SIZE, **options)
+        super().__init__(max_length=SIZE, **options)
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from jobs.field_errors import FieldError, flatten
 from jobs.strict import StrictSerializer
-from mail.fields import LONGEST_ADDRESS, ContextField
+from mail.fields import LONGEST_ADDRESS, ContextField, StringField
 
 MOST_IN_JSON, MOST_IN_FILE = 10_000, 100_000
 MOST_TOLD = 500
@@ -34,7 +33,7 @@ class RefusedRow(TypedDict):
 class Row(StrictSerializer):
     """One recipient. Whether the address can be written to is looked at when the broadcast comes to it."""
 
-    to = serializers.CharField(max_length=LONGEST_ADDRESS)
+    to = StringField(max_length=LONGEST_ADDRESS)
     context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
 
 

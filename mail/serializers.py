@@ -20,6 +20,7 @@ from mail.fields import (
     RecipientField,
     SenderField,
     SourceField,
+    StringField,
     envelope_size,
 )
 from mail.importance import Importance
@@ -64,7 +65,7 @@ class MessageRequest(StrictSerializer):
     subject = LineField(required=False, allow_null=True, min_length=1)
     text = SourceField(required=False, allow_null=True, allow_blank=True)
     html = SourceField(required=False, allow_null=True, allow_blank=True)
-    template = serializers.CharField(required=False, allow_null=True, max_length=100)
+    template = StringField(required=False, allow_null=True, max_length=100)
     context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
     headers = HeadersField(required=False, allow_null=True)
     tags = serializers.ListField(

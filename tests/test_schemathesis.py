@@ -20,8 +20,11 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
 from jobs.states import Status
+from mail.models import Suppression, Template
+from mail.status import Status as MessageStatus
 from project.wsgi import application
 from tests.callers import make_token
+from tests.mails import make_message
 from tests.make import make_job
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +38,18 @@ GOOD_BEYOND_SCHEMA = {
     "jobs_create": "which kinds there are, and what params each takes, is said by job-kinds/",
     "jobs_retry": "an Idempotency-Key",
     "jobs_batch": "an Idempotency-Key",
+    "messages_list": "a cursor is what next and previous say",
+    "messages_create": "an address, base64, and which of text, html and template go together",
+    "messages_resend": "an Idempotency-Key",
+    "messages_batch": "an Idempotency-Key",
+    "broadcasts_create": "a template of the caller's, a CSV file",
+    "templates_list": "a cursor is what next and previous say",
+    "templates_create": "Django's template language",
+    "templates_create_named": "Django's template language",
+    "templates_replace": "Django's template language",
+    "templates_preview": "what the template makes of it",
+    "suppressions_list": "a cursor is what next and previous say",
+    "suppressions_create": "an address",
     "tokens_create": "a password",
     "session_create": "a password",
 }
@@ -70,10 +85,29 @@ def test_every_operation_on_a_job_that_there_is_answers_as_its_schema_says(case:
     assert_answered_as_documented(case, caller)
 
 
+@schema.include(path_regex="message_id").parametrize()
+def test_every_operation_on_a_message_that_there_is_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+    caller = make_caller()
+    if is_uuid(case.path_parameters.get("message_id")):
+        status = sorted(MessageStatus)[next(turns) % len(MessageStatus)]
+        case.path_parameters["message_id"] = str(make_message(status, user=caller).pk)
+    assert_answered_as_documented(case, caller)
+
+
+@schema.include(path_regex="templates/.name|address").parametrize()
+def test_every_operation_on_a_template_or_suppression_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+    caller = make_caller()
+    Template.objects.update_or_create(user=caller, name="news", defaults={"subject": "{{ a }}", "text": "{{ b }}"})
+    Suppression.objects.suppress("ada@example.org", "manual", "all", None, source="test")
+    there = {"name": "news", "address": "ada@example.org"}
+    case.path_parameters |= {name: there[name] for name in case.path_parameters if name in there}
+    assert_answered_as_documented(case, caller)
+
+
 def make_caller() -> User:
     """Examples share a transaction, and so the user; each has a token of its own, for some operations revoke it."""
     cache.clear()
-    return User.objects.get_or_create(username="ada")[0]
+    return User.objects.get_or_create(username="ada", is_staff=True)[0]
 
 
 def assert_answered_as_documented(case: schemathesis.Case, caller: User) -> None:

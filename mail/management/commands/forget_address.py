@@ -1,0 +1,29 @@
+"""`manage.py forget_address ada@example.org`: erase a person who asks for it (GDPR, Art. 17)."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from mail import addresses, recipient
+from mail.forgetting import forget
+from mail.recipient import BadAddress
+
+
+class Command(BaseCommand):
+    help = "Erase what was written to an address. A suppression of it stays, as a digest that tells nobody who it was."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("address")
+        parser.add_argument("--yes", action="store_true", help="Do not ask first.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            address = recipient.parsed(options["address"]).address
+        except BadAddress as error:
+            raise CommandError(str(error)) from None
+        if not options["yes"] and input(f"Erase all mail to {address}? This cannot be undone. [yes/no] ") != "yes":
+            raise CommandError("Nothing was erased.")
+        for name, count in forget(address).items():
+            self.stdout.write(f"{count:>6} {name}")
+        self.stdout.write(f"{addresses.masked(address)} is forgotten.")

@@ -1,0 +1,212 @@
+"""How long what people were written is kept, and how a person is forgotten."""
+
+import json
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from structlog.testing import capture_logs
+
+from jobs import housekeeping
+from jobs.models import IdempotencyKey
+from jobs.submit import submit
+from mail import addresses
+from mail.management.commands import forget_address
+from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, Suppression
+from mail.status import Status
+from tests.callers import client, make_token
+from tests.mails import make_message, post, url
+from tests.make import make_job, make_user
+
+pytestmark = pytest.mark.django_db
+
+ADA, GRACE = "ada@example.org", "grace@example.org"
+LONG_AGO = timedelta(days=31)
+
+
+def make_old(status: str = Status.DELIVERED, **fields: Any) -> Message:
+    then = timezone.now() - LONG_AGO
+    finished = {"finished_at": then} if status == Status.DELIVERED else {}
+    return make_message(status, **{"created_at": then, "html": "<b>", **finished, **fields})
+
+
+def make_broadcast(*to: str, **fields: Any) -> Broadcast:
+    recipients = [{"to": each, "context": {"name": "Ada"}} for each in to]
+    usual = {"user": make_user(f"user-{Broadcast.objects.count()}"), "subject": "News", "text": "T"}
+    return Broadcast.objects.create(**usual | {"recipients": recipients} | fields)
+
+
+# --- retention -----------------------------------------------------------------------------------------------------
+
+
+def test_old_bodies_are_erased_and_what_happened_is_kept() -> None:
+    message = make_old(user=make_user())
+    Attachment.objects.create(message=message, filename="a", content_type="a/b", content=b"x")
+    Event.objects.create(message=message, source="webhook", type="delivered", raw={"a": 1})
+    housekeeping.do_all()
+    message.refresh_from_db()
+    assert (message.text, message.html, message.subject) == ("", "", "Hi")
+    assert message.erased_at
+    assert not Attachment.objects.exists()
+    assert message.events.count() == 1
+    before = message.erased_at
+    housekeeping.do_all()
+    message.refresh_from_db()
+    assert message.erased_at == before
+
+
+def test_an_erased_message_is_still_shown() -> None:
+    ada = make_user()
+    message = make_old(user=ada)
+    housekeeping.do_all()
+    shown = client(make_token(ada)).get(url(message)).json()
+    assert (shown["subject"], shown["status"]) == ("Hi", "delivered")
+
+
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        (Status.SCHEDULED, {}),
+        (Status.QUEUED, {}),
+        (Status.SENDING, {}),
+        (Status.DELIVERED, {"finished_at": timezone.now()}),
+        (Status.DELIVERED, {"created_at": timezone.now()}),
+        (Status.SENT, {"sent_at": timezone.now()}),
+    ],
+)
+def test_what_is_young_or_has_to_be_sent_is_kept(status: str, fields: dict[str, Any]) -> None:
+    message = make_old(status, **fields)
+    housekeeping.do_all()
+    message.refresh_from_db()
+    assert (message.text, message.erased_at) == ("There", None)
+
+
+def test_what_was_sent_and_never_heard_of_is_erased_too() -> None:
+    message = make_old(Status.SENT, sent_at=timezone.now() - LONG_AGO)
+    housekeeping.do_all()
+    message.refresh_from_db()
+    assert message.erased_at
+
+
+def test_many_bodies_are_erased_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mail.retention.BATCH", 2)
+    for _ in range(5):
+        make_old()
+    housekeeping.do_all()
+    assert not Message.objects.filter(erased_at=None).exists()
+
+
+def test_recipients_of_old_broadcasts_are_erased_unless_they_are_waited_for() -> None:
+    then = timezone.now() - LONG_AGO
+    done, given_up = make_broadcast(ADA, created_at=then, finished_at=then), make_broadcast(ADA, created_at=then)
+    waiting, young = make_broadcast(ADA, created_at=then), make_broadcast(ADA, finished_at=timezone.now())
+    make_job("failed", kind="mail.broadcast", params={"broadcast": str(given_up.pk)})
+    submit("mail.broadcast", {"broadcast": str(waiting.pk)})
+    housekeeping.do_all()
+    kept = {broadcast.pk for broadcast in Broadcast.objects.exclude(recipients=[])}
+    assert kept == {waiting.pk, young.pk}
+    assert kept & {done.pk, given_up.pk} == set()
+
+
+# --- forgetting ----------------------------------------------------------------------------------------------------
+
+
+def forget(address: str = ADA) -> str:
+    said = StringIO()
+    call_command("forget_address", address, yes=True, stdout=said)
+    return said.getvalue()
+
+
+def everything() -> str:
+    """All that the tables of mail say, as text."""
+    models = (Message, Event, Attempt, Alert, Broadcast, Suppression, IdempotencyKey)
+    return json.dumps([list(model.objects.values()) for model in models], default=str).lower()
+
+
+def test_a_person_is_forgotten_everywhere() -> None:
+    ada = make_user("somebody")
+    api = client(make_token(ada))
+    post(
+        api, {"Idempotency-Key": "k"}, to=f"Ada Lovelace <{ADA.upper()}>", subject="Dear Ada", metadata={"name": "Ada"}
+    )
+    failure = {"class": "hard_bounce", "detail": f"<{ADA}> unknown"}
+    message = make_message(Status.BOUNCED, user=ada, subject="Ada!", headers={"X-Name": "Ada"}, failure=failure)
+    Attachment.objects.create(message=message, filename="ada", content_type="a/b", content=b"x")
+    attempt = Attempt.objects.create(message=message, provider="mailgun", outcome="permanent", detail=f"no {ADA} here")
+    said = f"550 5.1.1 <{ADA.upper()}>: user unknown"
+    Event.objects.create(
+        message=message, attempt=attempt, source="webhook", type="bounced", detail=said, raw={"to": ADA}
+    )
+    Event.objects.create(source="webhook", type="bounced", raw={"recipient": ADA}, disregarded="foreign")
+    Alert.objects.create(kind="hard_bounce", detail=said, message=message)
+    broadcast = make_broadcast(f"Ada <{ADA}>", GRACE)
+    Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
+
+    report = forget(ADA.upper())
+
+    found = everything()
+    assert ADA not in found
+    assert "lovelace" not in found
+    assert "dear ada" not in found
+    message.refresh_from_db()
+    assert (message.status, message.subject, message.to, message.address) == ("bounced", "", "", "")
+    assert message.events.count() == 1
+    broadcast.refresh_from_db()
+    assert broadcast.recipients[0] is None
+    assert broadcast.recipients[1]["to"] == GRACE
+    assert Suppression.objects.against(ADA, "normal")
+    assert Suppression.objects.get().address == ""
+    assert "2 messages" in report
+    assert "a***@example.org is forgotten" in report
+
+
+def test_mail_that_waits_is_not_sent() -> None:
+    waiting = make_message(Status.QUEUED)
+    assert "1 cancelled" in forget()
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.text) == ("cancelled", "")
+
+
+def test_others_are_left_alone() -> None:
+    other = make_message(Status.DELIVERED, to=GRACE, address=GRACE, metadata={"a": "b"})
+    Event.objects.create(message=other, source="webhook", type="delivered", raw={"recipient": GRACE})
+    Suppression.objects.suppress(GRACE, "bounce", "all", None, source="mailgun")
+    before = everything()
+    forget()
+    assert everything() == before
+
+
+def test_a_forgotten_person_stays_suppressed_also_when_the_list_learns_of_them_again() -> None:
+    Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
+    forget()
+    assert Suppression.objects.get().digest == addresses.digest(ADA)
+
+
+@pytest.mark.parametrize("answer", ["no", "", "y"])
+def test_it_asks_first(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    make_message(Status.DELIVERED)
+    monkeypatch.setattr(forget_address, "input", lambda question: answer, raising=False)
+    with pytest.raises(CommandError):
+        call_command("forget_address", ADA)
+    assert Message.objects.get().address == ADA
+
+
+def test_what_is_no_address_is_said_to_be_none() -> None:
+    with pytest.raises(CommandError, match="@"):
+        forget("nobody")
+
+
+def test_no_line_of_log_says_whom_mail_is_for() -> None:
+    ada = make_user("somebody")
+    api = client(make_token(ada))
+    with capture_logs() as lines:
+        answer = post(api, to=f"Ada <{ADA}>")
+        api.post(f"{answer.json()['url']}cancellation/")
+        operator = client(make_token(make_user("operator")))
+        operator.get(f"/api/v1/mail/suppressions/{ADA}/")
+        forget()
+    assert lines
+    assert ADA not in str(lines)
