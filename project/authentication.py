@@ -29,11 +29,13 @@ class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]
 
 
 def _found(digest: str) -> Token | None:
-    """The token as it is now: a replica may not know yet of a login or a logout."""
+    """The token as it is now: a replica may not know yet of a login or a logout. What follows reads at least that."""
     tokens = Token.objects.select_related("user").filter(digest=digest)
     found: Token | None = tokens.first()
     if found is None and replica_was_read():
         found = tokens.using(PRIMARY).first()
+        if found:
+            follow(found.user_id)
     elif found and follow(found.user_id):
         found = tokens.all().first()
     return found

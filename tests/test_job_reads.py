@@ -1,6 +1,6 @@
-"""Where handlers read: those of kinds with reads="replica" from one that knows their claim, all others from the primary.
+"""Where handlers read: of kinds with reads="replica" from one that knows their claim, of all others from the primary.
 
-There is no replica here; the tests say what there are and what they know. tests/test_report_on_replica.py has a real one.
+There is no replica here: the tests say what there are and what they know. tests/test_report_on_replica.py has one.
 """
 
 import threading
