@@ -190,6 +190,45 @@ class AlertAdmin(ReadOnly):
         return request.user.has_perm("mail.delete_alert")
 
 
+class Believed(admin.SimpleListFilter):
+    """Events that were not believed have a reason for that, and no message."""
+
+    title = "believed"
+    parameter_name = "believed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case "yes":
+                return queryset.filter(disregarded="")
+            case "no":
+                return queryset.exclude(disregarded="")
+        return queryset
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnly):
+    """What providers told, as it came; what was not believed is here and nowhere else."""
+
+    list_display = ("received_at", "type", "provider", "source", "detail", "disregarded", "message")
+    list_filter = (Believed, "type", "provider", "source", "received_at")
+    fields = readonly_fields = (
+        *list_display[:-1],
+        "message",
+        "attempt",
+        "at",
+        "failure_class",
+        "applied_at",
+        "shown_raw",
+    )
+
+    @admin.display(description="as it came")
+    def shown_raw(self, event: Event) -> SafeString:
+        return _shown_event(event)
+
+
 @admin.register(Provider)
 class ProviderAdmin(ReadOnly):
     """How providers are doing; deleting one forgets its failures and its pause, so that it is tried at once."""

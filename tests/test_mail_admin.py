@@ -16,7 +16,7 @@ from tests.make import make_user
 pytestmark = pytest.mark.django_db
 
 EVIL = "<script>alert(1)</script>\"'"
-LISTS = ["message", "suppression", "alert", "provider", "template", "broadcast"]
+LISTS = ["message", "event", "suppression", "alert", "provider", "template", "broadcast"]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def make_everything() -> list[Any]:
         failure={"class": "hard_bounce", "detail": EVIL},
     )
     attempt = Attempt.objects.create(message=message, provider=EVIL[:50], outcome="permanent", detail=EVIL)
-    Event.objects.create(
+    event = Event.objects.create(
         message=message, attempt=attempt, source="webhook", type="bounced", detail=EVIL, raw={EVIL: EVIL}
     )
     Attachment.objects.create(message=message, filename=EVIL, content_type="a/b", content=b"x")
@@ -59,6 +59,7 @@ def make_everything() -> list[Any]:
     content = {"subject": EVIL, "text": EVIL, "html": EVIL}
     return [
         message,
+        event,
         suppression,
         Alert.objects.create(kind="hard_bounce", detail=EVIL, message=message),
         Provider.objects.create(name="mailgun", reason=EVIL),
@@ -203,3 +204,11 @@ def test_looking_is_not_enough_to_change(operator: Client) -> None:
     browser.post(list_of("message"), {"action": "cancel", "_selected_action": [message.pk]})
     assert Message.objects.get().status == "queued"
     assert browser.post(f"{list_of('suppression')}add/", {"address": "a@example.org"}).status_code == 403
+
+
+def test_events_that_were_not_believed_can_be_looked_up(operator: Client) -> None:
+    believed = Event.objects.create(message=make_message(), source="webhook", type="delivered")
+    other = Event.objects.create(source="webhook", type="bounced", disregarded="no such attempt", raw={"a": 1})
+    for query, found in (("believed=no", {other}), ("believed=yes", {believed}), ("", {believed, other})):
+        assert set(operator.get(f"{list_of('event')}?{query}").context["cl"].result_list) == found
+    assert "no such attempt" in operator.get(page_of(other)).content.decode()
