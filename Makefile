@@ -37,6 +37,7 @@ lint: $(READY)  ## The quick part of check: everything but the tests
 	@DATABASE_URL=sqlite:///:memory: $(python) manage.py makemigrations --check --dry-run
 	@DJANGO_SETTINGS_MODULE=settings.production DATABASE_URL=sqlite:///:memory: ALLOWED_HOSTS=legwork.example.org \
 		SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(50))') \
+		MAILGUN_API_KEY=key MAILGUN_SENDER_DOMAIN=mg.example.org MAILGUN_WEBHOOK_SIGNING_KEY=key \
 		$(python) manage.py check --deploy --fail-level WARNING
 
 format: $(READY)  ## Format the code and mend what can be mended by itself

@@ -42,6 +42,7 @@ def clear_up(message: Message, attempt: Attempt, tries: int) -> None:
         message.risk_a_duplicate(attempt.provider)
     else:
         attempt.conclude(Outcome.TRANSIENT, UNKNOWN)
+    message.wait()
     if decision.retry_after:
         raise RetryAfter(decision.retry_after.total_seconds(), "to be sent again")
 

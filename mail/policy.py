@@ -273,8 +273,9 @@ def _wait(rule: Rule, facts: Facts) -> timedelta:
     """Around what the table says, so that a thousand failures are not a thousand calls in the same second."""
     if rule.pause:
         return _pause(facts) * (1 + facts.jitter / 10)
-    wait = rule.waits[min(facts.tries, len(rule.waits)) - 1] * (0.75 + facts.jitter / 2)
-    return max(wait - facts.unclear_for, timedelta(0))
+    if rule.unclear:
+        return timedelta(0)  # it has waited until it was certain
+    return rule.waits[min(facts.tries, len(rule.waits)) - 1] * (0.75 + facts.jitter / 2)
 
 
 def _pause(facts: Facts) -> timedelta:

@@ -21,7 +21,7 @@ from mail.errors import NotSendable
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
 from mail.models import Attempt, Message, Suppression
-from mail.policy import Decision, decide
+from mail.policy import Breaker, Decision, decide
 from mail.providers import Account
 from mail.status import Status
 
@@ -101,9 +101,13 @@ def _call(message: Message, found: Account, attempts: list[Attempt]) -> tuple[Fa
         providers.hang_up(found.name)
         raise
     message.accept(attempt, provider_message_id)
+    _works(found)
+    return None, None
+
+
+def _works(found: Account) -> None:
     if breakers.worked(found.name):
         waiting.end()
-    return None, None
 
 
 def _begun(message: Message, found: Account) -> Attempt:
@@ -137,6 +141,8 @@ def _decide(
     )
     decision = decide(failure.kind, Importance(message.importance), facts)
     carry_out(decision, message, failure, provider=found.name, probing=found.probing)
+    if decision.breaker == Breaker.LEAVE:
+        _works(found)  # the answer speaks against the message, or asks for a pause, and is an answer
     if decision.resends:
         message.wait()
     return decision

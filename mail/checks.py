@@ -1,0 +1,37 @@
+"""What a provider needs before mail can be sent by it: a system check says what is missing."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning, register
+
+from mail import providers
+from mail.providers import Account
+
+NEEDED = {
+    "mailgun": ("api_key", "sender_domain", "webhook_signing_key"),
+}
+"""Options by backend. Of the others Anymail says itself what is missing, when they are first used."""
+
+
+@register
+def providers_are_complete(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """Of each provider, which of its variables are not set."""
+    return [warning for found in providers.accounts() for warning in _missing(found)]
+
+
+@register
+def alerts_are_heard(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """An alert that nobody is told is only in the log."""
+    told = str(settings.MAIL_ALERT_TO)
+    if not told or "@" in told or told.startswith(("http://", "https://")):
+        return []
+    return [Warning("MAIL_ALERT_TO is neither an e-mail address nor a URL.", id="mail.W002")]
+
+
+def _missing(found: Account) -> list[CheckMessage]:
+    backend = found.backend.split(".")[-2]
+    names = [f"{found.name}_{option}".upper() for option in NEEDED.get(backend, ()) if not found.options.get(option)]
+    return [
+        Warning(f"{name} is not set, and the mail provider {found.name} needs it.", id="mail.W001") for name in names
+    ]

@@ -1,0 +1,176 @@
+"""What exceptions of Anymail and requests mean: whether the provider can have the message. Against real sockets where
+it matters, because requests calls a connection that was refused and one that was dropped by the same name."""
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import requests
+from anymail.exceptions import (
+    AnymailConfigurationError,
+    AnymailInvalidAddress,
+    AnymailRequestsAPIError,
+    AnymailSerializationError,
+    AnymailUnsupportedFeature,
+)
+from anymail.message import AnymailMessage
+from django.core.mail import get_connection
+from hypothesis import given
+from hypothesis import strategies as st
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
+
+from mail.failure import OUTCOME_OF, FailureClass, Outcome
+from mail.outcome import asked_pause, failure_of
+from tests.sending import MAILGUN
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SENT = '{"id": "<1@mg.example.org>", "message": "Queued. Thank you."}'
+
+
+def error_of(url: str) -> Exception:
+    """What sending by a Mailgun at this address raises."""
+    mailgun = get_connection(
+        MAILGUN, api_key="key", api_url=f"{url}/v3", sender_domain="mg.example.org", timeout=(0.3, 0.3)
+    )
+    mail = AnymailMessage("Hi", "There", "l@mg.example.org", ["ada@example.org"])
+    with pytest.raises(Exception) as caught:  # noqa: PT011 whatever it is, it is what we want to look at
+        mailgun.send_messages([mail])
+    return caught.value
+
+
+@contextmanager
+def answering(answer: bytes | None) -> Iterator[str]:
+    """A server that reads a request and then says this and hangs up; None keeps silent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ended = threading.Event()
+
+        def serve() -> None:
+            with suppress(OSError):
+                client, _ = server.accept()
+                with client:
+                    client.recv(65536)
+                    if answer is None:
+                        ended.wait(10)
+                    else:
+                        client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        ended.set()
+        thread.join()
+
+
+def http(status: int, body: str, headers: str = "", length: int | None = None) -> bytes:
+    size = len(body) if length is None else length
+    return f"HTTP/1.1 {status} X\r\nContent-Length: {size}\r\n{headers}\r\n{body}".encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (None, "ambiguous"),
+        (b"", "ambiguous"),
+        (b"HTTP/1.1 200 OK\r\n", "ambiguous"),
+        (http(200, SENT[:20], length=len(SENT)), "ambiguous"),
+        (http(200, SENT[:20]), "ambiguous"),
+        (http(200, ""), "ambiguous"),
+        (http(200, "<html>Mailgun Magnificent API</html>"), "configuration"),
+        (http(200, "[]"), "configuration"),
+        (http(200, '{"id": "1", "message": "Whatever"}'), "configuration"),
+        *((http(status, "oops"), "ambiguous") for status in (408, 500, 502, 503, 504, 599)),
+        *((http(status, "no"), "invalid") for status in (400, 413)),
+        *((http(status, "no"), "account") for status in (401, 402, 403, 404)),
+        (http(404, "Domain not found: mg.example.org"), "account"),
+        (http(429, "slow"), "throttled"),
+        (http(405, "no"), "configuration"),
+    ],
+)
+def test_an_answer(answer: bytes | None, kind: str) -> None:
+    with answering(answer) as url:
+        assert failure_of(error_of(url)).kind == kind
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://nowhere.invalid"])
+def test_whoever_was_never_reached_has_nothing(url: str) -> None:
+    assert failure_of(error_of(url)).kind == "unreachable"
+
+
+def test_a_connection_that_takes_too_long_was_none() -> None:
+    reason = ConnectTimeoutError("timed out")
+    error = requests.ConnectTimeout(MaxRetryError(cast("Any", None), "/", reason))
+    assert failure_of(error).kind == "unreachable"
+
+
+def test_a_certificate_that_is_not_believed_ends_it_before_the_request() -> None:
+    error = requests.exceptions.SSLError(ssl.SSLCertVerificationError("self-signed"))
+    assert failure_of(error).kind == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (AnymailInvalidAddress("x"), "invalid"),
+        (AnymailUnsupportedFeature("x"), "invalid"),
+        (AnymailSerializationError("x"), "invalid"),
+        (AnymailConfigurationError("x"), "configuration"),
+        (requests.exceptions.InvalidURL("x"), "configuration"),
+        (RuntimeError("x"), "ambiguous"),
+        (AnymailRequestsAPIError("x"), "ambiguous"),
+    ],
+)
+def test_what_is_raised_here(error: Exception, kind: str) -> None:
+    assert failure_of(error).kind == kind
+
+
+def test_a_failure_names_no_address_and_is_short() -> None:
+    with answering(http(400, "'to' is bad: ada@example.org " * 100)) as url:
+        detail = failure_of(error_of(url)).detail
+    assert "ada" not in detail
+    assert len(detail) < 300
+
+
+def test_every_class_that_an_answer_can_have_has_an_outcome() -> None:
+    assert OUTCOME_OF[FailureClass.AMBIGUOUS] == Outcome.AMBIGUOUS
+    assert OUTCOME_OF[FailureClass.THROTTLED] == OUTCOME_OF[FailureClass.UNREACHABLE] == Outcome.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "20"}, 20),
+        ({"Retry-After": "Sun, 01 Mar 2026 12:00:30 GMT"}, 30),
+        ({"Retry-After": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0),
+        ({"X-RateLimit-Reset": str(int(NOW.timestamp()) + 45)}, 45),
+        ({"X-RateLimit-Reset": "45"}, 45),
+        ({"X-RateLimit-Reset": str(int(NOW.timestamp()) - 45)}, 0),
+        ({"X-RateLimit-Reset": "45", "Retry-After": "20"}, 45),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "9" * 400}, None),
+    ],
+)
+def test_the_pause_that_is_asked_for(headers: dict[str, str], seconds: float | None) -> None:
+    pause = asked_pause(throttled(headers), NOW)
+    assert pause == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@given(st.text(), st.text())
+def test_garbage_in_headers_is_no_error(reset: str, after: str) -> None:
+    pause = asked_pause(throttled({"X-RateLimit-Reset": reset, "Retry-After": after}), NOW)
+    assert pause is None or pause >= timedelta(0)
+
+
+def throttled(headers: dict[str, str]) -> Exception:
+    error = Exception(json.dumps(headers))
+    error.response = SimpleNamespace(headers=headers)  # type: ignore[attr-defined]
+    return error
