@@ -1,6 +1,7 @@
 """GET, HEAD and OPTIONS change nothing: whoever tries is stopped, and no route of ours tries."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.models import Job
+from jobs.run import Run
+from mail import addresses
+from mail.models import Suppression, Template
+from mail.unsubscribe import Link
 from project.reads import WriteInSafeMethod
 from tests.callers import assert_problem, make_token, make_user
+from tests.mails import make_message
 from tests.make import make_job
 
 ADMIN = {"content_type_id": 1, "app_label": "jobs", "url": "nothing"}
@@ -124,7 +130,10 @@ def read_only_role() -> Iterator[None]:
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no roles.")
 @pytest.mark.django_db(transaction=True)
-def test_every_route_can_be_read_with_a_role_that_must_not_write(request: pytest.FixtureRequest) -> None:
+def test_every_route_can_be_read_with_a_role_that_must_not_write(
+    request: pytest.FixtureRequest, settings: Any, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
     cache.clear()
     user = make_user("ada", is_staff=True, is_superuser=True)
     token, browser = make_token(user), Client()
@@ -138,17 +147,34 @@ def test_every_route_can_be_read_with_a_role_that_must_not_write(request: pytest
     for route in routes:
         for caller in (Client(), Client(headers={"Authorization": f"Token {token}"}), browser):
             for method in ("GET", "HEAD"):
-                status = caller.generic(method, route).status_code
-                if status >= 500:
-                    broken[f"{method} {route}"] = status
+                answer = caller.generic(method, route)
+                if answer.streaming:
+                    list(answer.streaming_content)
+                if answer.status_code >= 500:
+                    broken[f"{method} {route}"] = answer.status_code
     assert broken == {}
 
 
 def existing_objects(user: User) -> dict[str, Any]:
     """What stands in routes for the parts in angle brackets, by name."""
-    job: Job = make_job("failed", user=user)
+    job: Job = make_job("running", user=user)
+    with Run(job).text_output("a.txt") as file:
+        file.write("a")
+    job.succeed(None)
+    message = make_message(user=user)
+    digest = addresses.digest(message.address)
+    Suppression.objects.create(digest=digest, address=message.address, reason="manual", source="ada")
+    Template.objects.create(user=user, name="hello", subject="Hi", text="There")
+    mail = {"message_id": message.pk, "name": "hello", "address": message.address, "provider": "mailgun"}
     # An object that is not there makes the admin say so, and a message must not be stored in the database either.
-    return {"job_id": job.pk, "object_id": job.pk, "id": user.pk, **ADMIN}
+    return {
+        "job_id": job.pk,
+        "object_id": job.pk,
+        "id": user.pk,
+        "token": Link(message.pk, digest).token,
+        **mail,
+        **ADMIN,
+    }
 
 
 def all_routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
