@@ -25,7 +25,7 @@ class MessageFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields = ("status", "to", "tag", "importance", "created_after", "created_before")
 
     def written_to(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
-        return messages.filter(address=addresses.normalized(value))
+        return messages.filter(address=addresses.in_ascii(value))
 
     def tagged(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
         return messages.tagged(value)

@@ -82,7 +82,8 @@ def deliverable(text: str) -> Mailbox:
 def look_up(texts: list[str]) -> None:
     """Ask for the domains of many addresses at once, so that deliverable() finds them known."""
     if settings.MAIL_CHECK_DNS:
-        domains.look_up({text.rpartition("@")[2].strip(" >").lower() for text in texts if "@" in text})
+        ascii_only = [addresses.in_ascii(text.strip(" >")) for text in texts if "@" in text]
+        domains.look_up({address.rpartition("@")[2] for address in ascii_only})
 
 
 def has_control_characters(text: str) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core.cache import cache
@@ -15,7 +16,7 @@ from rest_framework.test import APIClient
 from jobs.models import Job
 from mail.models import Message
 from tests.callers import assert_problem, client, make_token
-from tests.mails import MESSAGES, MINIMAL, post
+from tests.mails import MAIL, MESSAGES, MINIMAL, post
 from tests.make import make_user
 
 pytestmark = pytest.mark.django_db
@@ -262,3 +263,29 @@ def test_no_json_makes_the_server_fail(api: APIClient, fields: Any) -> None:
     body = MINIMAL | fields if isinstance(fields, dict) else fields
     answer = api.generic("POST", MESSAGES, json.dumps(body).encode(), content_type="application/json")
     assert answer.status_code in (202, 400), answer.content
+
+
+parameters = st.tuples(
+    st.sampled_from(["status", "to", "tag", "importance", "created_after", "cursor", "page_size"])
+    | st.text(max_size=5),
+    st.text(max_size=20) | st.emails() | st.integers().map(str) | st.sampled_from(["queued", "bulk", "cD0x", "cj0x"]),
+)
+PLACES = [MESSAGES, f"{MAIL}templates/", f"{MAIL}suppressions/"]
+
+
+@hypothesis_settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(query=st.lists(parameters, max_size=3), text=st.text(max_size=20))
+def test_no_query_and_no_path_makes_the_server_fail(api: APIClient, query: list[tuple[str, str]], text: str) -> None:
+    cache.clear()
+    escaped = "&".join(
+        f"{quote(name, errors='surrogatepass')}={quote(value, errors='surrogatepass')}" for name, value in query
+    )
+    for place in PLACES:
+        assert api.get(f"{place}?{escaped}").status_code in (200, 400)
+    assert api.get(f"{MAIL}suppressions/{quote(text, safe='', errors='surrogatepass')}/").status_code in (200, 400, 404)

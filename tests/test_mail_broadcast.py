@@ -1,11 +1,15 @@
 """POST mail/broadcasts/ and the job that works one off."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from jobs.models import Job
@@ -20,6 +24,15 @@ from tests.make import make_user
 
 pytestmark = pytest.mark.django_db
 
+JSON = "application/json"
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["to", "context", "name"]), inner | st.emails(), max_size=3)
+    ),
+    max_leaves=6,
+)
 BROADCASTS = f"{MAIL}broadcasts/"
 
 
@@ -289,6 +302,42 @@ def test_a_form_is_checked_like_json(api: APIClient, fields: dict[str, Any]) -> 
 )
 def test_a_form_that_is_none_is_refused(api: APIClient, body: bytes, content_type: str) -> None:
     assert_problem(api.generic("POST", BROADCASTS, body, content_type=content_type), 400)
+
+
+FUZZ = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@FUZZ
+@given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: f"to,name\n{text}".encode()))
+def test_no_file_makes_the_server_fail(api: APIClient, content: bytes) -> None:
+    cache.clear()
+    answer = upload(api, content)
+    assert answer.status_code in (202, 400), answer.content
+    if answer.status_code == 202:
+        run(answer)
+
+
+@FUZZ
+@given(body=st.binary(max_size=100).map(lambda part: b"--a\r\nContent-Disposition: form-data; " + part + b"\r\n--a--"))
+def test_no_form_makes_the_server_fail(api: APIClient, body: bytes) -> None:
+    cache.clear()
+    assert_problem(api.generic("POST", BROADCASTS, body, content_type="multipart/form-data; boundary=a"), 400)
+
+
+@FUZZ
+@given(items=st.lists(json_values, min_size=1, max_size=4))
+def test_no_list_makes_the_server_fail(api: APIClient, items: list[Any]) -> None:
+    cache.clear()
+    answer = api.generic("POST", BROADCASTS, json.dumps({"template": "news", "recipients": items}).encode(), JSON)
+    assert answer.status_code in (202, 400), answer.content
+    if answer.status_code == 202:
+        assert run(answer)["rows"] == len(items)
 
 
 def test_the_same_file_with_the_same_key_makes_one_broadcast(api: APIClient) -> None:

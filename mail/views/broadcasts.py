@@ -4,6 +4,7 @@ from typing import Any, ClassVar, cast
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.http import QueryDict
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -40,7 +41,7 @@ class BroadcastListView(APIView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Send one template to many addresses: the job that makes the messages. Its result tells of bad rows."""
-        given, recipients = _uploaded(request) if request.FILES else _listed(request)
+        given, recipients = _uploaded(request) if isinstance(request.data, QueryDict) else _listed(request)
         user = cast("User", request.user)
         template = _template(given["template"], user)
         with transaction.atomic():
