@@ -61,7 +61,7 @@ def database(name: str, default: Any = MISSING) -> dict[str, Any]:
     config = dict(url)
     engine = config.get("ENGINE")
     if engine == "django.db.backends.postgresql":
-        return config | POSTGRESQL | {"OPTIONS": NETWORK | config.get("OPTIONS", {})}
+        return POSTGRESQL | config | {"OPTIONS": NETWORK | config.get("OPTIONS", {})}
     if engine == "django.db.backends.sqlite3":
         return config | {"NAME": _beside_the_project(config["NAME"]), "OPTIONS": SQLITE | config.get("OPTIONS", {})}
     raise ImproperlyConfigured(f"{name} must be a postgres:// or sqlite:/// URL; others cannot run the queue.")
@@ -81,11 +81,11 @@ def cache(name: str, default: Any = MISSING) -> dict[str, Any]:
     scheme = urlsplit(url).scheme
     if scheme == "locmem":
         return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
-    if scheme in ("redis", "rediss"):
+    if scheme in ("redis", "rediss") and urlsplit(url).netloc:
         # A cache that does not answer at once is one that is not there; nothing depends on it for long.
         patience = {"socket_timeout": 1, "socket_connect_timeout": 1}
         return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url, "OPTIONS": patience}
-    raise ImproperlyConfigured(f"{name} must begin with redis://, rediss:// or locmem://.")
+    raise ImproperlyConfigured(f"{name} must be a redis:// or rediss:// URL with a host, or locmem://.")
 
 
 def broker(name: str, default: Any = MISSING) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _replica(name: str, url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{name} must be a comma-separated list of postgres:// URLs.")
     # One that is gone is given up quickly: the primary is there. And none takes a write, not even a promoted one.
     options = NETWORK | {"connect_timeout": 2, "options": "-c default_transaction_read_only=on"}
-    return config | POSTGRESQL | {"OPTIONS": options | config.get("OPTIONS", {}), "TEST": {"MIRROR": "default"}}
+    return POSTGRESQL | config | {"OPTIONS": options | config.get("OPTIONS", {}), "TEST": {"MIRROR": "default"}}
 
 
 BROKERS = {

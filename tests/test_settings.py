@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from settings import env
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,3 +74,25 @@ def run(program: str, changes: Mapping[str, str | None]) -> subprocess.Completed
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment |= {name: value for name, value in changes.items() if value is not None}
     return subprocess.run(PROGRAMS[program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", None), ("?CONN_MAX_AGE=60", 60)])
+def test_connections_are_kept_for_ever_unless_the_url_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, query: str, seconds: int | None
+) -> None:
+    monkeypatch.setenv("SOME_URL", f"postgres://user@db.example.org/name{query}")
+    assert env.database("SOME_URL")["CONN_MAX_AGE"] == seconds
+    assert env.replicas("SOME_URL")["replica1"]["CONN_MAX_AGE"] == seconds
+
+
+def test_replicas_must_be_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_URL", "postgres://db.example.org/name, sqlite:///there")
+    with pytest.raises(ImproperlyConfigured, match="SOME_URL"):
+        env.replicas("SOME_URL")
+
+
+@pytest.mark.parametrize("url", ["memcached://there", "redis:", "nonsense"])
+def test_a_cache_is_redis_or_local_memory(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("SOME_URL", url)
+    with pytest.raises(ImproperlyConfigured, match="SOME_URL"):
+        env.cache("SOME_URL")
