@@ -50,7 +50,7 @@ _DJANGO_Q2 = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.django_q2_settings"}
 _RQ = f"-m rq.cli worker-pool bench -n {WORKERS} -q -S json -u {{redis}}/0"
 
 
-def _words(command: str) -> tuple[str, ...]:
+def words(command: str) -> tuple[str, ...]:
     return tuple(command.split())
 
 
@@ -59,7 +59,7 @@ CONTENDERS = [
         LEGWORK,
         "Legwork on PostgreSQL",
         "legwork",
-        _words("manage.py qcluster"),
+        words("manage.py qcluster"),
         store="PostgreSQL",
         kept="runs again",
         durable=True,
@@ -69,7 +69,7 @@ CONTENDERS = [
         "legwork-redis",
         "Legwork on Redis",
         "legwork",
-        _words("manage.py qcluster"),
+        words("manage.py qcluster"),
         store="Redis and PostgreSQL",
         kept="runs again",
         durable=True,
@@ -79,7 +79,7 @@ CONTENDERS = [
         "django-q2-orm",
         "django-q2, ORM broker",
         "django_q2",
-        _words("-m django qcluster"),
+        words("-m django qcluster"),
         store="PostgreSQL",
         kept="runs again after `retry` seconds",
         durable=True,
@@ -89,7 +89,7 @@ CONTENDERS = [
         "django-q2-redis",
         "django-q2, Redis broker",
         "django_q2",
-        _words("-m django qcluster"),
+        words("-m django qcluster"),
         store="Redis, results in PostgreSQL",
         kept="lost",
         env={**_DJANGO_Q2, "BENCH_BROKER": "redis"},
@@ -98,7 +98,7 @@ CONTENDERS = [
         "celery",
         "Celery",
         "celery",
-        _words(
+        words(
             f"-m celery -A benchmarks.peers.celery worker --pool prefork --concurrency {WORKERS} --loglevel {QUIET}"
             " --without-gossip --without-mingle --without-heartbeat"
         ),
@@ -109,7 +109,7 @@ CONTENDERS = [
         "huey",
         "huey",
         "huey",
-        _words(f"-m huey.bin.huey_consumer benchmarks.peers.huey.queue -k process -w {WORKERS} -n -q"),
+        words(f"-m huey.bin.huey_consumer benchmarks.peers.huey.queue -k process -w {WORKERS} -n -q"),
         store="Redis",
         kept="lost",
     ),
@@ -117,7 +117,7 @@ CONTENDERS = [
         "procrastinate",
         "procrastinate",
         "procrastinate",
-        _words("-m procrastinate --log-level warning --app benchmarks.peers.procrastinate.app worker --concurrency 10"),
+        words("-m procrastinate --log-level warning --app benchmarks.peers.procrastinate.app worker --concurrency 10"),
         store="PostgreSQL",
         kept="stays `doing` until a task of one's own retries stalled jobs",
         processes=WORKERS,
@@ -128,16 +128,16 @@ CONTENDERS = [
         "rq-simple",
         "RQ, SimpleWorker",
         "rq",
-        _words(f"{_RQ} -w rq.worker.SimpleWorker"),
+        words(f"{_RQ} -w rq.worker.SimpleWorker"),
         store="Redis",
         kept="fails as abandoned",
     ),
-    Contender("rq-fork", "RQ, forking", "rq", _words(_RQ), store="Redis", kept="fails as abandoned"),
+    Contender("rq-fork", "RQ, forking", "rq", words(_RQ), store="Redis", kept="fails as abandoned"),
     Contender(
         "dramatiq",
         "dramatiq",
         "dramatiq",
-        _words(f"-m dramatiq benchmarks.peers.dramatiq --processes {WORKERS} --threads 8"),
+        words(f"-m dramatiq benchmarks.peers.dramatiq --processes {WORKERS} --threads 8"),
         store="Redis",
         kept="runs again after about a minute",
     ),

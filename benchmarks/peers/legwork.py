@@ -5,11 +5,15 @@ from typing import Any
 
 import django
 from django.core.management import call_command
+from django.utils import timezone
 
 django.setup()
 
+from benchmarks.mails import SUBJECT, TEXT, addresses  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from jobs.submit import submit, submit_many  # noqa: E402
+from mail.models import Message  # noqa: E402
+from mail.submit import drafted, store  # noqa: E402
 
 
 def prepare() -> None:
@@ -53,3 +57,9 @@ def unfinished_naps() -> int:
 def newest() -> str:
     """The id of the newest job: later ones have higher ids."""
     return str(Job.objects.values_list("pk", flat=True).latest("pk"))
+
+
+def submit_mails(count: int) -> None:
+    sender = "Legwork <legwork@mg.example.org>"
+    mails = [Message(to=to, address=to, sender=sender, subject=SUBJECT, text=TEXT) for to in addresses(count)]
+    store([drafted(message, now=timezone.now()) for message in mails])
