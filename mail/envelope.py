@@ -18,7 +18,7 @@ def sealed(message: Message, attempt: Attempt) -> AnymailMessage:
     )
     if message.html:
         mail.attach_alternative(message.html, "text/html")
-    for file in message.attachments.all():
+    for file in message.attachments.all() if getattr(message, "has_files", True) else ():
         mail.attach(file.filename, bytes(file.content), file.content_type)
     mail.tags = message.tags
     mail.metadata = {"attempt_id": str(attempt.pk), "message_id": str(message.pk)}

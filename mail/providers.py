@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import requests
 from django.conf import settings
 from django.core.mail import get_connection
 from django.utils import timezone
@@ -89,6 +90,7 @@ class Line:
     def __init__(self, found: Account) -> None:
         self.connection: Any = get_connection(found.backend, **found.options, timeout=settings.MAIL_TIMEOUT)
         self.connection.open()
+        _look_at_the_environment_once(self.connection)
         self.used_at = time.monotonic()
 
     @property
@@ -105,6 +107,15 @@ class Line:
     def close(self) -> None:
         with suppress(Exception):  # it is thrown away
             self.connection.close()
+
+
+def _look_at_the_environment_once(connection: Any) -> None:
+    """requests reads proxies, .netrc and certificates' places anew for every call, which takes as long as the rest."""
+    session, url = getattr(connection, "session", None), getattr(connection, "api_url", "")
+    if isinstance(session, requests.Session):
+        found = session.merge_environment_settings(url, {}, None, None, None)
+        session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+        session.trust_env = False
 
 
 _lines = threading.local()

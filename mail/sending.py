@@ -9,28 +9,47 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from jobs.errors import RetryAfter
-from mail import alerts, breakers, outcome, providers, waiting
+from mail import addresses, alerts, breakers, outcome, providers, waiting
 from mail.clearing import clear_up, patience
 from mail.consequences import carry_out, facts_of
 from mail.envelope import sealed
 from mail.errors import NotSendable
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
-from mail.models import Attempt, Message, Suppression
+from mail.models import Attachment, Attempt, Message, Suppression
 from mail.policy import Breaker, Decision, decide
+from mail.prepared import Prepared
 from mail.providers import Account
+from mail.reasons import Scope
 from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
 
+def _to_send(message_id: UUID) -> QuerySet[Message]:
+    """With was_tried and has_files, which mostly spare a look at attempts and attachments."""
+    files, attempts = (model.objects.filter(message=OuterRef("pk")) for model in (Attachment, Attempt))
+    rows = Message.objects.annotate(was_tried=Exists(attempts), has_files=Exists(files))
+    return rows.filter(pk=message_id).order_by()
+
+
+TO_SEND = Prepared(_to_send, UUID(int=1), lambda pk: Message._meta.pk.get_db_prep_value(pk, connection))
+AGAINST_ALL = Prepared(
+    lambda digest: Suppression.objects.in_force().filter(digest=digest, scope=Scope.ALL).values_list("reason"), "digest"
+)
+AGAINST_BULK = Prepared(
+    lambda digest: Suppression.objects.in_force().filter(digest=digest).values_list("reason"), "digest"
+)
+
+
 def send(message_id: UUID) -> str:
     """Work on a message until it has left our hands; its status then. Raises RetryAfter when that takes longer."""
-    message = Message.objects.filter(pk=message_id).first()
+    message = next(iter(Message.objects.raw(*TO_SEND.sql(message_id))), None)
     if message is None:
         return ""
     with suppress(NotSendable):
@@ -41,7 +60,7 @@ def send(message_id: UUID) -> str:
 def _work_on(message: Message) -> None:
     if not message.pending:
         return
-    attempts = list(message.attempts.all())
+    attempts = list(message.attempts.all()) if getattr(message, "was_tried", True) else []
     if attempts and attempts[-1].unclear:
         clear_up(message, attempts[-1], tries_of(attempts[-1].provider, attempts))
     if message.pending:
@@ -77,11 +96,12 @@ def _expired(message: Message) -> bool:
 
 
 def _suppressed(message: Message) -> bool:
-    suppression = Suppression.objects.against(message.address, message.importance)
+    against = AGAINST_BULK if message.importance == Importance.BULK else AGAINST_ALL
+    suppression = against.first(addresses.digest(message.address))
     if suppression is None:
         return False
     if message.learn(Status.SUPPRESSED):
-        message.note("suppressed", str(suppression.reason))
+        message.note("suppressed", suppression[0])
     return True
 
 
