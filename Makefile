@@ -47,11 +47,12 @@ chaos: $(READY)  ## Kill everything at random for five minutes, then count; CHAO
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@$(python) -m tests.chaos --seconds 300 --jobs 10000 $(CHAOS)
 
-bench: $(READY)  ## Measure the queue and the replicas beside their peers; BENCH="--jobs 2000 --rounds 1" for a short run
+bench: $(READY)  ## Measure queue, replicas and mail beside their peers; BENCH="--jobs 2000 --rounds 1" shortens the first
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@$(python) -m benchmarks $(BENCH)
 	@$(python) -m benchmarks.replicas
+	@$(python) -m benchmarks.mail
 
 lock: var/lock/bin/pip-compile  ## Compile requirements*.txt anew from pyproject.toml
 	@$< $(LOCKED) -o requirements.txt pyproject.toml

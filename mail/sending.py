@@ -72,6 +72,7 @@ def _send(message: Message, attempts: list[Attempt]) -> None:
     tried: set[str] = set()
     had_it = {attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)}
     while not (_expired(message) or _suppressed(message)):
+        waiting.for_a_slow_domain(message)
         found = providers.choose(message.importance, without=tried, last=had_it)
         if found is None:
             raise RetryAfter(waiting.seconds(message), "no provider is free")

@@ -1,15 +1,18 @@
-"""Messages that wait because no provider is free: how long, and the end of it."""
+"""Messages that wait because nobody would take them now: how long, and the end of it."""
 
 import random
+from datetime import datetime
 
 import structlog
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from jobs.errors import RetryAfter
 from jobs.models import Job
 from jobs.states import Status as JobStatus
-from mail import providers
+from mail import breakers, providers
 from mail.consequences import SEND
+from mail.importance import Importance
 from mail.models import Message
 
 log = structlog.get_logger(__name__)
@@ -18,16 +21,27 @@ SHORTEST = 1.0
 """Seconds."""
 
 
+def for_a_slow_domain(message: Message) -> None:
+    """Raises RetryAfter for mail that is not critical while its recipient's server has had enough of us."""
+    until = breakers.slow_until(message.address.rpartition("@")[2])
+    if until and message.importance != Importance.CRITICAL:
+        raise RetryAfter(_spread(message, until), "the recipient's domain is to be left alone for a while")
+
+
 def seconds(message: Message) -> float:
-    """Until a provider may take it, and a little more: not all come back in the same moment. Not past its expiry."""
-    now = timezone.now()
-    free = providers.next_free(message.importance) or now
-    wait = max((free - now).total_seconds(), SHORTEST)
-    until_expiry = max((message.expires_at - now).total_seconds(), SHORTEST)
-    return min(wait * (1 + random.random() / 10), until_expiry)  # noqa: S311 nobody gains by guessing it
+    """Until a provider may take it."""
+    return _spread(message, providers.next_free(message.importance) or timezone.now())
 
 
 def end() -> None:
     """A provider takes mail again: whatever waits, for it or after a failure, need not wait any longer."""
     count = Job.objects.filter(kind=SEND, status=JobStatus.RETRYING, run_at__gt=Now()).update(run_at=Now())
     log.info("mail_waits_no_longer", count=count)
+
+
+def _spread(message: Message, until: datetime) -> float:
+    """Seconds until then and a little more, as not all may come back in the same moment; but not past its expiry."""
+    now = timezone.now()
+    wait = max((until - now).total_seconds(), SHORTEST)
+    until_expiry = max((message.expires_at - now).total_seconds(), SHORTEST)
+    return min(wait * (1 + random.random() / 10), until_expiry)  # noqa: S311 nobody gains by guessing it

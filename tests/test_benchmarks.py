@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.chart import Mark, bars, columns
 from benchmarks.client import pauses
+from benchmarks.mail import CONTENDERS as MAILERS
 from benchmarks.measure import Sample
 from benchmarks.roster import CONTENDERS, LEGWORK
 from benchmarks.summary import bars as cleared
@@ -48,15 +49,25 @@ def test_the_long_beside_short_benchmark_writes_its_results(tmp_path: Path) -> N
     assert "Bar, " in (tmp_path / "long_beside_short.md").read_text()
 
 
+def test_the_mail_benchmark_writes_its_results(tmp_path: Path) -> None:
+    run("benchmarks.mail", "--peers", LEGWORK, "--mails", "40", "--rounds", "1", results=tmp_path)
+    [sample] = json.loads((tmp_path / "mail.json").read_text())["samples"][LEGWORK]
+    assert sample["rate"] > 0
+    page = (tmp_path / "mail.md").read_text()
+    assert "Legwork on PostgreSQL" in page
+    assert str(ROOT) not in page
+    assert (tmp_path / "mail.svg").exists()
+
+
 def test_every_peer_has_a_module_a_lock_and_words_about_its_settings() -> None:
-    for contender in CONTENDERS:
+    for contender in [*CONTENDERS, *MAILERS]:
         assert (REQUIREMENTS / f"{contender.module}.py").exists()
         assert contender.settings
         assert versions(contender.module)
 
 
 def test_every_lock_of_a_peer_is_pinned_and_hashed_and_names_no_index() -> None:
-    for contender in CONTENDERS:
+    for contender in [*CONTENDERS, *MAILERS]:
         if contender.module != OURS:
             lock = (REQUIREMENTS / f"{contender.module}.txt").read_text()
             assert lock.count("==") <= lock.count("--hash=sha256:")

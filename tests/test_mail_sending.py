@@ -265,6 +265,14 @@ def test_bulk_mail_waits_for_a_provider_that_asks_for_a_pause(mailgun: Simulator
     assert (normal.provider, bulk.status) == ("backup", "queued")
 
 
+def test_a_domain_that_has_had_enough_gets_critical_mail_alone(mailgun: Simulator) -> None:
+    breakers.slow_down("example.org", timedelta(seconds=30))
+    waits = {importance: work_on(make_message(importance=importance)) for importance in ("critical", "normal", "bulk")}
+    assert waits["critical"] == 0
+    assert min(waits["normal"], waits["bulk"]) > 25
+    assert work_on(make_message(address="ada@example.com", to="ada@example.com")) == 0
+
+
 # --- runs that ended in the middle ------------------------------------------------------------------------------
 
 

@@ -1,0 +1,158 @@
+"""What decisions do: suppressions that outweigh each other, strikes, alerts told once, mail that is sent again."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from jobs.models import Job
+from mail import alerts, breakers, consequences
+from mail.failure import Failure, FailureClass
+from mail.models import Alert, Attempt, Message, Provider, Strike, Suppression
+from mail.reasons import Reason, Scope
+from tests.mails import make_message
+from tests.sending import NOBODY, provider, sending_by, simulator
+from tests.servers.simulator import Simulator
+
+__all__ = ["simulator"]
+
+pytestmark = pytest.mark.django_db
+
+ADA = "ada@example.org"
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def one_provider(settings: Any) -> Iterator[None]:
+    with sending_by(settings, provider(NOBODY)):
+        yield
+
+
+def deal_with(kind: FailureClass, status: str = "sent", **fields: Any) -> Message:
+    message = make_message(status, provider="mailgun", sent_at=timezone.now(), **fields)
+    Attempt.objects.create(message=message, provider="mailgun", outcome="accepted", finished_at=timezone.now())
+    consequences.deal_with(message, Failure(kind, "it was so"), provider="mailgun")
+    message.refresh_from_db()
+    return message
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "reason", "scope"),
+    [
+        ("hard_bounce", "bounced", "bounce", "all"),
+        ("complaint", "complained", "complaint", "all"),
+        ("unsubscribed", "sent", "unsubscribe", "bulk"),
+        ("mailbox_full", "bounced", "mailbox_full", "all"),
+    ],
+)
+def test_an_address_is_suppressed_for_what_it_did(kind: str, status: str, reason: str, scope: str) -> None:
+    message = deal_with(FailureClass(kind))
+    found = Suppression.objects.get()
+    assert (message.status, found.reason, found.scope, found.address) == (status, reason, scope, ADA)
+    assert bool(found.expires_at) == (kind == "mailbox_full")
+    assert found.source == "mailgun"
+
+
+def test_a_block_slows_its_domain_down_and_suppresses_nobody() -> None:
+    message = deal_with(FailureClass.BLOCKED)
+    assert (message.status, Suppression.objects.count()) == ("bounced", 0)
+    assert breakers.slow_until("example.org")
+    assert [alert.kind for alert in Alert.objects.all()] == ["blocked"]
+
+
+def test_three_soft_bounces_in_a_row_over_two_weeks_suppress() -> None:
+    for _ in range(2):
+        deal_with(FailureClass.SOFT_BOUNCE)
+    Strike.objects.update(at=timezone.now() - 15 * DAY)
+    assert not Suppression.objects.exists()
+    deal_with(FailureClass.SOFT_BOUNCE)
+    assert Suppression.objects.get().reason == Reason.SOFT_BOUNCES
+
+
+def test_a_delivery_ends_the_row() -> None:
+    for _ in range(2):
+        deal_with(FailureClass.SOFT_BOUNCE)
+    Strike.objects.update(at=timezone.now() - 15 * DAY)
+    consequences.forgive("Ada@Example.org")
+    deal_with(FailureClass.SOFT_BOUNCE)
+    assert not Suppression.objects.exists()
+
+
+def test_critical_mail_that_bounced_softly_is_sent_once_more() -> None:
+    message = deal_with(FailureClass.SOFT_BOUNCE, importance="critical")
+    assert message.status == "queued"
+    job = Job.objects.get(kind="mail.send")
+    assert (job.pk, job.params) == (message.job_id, {"message": str(message.pk)})
+    assert job.run_at > timezone.now()
+    Attempt.objects.create(message=message, provider="mailgun", outcome="accepted", finished_at=timezone.now())
+    Message.objects.filter(pk=message.pk).update(status="sent")
+    consequences.deal_with(message, Failure(FailureClass.SOFT_BOUNCE, "again"), provider="mailgun")
+    message.refresh_from_db()
+    assert message.status == "bounced"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        (("mailbox_full", "all", 1), ("bounce", "all", None), "bounce"),
+        (("bounce", "all", None), ("mailbox_full", "all", 1), "bounce"),
+        (("unsubscribe", "bulk", None), ("complaint", "all", None), "complaint"),
+        (("complaint", "all", None), ("unsubscribe", "bulk", None), "complaint"),
+        (("unsubscribe", "bulk", None), ("mailbox_full", "all", 1), "unsubscribe"),
+        (("mailbox_full", "all", 1), ("unsubscribe", "bulk", None), "unsubscribe"),
+        (("mailbox_full", "all", 1), ("soft_bounces", "all", 90), "soft_bounces"),
+        (("soft_bounces", "all", 90), ("mailbox_full", "all", 1), "soft_bounces"),
+        (("soft_bounces", "all", -1), ("mailbox_full", "all", 1), "mailbox_full"),
+    ],
+)
+def test_the_stronger_suppression_is_kept(before: Any, after: Any, kept: str) -> None:
+    for reason, scope, days in (before, after):
+        until = None if days is None else timezone.now() + days * DAY
+        Suppression.objects.suppress(ADA, reason, Scope(scope), until, source="test")
+    assert Suppression.objects.get().reason == kept
+
+
+def test_a_fault_of_the_account_opens_the_breaker_and_alerts_once_for_it() -> None:
+    for _ in range(3):
+        message = make_message("sending")
+        facts = consequences.facts_of(message, FailureClass.ACCOUNT, tried={"mailgun"})
+        decision = consequences.decide(FailureClass.ACCOUNT, "normal", facts)
+        failure = Failure(FailureClass.ACCOUNT, "the provider answered 401: Forbidden")
+        consequences.carry_out(decision, message, failure, provider="mailgun")
+    assert Provider.objects.get().opened_at
+    assert Alert.objects.filter(kind="provider_open").count() == 1
+    assert Alert.objects.filter(kind="account").count() == 3
+
+
+def test_an_alert_masks_its_address(caplog: pytest.LogCaptureFixture) -> None:
+    alerts.alert("blocked", "spam", message=make_message())
+    assert "a***@example.org" in caplog.text
+    assert "ada@" not in caplog.text
+
+
+def test_alerts_of_a_kind_are_told_together_and_seldom(settings: Any, simulator: Simulator) -> None:
+    settings.MAIL_ALERT_TO = "ops@example.org"
+    with sending_by(settings, provider(NOBODY), provider(simulator.api_url, "backup")):
+        for number in range(15):
+            alerts.alert("blocked", f"block {number}")
+        alerts.alert("account", "401")
+        jobs = Job.objects.filter(kind="mail.alert")
+        assert sorted(job.params["kind"] for job in jobs) == ["account", "blocked"]
+        assert alerts.tell("blocked") == 15
+        assert alerts.tell("blocked") == 0
+    [mail] = simulator.messages()
+    text = simulator.message(mail["id"])["text"]
+    assert "block 0" in text
+    assert "and 5 more" in text
+
+    jobs.all().delete()
+    alerts.alert("blocked", "once more")
+    assert jobs.get().run_at > timezone.now() + timedelta(minutes=9)
+
+
+def test_nobody_is_told_where_nobody_is_named() -> None:
+    alerts.alert("blocked", "spam")
+    assert not Job.objects.exists()
+    assert alerts.tell("blocked") == 0
