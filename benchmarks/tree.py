@@ -11,8 +11,8 @@ from pathlib import Path
 from demo.eventually import TooLateError
 
 TICKS = os.sysconf("SC_CLK_TCK")
-QUIET = 0.02
-"""CPU seconds that a process tree may use in LOOK_EVERY and still count as idle."""
+QUIET = 0.01
+"""CPU seconds that each process of a tree may use in LOOK_EVERY, on average, and the tree still counts as idle."""
 LOOK_EVERY = 0.5
 MIB = 1024
 
@@ -66,7 +66,7 @@ class Tree:
         while True:
             time.sleep(LOOK_EVERY)
             before, used = used, self.cpu_seconds()
-            if used - before <= QUIET:
+            if used - before <= QUIET * len(self.pids()):
                 return
             if time.monotonic() > deadline:
                 raise TooLateError(f"The processes {self.pids()} did not become idle within {within:g} s.")

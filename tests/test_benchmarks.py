@@ -24,7 +24,7 @@ from benchmarks.venvs import OURS, REQUIREMENTS, ROOT, versions
 from demo.eventually import eventually
 from demo.processes import Process
 
-SPAWNING = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE).wait()"
+SPAWNING = "import subprocess, sys; sum(range(10**6)); subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE).wait()"
 
 
 def test_the_queue_benchmark_writes_its_results(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_tree_is_stopped_resumed_and_killed_with_its_branches(tree: Tree) -> N
     tree.resume()
     assert "T" not in {state(parent), state(child)}
     assert tree.memory().pss > 0
-    assert tree.cpu_seconds() > 0
+    eventually(lambda: tree.cpu_seconds() > 0, 10, "the use of some CPU")
     tree.kill()
     eventually(lambda: state(child) in "ZX", 10, "the child's end")
 

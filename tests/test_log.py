@@ -60,7 +60,7 @@ def test_a_request_is_one_line_without_query_or_address() -> None:
     written(True, stream := io.StringIO())
     Client().get("/api/v1/mail/suppressions/ada@example.org/?secret=1", headers={"X-Request-ID": "mine"})
     [line] = lines(stream)
-    assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/mail/suppressions/…/", 404)
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/mail/suppressions/…/", 401)
     assert (line["request_id"], line["user_id"]) == ("mine", None)
     assert line["duration_ms"] >= 0
     assert "secret" not in stream.getvalue()
