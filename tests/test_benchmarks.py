@@ -24,7 +24,11 @@ from benchmarks.venvs import OURS, REQUIREMENTS, ROOT, versions
 from demo.eventually import eventually
 from demo.processes import Process
 
-SPAWNING = "import subprocess, sys; sum(range(10**6)); subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE).wait()"
+SPAWNING = """
+import subprocess, sys
+sum(range(10**6))
+subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE).wait()
+"""
 
 
 def test_the_queue_benchmark_writes_its_results(tmp_path: Path) -> None:
