@@ -1,5 +1,6 @@
 """GET, HEAD and OPTIONS change nothing: whoever tries is stopped, and no route of ours tries."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, path
@@ -121,11 +122,16 @@ def test_a_session_may_end_in_a_safe_method_because_its_password_has_changed() -
 @pytest.fixture
 def read_only_role() -> Iterator[None]:
     """The database itself takes no write of this connection, whatever our own guard thinks."""
+    role = f"reader_{os.getpid()}"
     with connection.cursor() as cursor:
-        cursor.execute("SET default_transaction_read_only = on")
+        cursor.execute(f"CREATE ROLE {role}")
+        cursor.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+        cursor.execute(f"SET ROLE {role}")
     yield
     with connection.cursor() as cursor:
-        cursor.execute("SET default_transaction_read_only = off")
+        cursor.execute("RESET ROLE")
+        cursor.execute(f"DROP OWNED BY {role}")
+        cursor.execute(f"DROP ROLE {role}")
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no roles.")
@@ -142,6 +148,8 @@ def test_every_route_can_be_read_with_a_role_that_must_not_write(
     routes = [f"/{filled(route, objects)}" for route in all_routes(get_resolver().url_patterns)]
     assert len(routes) > 40
     request.getfixturevalue("read_only_role")
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        User.objects.update(first_name="ghost")
 
     broken = {}
     for route in routes:
