@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any, TypedDict
-from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -11,9 +10,9 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
-from uuid_utils.compat import uuid7
 
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
+from jobs.ids import new_id
 from jobs.json_value import Decoder
 from jobs.outputs import Output as Output  # a model, too
 from jobs.queue import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE, LEASE, JobQuerySet
@@ -36,11 +35,6 @@ class AttemptError(TypedDict):
 
 def no_progress() -> dict[str, Any]:
     return {"percent": 0, "message": ""}
-
-
-def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562): ids sort by the time they were made."""
-    return uuid7()
 
 
 class Job(models.Model):

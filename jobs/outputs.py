@@ -15,8 +15,8 @@ from django.core.files.storage import default_storage
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
-from uuid_utils.compat import uuid7
 
+from jobs.ids import new_id
 from jobs.states import Status
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ def new_place() -> str:
 class Output(models.Model):
     """A file that an attempt has produced. place: its name in the storage. size: in bytes; none until it is stored."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # It outlives its job until the file is deleted, and must not make the deletion of jobs any slower.
     job = models.ForeignKey("Job", models.DO_NOTHING, db_constraint=False, related_name="+")
     attempt = models.PositiveIntegerField()

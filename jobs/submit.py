@@ -15,7 +15,8 @@ from rest_framework.exceptions import ValidationError
 
 from jobs.announcement import announce
 from jobs.errors import UniqueKeyTaken
-from jobs.models import Job, new_id
+from jobs.ids import new_id
+from jobs.models import Job
 from jobs.registry import Kind, find
 from jobs.retry import Retry
 from jobs.states import Status

@@ -1,28 +1,45 @@
-"""Our accounts as webhooks and events see them: of which service each is, and what it sends from."""
+"""The accounts by which mail can be sent: what settings.MAIL_PROVIDERS says of them."""
 
+from dataclasses import dataclass
 from email.utils import parseaddr
+from typing import Any
 
-from mail.providers import Account, account, accounts
+from django.conf import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One of settings.MAIL_PROVIDERS. probing: whether the next call is to find out if it works again."""
+
+    name: str
+    backend: str
+    options: dict[str, Any]
+    probing: bool = False
+
+    @property
+    def esp(self) -> str:
+        """Anymail's name of the service: anymail.backends.mailgun.EmailBackend → mailgun."""
+        return self.backend.split(".")[-2]
+
+    def domain_for(self, sender: str) -> str:
+        """What it sends this sender's mail from: its own domain, or else that of the address."""
+        return str(self.options.get("sender_domain") or address_domain(sender)).lower()
+
+
+def accounts() -> list[Account]:
+    """In the order in which they are tried."""
+    return [Account(**provider) for provider in settings.MAIL_PROVIDERS]
+
+
+def account(name: str) -> Account | None:
+    """None when it is not configured any more."""
+    return next((found for found in accounts() if found.name == name), None)
 
 
 def named(name: str) -> Account | None:
     """The account of this name, or else the first with the service of this name."""
-    return account(name) or next((found for found in accounts() if esp(found) == name), None)
+    return account(name) or next((found for found in accounts() if found.esp == name), None)
 
 
-def esp_of(name: str) -> str:
-    """Anymail's name of the service of the account with this name, which may not be configured any more."""
-    found = account(name)
-    return esp(found) if found else name
-
-
-def esp(found: Account) -> str:
-    """anymail.backends.mailgun.EmailBackend → mailgun."""
-    return found.backend.split(".")[-2]
-
-
-def domain_of(name: str, sender: str) -> str:
-    """What the account of this name sends from for this sender: its own domain, or else that of the address."""
-    found = account(name)
-    own = found.options.get("sender_domain") if found else None
-    return str(own or parseaddr(sender)[1].rpartition("@")[2]).lower()
+def address_domain(sender: str) -> str:
+    return parseaddr(sender)[1].rpartition("@")[2]

@@ -14,6 +14,7 @@ from django.utils import timezone
 from jobs.errors import TransientError, UniqueKeyTaken
 from jobs.submit import submit
 from mail import addresses, providers
+from mail.accounts import accounts
 from mail.models import Alert, Message
 
 log = structlog.get_logger(__name__)
@@ -76,7 +77,7 @@ def _mail(kind: str, untold: list[Alert]) -> None:
         [settings.MAIL_ALERT_TO],
     )
     errors = []
-    for found in providers.accounts():
+    for found in accounts():
         try:
             providers.line_to(found).send(mail)
         except Exception as error:  # whatever it is, the next provider may do better

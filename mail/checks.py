@@ -5,19 +5,18 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning, register
 
-from mail import providers
-from mail.providers import Account
+from mail.accounts import Account, accounts
 
 NEEDED = {
     "mailgun": ("api_key", "sender_domain", "webhook_signing_key"),
 }
-"""Options by backend. Of the others Anymail says itself what is missing, when they are first used."""
+"""Options by service. Of the others Anymail says itself what is missing, when they are first used."""
 
 
 @register
 def providers_are_complete(app_configs: Any, **options: Any) -> list[CheckMessage]:
     """Of each provider, which of its variables are not set."""
-    return [warning for found in providers.accounts() for warning in _missing(found)]
+    return [warning for found in accounts() for warning in _missing(found)]
 
 
 @register
@@ -30,8 +29,7 @@ def alerts_are_heard(app_configs: Any, **options: Any) -> list[CheckMessage]:
 
 
 def _missing(found: Account) -> list[CheckMessage]:
-    backend = found.backend.split(".")[-2]
-    names = [f"{found.name}_{option}".upper() for option in NEEDED.get(backend, ()) if not found.options.get(option)]
+    names = [f"{found.name}_{option}".upper() for option in NEEDED.get(found.esp, ()) if not found.options.get(option)]
     return [
         Warning(f"{name} is not set, and the mail provider {found.name} needs it.", id="mail.W001") for name in names
     ]

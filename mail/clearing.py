@@ -3,22 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
-import structlog
 from django.conf import settings
 from django.utils import timezone
 
 from jobs.errors import RetryAfter
-from mail import lookups, providers, receiver
+from mail import accounts, lookups, receiver
+from mail.accounts import Account
 from mail.consequences import carry_out, facts_of
 from mail.failure import Failure, FailureClass, Outcome
 from mail.importance import Importance
-from mail.lookups import Item
 from mail.models import Attempt, Event, Message
 from mail.policy import Breaker, Decision, decide
-from mail.providers import Account
-from mail.reports import NotAnEvent
-
-log = structlog.get_logger(__name__)
+from mail.reports import Report
 
 DIED = Failure(FailureClass.AMBIGUOUS, "the process that called the provider ended before the answer came")
 UNKNOWN = Failure(FailureClass.UNREACHABLE, "the provider does not know it")
@@ -28,12 +24,12 @@ def clear_up(message: Message, attempt: Attempt, tries: int) -> None:
     """Afterwards the message has left our hands, or may be sent. Raises RetryAfter while neither is certain."""
     if not attempt.outcome:
         attempt.conclude(Outcome.AMBIGUOUS, DIED)
-    found = providers.account(attempt.provider)
-    items = lookups.events_of(attempt, found) if found and lookups.can_ask(found) else None
-    if items:
-        _found(message, attempt, items)
+    found = accounts.account(attempt.provider)
+    told = lookups.reports_of(attempt, found) if found and lookups.can_ask(found) else None
+    if told:
+        _found(message, attempt, told)
         return
-    decision = _decide(message, attempt, tries, found, asked=items is not None)
+    decision = _decide(message, attempt, tries, found, asked=told is not None)
     if decision.reconcile and decision.retry_after:
         raise RetryAfter(decision.retry_after.total_seconds(), "it is unclear whether the provider has it")
     if decision.retry_after is None:
@@ -52,15 +48,15 @@ def patience(found: Account | None) -> dict[str, Any]:
     return {"settled_after": settings.MAIL_SETTLED_AFTER, "can_ask": lookups.can_ask(found)}
 
 
-def take(items: list[Item]) -> int:
+def take(told: list[Report]) -> int:
     """Let the receiver have what a provider was asked for; how many of them were news."""
-    return sum(_taken(item) for item in items)
+    return sum(receiver.take(report, Event.Source.LOOKUP) is not None for report in told)
 
 
-def _found(message: Message, attempt: Attempt, items: list[Item]) -> None:
+def _found(message: Message, attempt: Attempt, told: list[Report]) -> None:
     message.note("found", "the provider was asked, and has it", attempt.provider)
-    message.accept(attempt, _message_id(items))
-    take(items)
+    message.accept(attempt, next((report.provider_message_id for report in told if report.message_id), ""))
+    take(told)
 
 
 def _decide(message: Message, attempt: Attempt, tries: int, found: Account | None, *, asked: bool) -> Decision:
@@ -78,20 +74,3 @@ def _decide(message: Message, attempt: Attempt, tries: int, found: Account | Non
     blameless = replace(decision, breaker=Breaker.LEAVE)
     carry_out(blameless, message, Failure(FailureClass.AMBIGUOUS, attempt.detail), provider=attempt.provider)
     return decision
-
-
-def _taken(item: Item) -> bool:
-    try:
-        return receiver.take_mailgun(item, Event.Source.LOOKUP) is not None
-    except NotAnEvent:
-        log.warning("look_up_brought_no_event")
-        return False
-
-
-def _message_id(items: list[Item]) -> str:
-    for item in items:
-        message = item.get("message")
-        headers = message.get("headers") if isinstance(message, dict) else None
-        if isinstance(headers, dict) and headers.get("message-id"):
-            return f"<{str(headers['message-id']).strip('<>')}>"
-    return ""

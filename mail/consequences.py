@@ -10,16 +10,15 @@ from typing import Any
 import structlog
 from django.utils import timezone
 
-from jobs.submit import submit
+from jobs import submit as jobs
 from mail import addresses, alerts, breakers, providers
 from mail.failure import Failure, FailureClass
-from mail.importance import PRIORITY, Importance
+from mail.importance import Importance
 from mail.models import Attempt, Message, Strike, Suppression
 from mail.policy import Breaker, Decision, Facts, decide, rule_of
+from mail.submit import sending_job
 
 log = structlog.get_logger(__name__)
-
-SEND = "mail.send"
 
 
 def deal_with(message: Message, failure: Failure, *, provider: str) -> Decision:
@@ -88,9 +87,9 @@ def send_again(message: Message, after: timedelta, failure: Failure) -> None:
 
 def submit_sending(message: Message, after: timedelta = timedelta(0)) -> None:
     """A job that sends this message."""
-    run_at = timezone.now() + after if after else None
-    job = submit(SEND, {"message": str(message.pk)}, run_at=run_at, priority=PRIORITY[Importance(message.importance)])
+    job = sending_job(message, timezone.now() + after if after else None)
     Message.objects.filter(pk=message.pk).update(job_id=job.pk)
+    jobs.store(job)
 
 
 def _about_the_address(decision: Decision, message: Message, failure: Failure, provider: str) -> None:

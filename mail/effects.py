@@ -1,7 +1,6 @@
 """What an event does to its message, once: the job mail.event, and the sweep after events whose job was lost."""
 
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -15,6 +14,7 @@ from mail import consequences
 from mail.failure import Failure, FailureClass
 from mail.meaning import STATUS, News
 from mail.models import Attempt, Event, Message, WebhookToken
+from mail.reports import bracketed, message_id_of
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ def _prove(event: Event, message: Message) -> None:
     """Whatever a provider tells of a message, it has it: that was not known of an attempt that is unclear or failed."""
     attempt = event.attempt
     if attempt and attempt.outcome != Attempt.Outcome.ACCEPTED:
-        message.accept(attempt, _message_id(event))
+        message.accept(attempt, bracketed(message_id_of(event.raw or {})))
 
 
 def _is_old(event: Event) -> bool:
@@ -98,14 +98,6 @@ def _failure(event: Event) -> Failure | None:
         return None
     kind = FailureClass(event.failure_class)
     return Failure(kind, event.detail or kind.label.lower())
-
-
-def _message_id(event: Event) -> str:
-    """As Mailgun writes it in events, and with the brackets that its API answers."""
-    headers: Any = (event.raw or {}).get("message")
-    found = headers.get("headers") if isinstance(headers, dict) else None
-    message_id = found.get("message-id") if isinstance(found, dict) else None
-    return f"<{message_id.strip('<>')}>"[:255] if isinstance(message_id, str) and message_id else ""
 
 
 # --- chores -----------------------------------------------------------------------------------------------------

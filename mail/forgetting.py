@@ -26,7 +26,7 @@ def forget(address: str) -> dict[str, int]:
     with transaction.atomic():
         ids = list(Message.objects.filter(address=address).values_list("pk", flat=True))
         for message in Message.objects.filter(pk__in=ids, status__in=PENDING):
-            found["cancelled"] += message.end(Status.CANCELLED)
+            found["cancelled"] += message.learn(Status.CANCELLED)
         found["attachments"] = Attachment.objects.filter(message__in=ids).delete()[0]
         found["details"] = _hide(Event, address) + _hide(Attempt, address) + _hide(Alert, address)
         found["events"] = _raw_events(ids, address).update(raw=None)

@@ -8,9 +8,10 @@ import requests
 import structlog
 from django.conf import settings
 
-from mail import accounts
+from mail import reports
+from mail.accounts import Account
 from mail.models import Attempt
-from mail.providers import Account
+from mail.reports import NotAnEvent, Report
 
 log = structlog.get_logger(__name__)
 
@@ -24,22 +25,23 @@ Item = dict[str, Any]
 
 
 def can_ask(found: Account | None) -> bool:
-    return found is not None and found.is_mailgun
+    return found is not None and found.esp == reports.MAILGUN
 
 
-def events_of(attempt: Attempt, found: Account) -> list[Item] | None:
+def reports_of(attempt: Attempt, found: Account) -> list[Report] | None:
     """All that the provider says of this attempt; None when it could not be asked."""
     try:
-        return [item for item in _events(attempt, found) if _attempt_id(item) == str(attempt.pk)]
+        read = [report for item in _events(attempt, found) if (report := _report(item))]
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
         log.warning("look_up_failed", attempt_id=str(attempt.pk), provider=found.name, error=type(error).__name__)
         return None
+    return [report for report in read if report.attempt_id == attempt.pk]
 
 
 def _events(attempt: Attempt, found: Account) -> Iterator[Item]:
     """What happened to the recipient's mail since the attempt began (Mailgun, "Events")."""
     base = found.options.get("api_url", "https://api.mailgun.net/v3").rstrip("/")
-    url = f"{base}/{accounts.domain_of(found.name, attempt.message.sender)}/events"
+    url = f"{base}/{found.domain_for(attempt.message.sender)}/events"
     wanted = {
         "recipient": attempt.message.address,
         "begin": _seconds(attempt.started_at - MARGIN),
@@ -62,9 +64,12 @@ def _page(url: str, found: Account, wanted: dict[str, str]) -> dict[str, Any]:
     return page
 
 
-def _attempt_id(item: Item) -> str:
-    variables = item.get("user-variables")
-    return str(variables.get("attempt_id")) if isinstance(variables, dict) else ""
+def _report(item: Item) -> Report | None:
+    try:
+        return reports.of_mailgun(item)
+    except NotAnEvent:
+        log.warning("look_up_brought_no_event")
+        return None
 
 
 def _seconds(moment: datetime) -> str:

@@ -1,10 +1,10 @@
-"""The accounts by which mail can be sent, in their order: which of them takes the next message, and the way to it."""
+"""Which account takes the next message, and the way to it."""
 
 import threading
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,33 +14,11 @@ from django.core.mail import get_connection
 from django.utils import timezone
 
 from mail import breakers
+from mail.accounts import Account, accounts
 from mail.importance import Importance
 
 IDLE_AT_MOST = 20.0
 """Seconds without use after which a connection is made anew: the other end may have dropped it without a word."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One of settings.MAIL_PROVIDERS. probing: whether the call is to find out if it works again."""
-
-    name: str
-    backend: str
-    options: dict[str, Any]
-    probing: bool = False
-
-    @property
-    def is_mailgun(self) -> bool:
-        return self.backend == "anymail.backends.mailgun.EmailBackend"
-
-
-def accounts() -> list[Account]:
-    return [Account(**provider) for provider in settings.MAIL_PROVIDERS]
-
-
-def account(name: str) -> Account | None:
-    """None when it is not configured any more."""
-    return next((found for found in accounts() if found.name == name), None)
 
 
 def choose(importance: str, without: Collection[str] = (), last: Collection[str] = ()) -> Account | None:
@@ -57,7 +35,7 @@ def choose(importance: str, without: Collection[str] = (), last: Collection[str]
         if not provider.opened_at:
             return found
         if provider.open_until and provider.open_until <= now and breakers.may_probe(found.name):
-            return Account(found.name, found.backend, found.options, probing=True)
+            return replace(found, probing=True)
     return None
 
 

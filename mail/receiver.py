@@ -30,11 +30,6 @@ def take_anymail(sender: Any, event: Any, **_: object) -> None:
     take(reports.of_anymail(event, sender.esp))
 
 
-def take_mailgun(data: object, source: str = Event.Source.WEBHOOK) -> Event | None:
-    """An event as Mailgun writes it, of a webhook or of its events API. Raises mail.reports.NotAnEvent."""
-    return take(reports.of_mailgun(data), source)
-
-
 def take(report: Report, source: str = Event.Source.WEBHOOK) -> Event | None:
     """Keep an event and submit the job that applies it; None when it was known already."""
     attempt = _attempt(report)
@@ -74,13 +69,16 @@ def _objection(report: Report, attempt: Attempt | None) -> str:
     """Why it is not believed. A signature covers no more than a time and a token, and so anything may be behind it."""
     if attempt is None:
         return "It is about nothing that we sent."
-    if accounts.esp_of(attempt.provider) != report.esp:
+    used = accounts.account(attempt.provider)
+    if (used.esp if used else attempt.provider) != report.esp:
         return f"The message was not given to {report.esp}."
     if not attempt.message.address:
         return FORGOTTEN
     if not _same_recipient(report, attempt):
         return "It names another recipient."
-    if report.domain and report.domain.lower() != accounts.domain_of(attempt.provider, attempt.message.sender):
+    sender = attempt.message.sender
+    sent_from = used.domain_for(sender) if used else accounts.address_domain(sender).lower()
+    if report.domain and report.domain.lower() != sent_from:
         return "It was sent from another domain."
     return ""
 

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs.models import Job
-from mail import alerts, lookups, providers
+from mail import accounts, alerts, lookups
 from mail.clearing import take
 from mail.consequences import submit_sending
 from mail.importance import Importance
@@ -48,10 +48,10 @@ def _ask_for(message: Message) -> int:
     again = timezone.now() + max(LOOK_UP_AFTER, age) if age < ASKED_FOR_AT_MOST else None
     Message.objects.filter(pk=message.pk).update(look_up_at=again)
     attempt = message.attempts.filter(outcome=Attempt.Outcome.ACCEPTED).last()
-    found = providers.account(attempt.provider) if attempt else None
+    found = accounts.account(attempt.provider) if attempt else None
     if not attempt or not found or not lookups.can_ask(found):
         return 0
-    news = take(lookups.events_of(attempt, found) or [])
+    news = take(lookups.reports_of(attempt, found) or [])
     if news:
         message.note("looked_up", f"the provider was asked: {news} events were news", found.name)
     return news

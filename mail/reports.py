@@ -56,6 +56,11 @@ class Report:
         return digest([self.esp, self.id, self.raw.get("event"), addresses.normalized(self.recipient), second])
 
     @property
+    def provider_message_id(self) -> str:
+        """As the provider's API answers it and Attempt keeps it: with brackets."""
+        return bracketed(self.message_id)
+
+    @property
     def disregarded_key(self) -> str:
         """An event that is not believed must not take the key of one that is."""
         return digest([self.esp, "disregarded", self.raw])
@@ -63,6 +68,16 @@ class Report:
 
 def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def bracketed(message_id: str) -> str:
+    return f"<{message_id}>"[:255] if message_id else ""
+
+
+def message_id_of(raw: Mapping[str, Any]) -> str:
+    """Of an event as Mailgun writes it, without brackets; empty where it says none."""
+    headers = mapping(mapping(raw.get("message")).get("headers"))
+    return _text(headers.get("message-id")).strip("<>")
 
 
 def of_mailgun(data: object) -> Report:
@@ -81,7 +96,7 @@ def of_mailgun(data: object) -> Report:
         recipient=_recipient(raw, headers),
         domain=_text(mapping(raw.get("domain")).get("name")) or _text(raw.get("domain")),
         attempt_id=_uuid(variables.get("attempt_id")),
-        message_id=_text(headers.get("message-id")).strip("<>"),
+        message_id=message_id_of(raw),
         raw=raw,
     )
 

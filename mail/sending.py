@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from jobs.errors import RetryAfter
 from mail import addresses, alerts, breakers, outcome, providers, waiting
+from mail.accounts import Account
 from mail.clearing import clear_up, patience
 from mail.consequences import carry_out, facts_of
 from mail.envelope import sealed
@@ -24,7 +25,6 @@ from mail.importance import Importance
 from mail.models import Attachment, Attempt, Message, Suppression
 from mail.policy import Breaker, Decision, decide
 from mail.prepared import Prepared
-from mail.providers import Account
 from mail.reasons import Scope
 from mail.status import Status
 

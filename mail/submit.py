@@ -28,17 +28,13 @@ class Draft:
     message: Message
     attachments: Sequence[Attachment] = field(default_factory=list)
 
-    def job(self) -> Job:
-        """What sends it. It is nobody's: clients see messages, and their jobs are ours."""
-        message = self.message
-        job = jobs.prepare(
-            SEND,
-            {"message": str(message.pk)},
-            run_at=message.send_at,
-            priority=PRIORITY[Importance(message.importance)],
-        )
-        message.job_id = job.pk
-        return job
+
+def sending_job(message: Message, run_at: datetime | None = None) -> Job:
+    """What sends it, not stored yet. It is nobody's: clients see messages, and their jobs are ours."""
+    params, priority = {"message": str(message.pk)}, PRIORITY[Importance(message.importance)]
+    job = jobs.prepare(SEND, params, run_at=run_at, priority=priority)
+    message.job_id = job.pk
+    return job
 
 
 def patience_ends(importance: str, due_at: datetime) -> datetime:
@@ -60,7 +56,7 @@ def drafted(message: Message, attachments: Sequence[Attachment] = (), *, now: da
 
 def store(drafts: Sequence[Draft]) -> None:
     """Insert the messages, their attachments and their jobs, in three statements at most, and wake workers for them."""
-    prepared = [draft.job() for draft in drafts]
+    prepared = [sending_job(draft.message, draft.message.send_at) for draft in drafts]
     with transaction.atomic():
         Message.objects.bulk_create([draft.message for draft in drafts])
         if attachments := [attachment for draft in drafts for attachment in draft.attachments]:

@@ -11,9 +11,9 @@ from jobs.errors import RetryAfter
 from jobs.models import Job
 from jobs.states import Status as JobStatus
 from mail import breakers, providers
-from mail.consequences import SEND
 from mail.importance import Importance
 from mail.models import Message
+from mail.submit import SEND
 
 log = structlog.get_logger(__name__)
 

@@ -116,7 +116,7 @@ class MailgunView(Hardened, MailgunTrackingWebhookView):  # type: ignore[misc]
 def tracking(request: HttpRequest, provider: str = MAILGUN) -> HttpResponseBase:
     """The webhook of a provider in MAIL_PROVIDERS, by its name there or by its service's; Mailgun's in any case."""
     account = accounts.named(provider)
-    view = _view(accounts.esp(account) if account else provider) if account or provider == MAILGUN else None
+    view = _view(account.esp if account else provider) if account or provider == MAILGUN else None
     if view is None:
         raise Http404
     options = {name: value for name, value in (account.options if account else {}).items() if hasattr(view, name)}

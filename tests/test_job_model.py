@@ -12,7 +12,8 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from jobs.errors import LeaseLost, UniqueKeyTaken
-from jobs.models import Job, new_id
+from jobs.ids import new_id
+from jobs.models import Job
 from jobs.queue import LEASE
 from jobs.states import TERMINAL, WAITING, Status
 from tests.make import make_error, make_job, make_user, row

@@ -19,6 +19,7 @@ from mail import effects, receiver
 from mail.importance import Importance
 from mail.meaning import STATUS
 from mail.models import Alert, Attempt, Event, Message, Strike, Suppression, WebhookToken
+from mail.reports import of_mailgun
 from mail.status import WEIGHT, Status
 from tests.mailgun import ADA, failure, make_attempt, make_event, make_message
 
@@ -49,7 +50,7 @@ def an_event(attempt: Attempt, kind: str, **fields: Any) -> dict[str, Any]:
 def happen(*events: dict[str, Any]) -> None:
     """Take these and run the jobs that apply them."""
     for data in events:
-        if taken := receiver.take_mailgun(data):
+        if taken := receiver.take(of_mailgun(data)):
             effects.apply(taken.pk)
 
 
@@ -123,22 +124,22 @@ def test_an_event_of_tomorrow_changes_nothing() -> None:
 
 def test_a_looked_up_event_counts_once_beside_its_webhook() -> None:
     data = an_event(make_attempt(), "opened")
-    assert receiver.take_mailgun(data) is not None
-    assert receiver.take_mailgun(data, Event.Source.LOOKUP) is None
+    assert receiver.take(of_mailgun(data)) is not None
+    assert receiver.take(of_mailgun(data), Event.Source.LOOKUP) is None
     happen(data)
     effects.apply(Event.objects.get().pk)
     assert Message.objects.get().opens == 1
 
 
 def test_a_job_that_runs_twice_applies_its_event_once() -> None:
-    taken = receiver.take_mailgun(an_event(make_attempt(), "opened"))
+    taken = receiver.take(of_mailgun(an_event(make_attempt(), "opened")))
     assert taken
     assert [effects.apply(taken.pk) for _ in range(3)] == [True, False, False]
     assert Message.objects.get().opens == 1
 
 
 def test_an_effect_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = receiver.take_mailgun(an_event(make_attempt(), "opened"))
+    taken = receiver.take(of_mailgun(an_event(make_attempt(), "opened")))
     assert taken
     with monkeypatch.context() as patched:
         patched.setattr(Message, "opened", lambda self: 1 / 0)
@@ -152,7 +153,9 @@ def test_an_effect_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_apply_events_at_the_same_time_do_not_apply_one_twice() -> None:
     attempt = make_attempt()
-    taken = [receiver.take_mailgun(an_event(attempt, kind)) for kind in ["opened", "clicked", "delivered", "bounced"]]
+    taken = [
+        receiver.take(of_mailgun(an_event(attempt, kind))) for kind in ["opened", "clicked", "delivered", "bounced"]
+    ]
     ids = [event.pk for event in taken if event]
     applied = in_threads(ids * 3)
     assert sum(applied) == len(ids)
@@ -267,7 +270,7 @@ class TestCriticalMail:
 
 def test_an_event_whose_job_was_lost_is_applied_all_the_same() -> None:
     for kind in ["opened", "clicked"]:
-        receiver.take_mailgun(an_event(make_attempt(), kind))
+        receiver.take(of_mailgun(an_event(make_attempt(), kind)))
     Job.objects.all().delete()
     assert effects.lost_events() == 0
     Event.objects.filter(type="opened").update(received_at=timezone.now() - timedelta(hours=1))
@@ -278,7 +281,7 @@ def test_an_event_whose_job_was_lost_is_applied_all_the_same() -> None:
 
 def test_an_event_that_cannot_be_applied_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ["opened", "clicked"]:
-        receiver.take_mailgun(an_event(make_attempt(), kind))
+        receiver.take(of_mailgun(an_event(make_attempt(), kind)))
     Event.objects.update(received_at=timezone.now() - timedelta(hours=1))
     monkeypatch.setattr(Message, "opened", lambda self: 1 / 0)
     assert effects.lost_events() == 1
@@ -289,7 +292,7 @@ def test_used_tokens_and_disregarded_events_are_thrown_away_in_time() -> None:
     now = timezone.now()
     for days in [0, 1, 3, 40]:
         WebhookToken.objects.create(token=str(days), used_at=now - timedelta(days=days))
-        receiver.take_mailgun(make_event(attempt, recipient="eve@example.org", id=str(days)))
+        receiver.take(of_mailgun(make_event(attempt, recipient="eve@example.org", id=str(days))))
         Event.objects.filter(raw__id=str(days)).update(received_at=now - timedelta(days=days))
     assert (effects.used_tokens(), effects.disregarded_events()) == (2, 1)
     assert Event.objects.count() == 3

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from jobs import queue as queue_module
 from jobs.brokers.claims import LOOK_EVERY
 from jobs.brokers.orm import ORM
-from jobs.models import Job, new_id
+from jobs.ids import new_id
+from jobs.models import Job
 from jobs.queue import LEASE, PATIENCE, JobQuerySet, delete_in_batches, first_id_at
 from jobs.states import TERMINAL, WAITING, Status
 from tests.make import WORKER, make_job, make_user, row

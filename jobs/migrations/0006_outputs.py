@@ -2,9 +2,9 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import uuid_utils.compat
 from django.db import migrations, models
 
+import jobs.ids
 import jobs.outputs
 
 
@@ -19,9 +19,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(
-                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
-                    ),
+                    models.UUIDField(default=jobs.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 (
                     "job",

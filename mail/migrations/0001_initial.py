@@ -6,7 +6,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import mail.models.ids
+import jobs.ids
 
 
 class Migration(migrations.Migration):
@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=mail.models.ids.new_id, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(default=jobs.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("provider", models.CharField(max_length=50)),
                 ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
@@ -136,7 +136,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=mail.models.ids.new_id, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(default=jobs.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("subject", models.CharField(max_length=998)),
                 ("text", models.TextField(blank=True, default="")),
@@ -172,7 +172,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=mail.models.ids.new_id, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(default=jobs.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("to", models.CharField(help_text="With the name, as it was given.", max_length=500)),
                 ("address", models.CharField(blank=True, max_length=320)),
@@ -292,7 +292,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(default=mail.models.ids.new_id, editable=False, primary_key=True, serialize=False),
+                    models.UUIDField(default=jobs.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 (
                     "source",

@@ -2,7 +2,6 @@
 
 from mail.models.attempt import Attempt
 from mail.models.event import Event, WebhookToken
-from mail.models.ids import new_id
 from mail.models.message import Attachment, Message
 from mail.models.provider import Alert, Provider, Slowdown
 from mail.models.suppression import Strike, Suppression
@@ -21,5 +20,4 @@ __all__ = [
     "Suppression",
     "Template",
     "WebhookToken",
-    "new_id",
 ]

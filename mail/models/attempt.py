@@ -5,8 +5,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from jobs.ids import new_id
 from mail.failure import Failure, FailureClass, Outcome
-from mail.models.ids import new_id
 
 
 class Attempt(models.Model):

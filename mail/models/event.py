@@ -6,9 +6,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from jobs.ids import new_id
 from mail.failure import FailureClass
 from mail.models.attempt import Attempt
-from mail.models.ids import new_id
 
 
 class Event(models.Model):

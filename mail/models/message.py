@@ -11,13 +11,13 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from jobs.ids import new_id
 from mail import postgresql
 from mail.errors import AlreadySent, NotSendable
 from mail.failure import Failure
 from mail.importance import Importance
 from mail.models.attempt import Attempt
 from mail.models.event import Event
-from mail.models.ids import new_id
 from mail.queries import MessageQuerySet
 from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, lighter_than
 
@@ -144,14 +144,10 @@ class Message(models.Model):
         self._now().filter(sent_at=None).update(sent_at=at or Now(), provider=provider)
 
     def learn(self, status: Status, failure: Failure | None = None) -> bool:
-        """What a provider says has become of it; False when something weightier is known already."""
+        """What has become of it, as a provider says or we decide; False when something weightier is known already."""
         finished_at = Now() if status in TERMINAL else None
         shown = failure and failure.as_json()
         return self._change(lighter_than(status), status=status, finished_at=finished_at, failure=shown)
-
-    def end(self, status: Status, failure: Failure | None = None) -> bool:
-        """Our own decision that it will not be sent, or not again; False when it has left our hands."""
-        return self._change(PENDING, status=status, finished_at=Now(), failure=failure and failure.as_json())
 
     def cancel(self) -> None:
         """Not wanted any more. Raises AlreadySent."""

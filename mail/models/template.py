@@ -5,8 +5,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 
+from jobs.ids import new_id
 from mail.importance import Importance
-from mail.models.ids import new_id
 
 
 class Template(models.Model):

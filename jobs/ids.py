@@ -1,4 +1,4 @@
-"""How the rows of this app are named."""
+"""How rows are named."""
 
 from uuid import UUID
 
