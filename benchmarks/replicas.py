@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-import psycopg2
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +24,7 @@ from benchmarks.venvs import ROOT, python_of, versions
 from demo.processes import stop_on_signals
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.redis import Redis
-from tests.servers.standby import Standby
+from tests.servers.standby import Standby, ask
 from tests.stack import Stack
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -127,7 +126,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _servers() -> Iterator[tuple[PostgreSQL, list[Standby], Redis]]:
     counted = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_utility": "off"}
     with PostgreSQL(settings=counted) as primary, Redis() as redis, ExitStack() as stack:
-        _execute(primary.url(), "CREATE EXTENSION pg_stat_statements")
+        ask(primary.url(), "CREATE EXTENSION pg_stat_statements")
         standbys = [stack.enter_context(Standby(primary)) for _ in range(2)]
         yield primary, standbys, redis
 
@@ -136,7 +135,7 @@ def _web(side: Side, servers: tuple[PostgreSQL, list[Standby], Redis], folder: P
     primary, standbys, redis = servers
     database = f"bench_{side.name}"
     url = primary.create_database(database)
-    _execute(url, "CREATE EXTENSION pg_stat_statements")
+    ask(url, "CREATE EXTENSION pg_stat_statements")
     logs = folder / side.name
     logs.mkdir(parents=True, exist_ok=True)
     env = {
@@ -168,9 +167,9 @@ def _measure(
     for user in chain(*crowds):
         user.start()
     time.sleep(options.period)  # everybody has written once
-    _execute(primary.url(), "SELECT pg_stat_statements_reset()")
+    ask(primary.url(), "SELECT pg_stat_statements_reset()")
     for standby in standbys:
-        _execute(standby.url(), "SELECT pg_stat_statements_reset()")
+        ask(standby.url(), "SELECT pg_stat_statements_reset()")
     before = [_asked(crowd) for crowd in crowds]
     time.sleep(options.seconds)
     for side, crowd, asked in zip(sides, crowds, before, strict=True):
@@ -185,19 +184,8 @@ def _asked(crowd: Sequence[User]) -> int:
 
 
 def _count(url: str) -> tuple[int, int]:
-    statements, reads = _execute(url, COUNT)
+    statements, reads = ask(url, COUNT)
     return statements, reads
-
-
-def _execute(url: str, statement: str) -> tuple[int, ...]:
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-            return (cursor.fetchone() or ()) if cursor.description else ()
-    finally:
-        connection.close()
 
 
 def _rows(sides: Sequence[Side]) -> list[list[str]]:

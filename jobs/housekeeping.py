@@ -47,18 +47,9 @@ def do_what_is_due() -> None:
     """What fails is due again in the next round."""
     for turn in _turns:
         if time.monotonic() >= turn.due_at:
-            _do(turn.chore)
+            if count := turn.chore():
+                log.info("chore_done", what=turn.chore.__name__, count=count)
             turn.due_at = time.monotonic() + turn.seconds
-
-
-def do_all() -> None:
-    for turn in _turns:
-        _do(turn.chore)
-
-
-def _do(chore: Chore) -> None:
-    if count := chore():
-        log.info("chore_done", what=chore.__name__, count=count)
 
 
 @hourly

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.utils import timezone
 
-from jobs import registry
+from jobs import housekeeping, registry
 from jobs.heartbeat import Heartbeat
 from jobs.interrupt import OtherThread
 from jobs.models import AttemptError, Job
@@ -72,3 +72,9 @@ def row(job: Job) -> dict[str, Any]:
     """Everything that the database has of it."""
     found: dict[str, Any] = Job.objects.values().get(pk=job.pk)
     return found
+
+
+def do_all_chores() -> None:
+    """What is done now and then, whenever it was done last."""
+    for turn in housekeeping._turns:
+        turn.chore()

@@ -10,7 +10,6 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from structlog.testing import capture_logs
 
-from jobs import housekeeping
 from jobs.models import IdempotencyKey
 from jobs.submit import submit
 from mail import addresses
@@ -19,7 +18,7 @@ from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, S
 from mail.status import Status
 from tests.callers import client, make_token
 from tests.mails import make_message, post, url
-from tests.make import make_job, make_user
+from tests.make import do_all_chores, make_job, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -46,14 +45,14 @@ def test_old_bodies_are_erased_and_what_happened_is_kept() -> None:
     message = make_old(user=make_user())
     Attachment.objects.create(message=message, filename="a", content_type="a/b", content=b"x")
     Event.objects.create(message=message, source="webhook", type="delivered", raw={"a": 1})
-    housekeeping.do_all()
+    do_all_chores()
     message.refresh_from_db()
     assert (message.text, message.html, message.subject) == ("", "", "Hi")
     assert message.erased_at
     assert not Attachment.objects.exists()
     assert message.events.count() == 1
     before = message.erased_at
-    housekeeping.do_all()
+    do_all_chores()
     message.refresh_from_db()
     assert message.erased_at == before
 
@@ -61,7 +60,7 @@ def test_old_bodies_are_erased_and_what_happened_is_kept() -> None:
 def test_an_erased_message_is_still_shown() -> None:
     ada = make_user()
     message = make_old(user=ada)
-    housekeeping.do_all()
+    do_all_chores()
     shown = client(make_token(ada)).get(url(message)).json()
     assert (shown["subject"], shown["status"]) == ("Hi", "delivered")
 
@@ -79,14 +78,14 @@ def test_an_erased_message_is_still_shown() -> None:
 )
 def test_what_is_young_or_has_to_be_sent_is_kept(status: str, fields: dict[str, Any]) -> None:
     message = make_old(status, **fields)
-    housekeeping.do_all()
+    do_all_chores()
     message.refresh_from_db()
     assert (message.text, message.erased_at) == ("There", None)
 
 
 def test_what_was_sent_and_never_heard_of_is_erased_too() -> None:
     message = make_old(Status.SENT, sent_at=timezone.now() - LONG_AGO)
-    housekeeping.do_all()
+    do_all_chores()
     message.refresh_from_db()
     assert message.erased_at
 
@@ -95,7 +94,7 @@ def test_many_bodies_are_erased_in_batches(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("mail.retention.BATCH", 2)
     for _ in range(5):
         make_old()
-    housekeeping.do_all()
+    do_all_chores()
     assert not Message.objects.filter(erased_at=None).exists()
 
 
@@ -105,7 +104,7 @@ def test_recipients_of_old_broadcasts_are_erased_unless_they_are_waited_for() ->
     waiting, young = make_broadcast(ADA, created_at=then), make_broadcast(ADA, finished_at=timezone.now())
     make_job("failed", kind="mail.broadcast", params={"broadcast": str(given_up.pk)})
     submit("mail.broadcast", {"broadcast": str(waiting.pk)})
-    housekeeping.do_all()
+    do_all_chores()
     kept = {broadcast.pk for broadcast in Broadcast.objects.exclude(recipients=[])}
     assert kept == {waiting.pk, young.pk}
     assert kept & {done.pk, given_up.pk} == set()

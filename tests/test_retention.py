@@ -14,7 +14,7 @@ from jobs.models import IdempotencyKey, Job
 from jobs.queue import first_id_at
 from jobs.states import TERMINAL, WAITING
 from project.models import Token
-from tests.make import make_job, make_user
+from tests.make import do_all_chores, make_job, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +44,7 @@ def test_finished_jobs_are_kept_for_as_long_as_their_status_deserves(status: str
     make_finished_job(status, kept + MINUTE)
     recent = make_finished_job(status, kept - MINUTE)
 
-    housekeeping.do_all()
+    do_all_chores()
 
     assert list(Job.objects.all()) == [recent]
 
@@ -58,7 +58,7 @@ def test_failed_jobs_are_kept_longer_than_the_others() -> None:
 def test_what_has_not_finished_is_never_thrown_away(status: str) -> None:
     job = make_job(status, pk=first_id_at(timezone.now() - timedelta(days=999)))
 
-    housekeeping.do_all()
+    do_all_chores()
 
     assert Job.objects.filter(pk=job.pk).exists()
 
@@ -80,7 +80,7 @@ def test_idempotency_keys_are_kept_for_a_day() -> None:
     make_key(timedelta(hours=24) + MINUTE)
     recent = make_key(timedelta(hours=24) - MINUTE)
 
-    housekeeping.do_all()
+    do_all_chores()
 
     assert list(IdempotencyKey.objects.all()) == [recent]
 
@@ -89,6 +89,6 @@ def test_tokens_are_thrown_away_when_they_have_expired() -> None:
     make_token("expired", -MINUTE)
     live = make_token("live", MINUTE)
 
-    housekeeping.do_all()
+    do_all_chores()
 
     assert list(Token.objects.all()) == [live]
