@@ -43,10 +43,14 @@ class Pool:
     primary_is_out: bool = False
     watch: Callable[[], None] = lambda: None
 
+    def good(self, position: int = 0) -> list[str]:
+        """The replicas that have come so far, in random order."""
+        found = [alias for alias, replayed in self.replayed.copy().items() if replayed >= position]
+        return random.sample(found, len(found))
+
     def choose(self, position: int) -> str:
         """A replica at random among those that have come so far, or else the primary."""
-        good = [alias for alias, replayed in self.replayed.copy().items() if replayed >= position]
-        return random.choice(good) if good else PRIMARY  # noqa: S311 nothing secret hangs on it
+        return next(iter(self.good(position)), PRIMARY)
 
     def put_out(self, alias: str) -> None:
         """Somebody has just met trouble there: nobody else need; who looks after the pool may find it good again."""

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 PATIENCE = 5.0
 """Seconds that a job waits for a replica to know it; a primary that is burdened is better than a job that hangs."""
 PAUSES = (0.005, 0.25)
-"""Seconds between two looks: at first, and at most."""
+"""Seconds between two rounds of all good replicas: at first, and at most."""
 NO_OTHER = 2**64
 """More than any replica has replayed: should the chosen one be put out, the primary takes its place and no other."""
 
@@ -49,10 +49,11 @@ def replica_that_knows(job: Job) -> str:
     """A good replica that shows the job's present attempt, or else the primary."""
     pause, most = PAUSES
     until = time.monotonic() + PATIENCE
-    while (alias := pool.choose(0)) != PRIMARY:
-        if _knows(alias, job):
-            log.info("job_reads_from_replica", replica=alias)
-            return alias
+    while candidates := pool.good():
+        for alias in candidates:
+            if _knows(alias, job):
+                log.info("job_reads_from_replica", replica=alias)
+                return alias
         if time.monotonic() >= until:
             log.warning("replicas_too_late", waited=PATIENCE)
             return PRIMARY

@@ -85,10 +85,12 @@ def test_every_job_has_ended_once_and_well(load: Load) -> None:
 
 
 def test_the_load_was_what_it_is_called(load: Load) -> None:
-    """Both clusters worked, jobs were lost with their workers and handed back, and so some started twice."""
+    """Both clusters worked, jobs were lost with their workers and handed back, and so some started twice.
+
+    Not every kill loses a job: a worker may have finished between the look at it and its death."""
     assert len(load.killed) == KILLS
     assert all(cluster.events("job_started") for cluster in load.farm.clusters)
-    assert load.count("jobs_job, jsonb_array_elements(errors) AS error WHERE error ->> 'type' = 'WorkerLost'") >= KILLS
+    assert load.count("jobs_job, jsonb_array_elements(errors) AS error WHERE error ->> 'type' = 'WorkerLost'") >= HALF
     assert load.count("chaos_transition WHERE old = 'running' AND new = 'queued'") > 0
     assert load.count("(SELECT FROM chaos_effect WHERE what = 'start' GROUP BY job HAVING count(*) > 1) AS twice") > 0
 

@@ -1,6 +1,7 @@
 """The application's end of webhooks: a real HTTP server in a thread, which keeps what comes and answers as told."""
 
 import json
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -16,6 +17,7 @@ class WebhookReceiver:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self._since = 0.0
         self.answer: Callable[[dict[str, Any]], int] = lambda event: 200
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -41,6 +43,8 @@ class WebhookReceiver:
         return found
 
     def clear(self) -> None:
+        """What happened before this and is still on its way will be answered, and not kept."""
+        self._since = time.time()
         self.bodies.clear()
         self.answer = lambda event: 200
 
@@ -57,8 +61,10 @@ class WebhookReceiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.bodies.append(body)
-                self.send_response(receiver.answer(json.loads(body)["event-data"]))
+                event = json.loads(body)["event-data"]
+                if event["timestamp"] >= receiver._since:
+                    receiver.bodies.append(body)
+                self.send_response(receiver.answer(event))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
