@@ -39,7 +39,7 @@ class Client:
     def request(self, method: str, path: str, *, expect: int | None = None, **options: Any) -> requests.Response:
         """With `expect`, UnexpectedAnswerError for every other status."""
         url = path if path.startswith("http") else self._root + path
-        answer = self._session.request(method, url, **{"timeout": 40, **options})
+        answer = self._session.request(method, url, **{"timeout": 60, **options})
         if expect and answer.status_code != expect:
             raise UnexpectedAnswerError(f"{method} {url}: {answer.status_code}, not {expect}: {answer.text[:500]}")
         return answer
@@ -48,7 +48,7 @@ class Client:
         """The job each time that it has changed, until it has finished; polls no more often than the server asks."""
         deadline = time.monotonic() + within
         etag = ""
-        while time.monotonic() < deadline:
+        while True:
             answer = self.get(url, headers={"If-None-Match": etag})
             if answer.status_code != 304:
                 etag = answer.headers["ETag"]
@@ -56,5 +56,6 @@ class Client:
                 yield job
                 if job["status"] in FINAL:
                     return
+            if time.monotonic() > deadline:
+                raise UnexpectedAnswerError(f"{url} has not finished after {within:g} s.")
             time.sleep(float(answer.headers["Retry-After"]))
-        raise UnexpectedAnswerError(f"{url} has not finished after {within:g} s.")

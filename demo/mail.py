@@ -9,7 +9,8 @@ from demo.screen import say, step, timeline
 DOMAIN = "example.org"
 FATES = {"grace": "delivered", "defer": "delivered", "bounce": "bounced", "complain": "complained"}
 """What becomes of a mail, by the local part of its recipient; the simulated Mailgun decides by it."""
-WITHIN = 60
+WITHIN = 180
+"""Seconds; a few are enough, unless the machine has more to do than this."""
 
 
 def show_mail(client: Client) -> None:

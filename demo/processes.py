@@ -8,10 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+_reserved: list[socket.socket] = []
+"""Each has the name of a port; see free_port()."""
 
 
 class DiedError(Exception):
@@ -69,12 +73,18 @@ class Process:
         if not self.running():
             raise DiedError(f"{self.name} has ended by itself.\n{self.tail()}")
 
-    def stop(self, sign: signal.Signals = signal.SIGTERM, within: float = 20) -> None:
+    def stop(self, sign: signal.Signals = signal.SIGTERM, within: float = 30) -> None:
         """Asks the program to stop and waits; what is left of its process group after `within` seconds is killed."""
+        self.ask_to_stop(sign)
+        self.wait_or_kill(within)
+
+    def ask_to_stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
+        if self._popen is not None and self.running():
+            self._popen.send_signal(sign)
+
+    def wait_or_kill(self, within: float = 30) -> None:
         if self._popen is None:
             return
-        if self.running():
-            self._popen.send_signal(sign)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(within)
         self.kill()
@@ -102,19 +112,35 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 def free_port(preferred: int = 0) -> int:
     """A TCP port that nobody listens on: `preferred` if it can be had.
 
-    Taken from below the range that outgoing connections use, so that nothing grabs it before the server does.
+    It stays ours until this program ends: nobody else who asks here gets it, and it is from below the range that
+    outgoing connections use. So a server may come late, and come back.
     """
     candidates = [preferred] if preferred else []
     candidates += random.sample(range(20_000, 32_000), 50)
-    return next(port for port in candidates if _is_free(port))
+    return next(port for port in candidates if is_free(port) and _reserve(port))
 
 
-def _is_free(port: int) -> bool:
+def _reserve(port: int) -> bool:
+    """By a name that only one program can have at a time (unix(7), abstract sockets); other systems have none."""
+    if sys.platform != "linux":
+        return True
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0legwork-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _reserved.append(name)
+    return True
+
+
+def is_free(port: int) -> bool:
+    """Whether a server can listen there now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
+        except (OSError, OverflowError):
             return False
         return True
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from demo.eventually import TooLateError
-from demo.processes import DiedError, free_port, stop_on_signals
+from demo.processes import DiedError, free_port, is_free, stop_on_signals
 from demo.screen import console, fail, say, step
 from demo.stack import ROOT, Stack
 
@@ -49,7 +49,7 @@ def _port() -> int:
     wanted = os.environ.get("PORT", "")
     if not wanted:
         return free_port(8000)
-    if not wanted.isdigit() or free_port(int(wanted)) != int(wanted):
+    if not wanted.isdigit() or not is_free(int(wanted)):
         raise DiedError(f"PORT is {wanted}, and no server can listen there.")
     return int(wanted)
 

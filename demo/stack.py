@@ -107,7 +107,7 @@ class Stack:
         who = {"NEW_USER": name, "NEW_USER_PASSWORD": password, "NEW_USER_IS_STAFF": "yes" if staff else "no"}
         self.manage("shell", "--verbosity", "0", "--command", ADD_USER, env=who)
 
-    def start(self, within: float = 60) -> None:
+    def start(self, within: float = 180) -> None:
         """Starts every process, and returns when the web process says that it is ready."""
         for process in self.processes:
             process.start()
@@ -117,7 +117,7 @@ class Stack:
         self.check()
         try:
             return requests.get(f"{self.url}/readyz", timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def check(self) -> None:
@@ -127,8 +127,12 @@ class Stack:
 
     def stop(self) -> None:
         """Asks all to stop, web first, so that nothing is accepted that no worker will see to."""
-        for process in self.processes:
-            process.stop()
+        web, *others = self.processes
+        web.stop()
+        for process in others:
+            process.ask_to_stop()
+        for process in others:
+            process.wait_or_kill()
 
     def manage(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         """Runs a management command of this stack's database; what it printed."""

@@ -1,6 +1,5 @@
 """Web and worker as real processes, and clients that talk to them: how the tests meet Legwork from outside."""
 
-import secrets
 from collections.abc import Collection
 from typing import Any, Self
 
@@ -9,8 +8,19 @@ import demo.stack
 from demo.client import FINAL
 from demo.eventually import eventually
 from demo.processes import Process
+from tests import mould
 
-NEWS_WITHIN = 20
+ADA = "ada"
+MAKE_TOKEN = """
+import os
+from django.contrib.auth.models import User
+from project.models import Token
+user, _ = User.objects.get_or_create(username=os.environ["NEW_USER"])
+print(Token.objects.create(user)[1])
+"""
+NEWS_WITHIN = 60
+NEWS_PAUSE = 0.05
+"""Seconds between two requests: the machine that answers them is the one that is waited for."""
 
 
 class Client(demo.client.Client):
@@ -33,7 +43,7 @@ class Client(demo.client.Client):
             assert job["status"] not in FINAL, f"waiting for {wanted}, and it ended as {job}"
             return None
 
-        found = eventually(arrived, within, f"job {job_id} becoming {' or '.join(sorted(wanted))}")
+        found = eventually(arrived, within, f"job {job_id} becoming {' or '.join(sorted(wanted))}", pause=NEWS_PAUSE)
         assert found
         return found
 
@@ -41,21 +51,23 @@ class Client(demo.client.Client):
 class Stack(demo.stack.Stack):
     """`with Stack(database_url, folder) as stack:` has migrated the database and started everything."""
 
-    def start(self, within: float = 60) -> None:
-        self._clients: dict[str, Client] = {}
-        self.migrate()
+    def start(self, within: float = 180) -> None:
+        token = mould.fill(self.env["DATABASE_URL"], self._migrate_and_make_ada)
+        self._clients = {ADA: Client(self.url, token)}
         super().start(within)
 
-    def client(self, name: str = "ada", *, staff: bool = False) -> Client:
+    def _migrate_and_make_ada(self) -> str:
+        self.migrate()
+        return self._make_token(ADA)
+
+    def client(self, name: str = ADA) -> Client:
         """A client with a token of the user of this name, who is made when first asked for."""
         if name not in self._clients:
-            password = secrets.token_urlsafe()
-            self.add_user(name, password, staff=staff)
-            token = (
-                Client(self.url).post("tokens/", {"username": name, "password": password}, expect=201).json()["token"]
-            )
-            self._clients[name] = Client(self.url, token)
+            self._clients[name] = Client(self.url, self._make_token(name))
         return self._clients[name]
+
+    def _make_token(self, name: str) -> str:
+        return self.manage("shell", "--verbosity", "0", "--command", MAKE_TOKEN, env={"NEW_USER": name}).strip()
 
     def anonymous(self) -> Client:
         return Client(self.url)
@@ -73,7 +85,7 @@ class Stack(demo.stack.Stack):
         for process in self.processes:
             if not process.running():
                 process.start()
-        eventually(self.ready, 60, f"{self.url}/readyz answering 200")
+        eventually(self.ready, 180, f"{self.url}/readyz answering 200")
         return self
 
     def log_tails(self, lines: int) -> list[tuple[str, str]]:
