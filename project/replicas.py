@@ -78,11 +78,13 @@ class Probe:
                 threading.Thread(target=self._run, name="replicas", daemon=True).start()
 
     def round(self) -> None:
-        """Ask the primary and all replicas, and tell the router."""
+        """Ask all replicas and then the primary, and tell the router. The other way round, a primary that dies in
+        between would take with it the replicas, which receive nothing any more."""
+        states = {alias: _state_or_error(alias) for alias in settings.REPLICAS}
         written = primary_position()
         pool.primary_is_out = written is None
-        for alias in settings.REPLICAS:
-            self._judge(alias, written)
+        for alias, state in states.items():
+            self._judge(alias, state, written)
 
     def _run(self) -> None:
         while True:
@@ -92,11 +94,9 @@ class Probe:
             except Exception:
                 log.exception("replicas_not_probed")
 
-    def _judge(self, alias: str, written: int | None) -> None:
-        try:
-            state = state_of(alias)
-        except (DatabaseError, InterfaceError) as error:
-            self._put_out(alias, f"does not answer ({type(error).__name__})")
+    def _judge(self, alias: str, state: State | Exception, written: int | None) -> None:
+        if isinstance(state, Exception):
+            self._put_out(alias, f"does not answer ({type(state).__name__})")
             return
         if reason := fault(state, written):
             self._put_out(alias, reason)
@@ -110,6 +110,13 @@ class Probe:
         if self._faults.get(alias) != reason:
             log.warning("replica_out", replica=alias, reason=reason)
         self._faults[alias] = reason
+
+
+def _state_or_error(alias: str) -> State | Exception:
+    try:
+        return state_of(alias)
+    except (DatabaseError, InterfaceError) as error:
+        return error
 
 
 def primary_position() -> int | None:
