@@ -47,7 +47,7 @@ class HAProxy:
     def read_url(self, database: str) -> str:
         return f"postgres://{SUPERUSER}@127.0.0.1:{self.read_port}/{database}"
 
-    def start(self, within: float = 30) -> None:
+    def start(self, within: float = 60) -> None:
         self._process.start()
         eventually(self._knows_the_primary, within, f"HAProxy's finding the primary (log: {self._process.tail(5)})")
 
@@ -79,7 +79,7 @@ class HAProxy:
     def command(self, line: str) -> str:
         """The answer to one command of HAProxy's management guide, "Unix Socket commands"."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             connection.connect(str(self._socket))
             connection.sendall(line.encode() + b"\n")
             return connection.makefile("r").read()

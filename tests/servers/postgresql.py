@@ -1,10 +1,11 @@
 """A private PostgreSQL server that a test may stop, kill and start again."""
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,8 @@ STOP_SIGNALS = {
     "immediate": signal.SIGQUIT,
     "kill": signal.SIGKILL,
 }
+GONE = ("", "Z", "X")
+"""The states of a process that does nothing any more; "" is that of one that is not there."""
 
 
 class PostgreSQL:
@@ -58,14 +61,13 @@ class PostgreSQL:
     def create_database(self, name: str) -> str:
         return create_database(self.url(), name)
 
-    def start(self, within: float = 30) -> None:
-        """Also after a kill: whatever the dead server's children still hold is waited for."""
-        eventually(self._came_up, within, f"PostgreSQL's start (log: {self._process.tail(5)})")
+    def start(self, within: float = 60) -> None:
+        start_all([self], within)
 
     def stop(self, mode: str = "fast") -> None:
         """`smart`, `fast`, `immediate` as in pg_ctl, or `kill`: SIGKILL to every one of its processes."""
         if mode == "kill":
-            self._process.kill()
+            self._kill_all()
         else:
             self._process.stop(STOP_SIGNALS[mode])
 
@@ -90,10 +92,31 @@ class PostgreSQL:
             "PostgreSQL", command, log=log, cwd=self.folder, user=server_user(), farewell=STOP_SIGNALS["immediate"]
         )
 
+    def _kill_all(self) -> None:
+        """Its children are in process groups of their own. They would notice that it is dead, and could commit
+        something until then: they are killed first, while it stands still and starts no others."""
+        children: list[int] = []
+        if self._process.running():
+            os.kill(self._process.pid, signal.SIGSTOP)
+            eventually(lambda: _state_and_parent(self._process.pid)[0] == "T", 60, "PostgreSQL's standing still")
+            children = _children(self._process.pid)
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.kill()
+        eventually(lambda: all(_state_and_parent(child)[0] in GONE for child in children), 60, "its children's death")
+
     def _came_up(self) -> bool:
         if not self._process.running():
             self._process.start()
         return accepts_connections(self.url())
+
+
+def start_all(servers: Sequence[PostgreSQL], within: float = 60) -> None:
+    """All at the same time, those that run excepted. Also after a kill: whatever the dead server's children still hold
+    is waited for."""
+    what = ", ".join(server._process.tail(5) for server in servers)
+    eventually(lambda: {server._came_up() for server in servers} <= {True}, within, f"PostgreSQL's start (log: {what})")
 
 
 def programs() -> Path:
@@ -118,7 +141,7 @@ def _with_database(url: str, name: str) -> str:
 
 def accepts_connections(url: str) -> bool:
     try:
-        psycopg2.connect(url, connect_timeout=2).close()
+        psycopg2.connect(url, connect_timeout=10).close()
     except psycopg2.OperationalError:
         return False
     return True
@@ -133,3 +156,17 @@ def _cursor(url: str) -> Iterator["psycopg2.extensions.cursor"]:
             yield cursor
     finally:
         connection.close()
+
+
+def _children(parent: int) -> list[int]:
+    everybody = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+    return [process for process in everybody if _state_and_parent(process)[1] == parent]
+
+
+def _state_and_parent(process: int) -> tuple[str, int]:
+    """Of one process (proc(5), /proc/pid/stat); "" and 0 when it is gone."""
+    try:
+        state, parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return "", 0
+    return state, int(parent)
