@@ -2,9 +2,9 @@
 
 import csv
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from threading import Timer
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -12,15 +12,20 @@ from demo.eventually import eventually
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.standby import Standby, ask
 from tests.stack import Client, Stack
+from tests.topology import LATER, make_primary
 
-pytestmark = pytest.mark.xdist_group("replicas")
+pytestmark = pytest.mark.xdist_group("report")
 
-COUNTED = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_utility": "on"}
 BIG_READS = """
     SELECT count(*)::int, coalesce(sum(calls), 0)::int, coalesce(bool_and(query LIKE 'DECLARE%'), false)
     FROM pg_stat_statements WHERE query ~ 'FROM "(jobs_job|mail_message)".* GROUP BY' AND query !~ 'pg_stat_statements'
 """
 """How many statements there are, how often they were run, and whether all went through a server-side cursor."""
+LOOKS = r"""
+    SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements
+    WHERE query ~ 'FROM "jobs_job" WHERE .*"attempt" = .*"worker" = .* LIMIT' AND query !~ 'pg_stat_statements'
+"""
+"""How often somebody has looked whether a server knows of an attempt."""
 MANY = """
     INSERT INTO jobs_job (id, user_id, kind, params, queue, priority, timeout, request_id, status, attempt, worker,
         run_at, created_at, started_at, finished_at, cancel_requested, progress, errors)
@@ -32,7 +37,9 @@ FIGURES = 5
 
 
 @dataclass
-class Topology:
+class Reports:
+    """A primary and one standby below a web process and a worker."""
+
     primary: PostgreSQL
     standby: Standby
     stack: Stack
@@ -47,53 +54,73 @@ class Topology:
 
 
 @pytest.fixture(scope="module")
-def _topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+def _topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reports]:
     folder = tmp_path_factory.mktemp("report")
-    with PostgreSQL(settings=COUNTED) as primary:
-        url = primary.create_database("legwork")
-        ask(url, "CREATE EXTENSION pg_stat_statements")
-        standby = Standby(primary)
-        standby.start()
-        standby.catch_up()
-        env = {"REPLICA_URLS": standby.url("legwork"), "WORKERS": "1", "MEDIA_ROOT": str(folder / "media")}
-        with Stack(url, folder, env=env) as stack:
-            yield Topology(primary, standby, stack)
-        standby.remove()
+    with ExitStack() as servers:
+        primary = make_primary({"pg_stat_statements.track_utility": "on"})
+        servers.callback(primary.remove)
+        standby = servers.enter_context(Standby(primary))
+        env = {
+            "REPLICA_URLS": standby.url("legwork"),
+            "WORKERS": "1",
+            "MEDIA_ROOT": str(folder / "media"),
+            # What is counted here happened long ago.
+            "JOB_RETENTION": "100000",
+        }
+        stack = Stack(primary.url("legwork"), folder, env=env)
+        yield Reports(primary, standby, servers.enter_context(stack))
 
 
 @pytest.fixture
-def topology(_topology: Topology) -> Topology:
+def topology(_topology: Reports) -> Reports:
     _topology.standby.start()
     _topology.standby.resume()
     _topology.stack.revive()
-    client = _topology.stack.client("settler")
-    eventually(lambda: reads_from_standby(_topology, client), 30, "a report from the standby")
+    eventually(lambda: reads_from_standby(_topology, _topology.stack.client()), 120, "a report from the standby")
     _topology.forget()
     return _topology
 
 
-def report(client: Client, first_day: str = "", last_day: str = "") -> list[dict[str, str]]:
+def report(client: Client, first_day: date, last_day: date) -> list[dict[str, str]]:
     """Its lines."""
-    params: dict[str, object] = {"first_day": first_day, "last_day": last_day} if first_day else {"days": 1}
-    job = client.post("jobs/", {"kind": "report.activity", "params": params}, expect=202).json()
-    client.wait_for(job["id"], "succeeded")
-    answer = client.get(f"jobs/{job['id']}/output/", expect=200)
+    job = begin_report(client, first_day, last_day)
+    return lines_of_report(client, job)
+
+
+def begin_report(client: Client, first_day: date, last_day: date) -> str:
+    """The job's id."""
+    params = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
+    return str(client.post("jobs/", {"kind": "report.activity", "params": params}, expect=202).json()["id"])
+
+
+def lines_of_report(client: Client, job: str) -> list[dict[str, str]]:
+    client.wait_for(job, "succeeded")
+    answer = client.get(f"jobs/{job}/output/", expect=200)
     assert answer.headers["Content-Disposition"].startswith('attachment; filename="activity-')
     assert int(answer.headers["Content-Length"]) == len(answer.content)
     return list(csv.DictReader(answer.text.splitlines()))
 
 
-def reads_from_standby(topology: Topology, client: Client) -> bool:
+def today_and_tomorrow() -> tuple[date, date]:
+    """The days on which this test runs, even if the day changes under it."""
+    today = datetime.now(UTC).date()
+    return today, today + timedelta(days=1)
+
+
+def jobs_created(lines: list[dict[str, str]]) -> int:
+    return sum(int(line["jobs_created"]) for line in lines)
+
+
+def reads_from_standby(topology: Reports, client: Client) -> bool:
     topology.forget()
-    report(client)
+    report(client, *today_and_tomorrow())
     return topology.big_reads(topology.standby)[1] == FIGURES and topology.big_reads(topology.primary)[1] == 0
 
 
-def test_its_big_reads_run_on_the_standby_by_server_side_cursors(topology: Topology) -> None:
-    client = topology.stack.client("ada")
+def test_its_big_reads_run_on_the_standby_by_server_side_cursors(topology: Reports) -> None:
     ask(topology.primary.url("legwork"), MANY.format(user="ada", count=20_000))
 
-    first, second = report(client, "2026-05-01", "2026-05-02")
+    first, second = report(topology.stack.client("ada"), date(2026, 5, 1), date(2026, 5, 2))
 
     assert (first["jobs_created"], first["jobs_succeeded"]) == ("20000", "0")
     assert (second["jobs_created"], second["jobs_succeeded"]) == ("0", "20000")
@@ -101,57 +128,40 @@ def test_its_big_reads_run_on_the_standby_by_server_side_cursors(topology: Topol
     assert topology.big_reads(topology.primary)[1] == 0
 
 
-def test_it_never_misses_what_its_user_wrote_before(topology: Topology) -> None:
-    client = topology.stack.client("bob")
+def test_it_never_misses_what_its_user_wrote_before(topology: Reports) -> None:
+    client, days = topology.stack.client("bob"), today_and_tomorrow()
     for posted in range(1, 21):
-        later = {"kind": "demo.countdown", "params": {"seconds": 0}, "run_at": "2100-01-01T00:00:00Z"}
-        client.post("jobs/", later, expect=202)
-        [today] = reported_today(client)
-        assert int(today["jobs_created"]) == 2 * posted  # the reports are jobs, too
+        client.post("jobs/", LATER, expect=202)
+        assert jobs_created(report(client, *days)) == 2 * posted  # the reports are jobs, too
     assert topology.big_reads(topology.primary)[1] == 0
 
 
-def test_it_waits_for_a_standby_that_is_a_moment_behind(topology: Topology) -> None:
+def test_it_waits_for_a_standby_that_is_a_moment_behind(topology: Reports) -> None:
     client = topology.stack.client("carol")
+    topology.standby.catch_up()
     topology.standby.pause()
-    resume = Timer(1, topology.standby.resume)
-    resume.start()
-    try:
-        [today] = reported_today(client)
-    finally:
-        resume.join()
-    assert today["jobs_created"] == "1"
+    topology.forget()
+    job = begin_report(client, *today_and_tomorrow())
+    eventually(lambda: ask(topology.standby.url("legwork"), LOOKS)[0] > 1, 60, "the worker's looking twice")
+    topology.standby.resume()
+    assert jobs_created(lines_of_report(client, job)) == 1
     assert topology.big_reads(topology.standby)[1] == FIGURES
     assert topology.big_reads(topology.primary)[1] == 0
 
 
-def test_it_is_read_from_the_primary_when_the_standby_stays_behind(topology: Topology) -> None:
+def test_it_is_read_from_the_primary_when_the_standby_stays_behind(topology: Reports) -> None:
     client = topology.stack.client("dave")
     topology.standby.pause()
-    try:
-        [today] = reported_today(client)
-    finally:
-        topology.standby.resume()
-    assert today["jobs_created"] == "1"
+    assert jobs_created(report(client, *today_and_tomorrow())) == 1
     assert topology.big_reads(topology.standby)[1] == 0
     assert topology.big_reads(topology.primary)[1] == FIGURES
 
 
-def test_it_is_read_from_the_primary_when_the_standby_has_died(topology: Topology) -> None:
+def test_it_is_read_from_the_primary_when_the_standby_has_died(topology: Reports) -> None:
     client = topology.stack.client("eve")
     topology.standby.stop("kill")
-    try:
-        [today] = reported_today(client)
-        assert today["jobs_created"] == "1"
-        assert topology.big_reads(topology.primary)[1] == FIGURES
-    finally:
-        topology.standby.start()
-    eventually(lambda: reads_from_standby(topology, client), 30, "reports from the standby again")
+    assert jobs_created(report(client, *today_and_tomorrow())) == 1
+    assert topology.big_reads(topology.primary)[1] == FIGURES
 
-
-def reported_today(client: Client) -> list[dict[str, str]]:
-    """From midnight on, lest the day change under the test."""
-    now = datetime.now(UTC)
-    if (now.hour, now.minute) == (23, 59):
-        eventually(lambda: datetime.now(UTC).hour == 0, 70, "the next day")
-    return report(client)
+    topology.standby.start()
+    eventually(lambda: reads_from_standby(topology, client), 120, "reports from the standby again")
