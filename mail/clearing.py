@@ -1,6 +1,7 @@
 """What became of an attempt whose outcome nobody knows: the provider is asked before anything is sent again."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -25,11 +26,13 @@ def clear_up(message: Message, attempt: Attempt, tries: int) -> None:
     if not attempt.outcome:
         attempt.conclude(Outcome.AMBIGUOUS, DIED)
     found = accounts.account(attempt.provider)
+    # What the provider did not know when it was asked says nothing of the seconds that the answer took.
+    unclear_for = timezone.now() - attempt.started_at
     told = lookups.reports_of(attempt, found) if found and lookups.can_ask(found) else None
     if told:
         _found(message, attempt, told)
         return
-    decision = _decide(message, attempt, tries, found, asked=told is not None)
+    decision = _decide(message, attempt, tries, found, unclear_for, asked=told is not None)
     if decision.reconcile and decision.retry_after:
         raise RetryAfter(decision.retry_after.total_seconds(), "it is unclear whether the provider has it")
     if decision.retry_after is None:
@@ -59,13 +62,15 @@ def _found(message: Message, attempt: Attempt, told: list[Report]) -> None:
     take(told)
 
 
-def _decide(message: Message, attempt: Attempt, tries: int, found: Account | None, *, asked: bool) -> Decision:
+def _decide(
+    message: Message, attempt: Attempt, tries: int, found: Account | None, unclear_for: timedelta, *, asked: bool
+) -> Decision:
     facts = facts_of(
         message,
         FailureClass.AMBIGUOUS,
         tried={attempt.provider},
         tries=tries,
-        unclear_for=timezone.now() - attempt.started_at,
+        unclear_for=unclear_for,
         not_found=asked,
         **patience(found),
     )

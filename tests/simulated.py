@@ -10,18 +10,21 @@ from django.test import RequestFactory
 from tests.servers.simulator import API_KEY, DOMAIN, SIGNING_KEY, Simulator
 
 AUTH = ("api", API_KEY)
+PATIENCE = 60
+"""Seconds: what has not happened by then never will."""
 FORM = {"from": f"Legwork <legwork@{DOMAIN}>", "to": "ada@example.org", "subject": "Hello", "text": "Hi"}
 
 
 def post(simulator: Simulator, form: dict[str, Any] | None = None, **wishes: Any) -> requests.Response:
     """POST …/messages with the usual form and these changes; a None takes a field out."""
     data = {name: value for name, value in {**FORM, **(form or {})}.items() if value is not None}
-    return requests.post(f"{simulator.api_url}/{DOMAIN}/messages", data=data, **{"auth": AUTH, "timeout": 20, **wishes})  # noqa: S113 it has one
+    wishes = {"auth": AUTH, "timeout": PATIENCE, **wishes}
+    return requests.post(f"{simulator.api_url}/{DOMAIN}/messages", data=data, **wishes)  # noqa: S113 it has one
 
 
 def get(simulator: Simulator, path: str, **query: Any) -> requests.Response:
     """From the API of our domain."""
-    return requests.get(f"{simulator.api_url}/{DOMAIN}/{path}", params=query, auth=AUTH, timeout=20)
+    return requests.get(f"{simulator.api_url}/{DOMAIN}/{path}", params=query, auth=AUTH, timeout=PATIENCE)
 
 
 def make_mail(simulator: Simulator, to: str = "Ada <ada@example.org>", **options: Any) -> EmailMultiAlternatives:

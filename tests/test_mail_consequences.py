@@ -13,11 +13,10 @@ from mail.failure import Failure, FailureClass
 from mail.models import Alert, Attempt, Message, Provider, Strike, Suppression
 from mail.reasons import Reason, Scope
 from tests.mails import make_message
-from tests.sending import NOBODY, provider, sending_by, simulator
+from tests.sending import NOBODY, provider, sending_by
 from tests.servers.simulator import Simulator
 
-__all__ = ["simulator"]
-
+pytest_plugins = ["tests.simulator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 ADA = "ada@example.org"

@@ -14,11 +14,10 @@ from mail.models import Alert, Event, Message
 from mail.reconciliation import reconcile
 from mail.submit import drafted, store
 from tests.mails import make_message
-from tests.sending import provider, sending_by, simulator, work_on
+from tests.sending import provider, sending_by, work_on
 from tests.servers.simulator import Simulator
 
-__all__ = ["simulator"]
-
+pytest_plugins = ["tests.simulator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
@@ -26,7 +25,6 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
-    simulator.clear()
     with sending_by(settings, provider(simulator.api_url)):
         yield simulator
 
@@ -36,7 +34,7 @@ def silent(mailgun: Simulator, address: str = "ada@example.org", **fields: Any) 
     message = make_message(address=address, to=address, **fields)
     work_on(message)
     mail_id = message.attempts.get().provider_message_id
-    eventually(lambda: len(mailgun.message(mail_id)["events"]) > 1, 10, "the mail's fate")
+    eventually(lambda: len(mailgun.message(mail_id)["events"]) > 1, 60, "the mail's fate")
     Message.objects.filter(pk=message.pk).update(look_up_at=timezone.now(), sent_at=timezone.now() - HOUR)
     return message
 

@@ -12,7 +12,7 @@ from anymail.exceptions import AnymailRequestsAPIError
 from demo.eventually import eventually
 from tests.servers.simulator import DOMAIN, Simulator
 from tests.servers.webhook_receiver import WebhookReceiver
-from tests.simulated import AUTH, get, make_mail, post, understood
+from tests.simulated import AUTH, PATIENCE, get, make_mail, post, understood
 
 pytest_plugins = ["tests.simulator_fixtures"]
 
@@ -35,7 +35,7 @@ def test_anymail_sends_a_mail_with_everything_in_it(simulator: Simulator) -> Non
     assert stored["headers"] == {"Reply-To": "help@example.org", "X-Shelf": "7"}
     assert stored["variables"] == {"message_id": "m1", "attempt_id": "a1"}
     assert stored["files"] == [{"name": "report.bin", "type": "application/x-report", "size": 12}]
-    content = requests.get(f"{simulator.url}/messages/{found['id']}/files/0", timeout=20).content
+    content = requests.get(f"{simulator.url}/messages/{found['id']}/files/0", timeout=PATIENCE).content
     assert content == b"a;b\r\n1;2\r\n\xff\x00"
 
 
@@ -77,7 +77,9 @@ def test_a_bad_form_is_refused_in_mailguns_words(simulator: Simulator, form: dic
 
 def test_broken_multipart_is_refused(simulator: Simulator) -> None:
     headers = {"Content-Type": "multipart/form-data"}
-    answer = requests.post(f"{simulator.api_url}/{DOMAIN}/messages", b"--x", headers=headers, auth=AUTH, timeout=20)
+    answer = requests.post(
+        f"{simulator.api_url}/{DOMAIN}/messages", b"--x", headers=headers, auth=AUTH, timeout=PATIENCE
+    )
     assert answer.status_code == 400
 
 
@@ -109,7 +111,7 @@ def test_recipient_variables_reach_each_recipients_events(simulator: Simulator) 
         items: list[dict[str, Any]] = get(simulator, "events", event="delivered").json()["items"]
         return items
 
-    eventually(lambda: len(delivered()) == 2, 10, "both deliveries")
+    eventually(lambda: len(delivered()) == 2, PATIENCE, "both deliveries")
     items = delivered()
     assert {item["recipient"]: item["user-variables"]["seat"] for item in items} == {
         "ada@example.org": "1",
@@ -118,29 +120,30 @@ def test_recipient_variables_reach_each_recipients_events(simulator: Simulator) 
 
 
 def test_a_mail_for_later_is_delivered_later(simulator: Simulator, receiver: WebhookReceiver) -> None:
-    """An hour is 3.6 seconds here."""
+    """An hour is 0.36 seconds here."""
     mail: Any = make_mail(simulator, "ada@example.org")
-    mail.send_at = datetime.now(UTC) + timedelta(minutes=20)
+    mail.send_at = datetime.now(UTC) + timedelta(hours=2)
     mail.send()
     [webhook] = receiver.wait_for("ada@example.org", 1)
     [accepted] = get(simulator, "events", event="accepted").json()["items"]
-    assert webhook["event-data"]["timestamp"] - accepted["timestamp"] > 1
+    assert webhook["event-data"]["timestamp"] - accepted["timestamp"] > 0.5
 
 
 def test_a_hundred_mails_wait_for_their_answers_together(simulator: Simulator) -> None:
+    """One after the other they would take fifty seconds."""
     simulator.turn(latency=0.5)
     started = time.monotonic()
     with ThreadPoolExecutor(50) as threads:
         statuses = [answer.status_code for answer in threads.map(lambda _: post(simulator), range(100))]
     assert statuses == [200] * 100
-    assert 1.0 <= time.monotonic() - started < 20
+    assert 1.0 <= time.monotonic() - started < 45
 
 
 def test_events_are_found_by_recipient_kind_message_and_time(simulator: Simulator) -> None:
     before = time.time()
     wanted = post(simulator, {"to": "open@example.org", "v:attempt_id": "a1"}).json()["id"]
     post(simulator, {"to": "bounce@example.org"})
-    eventually(lambda: len(get(simulator, "events").json()["items"]) == 5, 10, "five events")
+    eventually(lambda: len(get(simulator, "events").json()["items"]) == 5, PATIENCE, "five events")
 
     def names(**query: Any) -> list[str]:
         return [item["event"] for item in get(simulator, "events", **query).json()["items"]]
@@ -160,13 +163,13 @@ def test_events_are_found_by_recipient_kind_message_and_time(simulator: Simulato
 def test_pages_of_events_lead_through_all_of_them(simulator: Simulator) -> None:
     to = [f"a{n}@example.org" for n in range(10)]
     post(simulator, {"to": to})
-    eventually(lambda: len(get(simulator, "events").json()["items"]) == 20, 10, "twenty events")
+    eventually(lambda: len(get(simulator, "events").json()["items"]) == 20, PATIENCE, "twenty events")
     page = get(simulator, "events", limit=7, ascending="yes").json()
     seen: list[str] = []
     while page["items"]:
         assert len(page["items"]) <= 7
         seen += [item["id"] for item in page["items"]]
-        page = requests.get(page["paging"]["next"], auth=AUTH, timeout=20).json()
+        page = requests.get(page["paging"]["next"], auth=AUTH, timeout=PATIENCE).json()
     assert len(seen) == len(set(seen)) == 20
 
 
@@ -185,11 +188,12 @@ def test_events_are_indexed_late(simulator: Simulator, receiver: WebhookReceiver
     post(simulator)
     receiver.wait_for("ada@example.org", 1)
     assert get(simulator, "events").json()["items"] == []
-    simulator.clear()
-    simulator.turn(index_delay=1)
-    post(simulator)
-    assert get(simulator, "events").json()["items"] == []
-    eventually(lambda: len(get(simulator, "events").json()["items"]) == 2, 10, "both events being indexed")
+    simulator.turn(index_delay=0.5)
+    post(simulator, {"to": "bob@example.org"})
+    eventually(lambda: len(get(simulator, "events").json()["items"]) == 2, PATIENCE, "both events being indexed")
+    found = get(simulator, "events").json()["items"]
+    assert {item["recipient"] for item in found} == {"bob@example.org"}
+    assert time.time() - found[0]["timestamp"] >= 0.25
 
 
 @pytest.mark.parametrize(
@@ -201,7 +205,7 @@ def test_an_address_on_mailguns_list_fails_at_once(
 ) -> None:
     address = f"{local}@example.org"
     post(simulator, {"to": address})
-    eventually(lambda: get(simulator, f"{name}/{address}").ok, 10, f"{address} being listed")
+    eventually(lambda: get(simulator, f"{name}/{address}").ok, PATIENCE, f"{address} being listed")
     [entry] = get(simulator, name).json()["items"]
     assert entry["address"] == address
     known = len(receiver.wait_for(address, 1 if local == "bounce" else 2))
@@ -211,23 +215,23 @@ def test_an_address_on_mailguns_list_fails_at_once(
     assert last["reason"] == f"suppress-{name.removesuffix('s')}"
 
     url = f"{simulator.api_url}/{DOMAIN}/{name}"
-    assert requests.delete(f"{url}/{address}", auth=AUTH, timeout=20).ok
-    assert requests.delete(f"{url}/{address}", auth=AUTH, timeout=20).status_code == 404
+    assert requests.delete(f"{url}/{address}", auth=AUTH, timeout=PATIENCE).ok
+    assert requests.delete(f"{url}/{address}", auth=AUTH, timeout=PATIENCE).status_code == 404
     assert get(simulator, f"{name}/{address}").status_code == 404
 
 
 def test_lists_can_be_filled_and_emptied(simulator: Simulator) -> None:
     url = f"{simulator.api_url}/{DOMAIN}/bounces"
-    assert requests.post(url, {"address": "Ada@example.org", "error": "no"}, auth=AUTH, timeout=20).ok
+    assert requests.post(url, {"address": "Ada@example.org", "error": "no"}, auth=AUTH, timeout=PATIENCE).ok
     assert get(simulator, "bounces/ada@example.org").json()["error"] == "no"
-    assert requests.post(url, {"address": "nobody"}, auth=AUTH, timeout=20).status_code == 400
-    assert requests.delete(url, auth=AUTH, timeout=20).ok
+    assert requests.post(url, {"address": "nobody"}, auth=AUTH, timeout=PATIENCE).status_code == 400
+    assert requests.delete(url, auth=AUTH, timeout=PATIENCE).ok
     assert get(simulator, "bounces").json()["items"] == []
 
 
 def test_unknown_paths_and_methods_are_refused(simulator: Simulator) -> None:
     assert get(simulator, "nothing").status_code == 404
-    assert requests.put(f"{simulator.api_url}/{DOMAIN}/messages", auth=AUTH, timeout=20).status_code == 405
+    assert requests.put(f"{simulator.api_url}/{DOMAIN}/messages", auth=AUTH, timeout=PATIENCE).status_code == 405
 
 
 def test_accepted_is_told_where_somebody_wants_it(simulator: Simulator, receiver: WebhookReceiver) -> None:

@@ -11,7 +11,10 @@ import pytest
 import requests
 
 from tests.servers.simulator import ROOT, Simulator
-from tests.simulated import post
+from tests.simulated import AUTH, PATIENCE, post
+from tests.simulator_fixtures import FURTHER_DOMAIN
+
+pytest_plugins = ["tests.simulator_fixtures"]
 
 
 @contextmanager
@@ -34,15 +37,15 @@ def test_it_takes_a_free_port_says_so_and_stops_cleanly(sign: signal.Signals) ->
     with running("--port", "0") as process:
         found = re.search(r"http://127\.0\.0\.1:(\d+)/v3", said_by(process))
         assert found
-        assert requests.get(f"http://127.0.0.1:{found[1]}/", timeout=20).ok
+        assert requests.get(f"http://127.0.0.1:{found[1]}/", timeout=PATIENCE).ok
         process.send_signal(sign)
-        rest, _ = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=PATIENCE)
         assert (process.returncode, rest) == (0, "")
 
 
-def test_a_taken_port_is_one_sentence() -> None:
-    with Simulator() as simulator, running("--port", str(simulator.port)) as process:
-        said, _ = process.communicate(timeout=20)
+def test_a_taken_port_is_one_sentence(simulator: Simulator) -> None:
+    with running("--port", str(simulator.port)) as process:
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1
         assert (
             said
@@ -60,12 +63,11 @@ def test_it_stops_with_requests_and_webhooks_under_way() -> None:
         assert simulator.process.tail().count("\n") == 0
 
 
-def test_a_further_domain_may_send() -> None:
-    with Simulator(domain="other.example") as simulator:
-        answer = requests.post(
-            f"{simulator.api_url}/other.example/messages",
-            {"from": "a@other.example", "to": "b@example.org", "text": "Hi"},
-            auth=("api", "key-of-the-simulator"),
-            timeout=20,
-        )
-        assert answer.json()["id"].endswith("@other.example>")
+def test_a_further_domain_may_send(simulator: Simulator) -> None:
+    answer = requests.post(
+        f"{simulator.api_url}/{FURTHER_DOMAIN}/messages",
+        {"from": f"a@{FURTHER_DOMAIN}", "to": "b@example.org", "text": "Hi"},
+        auth=AUTH,
+        timeout=PATIENCE,
+    )
+    assert answer.json()["id"].endswith(f"@{FURTHER_DOMAIN}>")

@@ -9,7 +9,7 @@ import requests
 from demo.eventually import eventually
 from tests.servers.simulator import Simulator
 from tests.servers.webhook_receiver import WebhookReceiver
-from tests.simulated import get, post
+from tests.simulated import PATIENCE, get, post
 
 pytest_plugins = ["tests.simulator_fixtures"]
 
@@ -17,7 +17,7 @@ EVIL = "\"'><script>alert(1)</script>"
 
 
 def page(simulator: Simulator, path: str = "/") -> requests.Response:
-    return requests.get(f"{simulator.url}{path}", timeout=20)
+    return requests.get(f"{simulator.url}{path}", timeout=PATIENCE)
 
 
 def path_of(answer: requests.Response) -> str:
@@ -53,7 +53,7 @@ def test_a_mail_is_shown_with_all_that_belongs_to_it(simulator: Simulator, recei
     form = {"to": "Grace <open@example.org>", "html": "<p>Hi</p>", "v:attempt_id": "a1", "h:Reply-To": "b@example.org"}
     path = path_of(post(simulator, {**form, "o:tag": "orders"}, files=[("attachment", ("plan.pdf", b"12345"))]))
     receiver.wait_for("open@example.org", 2)
-    eventually(lambda: len(simulator.webhooks()) == 2, 10, "both tries being noted")
+    eventually(lambda: len(simulator.webhooks()) == 2, PATIENCE, "both tries being noted")
     html = page(simulator, path).text
     for text in ("Grace &lt;open@example.org&gt;", "orders", "plan.pdf", "a1", "b@example.org", "opened", ">200<"):
         assert text in html
@@ -87,18 +87,18 @@ def test_pictures_that_came_along_are_shown(simulator: Simulator) -> None:
 def test_a_button_sends_one_more_webhook(simulator: Simulator, receiver: WebhookReceiver) -> None:
     path = path_of(post(simulator, {"to": ["vanish@example.org", "vanish-2@example.org"]}))
     form = {"event": "complained", "recipient": "vanish-2@example.org"}
-    answer = requests.post(f"{simulator.url}{path}/events", form, timeout=20)
+    answer = requests.post(f"{simulator.url}{path}/events", form, timeout=PATIENCE)
     assert answer.url == f"{simulator.url}{path}"
     assert 'class="pill complained"' in answer.text
     [webhook] = receiver.wait_for("vanish-2@example.org", 1)
     assert webhook["event-data"]["event"] == "complained"
-    assert requests.post(f"{simulator.url}{path}/events", {"event": "eaten"}, timeout=20).status_code == 400
+    assert requests.post(f"{simulator.url}{path}/events", {"event": "eaten"}, timeout=PATIENCE).status_code == 400
 
 
 def test_another_sites_page_can_change_nothing(simulator: Simulator) -> None:
     post(simulator)
     headers = {"Sec-Fetch-Site": "cross-site"}
-    assert requests.post(f"{simulator.url}/clear", headers=headers, timeout=20).status_code == 403
+    assert requests.post(f"{simulator.url}/clear", headers=headers, timeout=PATIENCE).status_code == 403
     assert len(simulator.messages()) == 1
 
 
@@ -108,7 +108,7 @@ def test_looking_changes_nothing(simulator: Simulator, receiver: WebhookReceiver
     before = simulator.get("")
     for look in ("/", path, f"{path}/html", "/simulator.css", "/clear", f"{path}/events", "/simulator/accepted/new"):
         page(simulator, look)
-        requests.head(f"{simulator.url}{look}", timeout=20)
+        requests.head(f"{simulator.url}{look}", timeout=PATIENCE)
     assert simulator.get("") == before
     assert get(simulator, "events").json()["items"]
     assert "new" not in simulator.get("accepted")["messages"]
@@ -121,7 +121,7 @@ def test_what_is_not_there_is_not_found(simulator: Simulator, path: str) -> None
 
 def test_starting_afresh_empties_the_inbox(simulator: Simulator) -> None:
     post(simulator)
-    assert "Nothing has been sent yet" in requests.post(f"{simulator.url}/clear", timeout=20).text
+    assert "Nothing has been sent yet" in requests.post(f"{simulator.url}/clear", timeout=PATIENCE).text
 
 
 class Frames(HTMLParser):

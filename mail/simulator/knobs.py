@@ -29,16 +29,16 @@ class Knobs:
 
     def turned(self, wishes: Mapping[str, object]) -> Self:
         """RefusedError(400) for a knob that there is not, or a value that does not fit it."""
-        present = asdict(self)
+        usual = asdict(type(self)())
         for name, value in wishes.items():
-            if name not in present:
-                raise RefusedError(400, f"There is no knob {name!r}; there are {', '.join(present)}.")
-            if not _fits(value, present[name]):
+            if name not in usual:
+                raise RefusedError(400, f"There is no knob {name!r}; there are {', '.join(usual)}.")
+            if not _fits(value, usual[name]):
                 raise RefusedError(400, f"{name} cannot be {value!r}.")
         return replace(self, **wishes)  # type: ignore[arg-type]
 
 
-def _fits(value: object, present: object) -> bool:
-    if isinstance(present, float):
+def _fits(value: object, usual: object) -> bool:
+    if isinstance(usual, float):
         return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1_000_000
-    return isinstance(value, type(present))
+    return isinstance(value, type(usual))

@@ -51,8 +51,11 @@ class Simulator:
     ) -> None:
         self.remove()
 
-    def start(self, within: float = 30) -> None:
+    def start(self) -> None:
         self.process.start()
+        self.wait_until_up()
+
+    def wait_until_up(self, within: float = 60) -> None:
         eventually(self._answers, within, "the simulator's start")
 
     def stop(self) -> None:
@@ -107,7 +110,7 @@ class Simulator:
         return self.ask("GET", path).json()
 
     def ask(self, method: str, path: str, wishes: Mapping[str, object] | None = None) -> requests.Response:
-        answer = self._session.request(method, f"{self.url}/simulator/{path}", json=wishes, timeout=30)
+        answer = self._session.request(method, f"{self.url}/simulator/{path}", json=wishes, timeout=60)
         answer.raise_for_status()
         return answer
 
@@ -117,9 +120,3 @@ class Simulator:
             return requests.get(f"{self.url}/simulator/", timeout=5).ok
         except requests.RequestException:
             return False
-
-
-def start(webhook_url: str = "", **options: float | str) -> Simulator:
-    simulator = Simulator(webhook_url, **options)
-    simulator.start()
-    return simulator
