@@ -87,7 +87,7 @@ def test_it_waits_for_a_replica_that_comes_to_know_its_claim(
         asked.append(alias)
         return len(asked) > 3
 
-    monkeypatch.setattr(reads, "PATIENCE", 10)
+    monkeypatch.setattr(reads, "PATIENCE", 1000)
     monkeypatch.setattr(reads, "_knows", knows)
     make_reader(monkeypatch, lambda run: seen.append(source()))
     run(worker)
@@ -196,7 +196,7 @@ def test_jobs_in_threads_have_a_replica_each(worker: Worker, monkeypatch: pytest
     together = threading.Barrier(5)
 
     def handler() -> str:
-        together.wait(10)
+        together.wait(60)
         return source()
 
     def read() -> None:

@@ -19,6 +19,8 @@ PROGRAMS = {
     "worker": [sys.executable, "manage.py", "qcluster"],
 }
 
+UNSHARED_CACHE = "legwork.W001"
+
 DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "settings.development"}
 PRODUCTION = {
     "DJANGO_SETTINGS_MODULE": "settings.production",
@@ -65,15 +67,24 @@ def test_a_worker_stops_at_a_wrong_setting_too() -> None:
 
 @pytest.mark.parametrize("settings", [DEVELOPMENT, PRODUCTION], ids=lambda settings: settings["DJANGO_SETTINGS_MODULE"])
 def test_right_settings_pass(settings: Mapping[str, str]) -> None:
-    assert run("check", settings).returncode == 0
+    passed = run("check", settings)
+    assert passed.returncode == 0
+    assert UNSHARED_CACHE not in passed.stderr
+
+
+@pytest.mark.parametrize(("cache", "warned"), [("locmem://", True), ("redis://127.0.0.1:1/0", False)])
+def test_replicas_without_a_shared_cache_are_warned_of(cache: str, warned: bool) -> None:
+    passed = run("check", {**DEVELOPMENT, "REPLICA_URLS": "postgres://127.0.0.1:1/legwork", "CACHE_URL": cache})
+    assert passed.returncode == 0
+    assert (UNSHARED_CACHE in passed.stderr) is warned
 
 
 def run(program: str, changes: Mapping[str, str | None]) -> subprocess.CompletedProcess[str]:
     """The program with these variables; those that are None, and this test run's own settings, are not set."""
-    ours = {"DATABASE_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "ALLOWED_HOSTS"}
+    ours = {"DATABASE_URL", "REPLICA_URLS", "CACHE_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "ALLOWED_HOSTS"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment |= {name: value for name, value in changes.items() if value is not None}
-    return subprocess.run(PROGRAMS[program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(PROGRAMS[program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(("query", "seconds"), [("", None), ("?CONN_MAX_AGE=60", 60)])
