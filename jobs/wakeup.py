@@ -12,7 +12,7 @@ LOOK_AGAIN = 0.01
 
 _listening_on: object = None
 """The driver's connection that has said LISTEN; a new one has to say it again."""
-_look_again_at = 0.0
+_look_again_at: float | None = None
 
 
 def wait(seconds: float) -> None:
@@ -30,8 +30,12 @@ def wait(seconds: float) -> None:
 
 
 def _until_the_next_look(seconds: float) -> float:
-    soon = _look_again_at - time.monotonic()
-    return min(soon, seconds) if soon > 0 else seconds
+    """One wait after each notification is short, or over at once where that time has passed already."""
+    global _look_again_at
+    if _look_again_at is None:
+        return seconds
+    soon, _look_again_at = _look_again_at - time.monotonic(), None
+    return min(max(soon, 0), seconds)
 
 
 def _begin_to_listen() -> bool:

@@ -16,8 +16,13 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL tells; elsewhere workers poll."),
 ]
 
-LONG = 5.0
+LONG = 60.0
 """Seconds: a wait that is cut short ends long before."""
+
+
+@pytest.fixture(autouse=True)
+def _nobody_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wakeup, "_look_again_at", None)
 
 
 @pytest.fixture
@@ -63,6 +68,14 @@ def test_who_was_told_looks_again_soon_and_then_waits_as_usual() -> None:
     began = time.monotonic()
     wakeup.wait(0.1)
     assert time.monotonic() - began >= 0.1
+
+
+def test_who_was_busy_when_it_should_have_looked_again_does_so_as_soon_as_it_waits() -> None:
+    wakeup.wait(0)
+    make_job()
+    wakeup.wait(LONG)
+    pause()
+    assert seconds_waited() < LONG / 2
 
 
 def test_jobs_apart_from_each_other_are_each_told_of(ear: Any) -> None:
