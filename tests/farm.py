@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -17,6 +18,11 @@ from tests.conftest import DATABASES, make_database
 from tests.stack import Stack
 
 Event = dict[str, Any]
+
+PATIENCE = 60
+"""Seconds: what has not happened by then never will, however busy the machine."""
+PAUSE = 0.05
+"""Seconds between two looks at processes and logs, which cost more than those at a variable."""
 
 
 class Cluster(Process):
@@ -30,7 +36,8 @@ class Cluster(Process):
     def children(self, role: str) -> list[int]:
         """The process ids of its living children of this role, oldest first."""
         started = [int(event["child"].rpartition(":")[2]) for event in self.events("child_started", role=role)]
-        return [child for child in started if child in self.members()]
+        alive = set(self.members())
+        return [child for child in started if child in alive]
 
     def send(self, sign: signal.Signals) -> None:
         """To the guard alone."""
@@ -44,17 +51,24 @@ class Cluster(Process):
         """The process ids of everything that is left of it."""
         return [process for process, group, state in _processes() if group == self.pid and state != "Z"]
 
-    def wait_until_up(self, workers: int = 1, within: float = 30) -> None:
-        """Until it has this many workers and a dispatcher, all of them with their signal handlers in place."""
-        eventually(lambda: len(self.ready_workers()) >= workers, within, f"{self.name}'s workers' start")
+    def wait_until_up(self, workers: int = 1, within: float = PATIENCE) -> None:
+        """Until it has this many workers and a dispatcher, which keep the signals that they cannot yet hear."""
+        eventually(
+            lambda: len(self.ready_workers()) >= workers and self.children("dispatcher"),
+            within,
+            f"{self.name}'s workers' start",
+            pause=PAUSE,
+        )
 
     def ready_workers(self) -> list[int]:
         ready = {int(event["worker"].rpartition(":")[2]) for event in self.events("worker_started")}
         return [worker for worker in self.children("worker") if worker in ready]
 
-    def wait_until_gone(self, within: float = 10) -> None:
+    def wait_until_gone(self, within: float = PATIENCE) -> None:
         """Until nothing is left of it, also when its guard was killed alone."""
-        eventually(lambda: not self.running() and not self.members(), within, f"the end of all of {self.name}")
+        eventually(
+            lambda: not self.running() and not self.members(), within, f"the end of all of {self.name}", pause=PAUSE
+        )
 
 
 class Farm(Stack):
@@ -78,21 +92,22 @@ class Farm(Stack):
         for _ in range(clusters):
             self.add_cluster(workers)
 
-    def start(self, within: float = 60) -> None:
+    def start(self, within: float = 180) -> None:
         super().start(within)
         for cluster in self.clusters:
             cluster.wait_until_up(self.workers, within)
 
-    def add_cluster(self, workers: int = 1) -> Cluster:
-        """One more, which is not started yet."""
+    def add_cluster(self, workers: int = 1, *, grace: int | None = None) -> Cluster:
+        """One more, which is not started yet; it may have a grace of its own."""
         name = f"cluster-{len(self.clusters) + 1}"
         command = [*MANAGE, "qcluster", "--workers", str(workers)]
-        cluster = Cluster(name, command, log=self.logs / f"{name}.log", env=self.env, cwd=ROOT)
+        env = self.env if grace is None else {**self.env, "WORKER_GRACE": str(grace)}
+        cluster = Cluster(name, command, log=self.logs / f"{name}.log", env=env, cwd=ROOT)
         self.clusters.append(cluster)
         return cluster
 
-    def start_cluster(self, workers: int = 1) -> Cluster:
-        cluster = self.add_cluster(workers)
+    def start_cluster(self, workers: int = 1, *, grace: int | None = None) -> Cluster:
+        cluster = self.add_cluster(workers, grace=grace)
         cluster.start()
         cluster.wait_until_up(workers)
         return cluster
@@ -110,7 +125,7 @@ class Farm(Stack):
     def cancel(self, job: Event) -> None:
         assert self.client().post(f"jobs/{job['id']}/cancellation/").ok
 
-    def wait(self, job: Event, status: str, within: float = 20) -> Event:
+    def wait(self, job: Event, status: str, within: float = PATIENCE) -> Event:
         return self.client().wait_for(job["id"], status, within)
 
     def events(self, name: str, **fields: object) -> list[Event]:
@@ -119,9 +134,33 @@ class Farm(Stack):
     def worker_of(self, job: Event, attempt: int = 1) -> int:
         """The process id of the worker that has begun this attempt."""
         begun = eventually(
-            lambda: self.events("job_started", job_id=job["id"], attempt=attempt), 20, f"attempt {attempt} at {job}"
+            lambda: self.events("job_started", job_id=job["id"], attempt=attempt),
+            PATIENCE,
+            f"attempt {attempt} at {job}",
+            pause=PAUSE,
         )
         return int(begun[-1]["worker"].rpartition(":")[2])
+
+
+class Gate:
+    """What jobs of the kind trouble.hold wait for: a test opens it at the moment when they are to end."""
+
+    def __init__(self, farm: Farm) -> None:
+        self.farm = farm
+        self._file = farm.logs / f"gate-{uuid4()}"
+
+    def hold(self, **options: object) -> Event:
+        """A job that waits for this gate, as soon as it has begun to."""
+        job = self.post(**options)
+        self.farm.worker_of(job)
+        return job
+
+    def post(self, **options: object) -> Event:
+        """The same, whether or not it has begun."""
+        return self.farm.post("trouble.hold", {"gate": str(self._file)}, **options)
+
+    def open(self) -> None:
+        self._file.touch()
 
 
 def on_both(group: str) -> list[Any]:
@@ -140,7 +179,9 @@ def now() -> str:
 
 
 def kill(process: int) -> None:
+    """With SIGKILL; when this returns the process does no more."""
     tell(process, signal.SIGKILL)
+    eventually(lambda: _state(process) in "ZX", PATIENCE, f"the death of {process}")
 
 
 def tell(process: int, sign: signal.Signals) -> None:
@@ -167,9 +208,21 @@ def _lines(log: Path, about: str) -> Iterator[Event]:
 
 def _processes() -> Iterator[tuple[int, int, str]]:
     """Process id, process group and state of everything that runs here (proc(5), /proc/pid/stat)."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        yield int(folder.name), int(group), state
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and (stat := _stat(int(name))):
+            yield int(name), int(stat[2]), stat[0]
+
+
+def _state(process: int) -> str:
+    """X, for dead, also when nothing is left of it."""
+    stat = _stat(process)
+    return stat[0] if stat else "X"
+
+
+def _stat(process: int) -> list[str]:
+    """From its state on (proc(5)); nothing when there is no such process."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []

@@ -62,8 +62,11 @@ def test_a_signal_that_comes_before_a_process_can_hear_it_is_kept_for_it() -> No
 
 
 def test_the_interruption_from_a_terminal_reaches_all_and_only_the_guard_acts_on_it() -> None:
-    with TinyCluster("polite", "busy", grace=0.2) as cluster:
+    with TinyCluster("polite", "busy") as cluster:
         os.killpg(cluster.guard.pid, signal.SIGINT)
+        cluster.wait_for("busy", "SIGTERM")
+        cluster.wait_until_gone("polite")
+        cluster.let_pass_long()
         cluster.wait_until_all_are_gone()
         assert cluster.guard.wait() == 0
     assert [event.what for event in cluster.told("polite")][1:] == ["SIGTERM"]

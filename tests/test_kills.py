@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from demo.eventually import eventually
+from jobs.queue import LEASE
 from tests.brokers import PLACES, make_farm_on, on_each
 from tests.conftest import DATABASES
-from tests.farm import Event, Farm, kill, seconds_between, tell
+from tests.farm import PATIENCE, Event, Farm, Gate, kill, now, seconds_between, tell
 
 WORKERS = 3
+WITHOUT_A_LEASE = LEASE.total_seconds() / 2
+"""Seconds: whoever waits for the end of a lease needs longer."""
 POISONS = {
     "exiting": "WorkerLost",
     "in a segmentation fault": "WorkerLost",
@@ -42,20 +45,24 @@ def farm(_farm: Farm) -> Farm:
 
 
 def test_a_job_whose_worker_is_killed_runs_again_within_seconds(farm: Farm) -> None:
-    job = farm.post("trouble.sleep", {"seconds": 0, "first_seconds": 60})
-    kill(farm.worker_of(job))
+    job = farm.post("trouble.sleep", {"seconds": 0, "first_seconds": 600})
+    worker, killed_at = farm.worker_of(job), now()
+    kill(worker)
 
     done = farm.wait(job, "succeeded")
 
     assert done["attempt"] == 2
     assert [(error["type"], error["attempt"]) for error in done["errors"]] == [("WorkerLost", 1)]
-    assert seconds_between(done["errors"][0]["at"], done["started_at"]) < 5
+    assert seconds_between(killed_at, done["started_at"]) < WITHOUT_A_LEASE
 
 
 def test_a_cluster_takes_jobs_after_all_its_idle_workers_were_killed(farm: Farm) -> None:
-    before = farm.clusters[0].ready_workers()
+    cluster = farm.clusters[0]
+    before = set(cluster.ready_workers())
     for worker in before:
         kill(worker)
+    # What a worker asked of the database just before its death may be done a moment after it.
+    eventually(lambda: set(cluster.ready_workers()) - before, PATIENCE, "another worker's start")
 
     jobs = [farm.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
 
@@ -68,11 +75,13 @@ def test_a_cluster_takes_jobs_after_all_its_idle_workers_were_killed(farm: Farm)
 def test_a_dispatcher_that_is_killed_is_replaced(farm: Farm) -> None:
     cluster = farm.clusters[0]
     [dispatcher] = cluster.children("dispatcher")
-    job = farm.post("trouble.sleep", {"seconds": 1})
+    gate = Gate(farm)
+    job = gate.hold()
 
     kill(dispatcher)
 
-    eventually(lambda: cluster.children("dispatcher") not in ([], [dispatcher]), 10, "another dispatcher's start")
+    eventually(lambda: cluster.children("dispatcher"), PATIENCE, "another dispatcher's start")
+    gate.open()
     assert farm.wait(job, "succeeded")["attempt"] == 1
 
 
@@ -87,7 +96,7 @@ def poisoned(_farm: Farm) -> dict[str, Event]:
 def test_a_job_that_ruins_its_worker_is_given_up_after_its_attempts(
     farm: Farm, poisoned: dict[str, Event], how: str, error: str
 ) -> None:
-    job = farm.wait(poisoned[how], "failed", within=40)
+    job = farm.wait(poisoned[how], "failed")
 
     assert [(found["type"], found["attempt"]) for found in job["errors"]] == [(error, 1), (error, 2)]
 
@@ -98,7 +107,7 @@ def test_other_jobs_go_on_beside_those_that_ruin_their_workers(farm: Farm) -> No
 
     for job in others:
         assert farm.wait(job, "succeeded")["attempt"] == 1
-    assert farm.wait(poison, "failed", within=40)["attempt"] == 3
+    assert farm.wait(poison, "failed")["attempt"] == 3
 
 
 @without_broker
@@ -112,29 +121,30 @@ def test_jobs_that_were_claimed_together_with_poison_are_not_given_up_for_it(far
     others = [farm.post("trouble.sip", {"poisoned": False}, max_attempts=3, run_at=soon) for _ in range(60)]
 
     for job in others:
-        farm.wait(job, "succeeded", within=40)
+        farm.wait(job, "succeeded")
     for job in poison:
-        farm.wait(job, "failed", within=40)
+        farm.wait(job, "failed")
 
 
 def test_a_worker_that_is_told_to_stop_finishes_its_job_and_is_replaced(farm: Farm) -> None:
-    job = farm.post("trouble.sleep", {"seconds": 1})
+    gate = Gate(farm)
+    job = gate.hold()
     worker = farm.worker_of(job)
 
     tell(worker, signal.SIGTERM)
+    gate.open()
 
     assert farm.wait(job, "succeeded")["attempt"] == 1
-    eventually(lambda: worker not in farm.clusters[0].children("worker"), 10, "the worker's end")
+    eventually(lambda: worker not in farm.clusters[0].children("worker"), PATIENCE, "the worker's end")
     farm.clusters[0].wait_until_up(WORKERS)
 
 
 def test_when_the_guard_is_killed_all_its_children_are_gone_and_the_next_cluster_works(farm: Farm) -> None:
     cluster = farm.clusters[0]
-    job = farm.post("trouble.sleep", {"seconds": 30})
-    farm.worker_of(job)
+    job = Gate(farm).hold()
 
     kill(cluster.pid)
-    cluster.wait_until_gone(within=10)
+    cluster.wait_until_gone()
     cluster.start()
 
     assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1

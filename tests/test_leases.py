@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 import pytest
 
 from demo.eventually import eventually
-from tests.farm import Cluster, Event, Farm, kill, make_farm, seconds_between, tell
+from jobs.heartbeat import BEAT
+from jobs.queue import LEASE
+from tests.farm import PATIENCE, Cluster, Event, Farm, Gate, kill, make_farm, seconds_between, tell
 
-LEASE = 30
-LONG = LEASE + 10
-"""Seconds of a job that needs its lease renewed to be left alone."""
-TAKEN_OVER_WITHIN = LEASE + 15
+TAKEN_OVER_WITHIN = LEASE.total_seconds() + PATIENCE
+LONG = LEASE + timedelta(seconds=2 * BEAT)
+"""What a job needs to be taken from a worker that does not renew its lease."""
 SHORT_JOBS = 20
 
 pytestmark = pytest.mark.xdist_group("leases")
@@ -21,10 +23,14 @@ pytestmark = pytest.mark.xdist_group("leases")
 
 @dataclass
 class Silence:
-    """Four clusters of one worker each: one works long, one was frozen and thawed, one lost its guard, one is free."""
+    """Four clusters of one worker each: one works long, one was frozen and thawed, one lost its guard, one is free.
+
+    The jobs are as they were when they had begun.
+    """
 
     farm: Farm
     frozen: Cluster
+    gate: Gate
     long: Event
     of_the_frozen: Event
     of_the_killed: Event
@@ -35,23 +41,35 @@ class Silence:
 def silence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Silence]:
     """Everything at once, because each part takes as long as a lease."""
     with make_farm("postgresql", tmp_path_factory.mktemp("leases"), clusters=0) as farm:
-        _, long = begin(farm, {"seconds": LONG})
-        frozen, of_the_frozen = begin(farm, {"seconds": 0, "first_seconds": 600})
-        killed, of_the_killed = begin(farm, {"seconds": 0, "first_seconds": 600})
-        farm.start_cluster()
+        clusters = [farm.add_cluster() for _ in range(4)]
+        busy, frozen, killed, free = clusters
+        busy.start()
+        busy.wait_until_up()
+        gate = Gate(farm)
+        long = begun(farm, gate.hold(timeout=900))
+        for cluster in (frozen, killed):
+            cluster.start()
+        for cluster in (frozen, killed):
+            cluster.wait_until_up()
+        lost = [begun(farm, sleep_at_first(farm)) for _ in range(2)]
+        [of_the_frozen] = [job for job in lost if farm.worker_of(job) in frozen.members()]
+        [of_the_killed] = [job for job in lost if farm.worker_of(job) in killed.members()]
         tell(farm.worker_of(of_the_frozen), SIGSTOP)
         kill(killed.pid)
+        free.start()
         killed.wait_until_gone()
+        free.wait_until_up()
         shorts = [farm.post("trouble.sleep", {"seconds": 0.1}) for _ in range(SHORT_JOBS)]
-        yield Silence(farm, frozen, long, of_the_frozen, of_the_killed, shorts)
+        yield Silence(farm, frozen, gate, long, of_the_frozen, of_the_killed, shorts)
 
 
-def begin(farm: Farm, params: dict[str, float]) -> tuple[Cluster, Event]:
-    """A new cluster, which is the only free one, and the job that it has begun."""
-    cluster = farm.start_cluster()
-    job = farm.post("trouble.sleep", params, timeout=900)
-    assert farm.worker_of(job) in cluster.members()
-    return cluster, job
+def sleep_at_first(farm: Farm) -> Event:
+    return farm.post("trouble.sleep", {"seconds": 0, "first_seconds": 600}, timeout=900)
+
+
+def begun(farm: Farm, job: Event) -> Event:
+    farm.worker_of(job)
+    return farm.wait(job, "running")
 
 
 def test_short_jobs_go_on_in_another_cluster_beside_a_long_one(silence: Silence) -> None:
@@ -70,8 +88,8 @@ def test_the_job_of_a_frozen_worker_is_finished_by_another(silence: Silence) -> 
     job = silence.farm.wait(silence.of_the_frozen, "succeeded", TAKEN_OVER_WITHIN)
 
     assert [(error["type"], error["attempt"]) for error in job["errors"]] == [("WorkerLost", 1)]
-    [first, second] = silence.farm.events("job_started", job_id=job["id"])
-    assert seconds_between(first["timestamp"], second["timestamp"]) > LEASE - 1
+    assert len(silence.farm.events("job_started", job_id=job["id"])) == 2
+    assert seconds_between(silence.of_the_frozen["started_at"], job["started_at"]) >= LEASE.total_seconds()
 
 
 def test_a_worker_that_thaws_notices_that_its_job_is_not_its_own_any_more_and_goes_on(silence: Silence) -> None:
@@ -80,16 +98,22 @@ def test_a_worker_that_thaws_notices_that_its_job_is_not_its_own_any_more_and_go
 
     tell(worker, SIGCONT)
 
-    eventually(lambda: silence.frozen.events("job_abandoned", job_id=before["id"]), 10, "the end of the attempt")
+    eventually(lambda: silence.frozen.events("job_abandoned", job_id=before["id"]), PATIENCE, "the end of the attempt")
     assert farm.client().job(before["id"]) == before
-    jobs = [farm.post("trouble.sleep", {"seconds": 0.5}) for _ in range(6)]
+    gate = Gate(farm)
+    jobs = [gate.post() for _ in range(3)]  # more than the other two workers can begin
+    eventually(lambda: worker in workers_of(farm, jobs), PATIENCE, "another job of the worker that was frozen")
+    gate.open()
     for job in jobs:
         farm.wait(job, "succeeded")
-    assert worker in {farm.worker_of(job) for job in jobs}
 
 
 def test_a_job_longer_than_its_lease_starts_once(silence: Silence) -> None:
-    job = silence.farm.wait(silence.long, "succeeded", LONG + 10)
+    enough = datetime.fromisoformat(silence.long["started_at"]) + LONG
+    eventually(lambda: datetime.now(UTC) > enough, 2 * LONG.total_seconds(), "the end of any lease that is not renewed")
+    silence.gate.open()
+
+    job = silence.farm.wait(silence.long, "succeeded")
 
     assert (job["attempt"], job["errors"]) == (1, [])
     assert len(silence.farm.events("job_started", job_id=job["id"])) == 1
@@ -98,13 +122,20 @@ def test_a_job_longer_than_its_lease_starts_once(silence: Silence) -> None:
 @pytest.mark.long
 def test_a_job_of_five_minutes_starts_once_while_short_ones_go_on_in_another_cluster(tmp_path: Path) -> None:
     with make_farm("postgresql", tmp_path, clusters=0) as farm:
-        _, long = begin(farm, {"seconds": 300})
+        farm.start_cluster()
+        long = begun(farm, farm.post("trouble.sleep", {"seconds": 300}, timeout=900))
         farm.start_cluster()
         for _ in range(SHORT_JOBS):
             short = farm.wait(farm.post("trouble.sleep", {"seconds": 10}), "succeeded")
             assert short["attempt"] == 1
 
-        job = farm.wait(long, "succeeded", 320)
+        job = farm.wait(long, "succeeded", 300 + PATIENCE)
 
         assert (job["attempt"], job["errors"]) == (1, [])
         assert len(farm.events("job_started", job_id=job["id"])) == 1
+
+
+def workers_of(farm: Farm, jobs: list[Event]) -> set[int]:
+    """The process ids of those that have begun these jobs."""
+    ids = {job["id"] for job in jobs}
+    return {int(event["worker"].rpartition(":")[2]) for event in farm.events("job_started") if event["job_id"] in ids}

@@ -22,7 +22,11 @@ from jobs import cluster
 from jobs.child import Child
 
 ROOT = Path(__file__).parent.parent
-WITHIN = 10
+WITHIN = 60
+DONE_IN_TIME = 0.5
+"""Seconds: much longer than between two lines of a program, on any machine."""
+LONG = 600.0
+"""Seconds that no test waits for: cluster.let_pass_long() has them over at once, as far as the guard can see."""
 
 
 class Event(NamedTuple):
@@ -35,7 +39,9 @@ class Event(NamedTuple):
 
 
 class TinyCluster:
-    def __init__(self, *programs: str, grace: float = 30, hard_stop: float = 30, soonest_restart: float = 0.05) -> None:
+    def __init__(
+        self, *programs: str, grace: float = LONG, hard_stop: float = LONG, soonest_restart: float = 0.05
+    ) -> None:
         self.events: list[Event] = []
         settings = [str(number) for number in (grace, hard_stop, soonest_restart)]
         self._command = [sys.executable, "-m", "tests.tiny_cluster", *settings, *programs]
@@ -76,9 +82,33 @@ class TinyCluster:
     def signal(self, number: signal.Signals) -> None:
         self.guard.send_signal(number)
 
+    def let_pass_long(self) -> None:
+        """Move the guard's clock, and nobody else's, by LONG."""
+        self.signal(signal.SIGUSR2)
+
+    def wait_until_gone(self, role: str) -> None:
+        """Until the last process that began as this does no more."""
+        pid = self.told(role, "started")[-1].pid
+        eventually(lambda: not Path(f"/proc/{pid}").exists(), WITHIN, f"the end of {role} ({self.events})")
+
     def wait_until_all_are_gone(self) -> None:
         """Nobody holds standard output any more: neither the guard nor any child, however it was started."""
         eventually(lambda: not self._reader.is_alive(), WITHIN, "the end of all processes")
+
+
+class GuardsClock:
+    """What the guard takes for the module time."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def move(self, number: int, frame: FrameType | None) -> None:
+        self.ahead += LONG
 
 
 class Polite:
@@ -119,7 +149,7 @@ class Stuck(Polite):
 
     def run(self) -> None:
         if not self.child.predecessor:
-            self.child.expect_done_within(0.1)
+            self.child.expect_done_within(2 * DONE_IN_TIME)
         super().run()
 
 
@@ -135,7 +165,7 @@ class DoneInTime(Polite):
     """Has had a deadline, and kept it."""
 
     def run(self) -> None:
-        self.child.expect_done_within(0.1)
+        self.child.expect_done_within(DONE_IN_TIME)
         self.child.expect_idle()
         super().run()
 
@@ -185,6 +215,9 @@ def tell(role: str, what: str) -> None:
 def main(grace: str, hard_stop: str, soonest_restart: str, *programs: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     cluster.LOOK_EVERY = 0.05
+    clock = GuardsClock()
+    vars(cluster)["time"] = clock
+    signal.signal(signal.SIGUSR2, clock.move)
     cluster.HARD_STOP, cluster.SOONEST_RESTART = float(hard_stop), float(soonest_restart)
     cluster.Cluster([Child(name, PROGRAMS[name]) for name in programs], float(grace)).run()
     tell("guard", "stopped")

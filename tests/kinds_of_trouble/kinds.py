@@ -19,7 +19,7 @@ from jobs.strict import StrictSerializer
 from jobs.submit import submit
 
 AT_ONCE = exponential(base=0)
-A_MINUTE = 60
+TEN_MINUTES = 600
 ROOM = 64 * 1024 * 1024
 
 
@@ -34,13 +34,24 @@ def sleep(run: Run, *, seconds: float, first_seconds: float | None = None) -> No
     time.sleep(first_seconds if first_seconds is not None and run.attempt == 1 else seconds)
 
 
+class GateParams(StrictSerializer):
+    gate = serializers.CharField()
+
+
+@job("trouble.hold", params=GateParams, retry=AT_ONCE)
+def hold(run: Run, *, gate: str) -> None:
+    """Wait until this file exists, so that a test decides when the job ends."""
+    while not os.path.exists(gate):
+        time.sleep(0.02)
+
+
 class HowParams(StrictSerializer):
     how = serializers.CharField()
 
 
 @job("trouble.stuck", params=HowParams, retry=AT_ONCE)
 def stuck(run: Run, *, how: str) -> None:
-    """Do not come back for a minute."""
+    """Do not come back for minutes."""
     WAYS_TO_BE_STUCK[how]()
 
 
@@ -75,28 +86,28 @@ def again(run: Run, *, until: datetime, priority: int) -> None:
 
 
 def _loop() -> None:
-    end = time.monotonic() + A_MINUTE
+    end = time.monotonic() + TEN_MINUTES
     while time.monotonic() < end:
         pass
 
 
 def _swallow_once() -> None:
     try:
-        time.sleep(A_MINUTE)
+        time.sleep(TEN_MINUTES)
     except BaseException:
-        time.sleep(A_MINUTE)
+        time.sleep(TEN_MINUTES)
 
 
 def _hash() -> None:
-    hashlib.pbkdf2_hmac("sha512", b"password", b"salt", 200_000_000)
+    hashlib.pbkdf2_hmac("sha512", b"password", b"salt", 1_000_000_000)
 
 
 WAYS_TO_BE_STUCK: dict[str, Callable[[], object]] = {
-    "asleep": lambda: time.sleep(A_MINUTE),
+    "asleep": lambda: time.sleep(TEN_MINUTES),
     "looping": _loop,
     "swallowing": _swallow_once,
-    "in a system call": lambda: ctypes.CDLL(None).sleep(A_MINUTE),
-    "in a system call with the GIL": lambda: ctypes.PyDLL(None).sleep(A_MINUTE),
+    "in a system call": lambda: ctypes.CDLL(None).sleep(TEN_MINUTES),
+    "in a system call with the GIL": lambda: ctypes.PyDLL(None).sleep(TEN_MINUTES),
     "in C": _hash,
     "in C with the GIL": lambda: all(itertools.repeat(True)),
 }
