@@ -56,16 +56,20 @@ def make_kind(monkeypatch: pytest.MonkeyPatch, handler: Handler, name: str = "te
 
 
 def disconnect(heartbeat: Heartbeat) -> None:
-    """Its thread lasts as long as its process, but its connection must not outlast the tests' database."""
+    """Its thread lasts as long as its process, but its connection must not outlast the tests' database.
+
+    Nor does it look at anything after this: a hundred threads that do would slow down all that comes later.
+    """
     disconnected = Event()
 
     def renew_lease() -> None:
         connections.close_all()
         disconnected.set()
+        Event().wait()
 
     job = SimpleNamespace(renew_lease=renew_lease, cancel_requested=False)
     with heartbeat.keeping(cast("Job", job), OtherThread()):
-        assert disconnected.wait(10)
+        assert disconnected.wait(60)
 
 
 def row(job: Job) -> dict[str, Any]:
