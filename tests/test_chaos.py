@@ -1,4 +1,4 @@
-"""A minute of chaos (tests/chaos): whatever is killed, each of two thousand jobs comes to exactly one end."""
+"""Half a minute of chaos (tests/chaos): whatever is killed, each of a thousand jobs comes to exactly one end."""
 
 import re
 import subprocess
@@ -9,12 +9,14 @@ import pytest
 
 from demo.stack import ROOT
 
-SECONDS, JOBS, SEED = 60, 2000, 1
+SECONDS, JOBS, SEED = 30, 1000, 1
+SLACK = 45
+"""Seconds that a busy machine may add to a promise, for clusters take long to start there."""
 
 
 @pytest.mark.xdist_group("chaos")
-def test_a_minute_of_chaos_loses_nothing_and_ends_nothing_twice(tmp_path: Path) -> None:
-    asked = {"seconds": SECONDS, "jobs": JOBS, "seed": SEED, "folder": tmp_path}
+def test_half_a_minute_of_chaos_loses_nothing_and_ends_nothing_twice(tmp_path: Path) -> None:
+    asked = {"seconds": SECONDS, "jobs": JOBS, "seed": SEED, "slack": SLACK, "folder": tmp_path}
     options = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
 
     chaos = subprocess.run([sys.executable, "-m", "tests.chaos", *options], cwd=ROOT, capture_output=True, text=True)

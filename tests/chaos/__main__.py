@@ -35,6 +35,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="How long things are killed.")
     parser.add_argument("--jobs", type=int, default=2000, help="How many are submitted meanwhile.")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--slack", type=float, default=0, help="Seconds that a busy machine may add to a promise.")
     parser.add_argument("--folder", type=Path, default=None, help="Where the clusters' logs go.")
     asked = parser.parse_args()
     asked.folder = asked.folder or Path(tempfile.mkdtemp(prefix="legwork-chaos-"))

@@ -24,6 +24,10 @@ class SecondsParams(StrictSerializer):
     seconds = serializers.FloatField()
 
 
+class GateParams(StrictSerializer):
+    gate = serializers.CharField()
+
+
 class TimesParams(StrictSerializer):
     times = serializers.IntegerField()
 
@@ -39,6 +43,14 @@ def sleep(run: Run, *, seconds: float) -> float:
     with noted(run):
         time.sleep(seconds)
     return seconds
+
+
+@job("chaos.hold", params=GateParams, retry=SOON)
+def hold(run: Run, *, gate: str) -> None:
+    """Wait until this file exists."""
+    with noted(run):
+        while not os.path.exists(gate):
+            time.sleep(0.02)
 
 
 @job("chaos.fail", params=TimesParams, retry=SOON)

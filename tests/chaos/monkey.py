@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.farm import Cluster, kill
@@ -12,8 +13,16 @@ from tests.servers.postgresql import PostgreSQL
 
 PAUSE = (0.6, 1.8)
 """Seconds between two blows: at least and at most."""
+LATEST = 5
+"""How often the time that was asked for may pass until all that can be done was done at least once."""
 ACTS = {"worker": 60, "dispatcher": 12, "guard": 12, "stop": 16}
 """What is done, and how often of a hundred times."""
+NAMES = {
+    "worker": "worker killed (SIGKILL)",
+    "dispatcher": "dispatcher killed (SIGKILL)",
+    "guard": "guard killed (SIGKILL)",
+    "stop": "cluster stopped (SIGTERM)",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,10 @@ class Monkey:
             self._next = next(self._blows, None)
         return self._next is not None
 
+    def _missed(self) -> str | None:
+        """What never came to pass, because there was nobody to be hit when it was its turn."""
+        return next((act for act in ACTS if not self.done[NAMES[act]]), None)
+
     def supervise(self) -> None:
         """Start clusters that have ended, as systemd or a container platform does."""
         for cluster in self.clusters:
@@ -56,7 +69,10 @@ class Monkey:
                 cluster.start()
 
     def _plan(self, seconds: float) -> Iterator[tuple[float, str]]:
-        """When to do what: the database is restarted after a third and after two thirds of the time."""
+        """When to do what: the database is restarted after a third and after two thirds of the time.
+
+        All that can be done is done, at the end if not before.
+        """
         restarts = [(seconds / 3, "fast"), (seconds * 2 / 3, "immediate")]
         now = 3.0
         while now < seconds:
@@ -64,6 +80,9 @@ class Monkey:
                 yield restarts.pop(0)
             yield now, self.dice.choices(list(ACTS), list(ACTS.values()))[0]
             now += self.dice.uniform(*PAUSE)
+        while (missed := self._missed()) and now < LATEST * seconds:
+            yield now, missed
+            now += PAUSE[0]
 
     def _do(self, act: str) -> None:
         if act in {"fast", "immediate"}:
@@ -80,7 +99,7 @@ class Monkey:
         if cluster not in self.stopping and cluster.running():
             cluster.send(signal.SIGTERM)
             self.stopping[cluster] = time.monotonic()
-            self.done["cluster stopped (SIGTERM)"] += 1
+            self.done[NAMES["stop"]] += 1
 
     def _kill(self, cluster: Cluster, role: str) -> None:
         candidates = [cluster.pid] if role == "guard" else cluster.children(role)
@@ -88,9 +107,11 @@ class Monkey:
             return
         chosen = self.dice.choice(candidates)
         doomed = cluster.members() if role == "guard" else [chosen]
-        kill(chosen)
-        self.killings.append(Killing(role, time.time(), tuple(doomed)))
-        self.done[f"{role} killed (SIGKILL)"] += 1
+        killing = Killing(role, time.time(), tuple(doomed))
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            kill(chosen)
+            self.killings.append(killing)
+            self.done[NAMES[role]] += 1
         if role == "guard":
             self.stopping.pop(cluster, None)
 
