@@ -12,6 +12,7 @@ from jobs.brokers import sqs as sqs_broker
 from jobs.submit import submit
 from settings import env
 from tests.make import make_job
+from tests.patience import PATIENCE
 from tests.servers.redis import Redis
 from tests.servers.sqs import CREDENTIALS, SQS
 
@@ -204,7 +205,7 @@ def taken(broker: Any) -> list[tuple[Any, Any]]:
         found: list[tuple[Any, Any]] = broker.dequeue()
         return found
 
-    return eventually(look, LONG, "a plain task")
+    return eventually(look, PATIENCE, "a plain task")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 import pytest
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
@@ -106,7 +106,7 @@ def test_the_limit_counts_the_bytes_of_the_json_exactly(letter: str) -> None:
 
 
 @pytest.mark.django_db
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(anything)
 def test_what_is_storable_is_stored_and_comes_back_equal_and_can_be_shown(result: object) -> None:
     job = Job.objects.first() or make_job(Status.SUCCEEDED)
@@ -135,7 +135,7 @@ def test_an_error_is_described_by_class_message_and_traceback() -> None:
     assert "in make_raised" in error["traceback"]
     assert error["traceback"].endswith("ValueError: no such region\n")
     assert error["at"].endswith("Z")
-    assert abs(datetime.fromisoformat(error["at"]) - timezone.now()) < timedelta(seconds=5)
+    assert abs(datetime.fromisoformat(error["at"]) - timezone.now()) < timedelta(hours=1)
 
 
 def test_the_cause_of_an_error_is_in_its_traceback() -> None:
@@ -176,7 +176,7 @@ def test_what_is_kept_of_an_error_can_always_be_stored_and_shown(message: str) -
 
 
 @pytest.mark.django_db
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(st.text(st.characters(codec=None)))
 def test_any_message_can_be_stored(message: str) -> None:
     job = make_job(Status.RUNNING)
@@ -240,7 +240,7 @@ def test_a_kind_that_this_process_does_not_know_is_tried_again_by_default() -> N
 
 @pytest.mark.django_db
 def test_a_named_time_is_when_the_next_attempt_is_due() -> None:
-    assert waited(make_job(Status.RUNNING), RetryAfter(600)) == pytest.approx(600, abs=5)
+    assert 540 < waited(make_job(Status.RUNNING), RetryAfter(600)) <= 600
 
 
 @pytest.mark.django_db

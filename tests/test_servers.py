@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 
 from demo.eventually import eventually
+from tests.patience import PATIENCE
 from tests.servers.postgresql import STOP_SIGNALS, PostgreSQL, accepts_connections
 
 ROOT = Path(__file__).parent.parent
@@ -60,11 +61,11 @@ def test_a_server_does_not_outlive_a_killed_test_run() -> None:
     with run:
         assert run.stdout
         url = run.stdout.readline().strip()
-        assert accepts_connections(url)
+        eventually(lambda: accepts_connections(url), PATIENCE, "the server's start")
 
         run.send_signal(signal.SIGKILL)
 
-    eventually(lambda: not accepts_connections(url), within=10, what="the server's end")
+    eventually(lambda: not accepts_connections(url), PATIENCE, "the server's end")
 
 
 def execute(url: str, sql: str) -> list[tuple[object, ...]]:

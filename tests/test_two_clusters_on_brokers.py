@@ -17,19 +17,18 @@ import pytest
 from demo.eventually import eventually
 from tests.brokers import make_farm_on, on_each
 from tests.chaos import ledger, verdict
-from tests.farm import Farm, kill
+from tests.farm import PATIENCE, PAUSE, Farm, kill, tell
 
 WORKERS = 2
-JOBS = 600
-BATCH = 100
+BATCH = 60
+"""Jobs that are posted before each kill."""
 KILLS = 8
-FIRST_KILL, BETWEEN_KILLS = 40, 50
-"""How many jobs have ended before the first kill, and between two."""
+BETWEEN_KILLS = 30
+"""How many jobs have to end before the next kill."""
 HALF = KILLS // 2
-GRACE, LONGER_THAN_THAT = 1, 3
-"""Seconds that a stopping cluster waits for its jobs, and of a job that is handed back therefore."""
+GRACE = 1
 SEED = 2
-DRAINED_WITHIN = 90
+DRAINED_WITHIN = 3 * PATIENCE
 
 STARTS_WITHOUT_A_REASON = """
     SELECT job, count(*) FROM chaos_effect WHERE what = 'start' GROUP BY job
@@ -46,13 +45,15 @@ class Load:
     """What was done to a farm, and what is left of it."""
 
     farm: Farm
+    connection: Any
+    dice: random.Random = field(default_factory=lambda: random.Random(SEED))
     accepted: set[str] = field(default_factory=set)
     killed: list[int] = field(default_factory=list)
 
     def rows(self, query: str) -> list[Any]:
-        with closing(psycopg2.connect(self.farm.env["DATABASE_URL"])) as connection, connection.cursor() as cursor:
+        with self.connection.cursor() as cursor:
             cursor.execute(query)
-            return cursor.fetchall() if cursor.description else connection.commit() or []
+            return cursor.fetchall() if cursor.description else []
 
     def count(self, query: str) -> int:
         return int(self.rows(f"SELECT count(*) FROM {query}")[0][0])  # noqa: S608 the queries are ours
@@ -61,16 +62,20 @@ class Load:
 @pytest.fixture(scope="module", params=on_each(["postgresql", "redis"], "two_clusters"))
 def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
     """After it: every job has ended."""
-    folder, dice = tmp_path_factory.mktemp(f"load-{request.param}"), random.Random(SEED)
-    with make_farm_on(request.param, request, folder, clusters=2, workers=WORKERS, grace=GRACE) as farm:
-        load = Load(farm)
+    folder = tmp_path_factory.mktemp(f"load-{request.param}")
+    with (
+        make_farm_on(request.param, request, folder, clusters=2, workers=WORKERS, grace=GRACE) as farm,
+        closing(psycopg2.connect(farm.env["DATABASE_URL"])) as connection,
+    ):
+        connection.autocommit = True
+        load = Load(farm, connection)
         load.rows(ledger.INSTALL)
-        post_all(load, dice)
         for number in range(KILLS):
             if number == HALF:
+                post_some(load)
                 stop_and_start_one(load)
-            kill_somebody(load, FIRST_KILL + number * BETWEEN_KILLS, dice)
-        eventually(lambda: ended(load) == len(load.accepted), DRAINED_WITHIN, "the end of all jobs")
+            kill_somebody(load)
+        eventually(lambda: ended(load) == len(load.accepted), DRAINED_WITHIN, "the end of all jobs", pause=PAUSE)
         yield load
 
 
@@ -87,7 +92,7 @@ def test_every_job_has_ended_once_and_well(load: Load) -> None:
 def test_the_load_was_what_it_is_called(load: Load) -> None:
     """Both clusters worked, jobs were lost with their workers and handed back, and so some started twice.
 
-    Not every kill loses a job: a worker may have finished between the look at it and its death."""
+    Not every kill loses a job: its end may have been on its way to the database when its worker was stopped."""
     assert len(load.killed) == KILLS
     assert all(cluster.events("job_started") for cluster in load.farm.clusters)
     assert load.count("jobs_job, jsonb_array_elements(errors) AS error WHERE error ->> 'type' = 'WorkerLost'") >= HALF
@@ -95,12 +100,11 @@ def test_the_load_was_what_it_is_called(load: Load) -> None:
     assert load.count("(SELECT FROM chaos_effect WHERE what = 'start' GROUP BY job HAVING count(*) > 1) AS twice") > 0
 
 
-def post_all(load: Load, dice: random.Random) -> None:
+def post_some(load: Load) -> None:
     """Mostly jobs that do nothing, and some that sleep; all with attempts enough to survive every kill."""
-    for _ in range(JOBS // BATCH):
-        jobs = [{**some_job(dice), "max_attempts": 2 * KILLS} for _ in range(BATCH)]
-        answer = load.farm.client().post("jobs/batch/", {"jobs": jobs}, expect=202).json()
-        load.accepted |= {item["id"] for item in answer["results"]}
+    jobs = [{**some_job(load.dice), "max_attempts": 2 * KILLS} for _ in range(BATCH)]
+    answer = load.farm.client().post("jobs/batch/", {"jobs": jobs}, expect=202).json()
+    load.accepted |= {item["id"] for item in answer["results"]}
 
 
 def some_job(dice: random.Random) -> dict[str, Any]:
@@ -109,30 +113,47 @@ def some_job(dice: random.Random) -> dict[str, Any]:
     return {"kind": "chaos.sleep", "params": {"seconds": dice.uniform(0.01, 0.2)}}
 
 
-def kill_somebody(load: Load, when: int, dice: random.Random) -> None:
-    """A worker that is running something, once so many jobs have ended."""
-    eventually(lambda: ended(load) >= when, DRAINED_WITHIN, f"the end of {when} jobs")
-    worker = eventually(lambda: dice.choice(busy(load) or [0]), 20, "a busy worker")
+def kill_somebody(load: Load) -> None:
+    """A worker that is running something, some jobs after the last one."""
+    enough = ended(load) + BETWEEN_KILLS
+    post_some(load)
+    eventually(lambda: ended(load) >= enough, DRAINED_WITHIN, f"the end of {enough} jobs", pause=PAUSE)
+    load.killed.append(eventually(lambda: killed_at_work(load), PATIENCE, "a worker at work"))
+
+
+def killed_at_work(load: Load) -> int | None:
+    """It is stopped first, and looked at: what it was seen running may long have ended."""
+    if ended(load) == len(load.accepted):
+        post_some(load)
+    if not (workers := busy(load)):
+        return None
+    worker = load.dice.choice(workers)
+    tell(worker, signal.SIGSTOP)
+    if worker not in busy(load):
+        tell(worker, signal.SIGCONT)
+        return None
     kill(worker)
-    load.killed.append(worker)
+    return worker
 
 
 def busy(load: Load) -> list[int]:
-    names = load.rows("SELECT DISTINCT worker FROM jobs_job WHERE status = 'running'")
-    return [process for (name,) in names if (process := int(name.rpartition(":")[2])) not in load.killed]
+    alive = {process for cluster in load.farm.clusters for process in cluster.members()}
+    names = load.rows("SELECT DISTINCT worker FROM jobs_job WHERE status = 'running' ORDER BY worker")
+    return [process for (name,) in names if (process := int(name.rpartition(":")[2])) in alive]
 
 
 def stop_and_start_one(load: Load) -> None:
     """As a deployment does it: what a cluster does not finish in time goes back."""
-    farm = load.farm
+    farm, gate = load.farm, load.farm.logs / "gate"
     for cluster in farm.clusters:
         cluster.wait_until_up(WORKERS)
-    job = farm.post("chaos.sleep", {"seconds": LONGER_THAN_THAT}, priority=1, max_attempts=2 * KILLS)
+    job = farm.post("chaos.hold", {"gate": str(gate)}, priority=1, max_attempts=2 * KILLS)
     load.accepted.add(job["id"])
     worker = farm.worker_of(job)
     cluster = next(cluster for cluster in farm.clusters if worker in cluster.members())
     cluster.send(signal.SIGTERM)
     cluster.wait_until_gone()
+    gate.touch()
     cluster.start()
     cluster.wait_until_up(WORKERS)
 

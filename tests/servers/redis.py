@@ -43,7 +43,7 @@ class Redis:
     def url(self, database: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{database}"
 
-    def start(self, within: float = 30) -> None:
+    def start(self, within: float = 60) -> None:
         eventually(self._came_up, within, f"Redis's start (log: {self._process.tail(5)})")
 
     def stop(self, mode: str = "fast") -> None:
@@ -63,7 +63,7 @@ class Redis:
 
     def command(self, *words: str) -> str:
         """The first line of the server's answer, e.g. `+OK` to FLUSHALL or `:3` to LLEN (redis.io, RESP)."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
             connection.sendall(_encoded(words))
             return connection.makefile("rb").readline().decode().strip()
 

@@ -46,7 +46,7 @@ class SQS:
         """A BROKER_URL with the name of a new queue."""
         return f"sqs://{REGION}/{next(self._names)}?endpoint={self.endpoint}"
 
-    def start(self, within: float = 30) -> None:
+    def start(self, within: float = 120) -> None:
         self._process.start()
         eventually(self._answers, within, f"SQS's start (log: {self._process.tail(5)})")
 
@@ -62,8 +62,8 @@ class SQS:
     def _answers(self) -> bool:
         self._process.check()
         try:
-            return requests.get(f"{self.endpoint}/moto-api/", timeout=5).ok
-        except requests.ConnectionError:
+            return requests.get(f"{self.endpoint}/moto-api/", timeout=30).ok
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
 
