@@ -1,6 +1,7 @@
 """What the lists of mail can be narrowed by."""
 
 import django_filters
+from django.core.exceptions import ValidationError
 
 from jobs.filters import TimeFilter
 from mail import addresses
@@ -10,13 +11,27 @@ from mail.queries import MessageQuerySet
 from mail.status import Status
 
 
+class ChoiceField(django_filters.fields.ChoiceField):  # type: ignore[misc]
+    """A parameter that is there and empty is none of the choices; only one that is left out narrows nothing."""
+
+    def to_python(self, value: object) -> str:
+        if value == "":
+            raise ValidationError(self.error_messages["invalid_choice"], "invalid_choice", {"value": value})
+        choice: str = super().to_python(value)
+        return choice
+
+
+class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
+    field_class = ChoiceField
+
+
 class MessageFilter(django_filters.FilterSet):  # type: ignore[misc]
     """?status= (repeatable), ?to= (the bare address), ?tag=, ?importance=, ?created_after=, ?created_before=."""
 
     status = django_filters.MultipleChoiceFilter(choices=Status.choices)
     to = django_filters.CharFilter(method="written_to")
     tag = django_filters.CharFilter(method="tagged")
-    importance = django_filters.ChoiceFilter(choices=Importance.choices)
+    importance = ChoiceFilter(choices=Importance.choices)
     created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
 
