@@ -8,6 +8,10 @@ from collections.abc import Generator, Iterator
 
 import django
 import pytest
+from django.core.cache import cache
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis.internal.conjecture import providers
 
 from tests.servers.postgresql import PostgreSQL, create_database
 from tests.servers.redis import Redis
@@ -19,6 +23,25 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.test")
 
 DATABASES = ["sqlite", "postgresql"]
 LOG_LINES = 40
+
+# No deadline and no complaint about slowness: they would test the machine. An example of the database shares the
+# fixtures of its test with the others, and each such test leaves them as they were or does not mind.
+_anywhere = hypothesis_settings(
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+# The same code gets the same examples, here and where it is decided whether it lands: what random ones find belongs
+# to whoever looks for it (`pytest --hypothesis-profile=explore`), and not to a change that has nothing to do with it.
+hypothesis_settings.register_profile("same", _anywhere, derandomize=True)
+hypothesis_settings.register_profile("explore", _anywhere, derandomize=False, max_examples=1000)
+hypothesis_settings.load_profile("same")
+# The constants of all modules that are loaded by then, tests included, would be mixed into the examples as well.
+_constants_of_modules = providers._get_local_constants
+providers._get_local_constants = lambda: (
+    providers.Constants() if hypothesis_settings.default.derandomize else _constants_of_modules()
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +82,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for stack in [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Stack)]:
             report.sections += [(f"the end of {name}", tail) for name, tail in stack.log_tails(LOG_LINES)]
     return report
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counters() -> None:
+    """What other tests have asked for and tried counts against nobody's limits."""
+    cache.clear()
 
 
 @pytest.fixture(

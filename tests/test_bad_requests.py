@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.http import HttpResponse
 from rest_framework.test import APIClient
 
@@ -17,6 +16,7 @@ from project.asgi import application
 from project.models import Token
 from tests.make import make_user
 
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
 
 JOBS, KINDS = "/api/v1/jobs/", "/api/v1/job-kinds/"
@@ -36,18 +36,6 @@ INTERNAL = (
 )
 JSON = "application/json"
 COUNTDOWN = {"kind": "demo.countdown", "params": {"seconds": 3}}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_counters() -> Iterator[None]:
-    cache.clear()
-    yield
-    cache.clear()
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
 
 
 @pytest.fixture

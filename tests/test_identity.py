@@ -1,14 +1,12 @@
 """Who am I: tokens for stand-alone clients, sessions for browsers."""
 
 import base64
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.core.cache import cache
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -28,19 +26,8 @@ from tests.callers import (
     post_session,
 )
 
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _fresh_counters() -> Iterator[None]:
-    cache.clear()
-    yield
-    cache.clear()
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
 
 
 # --- tokens --------------------------------------------------------------------------------------------------------

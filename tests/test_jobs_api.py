@@ -3,13 +3,12 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -19,6 +18,7 @@ from jobs.states import TERMINAL, Status
 from tests.callers import assert_problem, client, make_token
 from tests.make import make_error, make_job, make_user
 
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
 
 JOBS = "/api/v1/jobs/"
@@ -32,17 +32,6 @@ RFC_3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 COUNTDOWN = {"kind": "demo.countdown", "params": {"seconds": 3}}
 
 CountQueries = Callable[[int], AbstractContextManager[Any]]
-
-
-@pytest.fixture
-def ada() -> User:
-    cache.clear()
-    return make_user("ada")
-
-
-@pytest.fixture
-def api(ada: User) -> APIClient:
-    return client(make_token(ada))
 
 
 def url(job: Job, sub_resource: str = "") -> str:
@@ -266,7 +255,7 @@ def test_the_list_can_be_narrowed_by_kind(api: APIClient, ada: User) -> None:
 
 
 def test_the_list_can_be_narrowed_by_time(api: APIClient, ada: User) -> None:
-    noon = timezone.now().replace(year=2024, month=5, day=17, hour=12, minute=0, second=0, microsecond=0)
+    noon = datetime(2024, 5, 17, 12, tzinfo=UTC)
     before, at_noon, after = (
         str(make_job(user=ada, created_at=noon + timedelta(minutes=minutes)).pk) for minutes in (-1, 0, 1)
     )

@@ -6,25 +6,19 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.core.cache import cache
 from django.http import HttpResponse
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from jobs.models import Job
 from mail.models import Message
-from tests.callers import assert_problem, client, make_token
+from tests.callers import assert_problem
 from tests.mails import MAIL, MESSAGES, MINIMAL, post
-from tests.make import make_user
 
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def api() -> APIClient:
-    return client(make_token(make_user()))
 
 
 def refusals(answer: HttpResponse) -> dict[str, str]:
@@ -250,16 +244,9 @@ near_misses = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(
-    max_examples=80,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@hypothesis_settings(max_examples=80)
 @given(fields=near_misses | json_values)
 def test_no_json_makes_the_server_fail(api: APIClient, fields: Any) -> None:
-    cache.clear()
     body = MINIMAL | fields if isinstance(fields, dict) else fields
     answer = api.generic("POST", MESSAGES, json.dumps(body).encode(), content_type="application/json")
     assert answer.status_code in (202, 400), answer.content
@@ -273,16 +260,9 @@ parameters = st.tuples(
 PLACES = [MESSAGES, f"{MAIL}templates/", f"{MAIL}suppressions/"]
 
 
-@hypothesis_settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@hypothesis_settings(max_examples=60)
 @given(query=st.lists(parameters, max_size=3), text=st.text(max_size=20))
 def test_no_query_and_no_path_makes_the_server_fail(api: APIClient, query: list[tuple[str, str]], text: str) -> None:
-    cache.clear()
     escaped = "&".join(
         f"{quote(name, errors='surrogatepass')}={quote(value, errors='surrogatepass')}" for name, value in query
     )

@@ -14,20 +14,11 @@ from tests.callers import assert_problem, client, make_token
 from tests.mails import MAIL, make_message
 from tests.make import make_user
 
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
 
 SUPPRESSIONS = f"{MAIL}suppressions/"
 KEYS = {"address", "url", "reason", "scope", "expires_at", "source", "created_at"}
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ada: User) -> APIClient:
-    return client(make_token(ada))
 
 
 @pytest.fixture

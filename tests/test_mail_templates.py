@@ -17,6 +17,9 @@ from tests.callers import assert_problem, client, make_token
 from tests.mails import MAIL
 from tests.make import make_user
 
+pytest_plugins = ["tests.caller_fixtures"]
+pytestmark = pytest.mark.django_db
+
 TEMPLATES = f"{MAIL}templates/"
 HELLO = {"subject": "Hi {{ name }}", "text": "Dear {{ name }}", "html": "<b>{{ name }}</b>"}
 
@@ -169,7 +172,7 @@ values = st.recursive(
 )
 
 
-@hypothesis_settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@hypothesis_settings(max_examples=300)
 @given(source=st.lists(pieces | st.text(max_size=4), max_size=8).map("".join), a=values, b=values)
 def test_every_template_is_rendered_or_refused(source: str, a: Any, b: Any) -> None:
     with suppress(BadTemplate):
@@ -177,19 +180,6 @@ def test_every_template_is_rendered_or_refused(source: str, a: Any, b: Any) -> N
 
 
 # --- the API -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user()
-
-
-@pytest.fixture
-def api(ada: User) -> APIClient:
-    return client(make_token(ada))
-
-
-pytestmark = pytest.mark.django_db
 
 
 def test_a_template_is_made_read_replaced_and_forgotten(api: APIClient) -> None:

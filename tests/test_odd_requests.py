@@ -1,22 +1,13 @@
 """Whatever is sent, the answer is a refusal that says why, and never a 500."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from tests.callers import SESSION, TOKENS, assert_problem, browser_with_csrf, csrf
 
 NOTHING = "/api/v1/nothing/"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_counters() -> Iterator[None]:
-    cache.clear()
-    yield
-    cache.clear()
 
 
 def client(**more: Any) -> APIClient:

@@ -1,6 +1,5 @@
 """What stops the guessing of passwords, at every door alike."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,19 +25,8 @@ from tests.callers import (
     post_session,
 )
 
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _fresh_counters() -> Iterator[None]:
-    cache.clear()
-    yield
-    cache.clear()
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
 
 
 def assert_locked(answer: HttpResponse) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.staticfiles import finders
-from django.core.cache import cache as counters
 from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -31,13 +30,6 @@ PUBLIC = {
 """What strangers may call. Whoever adds to it should be able to say why."""
 
 REFUSED = {401, 403, 404, 405}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_counters() -> Iterator[None]:
-    counters.clear()
-    yield
-    counters.clear()
 
 
 @cache

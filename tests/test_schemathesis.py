@@ -55,10 +55,20 @@ GOOD_BEYOND_SCHEMA = {
 }
 
 config = SchemathesisConfig.from_dict(
-    {"seed": 1, "generation": {"deterministic": True, "max-examples": 25, "database": "none"}}
+    {
+        "seed": 1,
+        "generation": {"deterministic": True, "max-examples": 25, "database": "none"},
+        "suppress-health-check": ["too_slow"],
+    }
 )
 schema = schemathesis.openapi.from_wsgi("/api/v1/schema/", application, config=config)
 turns = count()
+
+
+@pytest.fixture(autouse=True)
+def _same_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example finds its row in the same state, whatever ran before this test."""
+    monkeypatch.setitem(globals(), "turns", count())
 
 
 @pytest.fixture(autouse=True)

@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from rest_framework.test import APIClient
 
 from jobs import registry
 from jobs.models import Job
 from jobs.submit import submit
-from tests.callers import assert_problem, client, make_token
-from tests.make import make_user
+from tests.callers import assert_problem
 from tests.workers import run_due
 
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "writing-jobs.md"
@@ -33,12 +32,6 @@ def _snippets(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) ->
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for snippet in (SNIPPET, WITH_A_FILE):
         exec(compile(snippet, str(DOCUMENT), "exec"), module.__dict__)  # noqa: S102 the document is ours
-    cache.clear()
-
-
-@pytest.fixture
-def api() -> APIClient:
-    return client(make_token(make_user()))
 
 
 def test_the_kind_is_posted_and_runs(api: APIClient) -> None:
