@@ -2,10 +2,8 @@
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,10 +11,9 @@ from django.utils import timezone
 
 from jobs.models import Job
 from jobs.submit import submit
+from tests.servers.web import make_server
 from tests.stack import Stack
 from tests.workers import run_due
-
-Reply = tuple[int, dict[str, str], bytes]
 
 INSIDE = [
     "http://127.0.0.1/",
@@ -29,55 +26,20 @@ INSIDE = [
 ]
 
 
-class OtherSide:
-    """A web server of the test: `reply` decides what it answers, `asked` is what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.reply: Callable[[], Reply] = lambda: (200, {}, b"hello")
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.host = f"127.0.0.1:{self.server.server_address[1]}"
-        self.url = f"http://{self.host}/"
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        side = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                asked = {"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body}
-                side.asked.append(asked)
-                status, headers, text = side.reply()
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(text)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_PUT = do_DELETE = answer
-
-            def log_message(self, format: str, *args: Any) -> None: ...
-
-        return Handler
-
-
 @pytest.fixture
-def other_side(settings: Any) -> Iterator[OtherSide]:
-    side = OtherSide()
-    settings.HTTP_REQUEST_ALLOWED_HOSTS = [side.host]
-    with side.server as server:
-        Thread(target=server.serve_forever, args=(0.01,)).start()
-        yield side
-        server.shutdown()
+def other_side(settings: Any) -> Iterator[Any]:
+    with make_server() as server:
+        settings.HTTP_REQUEST_ALLOWED_HOSTS = [server.host]
+        yield server
 
 
 @pytest.fixture
 def inside_example(monkeypatch: pytest.MonkeyPatch) -> None:
-    """inside.example is a name in the public DNS that leads to this machine."""
+    """inside.example is a name in the public DNS that leads to this machine; no resolver is asked."""
     resolve = socket.getaddrinfo
 
     def resolve_here(host: str, *args: Any, **options: Any) -> Any:
-        return resolve("127.0.0.1" if host == "inside.example" else host, *args, **options)
+        return resolve("127.0.0.1" if host in {"inside.example", "localhost"} else host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
 
@@ -107,54 +69,53 @@ def test_a_call_to_the_inside_is_refused_at_once(url: str) -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("inside_example")
 @pytest.mark.parametrize("url", INSIDE[1:])
-def test_a_redirect_to_the_inside_is_refused_at_once(other_side: OtherSide, url: str) -> None:
-    other_side.reply = lambda: (302, {"Location": url}, b"")
+def test_a_redirect_to_the_inside_is_refused_at_once(other_side: Any, url: str) -> None:
+    other_side.reply = lambda asked: (302, {"Location": url}, b"")
     assert_refused(request(other_side.url))
     assert len(other_side.asked) == 1
 
 
 @pytest.mark.django_db
-def test_an_allowed_host_is_called_and_its_answer_is_the_result(other_side: OtherSide) -> None:
-    other_side.reply = lambda: (200, {"X-Answer": "42"}, "grün".encode())
+def test_an_allowed_host_is_called_and_its_answer_is_the_result(other_side: Any) -> None:
+    other_side.reply = lambda asked: (200, {"X-Answer": "42"}, "grün".encode())
     job = request(other_side.url + "path?a=b")
     assert job.status == "succeeded"
     assert job.result["status"] == 200
     assert job.result["body"] == "grün"
     assert job.result["headers"]["x-answer"] == "42"
     assert set(job.result) == {"status", "headers", "body"}
-    assert (other_side.asked[0]["method"], other_side.asked[0]["path"]) == ("GET", "/path?a=b")
+    assert (other_side.asked[0].command, other_side.asked[0].path) == ("GET", "/path?a=b")
 
 
 @pytest.mark.django_db
-def test_method_headers_and_json_arrive(other_side: OtherSide) -> None:
+def test_method_headers_and_json_arrive(other_side: Any) -> None:
     job = request(other_side.url, method="PUT", headers={"X-Till": "17", "Authorization": "Bearer b"}, json={"a": [1]})
     assert job.status == "succeeded"
     [asked] = other_side.asked
-    assert asked["method"] == "PUT"
-    headers = {name.lower(): value for name, value in asked["headers"].items()}
-    assert (headers["x-till"], headers["authorization"]) == ("17", "Bearer b")
-    assert headers["content-type"] == "application/json"
-    assert json.loads(asked["body"]) == {"a": [1]}
+    assert asked.command == "PUT"
+    assert (asked.headers["X-Till"], asked.headers["Authorization"]) == ("17", "Bearer b")
+    assert asked.headers["Content-Type"] == "application/json"
+    assert json.loads(asked.body) == {"a": [1]}
 
 
 @pytest.mark.django_db
-def test_a_json_null_is_a_body_and_no_json_is_none(other_side: OtherSide) -> None:
+def test_a_json_null_is_a_body_and_no_json_is_none(other_side: Any) -> None:
     request(other_side.url, method="POST", json=None)
     request(other_side.url, method="POST")
-    assert [asked["body"] for asked in other_side.asked] == [b"null", b""]
+    assert [asked.body for asked in other_side.asked] == [b"null", b""]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("status", "outcome"), [(200, "failed"), (201, "succeeded"), (404, "succeeded")])
-def test_expect_says_which_answers_are_a_success(other_side: OtherSide, status: int, outcome: str) -> None:
-    other_side.reply = lambda: (status, {}, b"")
+def test_expect_says_which_answers_are_a_success(other_side: Any, status: int, outcome: str) -> None:
+    other_side.reply = lambda asked: (status, {}, b"")
     assert request(other_side.url, expect=[201, 404]).status == outcome
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", [400, 401, 404, 410])
-def test_an_answer_that_will_not_change_fails_the_job_for_good(other_side: OtherSide, status: int) -> None:
-    other_side.reply = lambda: (status, {}, b"secret page")
+def test_an_answer_that_will_not_change_fails_the_job_for_good(other_side: Any, status: int) -> None:
+    other_side.reply = lambda asked: (status, {}, b"secret page")
     job = request(other_side.url)
     assert (job.status, job.attempt) == ("failed", 1)
     assert job.error
@@ -162,8 +123,8 @@ def test_an_answer_that_will_not_change_fails_the_job_for_good(other_side: Other
 
 
 @pytest.mark.django_db
-def test_an_answer_that_says_when_to_come_back_is_obeyed(other_side: OtherSide) -> None:
-    other_side.reply = lambda: (503, {"Retry-After": "70"}, b"")
+def test_an_answer_that_says_when_to_come_back_is_obeyed(other_side: Any) -> None:
+    other_side.reply = lambda asked: (503, {"Retry-After": "70"}, b"")
     before = timezone.now()
     job = request(other_side.url)
     assert job.status == "retrying"
@@ -171,8 +132,8 @@ def test_an_answer_that_says_when_to_come_back_is_obeyed(other_side: OtherSide) 
 
 
 @pytest.mark.django_db
-def test_trouble_that_passes_is_tried_again_until_it_has_passed(other_side: OtherSide) -> None:
-    other_side.reply = lambda: (503, {"Retry-After": "0"}, b"") if len(other_side.asked) < 3 else (200, {}, b"")
+def test_trouble_that_passes_is_tried_again_until_it_has_passed(other_side: Any) -> None:
+    other_side.reply = lambda asked: (503, {"Retry-After": "0"}, b"") if len(other_side.asked) < 3 else (200, {}, b"")
     job = submit("http.request", {"url": other_side.url})
     for _ in range(3):
         # Due at once, but in a transaction PostgreSQL's clock stands still.

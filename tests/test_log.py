@@ -27,8 +27,9 @@ def written(as_json: bool, stream: io.StringIO) -> None:
     logging.config.dictConfig(config)
 
 
-def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+def lines(stream: io.StringIO, *loggers: str) -> list[dict[str, Any]]:
+    """Those of these loggers: a thread that an earlier test has left behind may say something, too."""
+    return [line for line in map(json.loads, stream.getvalue().splitlines()) if line["logger"] in loggers]
 
 
 def test_our_lines_and_the_libraries_have_the_same_fields() -> None:
@@ -36,7 +37,7 @@ def test_our_lines_and_the_libraries_have_the_same_fields() -> None:
     with structlog.contextvars.bound_contextvars(request_id="r", job_id="j"):
         structlog.get_logger("ours").info("claimed", attempt=2)
         logging.getLogger("django-q").warning("worker %s died", 7, extra={"request": "secret"})
-    ours, theirs = lines(stream)
+    ours, theirs = lines(stream, "ours", "django-q")
     assert (ours["event"], ours["attempt"], theirs["event"]) == ("claimed", 2, "worker 7 died")
     for line in (ours, theirs):
         assert {"timestamp", "level", "logger", "request_id", "job_id"} <= set(line)
@@ -53,13 +54,17 @@ def test_a_traceback_is_one_line_of_json_and_readable_on_a_console() -> None:
             structlog.get_logger("ours").exception("failed", hidden=bool(password))
         assert "RuntimeError: told" in stream.getvalue()
         assert "hunter2" not in stream.getvalue().replace('password = "hunter2"', "")
-        assert (stream.getvalue().count("\n") == 1) is as_json
+        assert "Traceback" in stream.getvalue()
+        if as_json:
+            assert len(lines(stream, "ours")) == 1
+        else:
+            assert "\n    raise RuntimeError" in stream.getvalue()
 
 
 def test_a_request_is_one_line_without_query_or_address() -> None:
     written(True, stream := io.StringIO())
     Client().get("/api/v1/mail/suppressions/ada@example.org/?secret=1", headers={"X-Request-ID": "mine"})
-    [line] = lines(stream)
+    [line] = lines(stream, "project.middleware")
     assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/mail/suppressions/…/", 401)
     assert (line["request_id"], line["user_id"]) == ("mine", None)
     assert line["duration_ms"] >= 0

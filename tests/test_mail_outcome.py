@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from http.client import parse_headers
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -28,16 +29,17 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
 from mail.failure import OUTCOME_OF, FailureClass, Outcome
 from mail.outcome import asked_pause, failure_of
+from tests.patience import PATIENCE
 from tests.sending import MAILGUN
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SENT = '{"id": "<1@mg.example.org>", "message": "Queued. Thank you."}'
 
 
-def error_of(url: str) -> Exception:
-    """What sending by a Mailgun at this address raises."""
+def error_of(url: str, patience: float = PATIENCE) -> Exception:
+    """What sending by a Mailgun at this address raises, which has so many seconds to answer."""
     mailgun = get_connection(
-        MAILGUN, api_key="key", api_url=f"{url}/v3", sender_domain="mg.example.org", timeout=(0.3, 0.3)
+        MAILGUN, api_key="key", api_url=f"{url}/v3", sender_domain="mg.example.org", timeout=(PATIENCE, patience)
     )
     mail = AnymailMessage("Hi", "There", "l@mg.example.org", ["ada@example.org"])
     with pytest.raises(Exception) as caught:  # noqa: PT011 whatever it is, it is what we want to look at
@@ -47,25 +49,29 @@ def error_of(url: str) -> Exception:
 
 @contextmanager
 def answering(answer: bytes | None) -> Iterator[str]:
-    """A server that reads a request and then says this and hangs up; None keeps silent."""
+    """A server that reads a request, all of it, and then says this and hangs up; None keeps silent."""
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
         ended = threading.Event()
 
         def serve() -> None:
             with suppress(OSError):
                 client, _ = server.accept()
-                with client:
-                    client.recv(65536)
+                with client, client.makefile("rb") as request:
+                    request.readline()
+                    request.read(int(parse_headers(request)["Content-Length"]))
                     if answer is None:
-                        ended.wait(10)
+                        ended.wait(PATIENCE)
                     else:
                         client.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        ended.set()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join()
 
 
 def http(status: int, body: str, headers: str = "", length: int | None = None) -> bytes:
@@ -95,12 +101,21 @@ def http(status: int, body: str, headers: str = "", length: int | None = None) -
 )
 def test_an_answer(answer: bytes | None, kind: str) -> None:
     with answering(answer) as url:
-        assert failure_of(error_of(url)).kind == kind
+        assert failure_of(error_of(url, PATIENCE if answer is not None else 0.3)).kind == kind
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://nowhere.invalid"])
-def test_whoever_was_never_reached_has_nothing(url: str) -> None:
-    assert failure_of(error_of(url)).kind == "unreachable"
+def test_whoever_does_not_listen_has_nothing() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        assert failure_of(error_of(f"http://127.0.0.1:{deaf.getsockname()[1]}")).kind == "unreachable"
+
+
+def test_whoever_has_no_address_has_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert failure_of(error_of("http://nowhere.invalid")).kind == "unreachable"
 
 
 def test_a_connection_that_takes_too_long_was_none() -> None:

@@ -1,7 +1,7 @@
 """Bulk mail ends with one click (RFC 8058), and with a click only."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from django.core.signing import Signer
@@ -40,7 +40,10 @@ def test_bulk_mail_carries_the_link_and_other_mail_does_not() -> None:
 
 
 def test_the_link_gives_no_address_away() -> None:
-    assert "ada" not in make_link()
+    # A long name, for ids and signatures are random letters: they say "ada" now and then.
+    link = unquote(make_link(address="countess.lovelace@example.org")).lower()
+    for part in ("@", "countess", "lovelace", "example"):
+        assert part not in link
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
