@@ -66,7 +66,7 @@ def test_the_order_in_which_events_come_does_not_matter(order: tuple[str, ...]) 
     assert Message.objects.get().status == Status.COMPLAINED
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_the_end_is_as_precedence_says_whatever_comes_how_often_and_when(data: st.DataObject) -> None:
     importance = data.draw(st.sampled_from([Importance.NORMAL, Importance.BULK]))
