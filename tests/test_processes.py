@@ -5,6 +5,7 @@ import io
 import os
 import random
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from rich.console import Console
 from demo import screen
 from demo.eventually import TooLateError, eventually
 from demo.processes import DiedError, Process, free_port
+
+ROOT = Path(__file__).parent.parent
 
 STUBBORN = """
 import signal, subprocess, sys
@@ -42,6 +45,13 @@ def test_a_preferred_port_is_taken_only_when_it_is_free() -> None:
         server.listen()
         assert free_port(taken) != taken
     assert free_port(taken) == taken
+
+
+def test_a_port_that_was_handed_out_is_nobody_elses_though_nobody_listens_yet() -> None:
+    ours = free_port()
+    ask = f"from demo.processes import free_port; print(free_port({ours}))"
+    theirs = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert ours not in {free_port(ours), int(theirs)}
 
 
 def test_a_program_that_ends_by_itself_is_reported_with_its_last_words(tmp_path: Path) -> None:

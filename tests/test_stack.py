@@ -4,8 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+import requests
 
 from demo.client import UnexpectedAnswerError
+from demo.eventually import eventually
+from tests.patience import PATIENCE
 from tests.stack import Stack
 
 
@@ -40,6 +43,16 @@ def test_a_job_that_takes_too_long_is_not_followed_for_ever(stack: Stack) -> Non
     client.wait_for(job["id"], "cancelled")
 
 
+def test_a_web_process_that_is_too_slow_to_answer_is_not_ready_yet(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(*arguments: object, **options: object) -> None:
+        raise requests.ReadTimeout
+
+    monkeypatch.setattr(requests, "get", too_late)
+    assert not stack.ready()
+
+
 def test_a_stack_runs_jobs_again_after_its_processes_were_killed(stack: Stack) -> None:
     stack.kill("web")
     stack.kill("worker")
@@ -55,6 +68,12 @@ def test_a_stopped_stack_leaves_no_process_behind(tmp_path: Path) -> None:
     with Stack(f"sqlite:///{tmp_path}/legwork.sqlite3", tmp_path) as stack:
         groups = [process.pid for process in stack.processes]
 
-    for group in groups:
-        with pytest.raises(ProcessLookupError):
-            os.killpg(group, 0)
+    eventually(lambda: not any(lives(group) for group in groups), PATIENCE, "the end of all processes")
+
+
+def lives(process_group: int) -> bool:
+    try:
+        os.killpg(process_group, 0)
+    except ProcessLookupError:
+        return False
+    return True
