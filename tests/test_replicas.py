@@ -83,8 +83,8 @@ def test_everybody_reads_what_he_has_written_and_nobody_else_pays_for_it(topolog
     for standby in topology.standbys:
         standby.pause()
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda _: reads_own_write(writer), range(300)))
-    assert Counter(found) == {200: 300}
+        found = list(threads.map(lambda _: reads_own_write(writer), range(200)))
+    assert Counter(found) == {200: 200}
     assert topology.reads_from(other, theirs) <= topology.standby_ports
 
     for standby in topology.standbys:
@@ -119,11 +119,11 @@ def test_a_standby_that_dies_costs_nobody_an_answer_and_comes_back_within_ten_se
         dying.stop("kill")
         statuses = Counter(each.result() for each in asked)
     assert statuses == {200: 900}
-    eventually(lambda: said(topology, "replica_out") > out, 60, "the standby's being put out")
+    eventually(lambda: said(topology, "replica_out") > out, 60, "the standby's being put out", pause=0.1)
 
     dying.start()
     started = time.monotonic()
-    eventually(lambda: said(topology, "replica_back") > back, 60, "the standby's return")
+    eventually(lambda: said(topology, "replica_back") > back, 60, "the standby's return", pause=0.1)
     assert time.monotonic() - started < 10
     topology.settled(client, url)
 
