@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts |= stores.versions()
         found = {}
         for name, scenario in {BUSY: _busy, AMONG: _among}.items():
-            with console.status(f"{name} …"), _clusters(stores) as running:
+            with console.status(f"{name} …"), _clusters(stores, min(WARM_UP, options.short)) as running:
                 found[name] = scenario(running, stores, options.short, options.long)
             console.print(f"{name}: all {options.short} short jobs done after {found[name].last:.2f} s")
     facts["size"] = f"{options.short} short jobs, {CLUSTERS} long ones of {options.long:g} s"
@@ -74,7 +74,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 @contextmanager
-def _clusters(stores: Stores) -> Iterator[Running]:
+def _clusters(stores: Stores, warm_up: int) -> Iterator[Running]:
     """Two of them, warmed up, on an empty database."""
     legwork = next(contender for contender in CONTENDERS if contender.name == LEGWORK)
     two = replace(legwork, name="long-beside-short", processes=CLUSTERS, env={**legwork.env, "WORKER_GRACE": "1"})
@@ -83,8 +83,8 @@ def _clusters(stores: Stores) -> Iterator[Running]:
         running.client.ask("prepare")
         running.start_workers()
         for _ in range(2):
-            running.client.ask("call", "enqueue_naps", [0.0] * WARM_UP)
-            running.do_jobs(WARM_UP)
+            running.client.ask("call", "enqueue_naps", [0.0] * warm_up)
+            running.do_jobs(warm_up)
         yield running
 
 
@@ -96,7 +96,7 @@ def _busy(running: Running, stores: Stores, short: int, long: float) -> Times:
         for cluster in others:
             cluster.stop()
         running.client.ask("call", "enqueue_naps", [long])
-        eventually(partial(_as_many_naps_run, running, number + 1), 20, "the start of a long job")
+        eventually(partial(_as_many_naps_run, running, number + 1), long, "the start of a long job")
         for cluster in others:
             cluster.resume()
     newest: str = running.client.ask("call", "newest")

@@ -59,7 +59,7 @@ class Tree:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
-    def wait_until_idle(self, within: float = 30) -> None:
+    def wait_until_idle(self, within: float = 120) -> None:
         """Until it uses next to no CPU: started, and done with what it was given."""
         deadline = time.monotonic() + within
         used = self.cpu_seconds()
