@@ -43,7 +43,7 @@ def farm(place: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
 def test_a_broker_that_is_emptied_in_the_middle_of_hundreds_of_jobs_loses_none(
     farm: Farm, server: Server, place: str
 ) -> None:
-    """When all workers are held by jobs that wait for this test, and as they go on."""
+    """When all workers are held by jobs that wait for this test, with others behind them, and as they go on."""
     jobs, gates = post_many(farm, BATCH), {}
     for _ in range(EMPTIED[place]):
         gate = Gate(farm)
