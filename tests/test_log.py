@@ -17,7 +17,9 @@ from project.log import logging_config
 
 @pytest.fixture(autouse=True)
 def _restored(settings: Any) -> Iterator[None]:
+    ours = structlog.get_config()
     yield
+    structlog.configure(**ours)
     logging.config.dictConfig(settings.LOGGING)
 
 
