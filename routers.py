@@ -93,8 +93,8 @@ def use_replica() -> Iterator[Route]:
 
 
 def replica_was_read() -> bool:
-    """Whether what was read here so far may be older than what the primary has, which is there to be asked."""
-    return route().chosen not in ("", PRIMARY) and not pool.primary_is_out
+    """Whether what was read here so far may be older than what the primary has."""
+    return route().chosen not in ("", PRIMARY)
 
 
 class PrimaryReplicaRouter:

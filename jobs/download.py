@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from jobs.outputs import Output
 from jobs.parameters import CONTENT_DISPOSITION, ETAG, IF_NONE_MATCH
-from routers import replica_was_read, use_primary
+from routers import pool, replica_was_read, use_primary
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class OutputView(APIView):
 def _owned_output(user_id: int | None, job_id: UUID) -> Output:
     """A replica may not know yet that the job, which its owner has just seen succeed, has done so."""
     output = _find(user_id, job_id)
-    if output is None and replica_was_read():
+    if output is None and replica_was_read() and not pool.primary_is_out:
         with use_primary():
             output = _find(user_id, job_id)
     if output is None:

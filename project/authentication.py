@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.http import QueryDict
 from django.utils import timezone
 from knox.auth import TokenAuthentication as KnoxAuthentication
@@ -13,8 +14,9 @@ from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from project import servers
 from project.models import Token
-from project.reads import follow
+from project.positions import follow
 from routers import PRIMARY, replica_was_read
 
 
@@ -33,6 +35,8 @@ def _found(digest: str) -> Token | None:
     tokens = Token.objects.select_related("user").filter(digest=digest)
     found: Token | None = tokens.first()
     if found is None and replica_was_read():
+        if not servers.primary_is_there():
+            raise OperationalError("the primary is away, and no replica knows this token")
         found = tokens.using(PRIMARY).first()
         if found:
             follow(found.user_id)

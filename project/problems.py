@@ -20,7 +20,7 @@ from rest_framework.exceptions import APIException, Throttled
 from rest_framework.views import set_rollback
 
 from jobs.field_errors import FieldError, flatten
-from project.reads import WriteInSafeMethod
+from project.read_only import WriteInSafeMethod
 
 logger = structlog.get_logger(__name__)
 

@@ -1,27 +1,38 @@
 """Which replicas are good enough to be read from: each process asks them all, once or twice a second, and says so to
-the router."""
+the router.
+
+A server that refuses, is cut off, or takes the question and says nothing is out alike, and nobody waits for it.
+"""
 
 import os
 import random
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 
+from project.servers import Line, ask, hang_up
 from routers import PRIMARY, pool
 
 log = structlog.get_logger(__name__)
 
 PROBE_EVERY = (0.5, 1.0)
 """Seconds between two rounds, drawn at random so that a crowd of processes does not ask in step."""
+LOOKS, LOOK = 15, 0.1
+"""How often, and after how many seconds each, it is looked for answers before a server counts as one that gives none. A
+look that comes late counts once: when this process or the whole machine has stood still, nobody else is to blame."""
 LAG_SECONDS = 60
 LAG_BYTES = 8 * 1024 * 1024
 """A replica is late when it is behind by both: an idle primary sends nothing, and so looks late by the clock."""
+LAG_AT_MOST = 3600.0
+"""Seconds after which a replica that is behind at all is late: it does not move."""
 
 ASK_REPLICA = """
     SELECT pg_is_in_recovery(),
@@ -54,45 +65,65 @@ def fault(state: State, written: int | None) -> str:
         return ""
     if not state.streaming:
         return "receives nothing from the primary"
-    if state.lag > LAG_SECONDS and written - state.replayed > LAG_BYTES:
-        return f"is {state.lag:.0f} s and {written - state.replayed} bytes behind"
+    behind = written - state.replayed
+    if (state.lag > LAG_SECONDS and behind > LAG_BYTES) or (state.lag > LAG_AT_MOST and behind > 0):
+        return f"is {state.lag:.0f} s and {behind} bytes behind"
     return ""
 
 
 class Probe:
-    """A thread of its own, with connections of its own, begun with the first request."""
+    """A thread of its own, begun with the first request, and a line to each server."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pid = 0
+        self._begun = threading.Event()
+        self._lines: dict[str, Line] = {}
         self._faults: dict[str, str] = {}
 
     def begin(self) -> None:
-        """Once in every process: a fork takes no thread along."""
-        if not settings.REPLICAS or self._pid == os.getpid():
+        """Once in every process: a fork takes no thread along. Afterwards it is known who is good."""
+        if not settings.REPLICAS:
             return
-        with self._lock:
-            if self._pid != os.getpid():
-                self._pid = os.getpid()
-                self.round()
-                threading.Thread(target=self._run, name="replicas", daemon=True).start()
+        if self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid():
+                    self._begun, self._lines = threading.Event(), {}
+                    threading.Thread(target=self._run, name="replicas", daemon=True).start()
+                    self._pid = os.getpid()
+        self._begun.wait(3 * LOOKS * LOOK)
 
     def round(self) -> None:
         """Ask all replicas and then the primary, and tell the router. The other way round, a primary that dies in
         between would take with it the replicas, which receive nothing any more."""
-        states = {alias: _state_or_error(alias) for alias in settings.REPLICAS}
-        written = primary_position()
-        pool.primary_is_out = written is None
+        states = self._answers({alias: partial(state_of, alias) for alias in settings.REPLICAS})
+        written = self._answers({PRIMARY: primary_position})[PRIMARY]
+        pool.primary_is_out = not isinstance(written, int)
         for alias, state in states.items():
-            self._judge(alias, state, written)
+            self._judge(alias, state, written if isinstance(written, int) else None)
+        for alias, answer in (states | {PRIMARY: written}).items():
+            if isinstance(answer, TimeoutError):
+                hang_up(alias)
+
+    def _answers(self, questions: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+        """By server; an exception is an answer, too, and TimeoutError that of who gives none."""
+        asked = {alias: self._line(alias).ask(question) for alias, question in questions.items()}
+        _wait_for(asked.values())
+        return {alias: _said(answer) for alias, answer in asked.items()}
+
+    def _line(self, alias: str) -> Line:
+        if alias not in self._lines:
+            self._lines[alias] = Line(alias)
+        return self._lines[alias]
 
     def _run(self) -> None:
         while True:
-            time.sleep(random.uniform(*PROBE_EVERY))  # noqa: S311 nothing secret hangs on it
             try:
                 self.round()
             except Exception:
                 log.exception("replicas_not_probed")
+            self._begun.set()
+            time.sleep(random.uniform(*PROBE_EVERY))  # noqa: S311 nothing secret hangs on it
 
     def _judge(self, alias: str, state: State | Exception, written: int | None) -> None:
         if isinstance(state, Exception):
@@ -112,11 +143,16 @@ class Probe:
         self._faults[alias] = reason
 
 
-def _state_or_error(alias: str) -> State | Exception:
-    try:
-        return state_of(alias)
-    except (DatabaseError, InterfaceError) as error:
-        return error
+def _wait_for(answers: "Collection[Future[Any]]") -> None:
+    for _ in range(LOOKS):
+        if not wait(answers, LOOK).not_done:
+            return
+
+
+def _said(answer: "Future[Any]") -> Any:
+    if not answer.done():
+        return TimeoutError()
+    return answer.exception() or answer.result()
 
 
 def primary_position() -> int | None:
@@ -131,35 +167,6 @@ def primary_position() -> int | None:
 def state_of(alias: str) -> State:
     """What this replica says of itself; raises the database's errors."""
     return State(*ask(alias, ASK_REPLICA))
-
-
-def answers(alias: str) -> bool:
-    try:
-        ask(alias, "SELECT 1")
-    except (DatabaseError, InterfaceError):
-        return False
-    return True
-
-
-def ask(alias: str, question: str, *values: Any) -> tuple[Any, ...]:
-    """The first row of the answer. A kept connection may have been cut by a balancer that leads elsewhere from now on:
-    then a new one is asked."""
-    if connections[alias].connection is not None:
-        with suppress(DatabaseError, InterfaceError):
-            return _row(alias, question, values)
-    return _row(alias, question, values)
-
-
-def _row(alias: str, question: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    connection = connections[alias]
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(question, values or None)
-            row: tuple[Any, ...] = cursor.fetchone()
-            return row
-    except BaseException:
-        connection.close()
-        raise
 
 
 probe = Probe()

@@ -96,6 +96,7 @@ class TokensView(generics.ListAPIView[Token]):
     def post(self, request: Request) -> Response:
         """A new token, for credentials in the body or, with at most a name in the body, in Basic."""
         user, name = _login(request)
+        request.user = user  # whose next reads must know of this
         record, key = Token.objects.create(user, name=name)
         user_logged_in.send(sender=user.__class__, request=request._request, user=user)
         answer = NewToken({"token": key, "expires_at": record.expiry, "name": record.name})

@@ -16,7 +16,7 @@ import pytest
 
 from demo.eventually import eventually
 from demo.processes import Process
-from project.reads import HAS_REPLAYED
+from project.positions import HAS_REPLAYED
 from tests.servers.haproxy import HAProxy, prepare
 from tests.servers.postgresql import accepts_connections
 from tests.servers.redis import Redis

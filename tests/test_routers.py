@@ -6,7 +6,7 @@ from django.contrib.sessions.models import Session
 from django.db import router, transaction
 
 from jobs.models import Job
-from project.reads import is_read
+from project.read_only import is_read
 from routers import PRIMARY, PrimaryReplicaRouter, Route, pool, routed, use_primary, use_replica
 
 
@@ -120,6 +120,9 @@ READING = [
     "WITH a AS (SELECT 1) SELECT * FROM a",
     "SELECT 'UPDATE it', \"update\" FROM t WHERE x = 'it''s DELETE'",
     "SELECT updated_at FROM t",
+    "/* update */ SELECT 1 -- delete",
+    "SELECT $a$ 'DELETE' $a$, E'\\' UPDATE', $$; DROP TABLE t$$;",
+    "TABLE t",
     "SAVEPOINT a",
     "RELEASE SAVEPOINT a",
     "BEGIN",
@@ -131,7 +134,16 @@ WRITING = [
     "WITH a AS (DELETE FROM t RETURNING *) SELECT * FROM a",
     "SELECT * FROM t FOR UPDATE SKIP LOCKED",
     "SELECT * INTO u FROM t",
+    "SELECT * FROM t FOR KEY SHARE",
     "SELECT nextval('s')",
+    "SELECT 1; DROP TABLE t",
+    "EXPLAIN ANALYZE CREATE TABLE u AS SELECT 1",
+    "EXPLAIN ANALYZE EXECUTE prepared",
+    "SELECT $$'$$; DELETE FROM t; SELECT $$'$$",
+    "SELECT a$x$ FROM t; DELETE FROM t WHERE b$x$ = 1",
+    "SELECT E'\\''; DELETE FROM t --'",
+    "SELECT 1 -- '\n; DELETE FROM t -- '",
+    'DELETE FROM "django_session" WHERE true; DELETE FROM auth_user',
     "TRUNCATE t",
     "DROP TABLE t",
     "LOCK t",

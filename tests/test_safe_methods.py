@@ -1,6 +1,7 @@
 """GET, HEAD and OPTIONS change nothing: whoever tries is stopped, and no route of ours tries."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import ProgrammingError, connection
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, path
+from psycopg2.sql import SQL, Identifier
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,7 +24,7 @@ from jobs.run import Run
 from mail import addresses
 from mail.models import Suppression, Template
 from mail.unsubscribe import Link
-from project.reads import WriteInSafeMethod
+from project.read_only import WriteInSafeMethod
 from tests.callers import assert_problem, make_token, make_user
 from tests.mails import make_message
 from tests.make import make_job
@@ -49,7 +51,21 @@ def by_locking(request: HttpRequest) -> None:
         cursor.execute("SELECT * FROM auth_user FOR UPDATE")
 
 
-WAYS = [by_orm, by_update, by_sql, by_locking]
+def by_composed_sql(request: HttpRequest) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(SQL("DELETE FROM {}").format(Identifier("auth_user")))
+
+
+WAYS = [by_orm, by_update, by_sql, by_locking, by_composed_sql]
+
+
+def streaming(request: HttpRequest) -> StreamingHttpResponse:
+    def parts() -> Iterator[bytes]:
+        yield b"a"
+        by_orm(request)
+        yield b"b"
+
+    return StreamingHttpResponse(parts())
 
 
 def plain(way: Callable[[HttpRequest], None]) -> Callable[..., HttpResponse]:
@@ -76,6 +92,7 @@ def api(way: Callable[[HttpRequest], None]) -> Callable[..., HttpResponse]:
 urlpatterns = [
     *[path(f"plain/{way.__name__}/", plain(way)) for way in WAYS],
     *[path(f"api/v1/{way.__name__}/", api(way)) for way in WAYS],
+    path("streaming/", streaming),
 ]
 handler500 = "project.problems.server_error"
 
@@ -105,6 +122,17 @@ def test_a_view_that_writes_in_a_safe_method_fails_and_has_not_written(
 def test_the_same_view_may_write_in_an_unsafe_method() -> None:
     assert Client().post("/api/v1/by_orm/").status_code == 200
     assert User.objects.filter(username="ghost").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.urls(__name__)
+def test_a_view_that_writes_while_it_streams_is_stopped_there() -> None:
+    parts = iter(Client().get("/streaming/").streaming_content)
+    assert next(parts) == b"a"
+    with pytest.raises(WriteInSafeMethod):
+        next(parts)
+    assert not User.objects.exists()
+    assert b"".join(Client().post("/streaming/").streaming_content) == b"ab"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -147,6 +175,7 @@ def test_every_route_can_be_read_with_a_role_that_must_not_write(
     objects = existing_objects(user)
     routes = [f"/{filled(route, objects)}" for route in all_routes(get_resolver().url_patterns)]
     assert len(routes) > 40
+    assert "/admin/jobs/" in routes
     request.getfixturevalue("read_only_role")
     with pytest.raises(ProgrammingError, match="permission denied"):
         User.objects.update(first_name="ghost")
@@ -154,7 +183,7 @@ def test_every_route_can_be_read_with_a_role_that_must_not_write(
     broken = {}
     for route in routes:
         for caller in (Client(), Client(headers={"Authorization": f"Token {token}"}), browser):
-            for method in ("GET", "HEAD"):
+            for method in SAFE:
                 answer = caller.generic(method, route)
                 if answer.streaming:
                     list(answer.streaming_content)
@@ -190,7 +219,7 @@ def all_routes(patterns: list[URLPattern | URLResolver], before: str = "") -> It
         route = before + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             yield from all_routes(pattern.url_patterns, route)
-        elif "(" not in route:
+        elif "(" not in (route := re.sub(r"\^\(\?P<(app_label)>[^)]*\)/\$$", r"<\1>/", route)):
             yield route
 
 

@@ -27,7 +27,7 @@ def make_folder(kind: str) -> Path:
 
 def sweep(kind: str) -> None:
     """Removes the folders of runs that are no more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"legwork-{kind}-*-*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"legwork-{kind}-[0-9]*-*"):
         owner = folder.name.removeprefix(f"legwork-{kind}-").split("-")[0]
         if not _is_running(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)

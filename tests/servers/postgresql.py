@@ -75,6 +75,19 @@ class PostgreSQL:
         self.stop(mode)
         self.start()
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """In the body it takes connections and questions, and says nothing: its kernel acknowledges for it."""
+        processes = [self._process.pid, *self._stand_still()]
+        try:
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
     def remove(self) -> None:
         self.stop("immediate")
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -95,16 +108,18 @@ class PostgreSQL:
     def _kill_all(self) -> None:
         """Its children are in process groups of their own. They would notice that it is dead, and could commit
         something until then: they are killed first, while it stands still and starts no others."""
-        children: list[int] = []
-        if self._process.running():
-            os.kill(self._process.pid, signal.SIGSTOP)
-            eventually(lambda: _state_and_parent(self._process.pid)[0] == "T", 60, "PostgreSQL's standing still")
-            children = _children(self._process.pid)
+        children = self._stand_still() if self._process.running() else []
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._process.kill()
         eventually(lambda: all(_state_and_parent(child)[0] in GONE for child in children), 60, "its children's death")
+
+    def _stand_still(self) -> list[int]:
+        """Its main process alone; the others, of which there will be no more."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+        eventually(lambda: _state_and_parent(self._process.pid)[0] == "T", 60, "PostgreSQL's standing still")
+        return _children(self._process.pid)
 
     def _came_up(self) -> bool:
         if not self._process.running():

@@ -40,10 +40,13 @@ def _replica(alias: str, written: int | None) -> Row:
         state = state_of(alias)
     except (DatabaseError, InterfaceError):
         return (alias, "?", "", "", "does not answer", None)
+    if not state.standby:
+        # HAProxy's read port, while no standby is left.
+        return (alias, "primary", "", "", fault(state, written) or "good", _rows_read(alias))
     behind = f"{max(written - state.replayed, 0)} bytes" if written is not None else "?"
     return (
         alias,
-        "standby" if state.standby else "primary",
+        "standby",
         f"{state.lag:.1f} s, {behind}",
         _lsn(state.replayed),
         fault(state, written) or "good",
