@@ -10,7 +10,6 @@ import structlog
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.db import OperationalError, connections
-from django.db.backends.signals import connection_created
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
@@ -29,9 +28,7 @@ class ReadsMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        if settings.REPLICAS:
-            # Only who answers requests cuts connections to a server that hangs: a worker can wait.
-            connection_created.connect(servers.note_connection, dispatch_uid="project.reads")
+        replicas.probe.for_requests = True
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         replicas.probe.begin()

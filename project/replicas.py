@@ -18,7 +18,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from project.servers import Line, ask, hang_up
+from project.servers import Line, ask, hang_up, heard_from
 from routers import PRIMARY, pool
 
 log = structlog.get_logger(__name__)
@@ -80,6 +80,8 @@ class Probe:
         self._begun = threading.Event()
         self._lines: dict[str, Line] = {}
         self._faults: dict[str, str] = {}
+        self.for_requests = False
+        """Whether this process answers requests. A worker can wait for a primary that stands still; they cannot."""
 
     def begin(self) -> None:
         """Once in every process: a fork takes no thread along. Afterwards it is known who is good."""
@@ -102,7 +104,9 @@ class Probe:
         for alias, state in states.items():
             self._judge(alias, state, written if isinstance(written, int) else None)
         for alias, answer in (states | {PRIMARY: written}).items():
-            if isinstance(answer, TimeoutError):
+            if not isinstance(answer, TimeoutError):
+                heard_from(alias)
+            elif alias != PRIMARY or self.for_requests:
                 hang_up(alias)
 
     def _answers(self, questions: dict[str, Callable[[], Any]]) -> dict[str, Any]:

@@ -33,9 +33,13 @@ def ask(alias: str, question: str, *values: Any) -> tuple[Any, ...]:
     return _row(alias, question, values)
 
 
+_asking = threading.local()
+
+
 def _row(alias: str, question: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
     connection = connections[alias]
     try:
+        _asking.now = True
         with connection.cursor() as cursor:
             cursor.execute(question, values or None)
             row: tuple[Any, ...] = cursor.fetchone()
@@ -43,6 +47,8 @@ def _row(alias: str, question: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
     except BaseException:
         connection.close()
         raise
+    finally:
+        _asking.now = False
 
 
 def answers(alias: str) -> bool:
@@ -90,15 +96,17 @@ class Line(threading.Thread):
                 answer.set_exception(error)
 
 
+_silent: set[str] = set()
+"""Servers that say nothing, by the probe's word."""
 _open: dict[str, WeakSet[Any]] = defaultdict(WeakSet)
-"""The driver's connections of this process, by server, as far as somebody has them noted."""
+"""The driver's connections of this process, by server."""
 _open_lock = threading.Lock()
 
 
-def note_connection(connection: Any, **_: object) -> None:
-    """Takes Django's signal connection_created, in processes that are to hang up on servers which hang."""
+def note(alias: str, connection: Any) -> None:
+    """There is a new connection to this server."""
     with _open_lock:
-        _open[connection.alias].add(connection.connection)
+        _open[alias].add(connection)
 
 
 def hang_up(alias: str) -> None:
@@ -107,6 +115,7 @@ def hang_up(alias: str) -> None:
     Neither TCP nor the driver would tell: a process that stands still is acknowledged by its kernel.
     """
     with _open_lock:
+        _silent.add(alias)
         cut = list(_open[alias])
         _open[alias].clear()
     for connection in cut:
@@ -114,3 +123,14 @@ def hang_up(alias: str) -> None:
             raw.shutdown(socket.SHUT_RDWR)
     if cut:
         log.warning("database_hung_up", database=alias, connections=len(cut))
+
+
+def heard_from(alias: str) -> None:
+    """It says something, if only no."""
+    _silent.discard(alias)
+
+
+def refuse_if_silent(alias: str) -> None:
+    """Raises the driver's error for who would connect to a server that says nothing, but to ask if it still does."""
+    if alias in _silent and not getattr(_asking, "now", False):
+        raise psycopg2.OperationalError(f"{alias} does not answer")

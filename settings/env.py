@@ -60,8 +60,8 @@ def database(name: str, default: Any = MISSING) -> dict[str, Any]:
         url = _read(_env.db_url, name, default, "a database URL such as postgres://user:password@host:5432/name")
     config = dict(url)
     engine = config.get("ENGINE")
-    if engine == "django.db.backends.postgresql":
-        return POSTGRESQL | config | {"OPTIONS": NETWORK | config.get("OPTIONS", {})}
+    if engine == DJANGOS_POSTGRESQL:
+        return POSTGRESQL | config | {"ENGINE": OUR_POSTGRESQL, "OPTIONS": NETWORK | config.get("OPTIONS", {})}
     if engine == "django.db.backends.sqlite3":
         return config | {"NAME": _beside_the_project(config["NAME"]), "OPTIONS": SQLITE | config.get("OPTIONS", {})}
     raise ImproperlyConfigured(f"{name} must be a postgres:// or sqlite:/// URL; others cannot run the queue.")
@@ -133,11 +133,12 @@ def _replica(name: str, url: str) -> dict[str, Any]:
         config = dict(_env.db_url_config(url))
     except (ValueError, KeyError, TypeError, AttributeError):
         config = {}
-    if config.get("ENGINE") != "django.db.backends.postgresql":
+    if config.get("ENGINE") != DJANGOS_POSTGRESQL:
         raise ImproperlyConfigured(f"{name} must be a comma-separated list of postgres:// URLs.")
     # One that is gone is given up quickly: the primary is there. And none takes a write, not even a promoted one.
     options = NETWORK | {"connect_timeout": 2, "options": "-c default_transaction_read_only=on"}
-    return POSTGRESQL | config | {"OPTIONS": options | config.get("OPTIONS", {}), "TEST": {"MIRROR": "default"}}
+    options |= config.get("OPTIONS", {})
+    return POSTGRESQL | config | {"ENGINE": OUR_POSTGRESQL, "OPTIONS": options, "TEST": {"MIRROR": "default"}}
 
 
 BROKERS = {
@@ -146,6 +147,8 @@ BROKERS = {
     "rediss": "jobs.brokers.redis.Redis",
     "sqs": "jobs.brokers.sqs.SQS",
 }
+
+DJANGOS_POSTGRESQL, OUR_POSTGRESQL = "django.db.backends.postgresql", "project.postgresql"
 
 POSTGRESQL = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
 """Threads keep their connections (design: a fixed pool), and a connection that died is replaced before it is used."""

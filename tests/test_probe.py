@@ -85,9 +85,14 @@ def test_a_primary_that_says_nothing_is_out_and_the_replicas_are_not(
     monkeypatch.setattr(replicas, "LOOK", 0.001)
     monkeypatch.setattr(replicas, "primary_position", silence.wait)
     monkeypatch.setattr(replicas, "state_of", lambda alias: state(streaming=False))
-    Probe().round()
+    probe = Probe()
+    probe.round()
     assert pool.primary_is_out
     assert set(pool.replayed) == {"replica1", "replica2"}
+    assert cut == []
+
+    probe.for_requests = True
+    probe.round()
     assert cut == [PRIMARY]
 
 
