@@ -100,8 +100,10 @@ class Process:
 
 
 def stop_on_signals() -> None:
-    """A closed terminal and `kill` end this program as Ctrl-C does: with everything that it has started."""
-    for sign in (signal.SIGTERM, signal.SIGHUP):
+    """A closed terminal and `kill` end this program as Ctrl-C does: with everything that it has started.
+
+    SIGINT itself among them, which is ignored in what a script starts in the background."""
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _interrupt)
 
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.internal.conjecture import providers
 
+from tests.patience import PATIENCE
 from tests.servers.postgresql import PostgreSQL, create_database
 from tests.servers.redis import Redis
 from tests.servers.sqs import SQS
@@ -62,7 +63,8 @@ def _provide_database(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.add_cleanup(server.remove)
     server.start()
-    os.environ["DATABASE_URL"] = server.url("legwork")
+    # A machine that stands still is no server that is away.
+    os.environ["DATABASE_URL"] = f"{server.url('legwork')}?connect_timeout={PATIENCE}"
 
 
 @pytest.hookimpl(tryfirst=True)

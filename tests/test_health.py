@@ -9,7 +9,9 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
+from demo.eventually import eventually
 from project import health
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +87,7 @@ def test_a_database_that_hangs_is_waited_for_a_bounded_time_and_by_one_thread(mo
     monkeypatch.setattr(health, "_asked", hanging)
     monkeypatch.setattr(health, "DATABASE_SECONDS", 0.05)
     assert [Client().get("/readyz").json()["status"] for _ in range(3)] == ["degraded"] * 3
+    eventually(lambda: asked, PATIENCE, "the question")
     assert asked == [1]
     database_is_back.set()
     assert health._probe.done.wait(60)

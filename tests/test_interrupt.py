@@ -156,7 +156,8 @@ def test_a_handler_that_swallows_its_interruption_is_interrupted_again(main: Mai
         main.call(persistent(times), LONG)
 
 
-def test_a_handler_may_clean_up_before_it_gives_in(main: MainThread) -> None:
+def test_a_handler_may_clean_up_before_it_gives_in(main: MainThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "AGAIN", LONG)
     working, cleaned = threading.Event(), []
 
     def tidy() -> None:

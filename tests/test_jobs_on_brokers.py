@@ -17,7 +17,7 @@ EMPTIED = {"redis": 3, "sqs": 1}
 """How often, each time with hundreds of jobs before or behind. An SQS queue can be purged once a minute."""
 BATCH = 100
 WITHIN = 3 * PATIENCE
-GRACE = 30
+GRACE = 60
 """Seconds that a cluster gives its workers to stop by themselves: more than any of them waits for its broker."""
 
 Server = Redis | SQS
@@ -87,7 +87,7 @@ def test_a_cluster_that_waits_for_its_broker_stops_when_it_is_asked_to(farm: Far
     workers = set(cluster.ready_workers())
 
     cluster.send(signal.SIGTERM)
-    cluster.wait_until_gone(PATIENCE)
+    cluster.wait_until_gone(2 * PATIENCE)
 
     assert cluster.returncode == 0
     assert {int(event["worker"].rpartition(":")[2]) for event in cluster.events("worker_stopped")} == workers

@@ -17,9 +17,10 @@ from tests.farm import PATIENCE, Farm, kill
 from tests.kinds_of_trouble.tasks import MANY
 
 WORKERS = 2
-RETRY = 6
+RETRY = 20
 """Seconds after which a task that failed or was lost is tried again; an hour outside of tests."""
-ATTEMPTS = 3
+ATTEMPTS = 2
+SETTINGS = {"PLAIN_RETRY": str(RETRY), "PLAIN_ATTEMPTS": str(ATTEMPTS)}
 WITHIN = 2 * PATIENCE
 BUSY, CHAINS = 10 * PATIENCE, 20
 """Seconds for which all workers have jobs to do, and jobs that each order another before they end."""
@@ -54,7 +55,7 @@ class Plain:
 def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
     """What is ordered before a cluster starts waits for it. The worker that has begun the long task is killed."""
     folder = tmp_path_factory.mktemp(f"plain-{request.param}")
-    with make_farm_on(request.param, request, folder, clusters=0, env={"PLAIN_RETRY": str(RETRY)}) as farm:
+    with make_farm_on(request.param, request, folder, clusters=0, env=SETTINGS) as farm:
         plain = Plain(farm, folder / "notes")
         plain.order(f"order({str(plain.file)!r}); order_one('dawdle_once', {str(plain.file)!r}, {LONG!r})")
         farm.start_cluster(WORKERS)

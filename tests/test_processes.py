@@ -15,6 +15,7 @@ from rich.console import Console
 from demo import screen
 from demo.eventually import TooLateError, eventually
 from demo.processes import DiedError, Process, free_port
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,7 +59,7 @@ def test_a_program_that_ends_by_itself_is_reported_with_its_last_words(tmp_path:
     process = make_process(tmp_path, "print('last words')")
     process.start()
 
-    eventually(lambda: not process.running(), 20)
+    eventually(lambda: not process.running(), PATIENCE)
 
     with pytest.raises(DiedError, match="last words"):
         process.check()
@@ -67,12 +68,12 @@ def test_a_program_that_ends_by_itself_is_reported_with_its_last_words(tmp_path:
 def test_a_program_that_ignores_the_request_to_stop_is_killed_with_its_children(tmp_path: Path) -> None:
     process = make_process(tmp_path, STUBBORN)
     process.start()
-    eventually(lambda: "ready" in process.tail(), 20)
+    eventually(lambda: "ready" in process.tail(), PATIENCE)
 
     process.stop(within=0.1)
 
     assert not process.running()
-    eventually(lambda: not group_lives(process.pid), 20)
+    eventually(lambda: not group_lives(process.pid), PATIENCE)
 
 
 def test_a_program_that_was_never_started_is_not_stopped(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ LONG = 33
 """Seconds: longer than a lease, so that whoever takes the job for lost has the time to run it again."""
 OBEYED_WITHIN, STARTED_WITHIN = 6, 1
 """Seconds that are promised."""
-SLACK = 5
+SLACK = 20
 """Seconds that a busy machine may add."""
 SCHEDULES_WITHIN = 120
 
@@ -194,6 +194,6 @@ def test_a_job_of_five_minutes_is_run_exactly_once(database: str, tmp_path: Path
 
 def assert_run_once(stack: Stack, job: Job, seconds: int) -> None:
     assert (job["result"], job["attempt"], job["errors"]) == ({"counted": seconds}, 1, [])
-    assert seconds <= seconds_between(job["started_at"], job["finished_at"]) < 2 * seconds
+    assert seconds <= seconds_between(job["started_at"], job["finished_at"]) < seconds + PATIENCE
     starts = [line for line in stack.process("worker").log.read_text().splitlines() if "job_started" in line]
     assert len([line for line in starts if job["id"] in line]) == 1

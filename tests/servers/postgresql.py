@@ -156,7 +156,7 @@ def _with_database(url: str, name: str) -> str:
 
 def accepts_connections(url: str) -> bool:
     try:
-        psycopg2.connect(url, connect_timeout=10).close()
+        psycopg2.connect(url, connect_timeout=60).close()
     except psycopg2.OperationalError:
         return False
     return True

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from threading import Thread
 from typing import Any
 
 from demo.eventually import eventually
+from tests.servers.web import Server
 
 WITHIN = 60
 
@@ -21,7 +22,7 @@ class WebhookReceiver:
         self.answer: Callable[[dict[str, Any]], int] = lambda event: 200
         self._paths = (f"/webhooks/{number}/mailgun/tracking/" for number in count(1))
         self._path = next(self._paths)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = Thread(target=self._server.serve_forever, name="webhook-receiver", daemon=True)
         self._thread.start()
