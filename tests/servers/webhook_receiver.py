@@ -29,7 +29,7 @@ class WebhookReceiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}{self._path}"
+        return f"http://127.0.0.1:{self._server.server_address[1]}{self._path}"
 
     @property
     def webhooks(self) -> list[dict[str, Any]]:
