@@ -5,10 +5,11 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from settings import addresses
 
 Value = TypeVar("Value")
 
@@ -78,13 +79,13 @@ def replicas(name: str) -> dict[str, dict[str, Any]]:
 def cache(name: str, default: Any = MISSING) -> dict[str, Any]:
     """A cache URL as a Django CACHES entry: locmem:// (this process alone), redis://host:6379/1 or rediss://…"""
     url = text(name, default)
-    scheme = urlsplit(url).scheme
-    if scheme == "locmem":
+    if url == "locmem://":
         return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
-    if scheme in ("redis", "rediss") and urlsplit(url).netloc:
+    if addresses.is_redis(url):
         # A cache that does not answer at once is one that is not there; nothing depends on it for long.
-        patience = {"socket_timeout": 1, "socket_connect_timeout": 1}
-        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url, "OPTIONS": patience}
+        options = {"socket_timeout": 1, "socket_connect_timeout": 1}
+        location = addresses.redis(name, url)
+        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location, "OPTIONS": options}
     raise ImproperlyConfigured(f"{name} must be a redis:// or rediss:// URL with a host, or locmem://.")
 
 
@@ -94,15 +95,13 @@ def broker(name: str, default: Any = MISSING) -> dict[str, Any]:
     orm:// (the database), redis://host:6379/0, rediss://…, or sqs://REGION/QUEUE?endpoint=https://…
     """
     url = text(name, default)
-    parts = urlsplit(url)
-    if parts.scheme not in BROKERS:
-        raise ImproperlyConfigured(f"{name} must begin with orm://, redis://, rediss:// or sqs://.")
-    if parts.scheme != "sqs":
-        return {"url": url, "class": BROKERS[parts.scheme]}
-    queue, endpoint = parts.path.strip("/"), dict(parse_qsl(parts.query)).get("endpoint")
-    if not parts.netloc or not queue:
-        raise ImproperlyConfigured(f"{name} must name a region and a queue: sqs://REGION/QUEUE.")
-    return {"url": url, "class": BROKERS["sqs"], "region": parts.netloc, "queue": queue, "endpoint": endpoint}
+    if url == "orm://":
+        return {"url": url, "class": "jobs.brokers.orm.ORM"}
+    if addresses.is_redis(url):
+        return {"url": addresses.redis(name, url), "class": "jobs.brokers.redis.Redis"}
+    if url.startswith("sqs:"):
+        return {"url": url, "class": "jobs.brokers.sqs.SQS", **addresses.sqs(name, url)}
+    raise ImproperlyConfigured(f"{name} must be orm://, or begin with redis://, rediss:// or sqs://.")
 
 
 def providers(name: str, default: Any = MISSING) -> list[dict[str, Any]]:
@@ -140,13 +139,6 @@ def _replica(name: str, url: str) -> dict[str, Any]:
     options |= config.get("OPTIONS", {})
     return POSTGRESQL | config | {"ENGINE": OUR_POSTGRESQL, "OPTIONS": options, "TEST": {"MIRROR": "default"}}
 
-
-BROKERS = {
-    "orm": "jobs.brokers.orm.ORM",
-    "redis": "jobs.brokers.redis.Redis",
-    "rediss": "jobs.brokers.redis.Redis",
-    "sqs": "jobs.brokers.sqs.SQS",
-}
 
 DJANGOS_POSTGRESQL, OUR_POSTGRESQL = "django.db.backends.postgresql", "project.postgresql"
 

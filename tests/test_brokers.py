@@ -206,16 +206,3 @@ def taken(broker: Any) -> list[tuple[Any, Any]]:
         return found
 
     return eventually(look, PATIENCE, "a plain task")
-
-
-@pytest.mark.parametrize(
-    ("url", "complaint"),
-    [
-        ("amqp://host", "must begin with"),
-        ("sqs://eu-west-1", "must name a region and a queue"),
-        ("sqs:///queue", "must name a region and a queue"),
-    ],
-)
-def test_a_broker_url_that_makes_no_sense_is_refused_in_one_sentence(url: str, complaint: str) -> None:
-    with pytest.raises(Exception, match=complaint):
-        broker_setting(url)

@@ -1,0 +1,87 @@
+"""BROKER_URL and CACHE_URL, looked at closely: what would fail only later, at a POST, stops the start instead."""
+
+import re
+from collections.abc import Callable, Mapping
+from os.path import isfile
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+HOST = re.compile(r"[\w.:%-]+")
+REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+SQS_QUEUE = re.compile(r"[A-Za-z0-9_-]{1,80}")
+"""Amazon SQS, CreateQueue, QueueName."""
+DATABASE = re.compile(r"/?[0-9]{0,4}")
+
+Options = Mapping[str, Callable[[str], object]]
+"""What may stand behind the question mark of a URL, and whether a value is good."""
+
+NONE: Options = {}
+TLS: Options = {
+    "ssl_ca_certs": isfile,
+    "ssl_certfile": isfile,
+    "ssl_keyfile": isfile,
+    "ssl_cert_reqs": ("none", "optional", "required").__contains__,
+    "ssl_check_hostname": ("true", "false").__contains__,
+}
+
+
+def is_redis(url: str) -> bool:
+    return url.startswith(("redis:", "rediss:"))
+
+
+def redis(name: str, url: str) -> str:
+    """redis://user:password@host:6379/0 or, with TLS and its options, rediss://…, as it was given."""
+    parts = _split(name, url)
+    _require(_has_host(parts), name, "must name a host: redis://host:6379/0")
+    _require(DATABASE.fullmatch(parts.path), name, "may end with the number of a database: redis://host:6379/0")
+    _options(name, parts, TLS if parts.scheme == "rediss" else NONE)
+    return url
+
+
+def sqs(name: str, url: str) -> dict[str, str | None]:
+    """The region, queue and endpoint of sqs://REGION/QUEUE?endpoint=https://…"""
+    parts = _split(name, url)
+    region, queue = parts.netloc, parts.path.strip("/")
+    _require(region and queue, name, "must name a region and a queue: sqs://REGION/QUEUE")
+    _require(REGION.fullmatch(region), name, f"names a region such as there is none: {region!r}")
+    _require(not queue.endswith(".fifo"), name, "must name a standard queue, and not a FIFO one")
+    _require(SQS_QUEUE.fullmatch(queue), name, "must name a queue of at most 80 letters, digits, hyphens, underscores")
+    options = _options(name, parts, {"endpoint": _is_web_address})
+    return {"region": region, "queue": queue, "endpoint": options.get("endpoint")}
+
+
+def _split(name: str, url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _require(parts.port != 0 and not parts.fragment, name, "must have a port above 0, and no #")
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must have a host and a port that there can be.") from None
+    return parts
+
+
+def _has_host(parts: SplitResult) -> bool:
+    return bool(HOST.fullmatch(parts.hostname or ""))
+
+
+def _options(name: str, parts: SplitResult, allowed: Options) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for option, value in parse_qsl(parts.query, keep_blank_values=True):
+        may_be = f"may have {', '.join(allowed) or 'nothing'} behind a ?, once"
+        _require(option in allowed and option not in found, name, f"{may_be}, and not {option}")
+        _require(allowed[option](value), name, f"has a bad {option}: {value!r}")
+        found[option] = value
+    return found
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and _has_host(parts) and parts.port != 0 and not parts.query
+    except ValueError:
+        return False
+
+
+def _require(fulfilled: object, name: str, complaint: str) -> None:
+    if not fulfilled:
+        raise ImproperlyConfigured(f"{name} {complaint}.")
