@@ -3,6 +3,7 @@
 from typing import cast
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
@@ -37,11 +38,15 @@ def _public(kind: str) -> str:
 
 
 def accepted(request: Request, items: list[object]) -> list[Job | list[FieldError]]:
-    """Each item as a stored job, or what is wrong with it; one bad one does not sink the rest."""
+    """Each item as a stored job, or what is wrong with it; one bad one does not sink the rest.
+
+    What is stored is stored in one transaction: a client that is answered with an error may send all of it again.
+    """
     outcomes: list[Job | list[FieldError]] = [_prepared_or_errors(request, item) for item in items]
     jobs = [job for job in outcomes if isinstance(job, Job)]
-    store_many([job for job in jobs if job.unique_key is None])
-    taken = {job.pk: errors for job in jobs if job.unique_key is not None and (errors := _key_errors(job))}
+    with transaction.atomic():
+        store_many([job for job in jobs if job.unique_key is None])
+        taken = {job.pk: errors for job in _by_key(jobs) if (errors := _key_errors(job))}
     return [taken.get(outcome.pk, outcome) if isinstance(outcome, Job) else outcome for outcome in outcomes]
 
 
@@ -50,6 +55,11 @@ def _prepared_or_errors(request: Request, item: object) -> Job | list[FieldError
         return prepared(request, item)
     except ValidationError as error:
         return list(flatten(error.detail))
+
+
+def _by_key(jobs: list[Job]) -> list[Job]:
+    """Those with a unique_key, in one order for all batches, so that no two of them ever wait for each other's keys."""
+    return sorted((job for job in jobs if job.unique_key is not None), key=lambda job: str(job.unique_key))
 
 
 def _key_errors(job: Job) -> list[FieldError]:
