@@ -23,7 +23,7 @@ LONG = 20
 
 @pytest.fixture
 def redis_jobs(redis_server: Redis, settings: Any, monkeypatch: pytest.MonkeyPatch) -> redis_broker.Redis:
-    monkeypatch.setattr(redis_broker, "WAIT", WAIT)
+    monkeypatch.setattr(redis_broker.Redis, "WAIT", WAIT)
     settings.BROKER = broker_setting(redis_server.url(1))
     redis_server.command("FLUSHALL")
     return redis_broker.Redis("legwork")
@@ -33,7 +33,7 @@ def redis_jobs(redis_server: Redis, settings: Any, monkeypatch: pytest.MonkeyPat
 def sqs_jobs(sqs_server: SQS, settings: Any, monkeypatch: pytest.MonkeyPatch) -> sqs_broker.SQS:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sqs_broker, "WAIT", WAIT)
+    monkeypatch.setattr(sqs_broker.SQS, "WAIT", WAIT)
     settings.BROKER = broker_setting(sqs_server.url())
     return sqs_broker.SQS("legwork")
 
@@ -69,7 +69,7 @@ def test_a_job_that_is_announced_is_claimed_by_who_wakes(broker: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_who_waits_is_woken_at_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{type(broker).__module__}.WAIT", LONG)
+    monkeypatch.setattr(type(broker), "WAIT", LONG)
     patient = type(broker)("legwork")
     for tell in (lambda: broker.announce([make_job()]), lambda: broker.enqueue("a signed package")):
         began = monotonic()
@@ -147,11 +147,10 @@ def test_a_worker_that_is_too_busy_to_wait_finds_plain_tasks(broker: Any) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_sqs_queue_that_was_deleted_is_made_anew(sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_sqs_queue_that_was_deleted_is_made_anew(sqs_jobs: sqs_broker.SQS) -> None:
     job = make_job()
     sqs_jobs.announce([job])
-    sqs_jobs.connection.delete_queue(QueueUrl=sqs_jobs._url("legwork"))
-    sqs_jobs.announce([job])
+    sqs_jobs._ask("delete_queue")
     sqs_jobs.announce([job])
     assert sqs_jobs.queue_size() == 1
 
@@ -178,7 +177,8 @@ def test_a_broker_that_is_away_fails_nobody(url: str, settings: Any, monkeypatch
         monkeypatch.setenv(name, value)
     settings.BROKER = broker_setting(url)
     module = redis_broker if url.startswith("redis") else sqs_broker
-    monkeypatch.setattr(module, "WAIT", 0.01)
+    monkeypatch.setattr(redis_broker.Redis, "WAIT", 0.01)
+    monkeypatch.setattr(sqs_broker.SQS, "WAIT", 0.01)
     away = (redis_broker.Redis if module is redis_broker else sqs_broker.SQS)("legwork")
     job = make_job()
     away.announce([job])

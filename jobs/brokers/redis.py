@@ -1,7 +1,6 @@
 """The Redis broker: a list of job ids wakes the workers. The rows stay the truth, so FLUSHALL costs a second."""
 
-from collections.abc import Iterable
-from time import sleep
+from functools import cached_property
 from typing import Any
 
 import redis
@@ -9,14 +8,13 @@ import structlog
 from django.conf import settings
 from django_q.brokers.redis_broker import Redis as DjangoQRedis
 from django_q.conf import Conf
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from jobs.brokers.claims import ClaimsJobs
-from jobs.models import Job
+from jobs.brokers.messages import ANNOUNCED_WITHIN, Tickets, WakesByMessage
 
 log = structlog.get_logger(__name__)
 
-WAIT = 1.0
-"""Seconds between two looks at the rows by a worker that is told of none: scheduled ones, and whatever was lost."""
 MOST_IDS = 1000
 """Ids are kept for workers that wait; nobody reads more, and nobody may serve a queue."""
 PLAIN = "plain"
@@ -30,12 +28,14 @@ return task
 """A task that was taken long ago and never acknowledged, or else the next one, in one step: so none is lost."""
 
 
-class Redis(ClaimsJobs, DjangoQRedis):  # type: ignore[misc]
+class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
     """Job ids are in lists of their own, one a queue and one of all, beside django-q's messages.
 
     django-q2's broker forgets a message when it hands it out. Here it stays, in a set ordered by when it is due again,
     until it is acknowledged: a task that fails or loses its worker comes again, as it does on the other brokers.
     """
+
+    WAIT = 1.0
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
@@ -48,18 +48,18 @@ class Redis(ClaimsJobs, DjangoQRedis):  # type: ignore[misc]
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> "redis.Redis":
-        return redis.Redis.from_url(settings.BROKER["url"], socket_connect_timeout=2, socket_timeout=WAIT + 2)
+        return _connection(connect=2, answer=Redis.WAIT + 2)
 
-    def announce(self, jobs: Iterable[Job]) -> None:
-        """Wake a worker for each. A Redis that is away delays them, for their rows are stored."""
-        pipeline = self.connection.pipeline(transaction=False)
-        for job in jobs:
-            pipeline.rpush(_ids(job.queue), str(job.pk)).rpush(_ids(Conf.PREFIX), str(job.pk))
-            pipeline.ltrim(_ids(job.queue), -MOST_IDS, -1).ltrim(_ids(Conf.PREFIX), -MOST_IDS, -1)
-        try:
-            pipeline.execute()
-        except redis.RedisError:
-            log.warning("broker_unavailable", exc_info=True)
+    @cached_property
+    def _for_announcements(self) -> "redis.Redis":
+        return _connection(connect=ANNOUNCED_WITHIN, answer=ANNOUNCED_WITHIN)
+
+    def tell(self, tickets: Tickets) -> None:
+        pipeline = self._for_announcements.pipeline(transaction=False)
+        for queue, ids in tickets.items():
+            pipeline.rpush(_ids(queue), *ids)
+            pipeline.ltrim(_ids(queue), -MOST_IDS, -1)
+        pipeline.execute()
 
     def enqueue(self, task: bytes | str) -> int:
         """A plain django-q task; the length of the queue with it."""
@@ -71,11 +71,7 @@ class Redis(ClaimsJobs, DjangoQRedis):  # type: ignore[misc]
 
     def dequeue(self) -> list[tuple[bytes, bytes]]:
         """A plain django-q task, if there is one: where a worker waits is wait()."""
-        try:
-            task: Any = self.connection.eval(TAKE, 2, self.list_key, self._taken, Conf.RETRY)
-        except redis.RedisError:
-            log.warning("broker_unavailable", exc_info=True)
-            return []
+        task = self._breaker.attempt(self._take, None)
         return [(task, task)] if task else []
 
     def acknowledge(self, task: bytes) -> None:
@@ -91,16 +87,23 @@ class Redis(ClaimsJobs, DjangoQRedis):  # type: ignore[misc]
         size: Any = self.connection.zcard(self._taken)
         return int(size)
 
-    def wait(self) -> None:
-        """Until an id or a plain task arrives, at most WAIT seconds."""
-        try:
-            if self.connection.blpop([_ids(self.queue_name)], timeout=WAIT):
-                # Who wakes claims whatever is due, so the ids behind this one have nothing more to say.
-                self.connection.delete(_ids(self.queue_name))
-        except redis.RedisError:
-            log.warning("broker_unavailable", exc_info=True)
-            sleep(WAIT)
+    def listen(self) -> None:
+        if self.connection.blpop([_ids(self.queue_name)], timeout=self.WAIT):
+            # Who wakes claims whatever is due, so the ids behind this one have nothing more to say.
+            self.connection.delete(_ids(self.queue_name))
+
+    def _take(self) -> bytes | None:
+        task: Any = self.connection.eval(TAKE, 2, self.list_key, self._taken, Conf.RETRY)
+        return task or None
 
 
 def _ids(queue: str) -> str:
     return f"legwork:jobs:{queue}"
+
+
+def _connection(connect: float, answer: float) -> "redis.Redis":
+    """Made when it is first used, with so many seconds for each. One that was cut is made anew, silence is believed."""
+    once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+    return redis.Redis.from_url(
+        settings.BROKER["url"], socket_connect_timeout=connect, socket_timeout=answer, retry=once_more
+    )

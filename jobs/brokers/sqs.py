@@ -1,9 +1,7 @@
 """The Amazon SQS broker: messages with job ids wake the workers. The rows stay the truth, so a purge costs seconds."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from time import monotonic, sleep
+from functools import cached_property
+from time import monotonic
 from typing import Any
 
 import boto3
@@ -14,72 +12,77 @@ from django.conf import settings
 from django_q.brokers import Broker
 from django_q.conf import Conf
 
-from jobs.brokers.claims import ClaimsJobs
-from jobs.models import DEFAULT_QUEUE, Job
+from jobs.brokers.messages import ANNOUNCED_WITHIN, Tickets, WakesByMessage
+from jobs.models import DEFAULT_QUEUE
 
 log = structlog.get_logger(__name__)
 
-WAIT = 5
-"""Seconds of one long poll: an idle worker asks twelve times a minute, and is stopped within them."""
 BATCH = 10
 """Messages that one call sends, receives or deletes: SQS allows no more."""
 HELD = 30
 """Seconds for which a plain task that was received and not begun is hidden from others: its worker may be stopped."""
 TICKET = "job:"
 """How the body of a message begins that is not a plain django-q task but a job's id."""
+UNSERVED = 60.0
+"""Seconds for which a queue of its own that is not there, or that we may not use, is not announced to."""
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 AWAY = (BotoCoreError, ClientError)
 
 Message = dict[str, Any]
 
 
-class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
+class SQS(WakesByMessage, Broker):  # type: ignore[misc]
     """One SQS queue for all jobs, and for each queue but the default another one, with its name behind a hyphen."""
+
+    WAIT = 5.0
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
         self._urls: dict[str, str] = {}
+        self._unserved_until: dict[str, float] = {}
         self._received: list[Message] | None = None
         self._held_until = 0.0
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> Any:
-        config = Config(connect_timeout=3, read_timeout=WAIT + 5, retries={"max_attempts": 1})
-        location = {"region_name": settings.BROKER["region"], "endpoint_url": settings.BROKER["endpoint"]}
-        return boto3.client("sqs", config=config, **location)
+        return _client(connect_timeout=3, read_timeout=SQS.WAIT + 5, retries={"max_attempts": 1})
 
-    def announce(self, jobs: Iterable[Job]) -> None:
-        """Wake a worker for each. An SQS that is away delays them, for their rows are stored."""
-        ids: dict[str, list[str]] = defaultdict(list)
-        for job in jobs:
-            ids[job.queue].append(str(job.pk))
-        with self._outlived():
-            for queue, of_queue in ids.items():
-                self._send(queue, of_queue)
+    @cached_property
+    def _for_announcements(self) -> Any:
+        return _client(
+            connect_timeout=ANNOUNCED_WITHIN, read_timeout=ANNOUNCED_WITHIN, retries={"total_max_attempts": 1}
+        )
+
+    def tell(self, tickets: Tickets) -> None:
+        """The queue of all comes first, and what is wrong with that of one keeps nobody from being told there."""
+        needed = {_name(Conf.PREFIX), _name(self.list_key)}
+        for name, ids in _by_name(tickets).items():
+            if name in needed:
+                self._send(name, ids)
+            else:
+                self._send_if_served(name, ids)
 
     def enqueue(self, task: str) -> str:
         """A plain django-q task."""
-        sent: str = self.connection.send_message(QueueUrl=self._url(self.list_key), MessageBody=task)["MessageId"]
+        sent: str = self._ask("send_message", MessageBody=task)["MessageId"]
         return sent
 
     def dequeue(self) -> list[tuple[str, str]]:
         """A plain django-q task, if one has arrived: where a worker waits is wait()."""
-        with self._outlived():
-            return [(task["ReceiptHandle"], task["Body"]) for task in self._take()]
-        return []
+        nothing: list[Message] = []
+        return [(task["ReceiptHandle"], task["Body"]) for task in self._breaker.attempt(self._take, nothing)]
 
     def acknowledge(self, receipt: str) -> None:
         """Not to come again; should SQS be away at this moment, it does."""
-        with self._outlived():
-            self.connection.delete_message(QueueUrl=self._url(self.list_key), ReceiptHandle=receipt)
+        try:
+            self._ask("delete_message", ReceiptHandle=receipt)
+        except AWAY:
+            log.warning("broker_unavailable", exc_info=True)
 
     fail = delete = acknowledge
 
-    def wait(self) -> None:
-        """Until a message arrives, at most WAIT seconds."""
-        with self._outlived():
-            return self._receive(WAIT)
-        sleep(WAIT)
+    def listen(self) -> None:
+        self._receive(int(self.WAIT))
 
     def queue_size(self) -> int:
         return self._count("ApproximateNumberOfMessages")
@@ -88,7 +91,7 @@ class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
         return self._count("ApproximateNumberOfMessagesNotVisible")
 
     def purge_queue(self) -> None:
-        self.connection.purge_queue(QueueUrl=self._url(self.list_key))
+        self._ask("purge_queue")
 
     def info(self) -> str:
         return "Amazon SQS"
@@ -105,9 +108,8 @@ class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
         return received
 
     def _receive(self, seconds: int) -> None:
-        url = self._url(self.list_key)
-        answer = self.connection.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=seconds, VisibilityTimeout=HELD
+        answer = self._ask(
+            "receive_message", MaxNumberOfMessages=BATCH, WaitTimeSeconds=seconds, VisibilityTimeout=HELD
         )
         messages: list[Message] = answer.get("Messages", [])
         # A ticket has done its work when a worker wakes: the job's lease, not the message, keeps it from being lost.
@@ -119,47 +121,86 @@ class SQS(ClaimsJobs, Broker):  # type: ignore[misc]
             self._hide(task, 0)
         if tickets:
             entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(tickets)]
-            self.connection.delete_message_batch(QueueUrl=url, Entries=entries)
+            self._ask("delete_message_batch", Entries=entries)
 
     def _hide(self, message: Message, seconds: int) -> None:
         """From everybody, for so many seconds from now."""
-        self.connection.change_message_visibility(
-            QueueUrl=self._url(self.list_key), ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=seconds
-        )
+        self._ask("change_message_visibility", ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=seconds)
 
     def _count(self, name: str) -> int:
-        answer = self.connection.get_queue_attributes(QueueUrl=self._url(self.list_key), AttributeNames=[name])
-        return int(answer["Attributes"][name])
+        return int(self._ask("get_queue_attributes", AttributeNames=[name])["Attributes"][name])
 
-    @contextmanager
-    def _outlived(self) -> Iterator[None]:
-        """An SQS that is away ends nobody's work; the queues are looked for anew, for they may have been deleted."""
+    def _send(self, name: str, ids: list[str]) -> None:
+        self._ask("send_message_batch", name, self._for_announcements, Entries=_entries(ids))
+
+    def _send_if_served(self, name: str, ids: list[str]) -> None:
+        """To the queue of a cluster that serves only one, and has made it: nobody would empty one that we made."""
+        if monotonic() < self._unserved_until.get(name, 0):
+            return
         try:
-            yield
-        except AWAY:
-            self._urls.clear()
-            log.warning("broker_unavailable", exc_info=True)
+            url = self._urls[name] = self._urls.get(name) or _find(self._for_announcements, name)
+            self._for_announcements.send_message_batch(QueueUrl=url, Entries=_entries(ids))
+        except AWAY as error:
+            self._urls.pop(name, None)
+            self._unserved_until[name] = monotonic() + UNSERVED
+            if not _is_missing(error):
+                log.warning("queue_not_announced_to", queue=name, exc_info=True)
 
-    def _send(self, queue: str, ids: list[str]) -> None:
-        for start in range(0, len(ids), BATCH):
-            entries = [
-                {"Id": str(n), "MessageBody": TICKET + each} for n, each in enumerate(ids[start : start + BATCH])
-            ]
-            for url in {self._url(Conf.PREFIX), self._url(queue)}:
-                self.connection.send_message_batch(QueueUrl=url, Entries=entries)
-
-    def _url(self, queue: str) -> str:
-        """The URL of the SQS queue for this queue; made when there is none and we are allowed to."""
-        if queue not in self._urls:
-            name = settings.BROKER["queue"] + (f"-{queue}" if queue not in (Conf.PREFIX, DEFAULT_QUEUE) else "")
-            self._urls[queue] = self._find_or_make(name)
-        return self._urls[queue]
-
-    def _find_or_make(self, name: str) -> str:
+    def _ask(self, call: str, name: str | None = None, client: Any = None, **what: Any) -> Any:
+        """Call for an SQS queue, this cluster's own by default; one that has been deleted meanwhile is made anew."""
+        name, client = name or _name(self.list_key), client or self.connection
         try:
-            url: str = self.connection.get_queue_url(QueueName=name)["QueueUrl"]
+            return getattr(client, call)(QueueUrl=self._url(name, client), **what)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in MISSING:
+            if not _is_missing(error):
                 raise
-            url = self.connection.create_queue(QueueName=name)["QueueUrl"]
-        return url
+        self._urls.pop(name, None)
+        return getattr(client, call)(QueueUrl=self._url(name, client), **what)
+
+    def _url(self, name: str, client: Any) -> str:
+        """Where the SQS queue of this name is; it is made when there is none and we are allowed to."""
+        if name not in self._urls:
+            self._urls[name] = _find_or_make(client, name)
+        return self._urls[name]
+
+
+def _client(**patience: Any) -> Any:
+    location = {"region_name": settings.BROKER["region"], "endpoint_url": settings.BROKER["endpoint"]}
+    return boto3.client("sqs", config=Config(**patience), **location)
+
+
+def _name(queue: str) -> str:
+    """What the SQS queue for this queue is called."""
+    suffix = "" if queue in (Conf.PREFIX, DEFAULT_QUEUE) else f"-{queue}"
+    return f"{settings.BROKER['queue']}{suffix}"
+
+
+def _entries(ids: list[str]) -> list[dict[str, str]]:
+    return [{"Id": str(n), "MessageBody": TICKET + each} for n, each in enumerate(ids)]
+
+
+def _by_name(tickets: Tickets) -> dict[str, list[str]]:
+    """The tickets for each SQS queue; two queues may have the same one, and what was said first is enough for it."""
+    found: dict[str, list[str]] = {}
+    for queue, ids in tickets.items():
+        found.setdefault(_name(queue), ids)
+    return found
+
+
+def _find(client: Any, name: str) -> str:
+    url: str = client.get_queue_url(QueueName=name)["QueueUrl"]
+    return url
+
+
+def _find_or_make(client: Any, name: str) -> str:
+    try:
+        return _find(client, name)
+    except ClientError as error:
+        if not _is_missing(error):
+            raise
+    url: str = client.create_queue(QueueName=name)["QueueUrl"]
+    return url
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in MISSING
