@@ -49,6 +49,7 @@ class Dispatcher:
         close_old_connections()
         if time.monotonic() >= self.rescue_from:
             rescue(Job.objects.expired())
+        self.broker.notice_what_waits()
         if self.rounds % SCHEDULES_EVERY == 0:
             scheduler(broker=self.broker)
         housekeeping.do_what_is_due()

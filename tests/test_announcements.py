@@ -1,14 +1,14 @@
 """How workers are told of jobs on Redis and SQS: in few messages, of all that waits, and at nobody's expense."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from time import monotonic
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from rest_framework.test import APIClient
 
 from jobs import announcement
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LONG = 20
 """Seconds: much longer than anything here takes that does not hang."""
+WORKER = "here:1"
 GOOD = {"kind": "demo.countdown", "params": {"seconds": 0}}
 
 
@@ -133,6 +134,11 @@ def broker_setting(url: str) -> dict[str, Any]:
         return env.broker("BROKER_URL")
 
 
+def alone(*about_a_candidate: object) -> bool:
+    """Nothing may be claimed with others."""
+    return False
+
+
 def waiting_tickets(broker: Any, queue: str = "legwork") -> int:
     if isinstance(broker, redis_broker.Redis):
         return int(broker.connection.llen(f"legwork:jobs:{queue}"))
@@ -231,6 +237,80 @@ def test_a_batch_of_hundreds_is_announced_once_in_few_messages(
     assert client.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json").json()["accepted"] == 305
     assert len(told) == 1
     assert waiting_tickets(broker) == MOST_TICKETS
+
+
+def test_who_wakes_and_leaves_work_behind_wakes_another(broker: Any) -> None:
+    """Even if all messages but one are lost, or were about as many jobs as this."""
+    workers = [type(broker)("legwork") for _ in range(3)]
+    for _ in workers:
+        make_job()
+    broker.wake()
+    for number, worker in enumerate(workers):
+        assert waiting_tickets(broker) == 1
+        worker.wait()
+        assert len(worker.claim(f"here:{number}", 1, alone)) == 1
+    assert waiting_tickets(broker) == 0
+
+
+def test_who_was_at_work_wakes_nobody(broker: Any) -> None:
+    make_job(), make_job()
+    assert broker.claim(WORKER, 1, alone)
+    assert waiting_tickets(broker) == 0
+
+
+def test_what_is_claimed_is_not_lost_when_nobody_else_can_be_woken(
+    redis_jobs: redis_broker.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_job(), make_job()
+    redis_jobs.wake()
+    redis_jobs.wait()
+
+    def fail() -> None:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr(redis_jobs, "_first_that_waits", fail)
+    assert len(redis_jobs.claim(WORKER, 1, alone)) == 1
+
+
+def overdue() -> None:
+    make_job("scheduled", run_at=make_job("succeeded").created_at)
+
+
+def back_from_another_worker() -> None:
+    make_job("running").hand_back()
+
+
+def wanted_afresh() -> None:
+    make_job("failed").run_afresh()
+
+
+@pytest.mark.parametrize("happen", [overdue, back_from_another_worker, wanted_afresh])
+def test_a_dispatcher_announces_what_nobody_has_announced(broker: Any, happen: Callable[[], None]) -> None:
+    broker.notice_what_waits()
+    assert waiting_tickets(broker) == 0
+    happen()
+    broker.notice_what_waits()
+    assert waiting_tickets(broker) == 1
+
+
+def test_a_dispatcher_announces_a_backlog_once_as_long_as_nobody_takes_of_it(broker: Any) -> None:
+    make_job(), make_job()
+    for _ in range(3):
+        broker.notice_what_waits()
+    assert waiting_tickets(broker) == 1
+    assert broker.claim(WORKER, 1, alone)
+    broker.notice_what_waits()
+    assert waiting_tickets(broker) == 2
+
+
+def test_the_dispatcher_of_one_queue_announces_to_its_own(broker: Any) -> None:
+    of_mail = type(broker)("mail")
+    make_job(queue="default")
+    of_mail.notice_what_waits()
+    assert waiting_tickets(broker, "mail") == 0
+    make_job(queue="mail")
+    of_mail.notice_what_waits()
+    assert (waiting_tickets(broker), waiting_tickets(broker, "mail")) == (0, 1)
 
 
 def test_sqs_is_told_of_a_queue_only_where_a_cluster_serves_it(

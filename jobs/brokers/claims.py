@@ -47,6 +47,9 @@ class ClaimsJobs:
         neglected: list[Job] = claim(by_age=True) if self._claims % NEGLECTED_EVERY == 0 else []
         return neglected or claim()
 
+    def notice_what_waits(self) -> None:
+        """Said by dispatchers once a second: let those who wait know of jobs that nobody has announced."""
+
     def _look(self) -> None:
         close_old_connections()
         Job.objects.queue_what_is_due()
