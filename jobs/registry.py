@@ -1,6 +1,7 @@
 """The kinds of job there are: @job puts a function here, submit and worker look it up by its name."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,9 @@ from jobs.strict import StrictSerializer
 
 Handler = Callable[..., Any]
 Reads = Literal["primary", "replica"]
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
+"""What a queue may be called: it is the end of an SQS queue's name, and a column's value."""
 
 
 class UnknownKind(JobError):
@@ -89,6 +93,8 @@ def job(
     def register(handler: Handler) -> Handler:
         if name in _kinds:
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
+        if not QUEUE_NAME.fullmatch(queue):
+            raise JobError(f"The queue of {name} is called {queue!r}; it must be {QUEUE_NAME.pattern}.")
         _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue, threads, internal, reads)
         return handler
 

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from tests.conftest import DATABASES, make_database
 from tests.stack import Stack
 
 Event = dict[str, Any]
+
+NO_ENV: Mapping[str, str] = {}
 
 PATIENCE = 60
 """Seconds: what has not happened by then never will, however busy the machine."""
@@ -97,17 +99,24 @@ class Farm(Stack):
         for cluster in self.clusters:
             cluster.wait_until_up(self.workers, within)
 
-    def add_cluster(self, workers: int = 1, *, grace: int | None = None) -> Cluster:
-        """One more, which is not started yet; it may have a grace of its own."""
+    def add_cluster(
+        self,
+        workers: int = 1,
+        *,
+        grace: int | None = None,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] = NO_ENV,
+    ) -> Cluster:
+        """One more, which is not started yet; it may have a grace, options and variables of its own."""
         name = f"cluster-{len(self.clusters) + 1}"
-        command = [*MANAGE, "qcluster", "--workers", str(workers)]
-        env = self.env if grace is None else {**self.env, "WORKER_GRACE": str(grace)}
+        command = [*MANAGE, "qcluster", "--workers", str(workers), *options]
+        env = {**self.env, **({} if grace is None else {"WORKER_GRACE": str(grace)}), **env}
         cluster = Cluster(name, command, log=self.logs / f"{name}.log", env=env, cwd=ROOT)
         self.clusters.append(cluster)
         return cluster
 
-    def start_cluster(self, workers: int = 1, *, grace: int | None = None) -> Cluster:
-        cluster = self.add_cluster(workers, grace=grace)
+    def start_cluster(self, workers: int = 1, **options: Any) -> Cluster:
+        cluster = self.add_cluster(workers, **options)
         cluster.start()
         cluster.wait_until_up(workers)
         return cluster

@@ -1,6 +1,5 @@
 """What a dispatcher does in one round, inside the test's own process."""
 
-import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,15 +7,15 @@ import pytest
 from django_q.brokers import get_broker
 
 from jobs.dispatcher import Dispatcher
+from tests.workers import signal_handlers_kept
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def dispatcher() -> Iterator[Dispatcher]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield Dispatcher(get_broker())
-    signal.signal(signal.SIGTERM, before)
+    with signal_handlers_kept():
+        yield Dispatcher(get_broker())
 
 
 def test_each_round_lets_those_who_wait_know_of_what_nobody_has_announced(

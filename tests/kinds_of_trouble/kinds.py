@@ -45,6 +45,11 @@ def hold(run: Run, *, gate: str) -> None:
         time.sleep(0.02)
 
 
+@job("trouble.mail", queue="mail")
+def mail(run: Run) -> None:
+    """Nothing, in the queue that mail is sent from."""
+
+
 class HowParams(StrictSerializer):
     how = serializers.CharField()
 

@@ -1,0 +1,111 @@
+"""`manage.py qcluster` before it starts anything: what it serves, and what it refuses in a sentence."""
+
+import logging
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.conf import Conf
+from django_q.models import OrmQ, Schedule
+from django_q.tasks import async_task, schedule
+
+from jobs.dispatcher import Dispatcher
+from jobs.management.commands import qcluster
+from jobs.registry import JobError, job
+from tests.make import make_kind
+from tests.workers import signal_handlers_kept
+
+STARTED: list[list[str]] = []
+
+
+class Unstarted:
+    """A cluster whose processes are only named."""
+
+    def __init__(self, children: list[Any], grace: float) -> None:
+        STARTED.append([child.role for child in children])
+
+    def run(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    STARTED.clear()
+    monkeypatch.setattr(qcluster, "Cluster", Unstarted)
+    monkeypatch.setattr(Conf, "CLUSTER_NAME", Conf.PREFIX)
+
+
+def served() -> list[str] | None:
+    queues: list[str] | None = get_broker().queues
+    return queues
+
+
+def test_without_a_name_all_queues_are_served() -> None:
+    call_command("qcluster", workers=2)
+    assert served() is None
+    assert STARTED == [["worker", "worker", "dispatcher"]]
+
+
+def test_a_cluster_of_one_queue_has_the_name_of_the_queue_for_django_q_too() -> None:
+    call_command("qcluster", queue="mail")
+    assert served() == ["mail"]
+    assert Conf.CLUSTER_NAME == "mail"
+
+
+def test_q_cluster_name_says_the_same_as_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """django-q has read the variable by the time that the command runs."""
+    monkeypatch.setattr(Conf, "CLUSTER_NAME", "mail")
+    call_command("qcluster")
+    assert served() == ["mail"]
+
+
+def test_the_option_counts_more_than_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "CLUSTER_NAME", "mail")
+    call_command("qcluster", queue="default")
+    assert served() == ["default"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_cluster_takes_the_schedules_and_tasks_that_are_its_own() -> None:
+    for cluster in (None, "mail", "other"):
+        schedule("math.sqrt", 4, name=str(cluster), next_run=timezone.now(), cluster=cluster)
+    call_command("qcluster", queue="mail")
+    with signal_handlers_kept():
+        Dispatcher(get_broker()).round()
+    assert {each.name for each in Schedule.objects.all()} == {"None", "other"}
+    async_task("math.sqrt", 9, cluster="mail")
+    async_task("math.sqrt", 16, cluster="other")
+    assert sorted(OrmQ.objects.values_list("key", flat=True)) == ["mail", "mail", "other"]
+    assert len(get_broker().dequeue()) == 1
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_a_cluster_without_workers_is_refused(workers: int) -> None:
+    with pytest.raises(CommandError, match=rf"\A--workers is {workers}, and must be 1 or more\.\Z"):
+        call_command("qcluster", workers=workers)
+    assert STARTED == []
+
+
+@pytest.mark.parametrize("name", ["", " ", "two words", "mail/", "über", "-mail", "q.fifo", "q" * 51, "mail\n"])
+def test_what_is_no_name_of_a_queue_is_refused(name: str) -> None:
+    with pytest.raises(CommandError, match=r"\A[^\n]+ is no name of a queue; [^\n]+\.\Z"):
+        call_command("qcluster", queue=name)
+    assert STARTED == []
+
+
+@pytest.mark.parametrize("name", ["", "two words", "q" * 51])
+def test_no_kind_may_have_a_queue_of_such_a_name(name: str) -> None:
+    with pytest.raises(JobError, match=r"\AThe queue of test\.named is called "):
+        job("test.named", queue=name)(lambda run: None)
+
+
+@pytest.mark.parametrize(("name", "warned"), [("slow", False), ("mail", False), ("legwork", False), ("mial", True)])
+def test_a_queue_that_no_kind_names_is_warned_of(
+    name: str, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_kind(monkeypatch, lambda run: None, queue="slow")
+    with caplog.at_level(logging.WARNING):
+        call_command("qcluster", queue=name)
+    assert ("queue_of_no_kind" in caplog.text) is warned
+    assert len(STARTED) == 1
