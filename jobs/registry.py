@@ -18,6 +18,7 @@ Reads = Literal["primary", "replica"]
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
 """What a queue may be called: it is the end of an SQS queue's name, and a column's value."""
+IN_WORDS = "a letter or digit, and up to 49 more, hyphens and underscores among them"
 
 
 class UnknownKind(JobError):
@@ -94,7 +95,7 @@ def job(
         if name in _kinds:
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
         if not QUEUE_NAME.fullmatch(queue):
-            raise JobError(f"The queue of {name} is called {queue!r}; it must be {QUEUE_NAME.pattern}.")
+            raise JobError(f"The queue of {name} is called {queue!r}; it must be {IN_WORDS}.")
         _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue, threads, internal, reads)
         return handler
 

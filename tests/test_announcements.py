@@ -147,12 +147,13 @@ def waiting_tickets(broker: Any, queue: str = "legwork") -> int:
 
 @pytest.mark.parametrize("failure", [ValueError("bad port"), OSError("away"), RuntimeError("whatever")])
 def test_whatever_a_broker_raises_no_post_fails_whose_job_is_stored(
-    client: APIClient, ear: Ear, failure: Exception
+    client: APIClient, ear: Ear, failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     ear.failure = failure
     for path, body in (("jobs/", GOOD), ("jobs/batch/", {"jobs": [GOOD]})):
         assert client.post(f"/api/v1/{path}", body, format="json").status_code == 202
     assert len(ear.heard) == Job.objects.count() == 2
+    assert caplog.text.count("broker_unavailable") == 2
 
 
 def test_a_broker_that_cannot_even_be_made_fails_no_post(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:

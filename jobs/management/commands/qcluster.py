@@ -11,7 +11,7 @@ from django_q.conf import Conf
 from jobs.child import Child
 from jobs.cluster import Cluster
 from jobs.dispatcher import Dispatcher
-from jobs.registry import QUEUE_NAME, kinds
+from jobs.registry import IN_WORDS, QUEUE_NAME, kinds
 from jobs.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class Command(BaseCommand):
 def _name_cluster(queue: str) -> None:
     """From here on, and in all children: to django-q a cluster's name is what its brokers and its schedules go by."""
     if not QUEUE_NAME.fullmatch(queue):
-        raise CommandError(f"{queue!r} is no name of a queue; it must be {QUEUE_NAME.pattern}.")
+        raise CommandError(f"{queue!r} is no name of a queue; it must be {IN_WORDS}.")
     if queue not in {Conf.PREFIX, *(kind.queue for kind in kinds())}:
         log.warning("queue_of_no_kind", queue=queue)
     Conf.CLUSTER_NAME = queue
