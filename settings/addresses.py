@@ -26,16 +26,20 @@ TLS: Options = {
 }
 
 
+SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
+PATIENCE: Options = {"socket_timeout": SECONDS.fullmatch, "socket_connect_timeout": SECONDS.fullmatch}
+
+
 def is_redis(url: str) -> bool:
     return url.startswith(("redis:", "rediss:"))
 
 
-def redis(name: str, url: str) -> str:
-    """redis://user:password@host:6379/0 or, with TLS and its options, rediss://…, as it was given."""
+def redis(name: str, url: str, further: Options = NONE) -> str:
+    """redis://user:password@host:6379/0 or, with TLS and its options, rediss://…, as it was given. further: options."""
     parts = _split(name, url)
     _require(_has_host(parts), name, "must name a host: redis://host:6379/0")
     _require(DATABASE.fullmatch(parts.path), name, "may end with the number of a database: redis://host:6379/0")
-    _options(name, parts, TLS if parts.scheme == "rediss" else NONE)
+    _options(name, parts, {**further, **(TLS if parts.scheme == "rediss" else NONE)})
     return url
 
 

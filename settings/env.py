@@ -84,7 +84,7 @@ def cache(name: str, default: Any = MISSING) -> dict[str, Any]:
     if addresses.is_redis(url):
         # A cache that does not answer at once is one that is not there; nothing depends on it for long.
         options = {"socket_timeout": 1, "socket_connect_timeout": 1}
-        location = addresses.redis(name, url)
+        location = addresses.redis(name, url, addresses.PATIENCE)
         return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location, "OPTIONS": options}
     raise ImproperlyConfigured(f"{name} must be a redis:// or rediss:// URL with a host, or locmem://.")
 

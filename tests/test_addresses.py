@@ -36,7 +36,7 @@ BAD_REDIS = [
     "redis://[h/0",
     "redis://h/0?foo=1",
     "redis://h/0?db=1",
-    "redis://h/0?socket_timeout=60",
+    "redis://h/0?socket_timeout=soon",
     "redis://h/0?ssl_cert_reqs=none",
     "redis://h/0#1",
     "redis://h/notanumber",
@@ -57,6 +57,7 @@ BAD_BROKERS = [
     "sqs:",
     "sqs://eu-west-1",
     "sqs:///queue",
+    "redis://h/0?socket_timeout=60",
     "sqs://[abc/q",
     "sqs://eu west 1/q",
     "sqs://eu-west-1:443/q",
@@ -119,7 +120,7 @@ def test_a_broker_that_can_be_is_accepted(url: str) -> None:
     assert broker(url)["url"] == url
 
 
-@pytest.mark.parametrize("url", [*GOOD_REDIS, "rediss://h", "locmem://"])
+@pytest.mark.parametrize("url", [*GOOD_REDIS, "rediss://h", "redis://h?socket_timeout=2.5", "locmem://"])
 def test_a_cache_that_can_be_is_accepted(url: str) -> None:
     assert cache(url).get("LOCATION", url) == url
 
