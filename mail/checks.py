@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
 
 from mail.accounts import Account, accounts
 
@@ -20,12 +21,27 @@ def providers_are_complete(app_configs: Any, **options: Any) -> list[CheckMessag
 
 
 @register
+def providers_exist(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """Of each provider, whether its backend can be imported: a name that is mistyped would be noticed by mail alone."""
+    return [error for found in accounts() for error in _not_importable(found)]
+
+
+@register
 def alerts_are_heard(app_configs: Any, **options: Any) -> list[CheckMessage]:
     """An alert that nobody is told is only in the log."""
     told = str(settings.MAIL_ALERT_TO)
     if not told or "@" in told or told.startswith(("http://", "https://")):
         return []
     return [Warning("MAIL_ALERT_TO is neither an e-mail address nor a URL.", id="mail.W002")]
+
+
+def _not_importable(found: Account) -> list[CheckMessage]:
+    try:
+        import_string(found.backend)
+    except ImportError as error:
+        said = f"MAIL_PROVIDERS names {found.name}, whose backend cannot be imported: {error}."
+        return [Error(said, hint="It is a list of Anymail's backends, or of NAME=BACKEND.", id="mail.E001")]
+    return []
 
 
 def _missing(found: Account) -> list[CheckMessage]:

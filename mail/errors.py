@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from mail.failure import Failure
+
 
 class MailError(Exception):
     """The base of this app's errors."""
@@ -12,6 +14,14 @@ class NotSendable(MailError):
 
     def __init__(self, message_id: UUID) -> None:
         super().__init__(f"message {message_id} is not to be sent any more")
+
+
+class NotCalled(MailError):
+    """Something went wrong before the provider was called: it certainly does not have the message."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
 
 
 class AlreadySent(MailError):

@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ssl import SSLCertVerificationError
+from typing import Any
 
 from anymail.exceptions import AnymailAPIError, AnymailConfigurationError, AnymailError, AnymailRecipientsRefused
+from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from mail.errors import NotCalled
 from mail.failure import Failure, FailureClass
 
 NEVER_CONNECTED = (NewConnectionError, NameResolutionError, ConnectTimeoutError, SSLCertVerificationError)
-NO_REQUEST = (InvalidURL, InvalidSchema, MissingSchema, InvalidHeader)
-"""What requests says before it opens a connection."""
+NO_REQUEST = (InvalidURL, InvalidSchema, MissingSchema, InvalidHeader, NoCredentialsError, PartialCredentialsError)
+"""What requests and boto3 say before they open a connection."""
 
 BY_STATUS = {
     400: FailureClass.INVALID,
@@ -37,12 +40,14 @@ ADDRESS = re.compile(r"[^\s<>\"']+@[^\s<>\"']+")
 
 def failure_of(error: BaseException) -> Failure:
     """What this exception, raised by a call of a provider, says of the message."""
-    status = getattr(error, "status_code", None)
+    if isinstance(error, NotCalled):
+        return error.failure
+    status = _status(error)
     if status is not None:
         return _answered(status, _body(error))
     if any(isinstance(link, NEVER_CONNECTED) for link in _chain(error)):
         return Failure(FailureClass.UNREACHABLE, f"the provider could not be reached ({_innermost(error)})")
-    if isinstance(error, (AnymailConfigurationError, *NO_REQUEST)):
+    if isinstance(error, AnymailConfigurationError) or any(isinstance(link, NO_REQUEST) for link in _chain(error)):
         return Failure(FailureClass.CONFIGURATION, f"the provider's settings are wrong ({type(error).__name__})")
     if isinstance(error, AnymailRecipientsRefused) or (
         isinstance(error, AnymailError) and not isinstance(error, AnymailAPIError)
@@ -69,6 +74,19 @@ def _answered(status: int, body: str) -> Failure:
     return Failure(BY_STATUS.get(status, FailureClass.CONFIGURATION), said)
 
 
+def _status(error: BaseException) -> int | None:
+    """Of the answer, if there was one; Amazon's has it inside."""
+    status: int | None = getattr(error, "status_code", None)
+    return _amazons(error, "ResponseMetadata").get("HTTPStatusCode") if status is None else status
+
+
+def _amazons(error: BaseException, part: str) -> Mapping[str, Any]:
+    """A part of the answer as boto3 reads it, empty where there is none."""
+    response = getattr(error, "response", None)
+    found = response.get(part) if isinstance(response, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
 def _breaks_off(body: str) -> bool:
     text = body.strip()
     return not text or (text.startswith("{") and not text.endswith("}"))
@@ -76,7 +94,7 @@ def _breaks_off(body: str) -> bool:
 
 def _body(error: BaseException) -> str:
     try:
-        return str(error.response.text)  # type: ignore[attr-defined]
+        return str(_amazons(error, "Error").get("Message") or error.response.text)  # type: ignore[attr-defined]
     except Exception:  # whatever it is, it is only shown
         return ""
 

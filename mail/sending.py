@@ -3,12 +3,13 @@
 Each call is an Attempt, stored and committed before it and concluded after it; no transaction is open meanwhile.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
+from django.db import Error as DatabaseError
 from django.db import IntegrityError, connection
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
@@ -19,7 +20,7 @@ from mail.accounts import Account
 from mail.clearing import clear_up, patience
 from mail.consequences import carry_out, facts_of
 from mail.envelope import sealed
-from mail.errors import NotSendable
+from mail.errors import NotCalled, NotSendable
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
 from mail.models import Attachment, Attempt, Message, Suppression
@@ -111,7 +112,9 @@ def _call(message: Message, found: Account, attempts: list[Attempt]) -> tuple[Fa
     attempt = _begun(message, found)
     attempts.append(attempt)
     try:
-        provider_message_id = _hand_over(sealed(message, attempt), found)
+        provider_message_id = _hand_over(message, attempt, found)
+    except DatabaseError:
+        raise
     except Exception as error:
         providers.hang_up(found.name)
         failure = outcome.failure_of(error)
@@ -138,10 +141,25 @@ def _begun(message: Message, found: Account) -> Attempt:
         raise RetryAfter(1, "another attempt is under way") from None
 
 
-def _hand_over(mail: Any, found: Account) -> str:
-    """The provider's id of the mail; raises what Anymail and requests raise."""
-    providers.line_to(found).send(mail)
+def _hand_over(message: Message, attempt: Attempt, found: Account) -> str:
+    """The provider's id of the mail. Raises NotCalled, and from the call itself what Anymail and requests raise."""
+    with _before_the_call(FailureClass.INVALID, "it cannot be put together"):
+        mail = sealed(message, attempt)
+    with _before_the_call(FailureClass.CONFIGURATION, "the provider's settings are wrong"):
+        line = providers.line_to(found)
+    line.send(mail)
     return str(mail.anymail_status.message_id or "")
+
+
+@contextmanager
+def _before_the_call(kind: FailureClass, said: str) -> Iterator[None]:
+    """Whatever goes wrong here is no reason to believe that the provider has the message. Raises NotCalled."""
+    try:
+        yield
+    except DatabaseError:
+        raise  # it says nothing of the message or of the provider
+    except Exception as error:
+        raise NotCalled(Failure(kind, f"{said} ({type(error).__name__})")) from error
 
 
 def _decide(

@@ -12,6 +12,7 @@ from http.client import parse_headers
 from types import SimpleNamespace
 from typing import Any, cast
 
+import boto3
 import pytest
 import requests
 from anymail.exceptions import (
@@ -22,17 +23,20 @@ from anymail.exceptions import (
     AnymailUnsupportedFeature,
 )
 from anymail.message import AnymailMessage
+from botocore.stub import Stubber
 from django.core.mail import get_connection
 from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
-from mail.failure import OUTCOME_OF, FailureClass, Outcome
+from mail.errors import NotCalled
+from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.outcome import asked_pause, failure_of
 from tests.patience import PATIENCE
 from tests.sending import MAILGUN
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOBODYS = {"aws_access_key_id": "id", "aws_secret_access_key": "secret"}
 SENT = '{"id": "<1@mg.example.org>", "message": "Queued. Thank you."}'
 
 
@@ -137,12 +141,39 @@ def test_a_certificate_that_is_not_believed_ends_it_before_the_request() -> None
         (AnymailSerializationError("x"), "invalid"),
         (AnymailConfigurationError("x"), "configuration"),
         (requests.exceptions.InvalidURL("x"), "configuration"),
+        (NotCalled(Failure(FailureClass.INVALID, "x")), "invalid"),
         (RuntimeError("x"), "ambiguous"),
         (AnymailRequestsAPIError("x"), "ambiguous"),
     ],
 )
 def test_what_is_raised_here(error: Exception, kind: str) -> None:
     assert failure_of(error).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, "invalid"), (403, "account"), (404, "account"), (429, "throttled"), (500, "ambiguous"), (503, "ambiguous")],
+)
+def test_amazon_says_its_status_inside_of_what_it_answers(status: int, kind: str) -> None:
+    with Stubber(boto3.client("sesv2", region_name="eu-west-1", **NOBODYS)) as stub:
+        stub.add_client_error("send_email", "X", "no", http_status_code=status)
+        failure = failure_of(error_of_amazon(stub.client))
+    assert (failure.kind, failure.detail) == (kind, f"the provider answered {status}: no")
+
+
+def test_without_credentials_nothing_is_sent_to_amazon() -> None:
+    client = boto3.client("sesv2", region_name="eu-west-1", **NOBODYS)
+    client._request_signer._credentials = None
+    assert failure_of(error_of_amazon(client)).kind == "configuration"
+
+
+def error_of_amazon(client: Any) -> Exception:
+    """What sending by Amazon SES raises when this is its client."""
+    amazon = get_connection("anymail.backends.amazon_ses.EmailBackend")
+    amazon.client = client
+    with pytest.raises(Exception) as caught:  # noqa: PT011 whatever it is, it is what we want to look at
+        amazon.send_messages([AnymailMessage("Hi", "There", "l@mg.example.org", ["ada@example.org"])])
+    return caught.value
 
 
 def test_a_failure_names_no_address_and_is_short() -> None:

@@ -138,6 +138,13 @@ def test_a_check_names_the_variables_that_are_missing(settings: Any) -> None:
     assert [warning.id for warning in checks.alerts_are_heard(None)] == ["mail.W002"]
 
 
+def test_a_check_says_which_backend_does_not_exist(settings: Any) -> None:
+    assert checks.providers_exist(None) == []
+    settings.MAIL_PROVIDERS = [provider(NOBODY, "sendgird", backend="anymail.backends.sendgird.EmailBackend")]
+    [error] = checks.providers_exist(None)
+    assert (error.id, "sendgird" in error.msg) == ("mail.E001", True)
+
+
 @pytest.mark.parametrize("told", ["", "ops@example.org", "https://hooks.example.org/x"])
 def test_a_check_accepts_addresses_and_urls_for_alerts(settings: Any, told: str) -> None:
     settings.MAIL_ALERT_TO = told

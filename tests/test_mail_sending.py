@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from demo.eventually import eventually
-from mail import breakers, lookups, policy
+from mail import breakers, lookups, policy, sending
 from mail.failure import FailureClass
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
 from mail.reports import Report
@@ -223,6 +224,38 @@ def test_a_provider_that_lets_nobody_in_is_left_alone_until_it_does(mailgun: Sim
     work_until_it_rests(message)
     assert (message.status, mailgun.accepted(message.pk)) == ("sent", 1)
     assert not Provider.objects.get().opened_at
+
+
+# --- what goes wrong before the call ----------------------------------------------------------------------------
+
+
+def test_the_next_provider_takes_over_where_one_is_mistyped(mailgun: Simulator, settings: Any) -> None:
+    mistyped = provider(NOBODY, "sendgird", backend="anymail.backends.sendgird.EmailBackend")
+    with sending_by(settings, mistyped, provider(mailgun.api_url)):
+        work_on(message := make_message())
+    assert (message.status, message.provider) == ("sent", "mailgun")
+    assert classes(message) == [("permanent", "configuration"), ("accepted", "")]
+    assert Alert.objects.filter(kind="configuration").exists()
+
+
+def test_what_cannot_be_put_together_is_rejected(mailgun: Simulator) -> None:
+    message = make_message(headers=["not a mapping"])
+    assert work_on(message) == 0
+    assert (message.status, classes(message)) == ("rejected", [("permanent", "invalid")])
+    assert mailgun.account(message.pk)["calls"] == 0
+
+
+def test_a_database_that_fails_before_the_call_is_not_the_messages_fault(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    message = make_message()
+    with monkeypatch.context() as patched, pytest.raises(OperationalError):
+        patched.setattr(sending, "sealed", fail)
+        sending.send(message.pk)
+    assert work_until_it_rests(message).status == "sent"
 
 
 # --- several providers ------------------------------------------------------------------------------------------
