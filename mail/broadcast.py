@@ -21,7 +21,7 @@ from mail import recipient
 from mail.intake import one_line
 from mail.models import Broadcast, Message, Suppression
 from mail.recipient import BadAddress
-from mail.recipients import MOST_TOLD, RefusedRow
+from mail.recipients import RefusedRow, bad_row, first_told
 from mail.submit import Draft, drafted, store_alike
 from mail.templates import BadTemplate, Meter, Sandboxed
 
@@ -74,7 +74,7 @@ def _advance(broadcast: Broadcast, pages: Pages) -> None:
             accepted=F("accepted") + len(drafts),
             suppressed=F("suppressed") + sum(draft.message.address in forbidden for draft in drafts),
             refusals=F("refusals") + len(refused),
-            refused=sorted(broadcast.refused + refused, key=lambda each: int(each["row"]))[:MOST_TOLD],
+            refused=first_told(broadcast.refused + refused),
         ):
             store_alike(drafts, broadcast.importance)
     broadcast.refresh_from_db(fields=["next_row", "accepted", "suppressed", "refused", "refusals"])
@@ -113,7 +113,7 @@ def _draft(broadcast: Broadcast, number: int, row: dict[str, Any], pages: Pages,
 
 
 def _refusal(number: int, field: str, code: str, error: Exception) -> RefusedRow:
-    return RefusedRow(row=number, errors=[FieldError(field=field, code=code, detail=str(error))])
+    return bad_row(number, [FieldError(field=field, code=code, detail=str(error))])
 
 
 def _result(broadcast: Broadcast, count: int) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypedDict
 
 from rest_framework.exceptions import ValidationError
@@ -14,7 +16,10 @@ from mail.fields import LONGEST_ADDRESS, ContextField, StringField
 
 MOST_IN_JSON, MOST_IN_FILE = 10_000, 100_000
 MOST_TOLD = 500
-"""Bad rows that are told one by one; the others are only counted."""
+TOLD_BYTES = 192 * 1024
+"""Of JSON, for the bad rows that are told one by one; the others are only counted. A job's result may have 256 KiB."""
+MOST_ERRORS, LONGEST_FIELD, LONGEST_DETAIL = 3, 100, 200
+"""Of a bad row: what was sent may be wrong in thousands of ways, and be repeated in what is said of it."""
 SEPARATORS = ",;\t"
 TO = "to"
 
@@ -45,11 +50,33 @@ class Recipients:
     refused: list[RefusedRow] = field(default_factory=list)
     refusals: int = 0
 
-    def refuse(self, errors: list[FieldError]) -> None:
+    def refuse(self, errors: Iterable[FieldError]) -> None:
         self.rows.append(None)
         self.refusals += 1
         if len(self.refused) < MOST_TOLD:
-            self.refused.append(RefusedRow(row=len(self.rows), errors=errors))
+            self.refused.append(bad_row(len(self.rows), errors))
+
+
+def bad_row(number: int, errors: Iterable[FieldError]) -> RefusedRow:
+    """What is told of a bad row, shortened so that it has some 10 KB at most."""
+    shown = [
+        FieldError(field=each["field"][:LONGEST_FIELD], code=each["code"], detail=each["detail"][:LONGEST_DETAIL])
+        for each in islice(errors, MOST_ERRORS)
+    ]
+    return RefusedRow(row=number, errors=shown)
+
+
+def first_told(refused: Iterable[RefusedRow]) -> list[RefusedRow]:
+    """The first of these bad rows, as many as a result can hold."""
+    told: list[RefusedRow] = []
+    size = 0
+    for each in sorted(refused, key=lambda each: each["row"])[:MOST_TOLD]:
+        # The row that passes the limit is told, too: then no later one ever slips in behind one that was left out.
+        if size > TOLD_BYTES:
+            break
+        told.append(each)
+        size += len(json.dumps(each))
+    return told
 
 
 def of_json(items: Iterable[object]) -> Recipients:
@@ -60,7 +87,7 @@ def of_json(items: Iterable[object]) -> Recipients:
         try:
             body.is_valid(raise_exception=True)
         except ValidationError as error:
-            found.refuse(list(flatten(error.detail)))
+            found.refuse(flatten(error.detail))
         else:
             found.rows.append({"to": body.validated_data["to"], "context": body.validated_data.get("context") or {}})
     return found

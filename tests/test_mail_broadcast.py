@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
+from jobs.field_errors import FieldError
+from jobs.json_value import json_value
 from jobs.models import Job
 from jobs.registry import find
 from jobs.run import Run
 from mail import broadcast as broadcasting
 from mail.models import Broadcast, Message, Suppression, Template
-from mail.recipients import BadFile, of_csv
+from mail.recipients import BadFile, bad_row, first_told, of_csv
 from tests.callers import assert_problem, client, make_token
 from tests.mails import MAIL
 from tests.make import make_user
@@ -115,6 +117,31 @@ def test_only_so_many_bad_rows_are_told_and_the_others_counted(api: APIClient, m
     result = run(post(api, recipients=["x", *[{"to": "nobody"}] * 600, *recipients(1)]))
     assert (result["rows"], result["accepted"], result["refused"], len(result["errors"])) == (602, 1, 601, 500)
     assert [refused["row"] for refused in result["errors"]] == list(range(1, 501))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"to": "a@example.org", **{f"ä{number}" * 20: 1 for number in range(20)}},
+        {"to": "a@example.org", "ä" * 900: 1},
+        {"to": "a@" + "ä" * 400},
+        {"to": "nobody" * 80},
+        [],
+    ],
+)
+def test_however_much_is_wrong_the_result_can_be_kept(api: APIClient, row: Any) -> None:
+    result = run(post(api, recipients=[row] * 900 + recipients(1)))
+    assert (result["accepted"], result["refused"]) == (1, 900)
+    assert json_value(result) == result
+    assert [refused["row"] for refused in result["errors"]] == list(range(1, len(result["errors"]) + 1))
+
+
+def test_no_bad_row_is_told_behind_one_that_is_only_counted() -> None:
+    long, short = [FieldError(field="", code="x", detail="ä" * 200)], [FieldError(field="", code="x", detail="")]
+    rows = [bad_row(number, long if number < 200 else short) for number in range(400)]
+    first = first_told(rows[:200])
+    assert first_told(first + rows[200:]) == first == rows[: len(first)]
+    assert 0 < len(first) < 200
 
 
 def test_suppressed_addresses_are_counted(api: APIClient) -> None:
