@@ -18,14 +18,15 @@ BEGIN = """
 ACCEPT = """
     WITH settled AS (UPDATE mail_attempt SET outcome = 'accepted', finished_at = now(), failure_class = '', detail = '',
                             provider_message_id = %(provider_message_id)s
-                     WHERE id = %(attempt)s AND outcome IN ('', 'ambiguous'))
+                     WHERE id = %(attempt)s AND outcome <> 'accepted'
+                     RETURNING message_id)
     UPDATE mail_message SET provider = %(provider)s,
            sent_at = coalesce(sent_at, now()),
            look_up_at = now() + %(look_up_after)s * interval '1 second',
            status = CASE WHEN status = ANY(%(lighter)s) THEN %(sent)s ELSE status END,
            finished_at = CASE WHEN status = ANY(%(lighter)s) THEN NULL ELSE finished_at END,
            failure = CASE WHEN status = ANY(%(lighter)s) THEN NULL ELSE failure END
-    WHERE id = %(message)s
+    FROM settled WHERE id = settled.message_id
     RETURNING status
 """
 
@@ -38,9 +39,9 @@ def begin_attempt(message_id: UUID, attempt_id: UUID, provider: str, at: datetim
         return bool(cursor.rowcount)
 
 
-def accept(message_id: UUID, attempt_id: UUID, provider: str, provider_message_id: str, look_up_after: float) -> str:
-    """As Message.accept; the message's status afterwards, empty when there is no such message any more."""
-    values: dict[str, Any] = {"message": message_id, "attempt": attempt_id, "provider": provider}
+def accept(attempt_id: UUID, provider: str, provider_message_id: str, look_up_after: float) -> str:
+    """As Message.accept; the message's status afterwards, empty when that was known before."""
+    values: dict[str, Any] = {"attempt": attempt_id, "provider": provider}
     values |= {"provider_message_id": provider_message_id, "look_up_after": look_up_after}
     with connection.cursor() as cursor:
         cursor.execute(ACCEPT, values | {"sent": Status.SENT, "lighter": list(lighter_than(Status.SENT))})

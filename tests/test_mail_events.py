@@ -103,8 +103,8 @@ def test_any_event_proves_that_the_provider_has_it(kind: str, before: str) -> No
 def test_what_seemed_not_to_have_been_accepted_is_not_sent_again() -> None:
     attempt = make_attempt(make_message(Status.QUEUED), outcome=Attempt.Outcome.TRANSIENT)
     happen(an_event(attempt, "opened"))
-    message = Message.objects.get()
-    assert message.status == Status.SENT
+    message, attempt = Message.objects.get(), Attempt.objects.get()
+    assert (message.status, attempt.outcome) == (Status.SENT, Attempt.Outcome.ACCEPTED)
     assert message.look_up_at is not None
 
 
@@ -246,6 +246,13 @@ class TestCriticalMail:
 
     def test_it_is_sent_once_more(self, attempt: Attempt) -> None:
         assert Message.objects.get().status == Status.QUEUED
+        assert Job.objects.filter(kind="mail.send").count() == 1
+
+    def test_our_own_commit_that_comes_after_the_bounce_does_not_undo_that(self) -> None:
+        attempt = make_attempt(make_message(Status.SENDING, importance=Importance.CRITICAL), outcome="")
+        happen(an_event(attempt, "exhausted"))
+        attempt.message.accept(attempt, "<1@mg.example.org>")
+        assert attempt.message.status == Message.objects.get().status == Status.QUEUED
         assert Job.objects.filter(kind="mail.send").count() == 1
 
     @pytest.mark.parametrize("late", ["accepted", "deferred", "exhausted", "opened"])

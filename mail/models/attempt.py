@@ -46,8 +46,13 @@ class Attempt(models.Model):
         return self.outcome in ("", Outcome.AMBIGUOUS)
 
     def conclude(self, outcome: str, failure: Failure | None = None, provider_message_id: str = "") -> bool:
-        """Record what came of the call; an ambiguous one may be settled later, and nothing else is changed twice."""
-        open_ones = Attempt.objects.filter(pk=self.pk, outcome__in=["", Attempt.Outcome.AMBIGUOUS])
+        """Record what came of the call; False when that was known before.
+
+        An ambiguous one may be settled later; that the provider has it is proof against whatever was believed.
+        """
+        own = Attempt.objects.filter(pk=self.pk)
+        proven = outcome == Attempt.Outcome.ACCEPTED
+        open_ones = own.exclude(outcome=outcome) if proven else own.filter(outcome__in=["", Attempt.Outcome.AMBIGUOUS])
         settled = open_ones.update(
             outcome=outcome,
             finished_at=Now(),

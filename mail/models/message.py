@@ -114,15 +114,17 @@ class Message(models.Model):
         return attempt
 
     def accept(self, attempt: Attempt, provider_message_id: str) -> None:
-        """The provider has it, by this attempt."""
+        """The provider has it, by this attempt. Whoever learns so first says it: what came of it since then stands."""
         if connection.vendor == "postgresql":
             seconds = LOOK_UP_AFTER.total_seconds()
-            self.status = postgresql.accept(self.pk, attempt.pk, attempt.provider, provider_message_id, seconds)
+            accepted = postgresql.accept(attempt.pk, attempt.provider, provider_message_id, seconds)
+            self.status = accepted or self._now().values_list("status", flat=True).first() or ""
         else:
             with transaction.atomic():
-                attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=provider_message_id)
-                self.accepted(attempt.provider)
-                self._now().update(look_up_at=Now() + LOOK_UP_AFTER)
+                if attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=provider_message_id):
+                    self.accepted(attempt.provider)
+                    self._now().update(look_up_at=Now() + LOOK_UP_AFTER)
+            self.refresh_from_db(fields=["status"])
         log.info("message_accepted", message_id=str(self.pk), provider=attempt.provider, status=self.status)
 
     def wait(self) -> None:
