@@ -156,7 +156,7 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Suppression)
 class SuppressionAdmin(ReadOnly):
-    """An address is suppressed by adding it here, and written to again once it is deleted here."""
+    """An address is suppressed by adding it here, and written to again once its rows, one a scope, are deleted here."""
 
     form = SuppressionForm
     list_display = ("shown_address", "reason", "scope", "expires_at", "source", "created_at")
@@ -174,7 +174,7 @@ class SuppressionAdmin(ReadOnly):
         return suppression.address or f"(forgotten: {suppression.digest[:12]})"
 
     def save_model(self, request: HttpRequest, obj: Suppression, form: Any, change: bool) -> None:
-        """Of two suppressions of one address the stronger one stays."""
+        """Of two suppressions of one address and scope the one that lasts longer stays."""
         source = request.user.get_username()[:50]
         kept = Suppression.objects.suppress(obj.address, obj.reason, obj.scope, obj.expires_at, source=source)
         obj.pk = kept.pk

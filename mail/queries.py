@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from mail import addresses
@@ -30,9 +30,14 @@ class SuppressionQuerySet(models.QuerySet[Any]):
     def in_force(self) -> Self:
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
 
+    def shown(self) -> Self:
+        """Of each address the one in force that forbids most."""
+        forbids_all = self.model._default_manager.in_force().filter(digest=OuterRef("digest"), scope=Scope.ALL)
+        return self.in_force().filter(Q(scope=Scope.ALL) | ~Exists(forbids_all))
+
     def against(self, address: str, importance: str) -> Any | None:
         """What forbids to write this address mail of this importance; None when nothing does."""
-        return self._forbidding(importance).filter(digest=addresses.digest(address)).first()
+        return self._forbidding(importance).shown().filter(digest=addresses.digest(address)).first()
 
     def forbidden_among(self, many: Iterable[str], importance: str) -> set[str]:
         """Which of these addresses may not be written mail of this importance."""
@@ -41,15 +46,17 @@ class SuppressionQuerySet(models.QuerySet[Any]):
         return {by_digest[digest] for digest in found}
 
     def suppress(self, address: str, reason: str, scope: str, expires_at: datetime | None, *, source: str) -> Any:
-        """Write this address no more; of two reasons for that the stronger one is kept. Returns what is in force."""
-        values: dict[str, Any] = {"address": addresses.normalized(address), "reason": reason, "scope": scope}
-        values |= {"expires_at": expires_at, "source": source}
-        digest = addresses.digest(address)
+        """Write this address no more; of two reasons in one scope the one that lasts longer is kept, and returned."""
+        values: dict[str, Any] = {"address": addresses.normalized(address), "reason": reason, "source": source}
+        return self.suppress_digest(addresses.digest(address), scope, values | {"expires_at": expires_at})
+
+    def suppress_digest(self, digest: str, scope: str, values: dict[str, Any]) -> Any:
+        """As suppress(), where the address itself may not be known."""
         with transaction.atomic():
-            _, made = self.get_or_create(digest=digest, defaults=values)
-            kept = self.select_for_update().get(digest=digest)
-            if not made and kept.weaker_than(scope, expires_at):
-                self.filter(digest=digest).update(**values, created_at=Now())
+            _, made = self.get_or_create(digest=digest, scope=scope, defaults=values)
+            kept = self.select_for_update().get(digest=digest, scope=scope)
+            if not made and kept.ends_before(values["expires_at"]):
+                self.filter(pk=kept.pk).update(**values, created_at=Now())
                 kept.refresh_from_db()
         return kept
 

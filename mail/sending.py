@@ -44,7 +44,7 @@ AGAINST_ALL = Prepared(
     lambda digest: Suppression.objects.in_force().filter(digest=digest, scope=Scope.ALL).values_list("reason"), "digest"
 )
 AGAINST_BULK = Prepared(
-    lambda digest: Suppression.objects.in_force().filter(digest=digest).values_list("reason"), "digest"
+    lambda digest: Suppression.objects.shown().filter(digest=digest).values_list("reason"), "digest"
 )
 
 

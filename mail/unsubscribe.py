@@ -69,24 +69,17 @@ def headers_for(message: Message) -> dict[str, str]:
 
 
 def unsubscribe(link: Link) -> None:
-    """No more bulk mail to this address. Again: the same. What forbids more stays in force."""
+    """No more bulk mail to this address. Again: the same. What forbids more stays in force, and does not outlast it."""
     message = link.message()
     with transaction.atomic():
-        kept = _suppress(link, message)
+        _suppress(link, message)
         if message and not message.events.filter(type=SOURCE).exists():
             message.note(SOURCE, "the recipient wants no more bulk mail")
-    log.info("unsubscribed", message_id=str(link.message_id), digest=link.digest[:12], scope=kept.scope)
+    log.info("unsubscribed", message_id=str(link.message_id), digest=link.digest[:12])
 
 
-def _suppress(link: Link, message: Message | None) -> Suppression:
-    """By the address where we have it, and else by its digest alone."""
-    reason, scope = Reason.UNSUBSCRIBE, Scope.BULK
-    kept: Suppression
-    if message:
-        kept = Suppression.objects.suppress(message.address, reason, scope, None, source=SOURCE)
-        return kept
-    values = {"reason": reason, "scope": scope, "source": SOURCE}
-    kept, made = Suppression.objects.get_or_create(digest=link.digest, defaults=values)
-    if not made and kept.weaker_than(scope, None):
-        Suppression.objects.filter(digest=link.digest).update(**values, expires_at=None)
-    return kept
+def _suppress(link: Link, message: Message | None) -> None:
+    """With the address where we have it, and else by its digest alone."""
+    values = {"reason": Reason.UNSUBSCRIBE, "source": SOURCE, "expires_at": None}
+    known = {"address": addresses.normalized(message.address)} if message else {}
+    Suppression.objects.suppress_digest(link.digest, Scope.BULK, values | known)

@@ -97,20 +97,30 @@ def test_critical_mail_that_bounced_softly_is_sent_once_more() -> None:
     [
         (("mailbox_full", "all", 1), ("bounce", "all", None), "bounce"),
         (("bounce", "all", None), ("mailbox_full", "all", 1), "bounce"),
-        (("unsubscribe", "bulk", None), ("complaint", "all", None), "complaint"),
-        (("complaint", "all", None), ("unsubscribe", "bulk", None), "complaint"),
-        (("unsubscribe", "bulk", None), ("mailbox_full", "all", 1), "unsubscribe"),
-        (("mailbox_full", "all", 1), ("unsubscribe", "bulk", None), "unsubscribe"),
+        (("unsubscribe", "bulk", None), ("manual", "bulk", 1), "unsubscribe"),
+        (("manual", "bulk", 1), ("unsubscribe", "bulk", None), "unsubscribe"),
         (("mailbox_full", "all", 1), ("soft_bounces", "all", 90), "soft_bounces"),
         (("soft_bounces", "all", 90), ("mailbox_full", "all", 1), "soft_bounces"),
         (("soft_bounces", "all", -1), ("mailbox_full", "all", 1), "mailbox_full"),
     ],
 )
-def test_the_stronger_suppression_is_kept(before: Any, after: Any, kept: str) -> None:
+def test_of_one_scope_the_suppression_that_lasts_longer_is_kept(before: Any, after: Any, kept: str) -> None:
     for reason, scope, days in (before, after):
         until = None if days is None else timezone.now() + days * DAY
         Suppression.objects.suppress(ADA, reason, Scope(scope), until, source="test")
     assert Suppression.objects.get().reason == kept
+
+
+@pytest.mark.parametrize("order", [["unsubscribe", "soft_bounces"], ["soft_bounces", "unsubscribe"]])
+def test_an_unsubscription_and_what_forbids_more_for_a_while_are_both_kept(order: list[str]) -> None:
+    said = {"unsubscribe": ("bulk", None), "soft_bounces": ("all", timezone.now() + 90 * DAY)}
+    for reason in order:
+        Suppression.objects.suppress(ADA, reason, *said[reason], source="test")
+    assert Suppression.objects.against(ADA, "normal").reason == "soft_bounces"
+    assert Suppression.objects.shown().get().reason == "soft_bounces"
+    Suppression.objects.filter(scope="all").update(expires_at=timezone.now())
+    assert Suppression.objects.against(ADA, "normal") is None
+    assert Suppression.objects.shown().get().reason == Suppression.objects.against(ADA, "bulk").reason == "unsubscribe"
 
 
 def test_a_fault_of_the_account_opens_the_breaker_and_alerts_once_for_it() -> None:

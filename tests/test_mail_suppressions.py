@@ -60,7 +60,22 @@ def test_suppressing_again_keeps_the_stronger_one(operator: APIClient) -> None:
     for body in (strong, strong, weak):
         again = operator.post(SUPPRESSIONS, body)
         assert (again.status_code, again.json()["scope"], again.json()["reason"]) == (200, "all", "complaint")
-    assert Suppression.objects.count() == 1
+    assert listed(operator) == ["ada@example.org"]
+
+
+def test_lifting_a_bounce_does_not_forget_an_unsubscription(operator: APIClient) -> None:
+    """Whichever came first."""
+    for order in (["bounce", "unsubscribe"], ["unsubscribe", "bounce"]):
+        for reason in order:
+            scope = {"bounce": "all", "unsubscribe": "bulk"}[reason]
+            Suppression.objects.suppress("ada@example.org", reason, scope, None, source="test")
+        where = f"{SUPPRESSIONS}ada@example.org/"
+        for shown in ("bounce", "unsubscribe"):
+            assert listed(operator) == ["ada@example.org"]
+            assert operator.get(where).json()["reason"] == shown
+            assert operator.delete(where).status_code == 204
+        assert_problem(operator.delete(where), 404)
+        assert listed(operator) == []
 
 
 def test_one_that_has_expired_is_none(operator: APIClient, ada: User) -> None:

@@ -1,11 +1,13 @@
 """Bulk mail ends with one click (RFC 8058), and with a click only."""
 
 import re
+from datetime import timedelta
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from django.core.signing import Signer
 from django.test import Client
+from django.utils import timezone
 
 from mail.addresses import digest
 from mail.importance import Importance
@@ -92,7 +94,18 @@ def test_a_post_that_does_not_say_so_does_nothing(body: dict[str, str]) -> None:
 def test_what_forbids_more_stays() -> None:
     Suppression.objects.suppress(ADA, Reason.COMPLAINT, Scope.ALL, None, source="mailgun")
     browser().post(make_link(), CLICK)
-    assert Suppression.objects.get().scope == Scope.ALL
+    assert Suppression.objects.against(ADA, Importance.BULK).scope == Scope.ALL
+
+
+def test_the_wish_outlasts_what_forbade_more_for_a_while() -> None:
+    """A suppression of 90 days is not shortened by it either."""
+    now = timezone.now()
+    Suppression.objects.suppress(ADA, Reason.SOFT_BOUNCES, Scope.ALL, now + timedelta(days=90), source="mailgun")
+    browser().post(make_link(), CLICK)
+    assert Suppression.objects.against(ADA, Importance.NORMAL).reason == Reason.SOFT_BOUNCES
+    Suppression.objects.filter(scope=Scope.ALL).update(expires_at=now)
+    assert Suppression.objects.against(ADA, Importance.NORMAL) is None
+    assert Suppression.objects.against(ADA, Importance.BULK).reason == Reason.UNSUBSCRIBE
 
 
 def test_a_link_outlives_its_message() -> None:

@@ -95,7 +95,8 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Suppression",
             fields=[
-                ("digest", models.CharField(editable=False, max_length=64, primary_key=True, serialize=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("digest", models.CharField(editable=False, max_length=64)),
                 ("address", models.CharField(blank=True, db_index=True, default="", max_length=320)),
                 (
                     "reason",
@@ -121,6 +122,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-created_at",),
+                "constraints": [
+                    models.UniqueConstraint(fields=("digest", "scope"), name="one_suppression_of_a_scope"),
+                ],
             },
         ),
         migrations.CreateModel(

@@ -12,12 +12,16 @@ from mail.reasons import Reason, Scope
 
 
 class Suppression(models.Model):
-    """An address that is not written to. When its person was forgotten, only the digest of the address is left."""
+    """An address that is not written to. When its person was forgotten, only the digest of the address is left.
+
+    One for each scope: that an address bounces says nothing of its owner's wish to get no bulk mail, and neither may
+    be forgotten with the other.
+    """
 
     Scope = Scope
     Reason = Reason
 
-    digest = models.CharField(primary_key=True, max_length=64, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
     address = models.CharField(max_length=320, default="", blank=True, db_index=True)
     reason = models.CharField(max_length=20, choices=Reason.choices)
     scope = models.CharField(max_length=5, choices=Scope.choices, default=Scope.ALL)
@@ -29,22 +33,14 @@ class Suppression(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        constraints = (models.UniqueConstraint(name="one_suppression_of_a_scope", fields=("digest", "scope")),)
 
     def __str__(self) -> str:
         return addresses.masked(self.address) if self.address else self.digest[:12]
 
-    def weaker_than(self, scope: str, expires_at: datetime | None) -> bool:
-        """Whether another one would forbid more: first what lasts for ever, then what forbids everything, then longer.
-
-        In this order, so that a full mailbox of today does not push out an unsubscription, which nobody may forget.
-        """
-        if self.expires_at and self.expires_at <= timezone.now():
-            return True
-        return _strength(self.scope, self.expires_at) < _strength(scope, expires_at)
-
-
-def _strength(scope: str, expires_at: datetime | None) -> tuple[bool, bool, float]:
-    return expires_at is None, scope == Scope.ALL, expires_at.timestamp() if expires_at else 0.0
+    def ends_before(self, expires_at: datetime | None) -> bool:
+        """Whether one that ends then would last longer; None is never."""
+        return self.expires_at is not None and (expires_at is None or self.expires_at < expires_at)
 
 
 class Strike(models.Model):

@@ -60,18 +60,19 @@ class SuppressionListView(GenericAPIView[Any]):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Write an address no more. 200: that was so already; the stronger of the two suppressions is kept."""
+        """Write an address no more. 200: that was so already; what forbids most is shown, and nothing is forgotten."""
         user = _permitted(request, "add")
         body = SuppressionRequest(data=request.data)
         body.is_valid(raise_exception=True)
         given = body.validated_data
         address = given["address"].address
-        old = Suppression.objects.in_force().filter(digest=addresses.digest(address)).exists()
+        found = Suppression.objects.shown().filter(digest=addresses.digest(address))
+        old = found.exists()
         made = Suppression.objects.suppress(
             address, given["reason"], given["scope"], given.get("expires_at"), source=user.get_username()[:50]
         )
         log.info("address_suppressed", address=addresses.masked(address), reason=made.reason, user_id=user.pk)
-        shown = suppression_representation(made, address, request)
+        shown = suppression_representation(found.first() or made, address, request)
         if old:
             return Response(shown)
         headers = {"Location": suppression_url(address, request)}
@@ -85,7 +86,7 @@ class SuppressionView(APIView):
         parameters=[ADDRESS, IF_NONE_MATCH, ETAG],
     )
     def get(self, request: Request, address: str) -> HttpResponseBase:
-        """What forbids to write to this address."""
+        """What forbids to write to this address; where there are two suppressions, the one of all mail."""
         normalized = _normalized(address)
         found = _visible(request, normalized).filter(digest=addresses.digest(normalized)).first()
         if found is None:
@@ -95,12 +96,17 @@ class SuppressionView(APIView):
 
     @extend_schema(operation_id="suppressions_delete", responses={204: None}, parameters=[ADDRESS])
     def delete(self, request: Request, address: str) -> Response:
-        """Lift a suppression: the address is written to again."""
+        """Lift the suppression that is shown: the address is written to again.
+
+        A bulk suppression behind one of all mail, mostly the recipient's own unsubscription, stays and is shown then.
+        """
         user = _permitted(request, "delete")
         normalized = _normalized(address)
-        if not Suppression.objects.filter(digest=addresses.digest(normalized)).delete()[0]:
+        found = Suppression.objects.shown().filter(digest=addresses.digest(normalized)).first()
+        if found is None:
             raise NotFound
-        log.info("suppression_lifted", address=addresses.masked(normalized), user_id=user.pk)
+        found.delete()
+        log.info("suppression_lifted", address=addresses.masked(normalized), scope=found.scope, user_id=user.pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -114,7 +120,7 @@ def _normalized(address: str) -> str:
 
 def _visible(request: Request, address: str | None = None) -> SuppressionQuerySet:
     """In force, and this user's to see. address: the one that is asked for."""
-    user, found = cast("User", request.user), Suppression.objects.in_force()
+    user, found = cast("User", request.user), Suppression.objects.shown()
     if user.is_staff or user.has_perm("mail.view_suppression"):
         return found
     own = Message.objects.filter(user=user.pk, address=OuterRef("address") if address is None else address)
