@@ -2,6 +2,13 @@
 
 import hashlib
 
+import idna
+
+LONGEST = 500
+"""Characters of an address with its name."""
+LONGEST_DOMAIN = 253
+"""RFC 1035, 3.1, as it is written."""
+
 
 def normalized(address: str) -> str:
     """The form in which addresses are compared: without case. No server in use tells Ada@ from ada@ (RFC 5321, 2.4)."""
@@ -22,7 +29,14 @@ def masked(address: str) -> str:
 def in_ascii(address: str) -> str:
     """For comparing: normalized, and with the domain as DNS has it (RFC 5890), where it has one that DNS could have."""
     local, at, domain = normalized(address).rpartition("@")
+    return f"{local}{at}{_domain_in_ascii(domain)}"
+
+
+def _domain_in_ascii(domain: str) -> str:
+    """By IDNA 2008, as addresses are stored; what is longer than a domain may be would only cost time."""
+    if domain.isascii() or len(domain) > LONGEST_DOMAIN:
+        return domain
     try:
-        return f"{local}{at}{domain.encode('idna').decode()}"
+        return idna.encode(domain, uts46=True).decode()
     except UnicodeError:
-        return f"{local}{at}{domain}"
+        return domain

@@ -12,11 +12,10 @@ from rest_framework.fields import empty
 
 from jobs.json_value import NotStorable, json_value
 from jobs.strict import StrictSerializer
-from mail import recipient
+from mail import addresses, recipient
 from mail.recipient import BadAddress, Mailbox
 from mail.templates import SIZE
 
-LONGEST_ADDRESS = 500
 LONGEST_LINE = 998
 """Of a header field, in characters (RFC 5322, section 2.1.1)."""
 ENVELOPE = 16_000
@@ -79,7 +78,7 @@ class MailboxField(StringField):
     """One address, with or without a name: `Ada <ada@example.org>`."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=LONGEST_ADDRESS, **options)
+        super().__init__(max_length=addresses.LONGEST, **options)
 
     def run_validation(self, data: Any = empty) -> Any:
         text: str | None = super().run_validation(data)

@@ -82,7 +82,8 @@ def deliverable(text: str) -> Mailbox:
 def look_up(texts: list[str]) -> None:
     """Ask for the domains of many addresses at once, so that deliverable() finds them known."""
     if settings.MAIL_CHECK_DNS:
-        ascii_only = [addresses.in_ascii(text.strip(" >")) for text in texts if "@" in text]
+        possible = [text.strip(" >") for text in texts if "@" in text and len(text) <= addresses.LONGEST]
+        ascii_only = map(addresses.in_ascii, possible)
         domains.look_up({address.rpartition("@")[2] for address in ascii_only})
 
 

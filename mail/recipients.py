@@ -12,7 +12,8 @@ from rest_framework.exceptions import ValidationError
 
 from jobs.field_errors import FieldError, flatten
 from jobs.strict import StrictSerializer
-from mail.fields import LONGEST_ADDRESS, ContextField, StringField
+from mail import addresses
+from mail.fields import ContextField, StringField
 
 MOST_IN_JSON, MOST_IN_FILE = 10_000, 100_000
 MOST_TOLD = 500
@@ -38,7 +39,7 @@ class RefusedRow(TypedDict):
 class Row(StrictSerializer):
     """One recipient. Whether the address can be written to is looked at when the broadcast comes to it."""
 
-    to = StringField(max_length=LONGEST_ADDRESS)
+    to = StringField(max_length=addresses.LONGEST)
     context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
 
 
@@ -148,7 +149,7 @@ def _take(found: Recipients, columns: list[str], line: list[str]) -> None:
     values = dict(zip(columns, line, strict=True))
     to = values.pop(TO).strip()
     values.pop("", None)
-    if not 0 < len(to) <= LONGEST_ADDRESS:
+    if not 0 < len(to) <= addresses.LONGEST:
         return found.refuse([FieldError(field=TO, code="required", detail="This row has no address.")])
     found.rows.append({"to": to, "context": values})
     return None

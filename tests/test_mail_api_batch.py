@@ -187,6 +187,11 @@ def test_domains_that_take_too_long_are_let_through(
         accepted.set()
 
 
+def test_what_is_too_long_for_an_address_is_not_asked_for(api: APIClient, resolver: Resolver) -> None:
+    assert post_batch(api, *[MINIMAL | {"to": f"ada@{'ä' * 10_000}.org"}] * 20).json()["refused"] == 20
+    assert resolver.asked == []
+
+
 def test_without_dns_no_one_is_asked(api: APIClient, resolver: Resolver, settings: Any) -> None:
     settings.MAIL_CHECK_DNS = False
     assert post(api, to="ada@nowhere.org").status_code == 202

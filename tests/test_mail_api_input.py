@@ -113,6 +113,7 @@ def test_what_is_not_one_address_is_refused(api: APIClient, to: Any) -> None:
         ("ada+tag@example.org", "ada+tag@example.org"),
         ("ada@müller.example", "ada@xn--mller-kva.example"),
         ("ada@XN--MLLER-KVA.example", "ada@xn--mller-kva.example"),
+        ("ada@straße.example", "ada@xn--strae-oqa.example"),
         ("ada@some.test", "ada@some.test"),
     ],
 )

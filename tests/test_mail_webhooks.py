@@ -146,6 +146,7 @@ def test_what_is_told_of_a_person_who_was_forgotten_is_not_stored() -> None:
     [
         (ADA, "Ada@Example.org"),
         ("ada@xn--bcher-kva.example", "ada@bücher.example"),
+        ("ada@xn--strae-oqa.example", "ada@straße.example"),
     ],
 )
 def test_a_recipient_is_known_in_another_spelling(ours: str, theirs: str) -> None:
