@@ -8,10 +8,11 @@ import requests
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from jobs.errors import TransientError, UniqueKeyTaken
+from jobs.queue import delete_in_batches
 from jobs.submit import submit
 from mail import addresses, providers
 from mail.accounts import accounts
@@ -21,6 +22,9 @@ log = structlog.get_logger(__name__)
 
 TOLD_EVERY = timedelta(minutes=10)
 """At most so often is the same kind of alert told; what comes meanwhile is told together."""
+NEWS_FOR = timedelta(days=1)
+"""What was not told by then, because nobody was named or could be reached, is looked up in the admin if at all."""
+KEPT = timedelta(days=30)
 SHOWN = 10
 """Alerts that are told one by one; the others are counted."""
 
@@ -42,7 +46,7 @@ def alert(kind: str, detail: str, *, message: Message | None = None, provider: s
 
 def tell(kind: str) -> int:
     """Tell settings.MAIL_ALERT_TO all alerts of this kind that it was not told yet; how many there were."""
-    untold = list(Alert.objects.filter(kind=kind, told_at=None).order_by("id"))
+    untold = list(_untold().filter(kind=kind).order_by("id"))
     if not untold or not settings.MAIL_ALERT_TO:
         return 0
     if settings.MAIL_ALERT_TO.startswith(("http://", "https://")):
@@ -51,6 +55,23 @@ def tell(kind: str) -> int:
         _mail(kind, untold)
     Alert.objects.filter(pk__in=[found.pk for found in untold]).update(told_at=timezone.now())
     return len(untold)
+
+
+def untold_alerts() -> int:
+    """See to it that all are told: some come while others of their kind are, or could not be told; returns 0."""
+    if settings.MAIL_ALERT_TO:
+        for kind in _untold().order_by("kind").values_list("kind", flat=True).distinct():
+            _tell_soon(kind)
+    return 0
+
+
+def old_alerts() -> int:
+    """Forget what has long been history; returns how many."""
+    return delete_in_batches(Alert.objects.filter(at__lt=timezone.now() - KEPT))
+
+
+def _untold() -> QuerySet[Alert]:
+    return Alert.objects.filter(told_at=None, at__gt=timezone.now() - NEWS_FOR)
 
 
 def _tell_soon(kind: str) -> None:

@@ -24,7 +24,7 @@ ASKED_FOR_AT_MOST = timedelta(days=5)
 """Providers keep events for days only; what was not heard of by then stays as it is."""
 JOB_LOST_AFTER = timedelta(minutes=5)
 DEFERRED_FOR_LONG = timedelta(minutes=15)
-"""Of critical mail: time for somebody to look."""
+"""Of critical mail: time for somebody to look, until nothing is expected to happen any more."""
 
 
 def reconcile() -> dict[str, int]:
@@ -75,6 +75,7 @@ def _alert_of_the_deferred() -> int:
         status=Status.DEFERRED,
         importance=Importance.CRITICAL,
         sent_at__lt=Now() - DEFERRED_FOR_LONG,
+        sent_at__gt=Now() - ASKED_FOR_AT_MOST,
     )[:AT_ONCE]
     for message in deferred:
         alerts.alert(Status.DEFERRED, "critical mail is not delivered yet", message=message, provider=message.provider)

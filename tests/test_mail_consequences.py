@@ -13,6 +13,7 @@ from mail.failure import Failure, FailureClass
 from mail.models import Alert, Attempt, Message, Provider, Strike, Suppression
 from mail.reasons import Reason, Scope
 from tests.mails import make_message
+from tests.make import do_all_chores
 from tests.sending import NOBODY, provider, sending_by
 from tests.servers.simulator import Simulator
 
@@ -159,6 +160,41 @@ def test_alerts_of_a_kind_are_told_together_and_seldom(settings: Any, simulator:
     jobs.all().delete()
     alerts.alert("blocked", "once more")
     assert jobs.get().run_at > timezone.now() + timedelta(minutes=9)
+
+
+def test_what_comes_while_others_are_told_is_told_later(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.MAIL_ALERT_TO = "https://hooks.example.org/x"
+    alerts.alert("blocked", "first")
+    [job] = Job.objects.claim("here:1")
+    with monkeypatch.context() as patched:
+        patched.setattr(alerts, "_post", lambda *_: alerts.alert("blocked", "meanwhile"))
+        assert alerts.tell("blocked") == 1
+    job.succeed(None)
+    alerts.untold_alerts()
+    again = Job.objects.get(kind="mail.alert", status="scheduled")
+    assert again.run_at > timezone.now() + timedelta(minutes=9)
+    monkeypatch.setattr(alerts, "_post", lambda *_: None)
+    assert alerts.tell("blocked") == 1
+    again.delete()
+    alerts.untold_alerts()
+    assert not Job.objects.filter(status="scheduled").exists()
+
+
+def test_what_happened_before_anybody_was_named_is_no_news(settings: Any) -> None:
+    alerts.alert("blocked", "long ago")
+    Alert.objects.update(at=timezone.now() - 2 * DAY)
+    settings.MAIL_ALERT_TO = "https://hooks.example.org/x"
+    alerts.untold_alerts()
+    assert not Job.objects.exists()
+    assert alerts.tell("blocked") == 0
+
+
+def test_old_alerts_are_forgotten() -> None:
+    for days in (1, 29, 31):
+        alerts.alert("blocked", f"{days}")
+        Alert.objects.filter(detail=days).update(at=timezone.now() - days * DAY)
+    do_all_chores()
+    assert sorted(Alert.objects.values_list("detail", flat=True)) == ["1", "29"]
 
 
 def test_nobody_is_told_where_nobody_is_named() -> None:
