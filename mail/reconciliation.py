@@ -28,33 +28,52 @@ DEFERRED_FOR_LONG = timedelta(minutes=15)
 
 
 def reconcile() -> dict[str, int]:
-    """One round: how many were asked for, how many events were news, how many got a job again, how many alerts."""
+    """One round: how many got a job again, how many alerts, how many were asked for, how many events were news.
+
+    Providers come last: one that does not answer keeps the round for as long as it may take.
+    """
+    jobs, alerted = _find_jobs(), _alert_of_the_deferred()
     asked, news = _ask_for_the_silent()
-    return {"asked": asked, "news": news, "jobs": _find_jobs(), "alerts": _alert_of_the_deferred()}
+    return {"jobs": jobs, "alerts": alerted, "asked": asked, "news": news}
 
 
 def _ask_for_the_silent() -> tuple[int, int]:
+    """A provider that could not be asked is left alone for the rest of the round."""
     silent = Message.objects.filter(status__in=UNDER_WAY, look_up_at__lte=Now()).order_by("look_up_at")
     asked = news = 0
-    for message in silent[:AT_ONCE]:
+    deaf: set[str] = set()
+    while asked < AT_ONCE and (message := silent.exclude(provider__in=deaf).first()):
         asked += 1
-        news += _ask_for(message)
+        found = _ask_for(message)
+        if found is None:
+            deaf.add(message.provider)
+        else:
+            news += found
     return asked, news
 
 
-def _ask_for(message: Message) -> int:
-    """The next time after twice as long. What is found goes the way of every event, so that nothing counts twice."""
-    age = timezone.now() - (message.sent_at or message.created_at)
-    again = timezone.now() + max(LOOK_UP_AFTER, age) if age < ASKED_FOR_AT_MOST else None
-    Message.objects.filter(pk=message.pk).update(look_up_at=again)
+def _ask_for(message: Message) -> int | None:
+    """How many events were news, None when the provider could not be asked. They go the way of every event, and so
+    nothing counts twice.
+    """
     attempt = message.attempts.filter(outcome=Attempt.Outcome.ACCEPTED).last()
-    found = accounts.account(attempt.provider) if attempt else None
-    if not attempt or not found or not lookups.can_ask(found):
-        return 0
-    news = take(lookups.reports_of(attempt, found) or [])
-    if news:
-        message.note("looked_up", f"the provider was asked: {news} events were news", found.name)
+    account = accounts.account(attempt.provider) if attempt else None
+    told = lookups.reports_of(attempt, account) if attempt and account and lookups.can_ask(account) else []
+    _ask_again(message, answered=told is not None)
+    if told is None:
+        return None
+    news = take(told)
+    if news and account:
+        message.note("looked_up", f"the provider was asked: {news} events were news", account.name)
     return news
+
+
+def _ask_again(message: Message, *, answered: bool) -> None:
+    """After twice as long; what brought no answer is due as it was, behind the others."""
+    now = timezone.now()
+    age = now - (message.sent_at or message.created_at)
+    later = now + max(LOOK_UP_AFTER, age) if answered else now
+    Message.objects.filter(pk=message.pk).update(look_up_at=later if age < ASKED_FOR_AT_MOST else None)
 
 
 def _find_jobs() -> int:

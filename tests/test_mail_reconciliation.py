@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from demo.eventually import eventually
 from jobs.models import Job
-from mail import chores, effects
-from mail.models import Alert, Event, Message
+from mail import chores, effects, lookups
+from mail.models import Alert, Attempt, Event, Message
 from mail.reconciliation import reconcile
 from mail.submit import drafted, store
+from tests.mailgun import make_attempt
 from tests.mails import make_message
 from tests.sending import provider, sending_by, work_on
 from tests.servers.simulator import Simulator
@@ -87,12 +88,43 @@ def test_the_next_time_is_twice_as_late_and_there_is_a_last_one(mailgun: Simulat
     assert message.look_up_at is None
 
 
-def test_a_provider_that_cannot_be_asked_is_asked_again_later(mailgun: Simulator) -> None:
-    message = silent(mailgun)
+def test_a_provider_that_cannot_be_asked_is_asked_again_in_the_next_round(mailgun: Simulator) -> None:
+    silent(mailgun)
     mailgun.fault("500", on="events")
     assert reconcile()["news"] == 0
-    Message.objects.filter(pk=message.pk).update(look_up_at=timezone.now())
     assert reconcile()["news"] == 2
+
+
+def test_after_its_first_failure_a_provider_is_left_alone_for_the_round(
+    mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Attempt] = []
+    monkeypatch.setattr(
+        lookups, "reports_of", lambda attempt, _: asked.append(attempt) if attempt.provider == "mailgun" else []
+    )
+    past = timezone.now() - HOUR
+    for provider_name in ("mailgun", "mailgun", "backup", "backup"):
+        message = make_message("sent", provider=provider_name, sent_at=past, look_up_at=past)
+        make_attempt(message, provider=provider_name)
+    with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
+        assert [reconcile()["asked"] for _ in range(2)] == [3, 1]
+    assert len({attempt.message_id for attempt in asked}) == 2
+
+
+def test_lost_jobs_and_late_mail_are_seen_to_before_anybody_is_asked(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(lookups, "reports_of", hang)
+    past = timezone.now() - HOUR
+    make_attempt(make_message("deferred", importance="critical", sent_at=past, look_up_at=past))
+    make_message(created_at=past)
+    with pytest.raises(TimeoutError):
+        reconcile()
+    assert Job.objects.filter(kind="mail.send").exists()
+    assert Alert.objects.get().kind == "deferred"
 
 
 @pytest.mark.parametrize("fate", ["is pruned", "is cancelled", "has succeeded", "was never there"])
