@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.db import transaction
 from django.utils import timezone
 
 from jobs import submit as jobs
@@ -55,7 +56,7 @@ def facts_of(message: Message, kind: FailureClass, *, tried: set[str], **known: 
 def carry_out(
     decision: Decision, message: Message, failure: Failure, *, provider: str = "", probing: bool = False
 ) -> None:
-    """Everything but the retry, which is the caller's. probing: the call was an open breaker's one try."""
+    """Everything but the retry, which is the caller's, or nothing. probing: the call was an open breaker's one try."""
     log.info(
         "mail_decision",
         message_id=str(message.pk),
@@ -64,12 +65,13 @@ def carry_out(
         retry_after=decision.retry_after and decision.retry_after.total_seconds(),
         provider=provider,
     )
-    _about_the_address(decision, message, failure, provider)
-    _about_the_provider(decision, failure, provider, probing)
-    if decision.status and message.learn(decision.status, failure):
-        message.note("given_up", str(failure.kind), provider)
-    if decision.alert:
-        alerts.alert(decision.alert, failure.detail, message=message, provider=provider)
+    with transaction.atomic():
+        _about_the_address(decision, message, failure, provider)
+        _about_the_provider(decision, failure, provider, probing)
+        if decision.status and message.learn(decision.status, failure):
+            message.note("given_up", str(failure.kind), provider)
+        if decision.alert:
+            alerts.alert(decision.alert, failure.detail, message=message, provider=provider)
 
 
 def forgive(address: str) -> None:

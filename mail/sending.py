@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -91,9 +91,10 @@ def _send(message: Message, attempts: list[Attempt]) -> None:
 def _expired(message: Message) -> bool:
     if message.expires_at > timezone.now():
         return False
-    message.learn(Status.EXPIRED)
-    if message.importance == Importance.CRITICAL:
-        alerts.alert("expired", "it could not be sent in time", message=message)
+    with transaction.atomic():
+        message.learn(Status.EXPIRED)
+        if message.importance == Importance.CRITICAL:
+            alerts.alert("expired", "it could not be sent in time", message=message)
     return True
 
 
@@ -102,8 +103,9 @@ def _suppressed(message: Message) -> bool:
     suppression = against.first(addresses.digest(message.address))
     if suppression is None:
         return False
-    if message.learn(Status.SUPPRESSED):
-        message.note("suppressed", suppression[0])
+    with transaction.atomic():
+        if message.learn(Status.SUPPRESSED):
+            message.note("suppressed", suppression[0])
     return True
 
 
@@ -117,10 +119,8 @@ def _call(message: Message, found: Account, attempts: list[Attempt]) -> tuple[Fa
         raise
     except Exception as error:
         providers.hang_up(found.name)
-        failure = outcome.failure_of(error)
-        attempt.conclude(OUTCOME_OF[failure.kind], failure)
         log.warning("attempt_failed", message_id=str(message.pk), attempt_id=str(attempt.pk), provider=found.name)
-        return failure, outcome.asked_pause(error, timezone.now())
+        return outcome.failure_of(error), outcome.asked_pause(error, timezone.now())
     except BaseException:
         providers.hang_up(found.name)
         raise
@@ -170,20 +170,24 @@ def _decide(
     tried: set[str],
     pause: timedelta | None,
 ) -> Decision:
-    facts = facts_of(
-        message,
-        failure.kind,
-        tried=tried,
-        tries=tries_of(found.name, attempts),
-        asked_pause=pause,
-        **patience(found),
-    )
-    decision = decide(failure.kind, Importance(message.importance), facts)
-    carry_out(decision, message, failure, provider=found.name, probing=found.probing)
+    """The failure is recorded together with all that follows from it: whoever dies in between has recorded nothing."""
+    with transaction.atomic():
+        attempts[-1].conclude(OUTCOME_OF[failure.kind], failure)
+        facts = facts_of(
+            message,
+            failure.kind,
+            tried=tried,
+            tries=tries_of(found.name, attempts),
+            asked_pause=pause,
+            **patience(found),
+        )
+        decision = decide(failure.kind, Importance(message.importance), facts)
+        carry_out(decision, message, failure, provider=found.name, probing=found.probing)
+        if decision.resends:
+            message.wait()
+    breakers.look_again()  # other threads may have looked before the commit
     if decision.breaker == Breaker.LEAVE:
         _works(found)  # the answer speaks against the message, or asks for a pause, and is an answer
-    if decision.resends:
-        message.wait()
     return decision
 
 

@@ -6,14 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
 from django.utils import timezone
 
 from demo.eventually import eventually
-from mail import breakers, lookups, policy, sending
+from mail import breakers, policy
 from mail.failure import FailureClass
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
-from mail.reports import Report
 from mail.status import Status
 from tests.mails import make_message
 from tests.sending import NOBODY, classes, provider, sending_by, work_on, work_until_it_rests
@@ -245,20 +243,6 @@ def test_what_cannot_be_put_together_is_rejected(mailgun: Simulator) -> None:
     assert mailgun.account(message.pk)["calls"] == 0
 
 
-def test_a_database_that_fails_before_the_call_is_not_the_messages_fault(
-    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise OperationalError("server closed the connection unexpectedly")
-
-    message = make_message()
-    with monkeypatch.context() as patched:
-        patched.setattr(sending, "sealed", fail)
-        with pytest.raises(OperationalError):
-            sending.send(message.pk)
-    assert work_until_it_rests(message).status == "sent"
-
-
 # --- several providers ------------------------------------------------------------------------------------------
 
 
@@ -309,51 +293,6 @@ def test_a_domain_that_has_had_enough_gets_critical_mail_alone(mailgun: Simulato
     assert waits["critical"] == 0
     assert min(waits["normal"], waits["bulk"]) > 0.9 * HOUR
     assert work_on(make_message(address="ada@example.com", to="ada@example.com")) == 0
-
-
-# --- runs that ended in the middle ------------------------------------------------------------------------------
-
-
-def test_an_attempt_whose_process_died_is_asked_for_first(mailgun: Simulator, settings: Any) -> None:
-    settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
-    message = make_message()
-    attempt = message.begin_attempt("mailgun")
-    assert 0 < work_on(message) <= HOUR
-    attempt.refresh_from_db()
-    assert (attempt.outcome, message.status) == ("ambiguous", "sending")
-
-
-def test_a_cancelled_message_is_not_sent(mailgun: Simulator) -> None:
-    message = make_message()
-    message.cancel()
-    work_on(message)
-    assert (message.status, mailgun.account(message.pk)["calls"]) == ("cancelled", 0)
-
-
-def test_an_answer_says_what_was_known_when_it_was_asked_for(
-    mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It takes so long that by its end the provider's events would be believed."""
-
-    def an_hour_passes(attempt: Attempt, _: object) -> list[Report]:
-        attempt.started_at -= timedelta(hours=1)
-        return []
-
-    settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
-    monkeypatch.setattr(lookups, "reports_of", an_hour_passes)
-    message = make_message()
-    message.begin_attempt("mailgun")
-    assert work_on(message) > 0
-    assert mailgun.account(message.pk)["calls"] == 0
-
-
-def test_two_runs_at_once_make_one_call(mailgun: Simulator, settings: Any) -> None:
-    """The second finds the first's attempt under way; what has not been concluded may still be in its call."""
-    settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
-    message = make_message()
-    message.begin_attempt("mailgun")
-    work_on(message)
-    assert mailgun.account(message.pk)["calls"] == 0
 
 
 def meet(mailgun: Simulator, fault: str, message: Message, settings: Any) -> None:
