@@ -18,7 +18,7 @@ from jobs.errors import PermanentError
 from jobs.field_errors import FieldError
 from jobs.run import Run
 from mail import recipient
-from mail.intake import one_line
+from mail.intake import one_line, with_a_body
 from mail.models import Broadcast, Message, Suppression
 from mail.recipient import BadAddress
 from mail.recipients import RefusedRow, bad_row, first_told
@@ -42,11 +42,12 @@ class Pages:
 
     def for_(self, context: dict[str, Any], meter: Meter) -> dict[str, str]:
         """Subject, text and html of one message. Raises BadTemplate."""
-        return {
+        parts = {
             "subject": one_line(self.subject.rendered(context, meter)),
             "text": self.text.rendered(context, meter),
             "html": self.html.rendered(context, meter),
         }
+        return with_a_body(parts)
 
 
 def carry_out(run: Run, broadcast_id: UUID) -> dict[str, Any]:

@@ -63,6 +63,15 @@ def prepared(data: object, user: User, templates: Templates, meter: Meter) -> Dr
 
 def content(given: Mapping[str, Any], templates: Templates, meter: Meter) -> dict[str, str]:
     """Subject, text and html as they are sent; raises ValidationError that names the field."""
+    field = next(name for name in ("template", "text", "html") if name in given)
+    parts = _parts(given, templates, meter)
+    try:
+        return with_a_body(parts)
+    except BadTemplate as error:
+        raise ValidationError({field: [ErrorDetail(str(error), "template")]}) from None
+
+
+def _parts(given: Mapping[str, Any], templates: Templates, meter: Meter) -> dict[str, str]:
     if "template" not in given:
         return {part: _part(part, given.get(part, ""), given, meter, part) for part in PARTS}
     template = templates.get(given["template"])
@@ -82,6 +91,13 @@ def _part(part: str, source: str, given: Mapping[str, Any], meter: Meter, field:
     except BadTemplate as error:
         prefix = "" if field == part else f"Its {part}: "
         raise ValidationError({field: [ErrorDetail(f"{prefix}{error}", "template")]}) from None
+
+
+def with_a_body(parts: dict[str, str]) -> dict[str, str]:
+    """Rendered parts of which one at least is a body: providers refuse mail without. Raises BadTemplate."""
+    if not (parts["text"].strip() or parts["html"].strip()):
+        raise BadTemplate("The result has neither text nor HTML.")
+    return parts
 
 
 def one_line(subject: str) -> str:

@@ -127,6 +127,13 @@ def test_a_template_of_ones_own_is_rendered(api: APIClient, ada: User) -> None:
     assert (message.subject, message.text, message.html) == ("Hello <A>", "T <A>", "<i>&lt;A&gt;</i>")
 
 
+def test_a_template_that_comes_to_nothing_is_refused(api: APIClient, ada: User) -> None:
+    Template.objects.create(user=ada, name="empty", subject="Hi", text="{{ body }}", html="{{ body }}")
+    answer = post(api, text=..., subject=..., template="empty")
+    assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [("template", "template")]
+    assert post(api, text=..., subject=..., template="empty", context={"body": "x"}).status_code == 202
+
+
 def test_a_subject_that_is_given_replaces_the_templates(api: APIClient, ada: User) -> None:
     Template.objects.create(user=ada, name="hello", subject="Hello", text="T")
     assert post(api, subject="{{ a }}!", text=..., template="hello", context={"a": 1}).json()["subject"] == "1!"

@@ -208,6 +208,9 @@ def test_another_domain_may_be_allowed(api: APIClient, settings: Any) -> None:
         ({"subject": "{{ nothing }}"}, "subject"),
         ({"subject": "{{ a }}", "context": {"a": "x" * 999}}, "subject"),
         ({"text": "{{ 1|divisibleby:0 }}"}, "text"),
+        ({"text": "{{ nothing }}"}, "text"),
+        ({"text": " \n"}, "text"),
+        ({"text": ..., "html": "{% if nothing %}<p>x</p>{% endif %}\n"}, "html"),
     ],
 )
 def test_a_broken_template_is_named(api: APIClient, fields: dict[str, Any], field: str) -> None:

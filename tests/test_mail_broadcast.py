@@ -112,6 +112,12 @@ def test_a_row_that_cannot_be_rendered_is_a_bad_one(api: APIClient) -> None:
     assert result["errors"][0]["errors"][0]["code"] == "template"
 
 
+def test_a_row_whose_mail_would_be_empty_is_a_bad_one(api: APIClient) -> None:
+    Template.objects.update(text="{{ body }}", html="")
+    result = run(post(api, recipients=[{"to": "a@example.org", "context": {"name": "R", "body": "x"}}, *recipients(1)]))
+    assert (result["accepted"], result["errors"][0]["row"]) == (1, 2)
+
+
 def test_only_so_many_bad_rows_are_told_and_the_others_counted(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broadcasting, "CHUNK", 400)
     result = run(post(api, recipients=["x", *[{"to": "nobody"}] * 600, *recipients(1)]))
