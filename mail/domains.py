@@ -4,12 +4,10 @@ import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
-from types import NoneType
 
 import structlog
 from dns.resolver import NXDOMAIN, NoAnswer, Resolver
-from email_validator import EmailUndeliverableError, caching_resolver
-from email_validator.deliverability import validate_email_deliverability
+from email_validator import caching_resolver
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +20,7 @@ SECONDS_OF_MANY = 10.0
 KEPT, KEPT_UNKNOWN = 600.0, 60.0
 """Seconds for which a verdict is remembered, and for which nobody is asked again who did not answer."""
 REMEMBERED = 10_000
+NULL_MX = "."
 
 _verdicts: dict[str, tuple[float, str | None]] = {}
 
@@ -46,15 +45,28 @@ def look_up(domains: Collection[str]) -> None:
 
 def _asked(domain: str) -> str | None:
     try:
-        found = validate_email_deliverability(domain, domain, dns_resolver=_resolver())
-        unknown = found.get("unknown-deliverability", "")
-    except EmailUndeliverableError as error:
-        if isinstance(error.__cause__, NXDOMAIN | NoAnswer | NoneType):
-            return _remember(domain, str(error), KEPT)
-        unknown = type(error.__cause__).__name__
-    if unknown:
-        log.warning("domain_not_looked_up", domain=domain, reason=unknown)
-    return _remember(domain, None, KEPT_UNKNOWN if unknown else KEPT)
+        return _remember(domain, _verdict(domain), KEPT)
+    except Exception as error:  # whatever keeps us from knowing, it is not the sender's fault
+        log.warning("domain_not_looked_up", domain=domain, reason=type(error).__name__)
+        return _remember(domain, None, KEPT_UNKNOWN)
+
+
+def _verdict(domain: str) -> str | None:
+    """As refusal(). Not as email_validator has it, which also judges by the domain's own sending and by its network."""
+    try:
+        takes_mail = {str(record.exchange) for record in _resolver().resolve(domain, "MX")} != {NULL_MX}
+    except NoAnswer:
+        takes_mail = _has(domain, "A") or _has(domain, "AAAA")
+    except NXDOMAIN:
+        return f"The domain name {domain} does not exist."
+    return None if takes_mail else f"The domain name {domain} does not accept email."
+
+
+def _has(domain: str, kind: str) -> bool:
+    try:
+        return bool(_resolver().resolve(domain, kind))
+    except NoAnswer:
+        return False
 
 
 def _remember(domain: str, verdict: str | None, seconds: float) -> str | None:

@@ -101,8 +101,12 @@ class Resolver:
                 return [Record(preference=10, exchange="mx.good.example.")]
             case ("null", "MX"):
                 return [Record(preference=0, exchange=".")]
-            case ("address", "A"):
+            case ("address" | "silent", "A"):
                 return [Record(address="9.9.9.9")]
+            case ("inside", "AAAA"):
+                return [Record(address="fd00::1")]
+            case ("silent", "TXT"):
+                return [Record(strings=[b"v=spf1 -all"])]
             case ("gmial" | "nowhere", _):
                 raise NXDOMAIN
             case ("slow", _):
@@ -129,7 +133,7 @@ def resolver(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Resolver:
     return found
 
 
-@pytest.mark.parametrize("name", ["good", "address", "slow", "broken", "odd"])
+@pytest.mark.parametrize("name", ["good", "address", "silent", "inside", "slow", "broken", "odd"])
 def test_what_may_take_mail_is_written_to(api: APIClient, resolver: Resolver, name: str) -> None:
     assert post(api, to=f"ada@{name}.org").status_code == 202
 
