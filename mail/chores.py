@@ -17,6 +17,12 @@ hourly(retention.expired_bodies)
 hourly(retention.expired_recipients)
 
 
+@every(minutes=1)
+def due_messages() -> int:
+    """What waits for its turn is not scheduled any more."""
+    return Message.objects.queue_due()
+
+
 @every(minutes=5)
 def reconciliation() -> int:
     """A job, because providers are asked; none while the last one is at work."""

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from mail import addresses
 from mail.importance import Importance
 from mail.reasons import Scope
-from mail.status import PENDING, TERMINAL
+from mail.status import PENDING, TERMINAL, Status
 
 
 class MessageQuerySet(models.QuerySet[Any]):
@@ -20,6 +20,10 @@ class MessageQuerySet(models.QuerySet[Any]):
 
     def unfinished(self) -> Self:
         return self.exclude(status__in=TERMINAL)
+
+    def queue_due(self) -> int:
+        """What was scheduled and has its time waits like all the others; returns how many."""
+        return self.filter(status=Status.SCHEDULED, send_at__lte=Now()).update(status=Status.QUEUED)
 
     def tagged(self, tag: str) -> Self:
         """Those that have this among their tags, of which there are three at most."""

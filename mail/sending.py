@@ -4,7 +4,7 @@ Each call is an Attempt, stored and committed before it and concluded after it; 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
@@ -53,8 +53,14 @@ def send(message_id: UUID) -> str:
     message = next(iter(Message.objects.raw(*TO_SEND.sql(message_id))), None)
     if message is None:
         return ""
-    with suppress(NotSendable):
+    try:
         _work_on(message)
+    except NotSendable:
+        pass
+    except RetryAfter:
+        if message.status == Status.SCHEDULED:
+            message.wait()
+        raise
     return str(message.status)
 
 

@@ -56,7 +56,7 @@ def drafted(message: Message, attachments: Sequence[Attachment] = (), *, now: da
 
 def store(drafts: Sequence[Draft]) -> None:
     """Insert the messages, their attachments and their jobs, in three statements at most, and wake workers for them."""
-    prepared = [sending_job(draft.message, draft.message.send_at) for draft in drafts]
+    prepared = [sending_job(draft.message, _run_at(draft.message)) for draft in drafts]
     with transaction.atomic():
         Message.objects.bulk_create([draft.message for draft in drafts])
         if attachments := [attachment for draft in drafts for attachment in draft.attachments]:
@@ -66,6 +66,11 @@ def store(drafts: Sequence[Draft]) -> None:
         else:
             jobs.store_many(prepared)
     log.info("messages_submitted", count=len(drafts), message_id=str(drafts[0].message.pk))
+
+
+def _run_at(message: Message) -> datetime | None:
+    """None is now: a time long past would put it before all that has been waiting."""
+    return message.send_at if message.status == Status.SCHEDULED else None
 
 
 def store_alike(drafts: Sequence[Draft], importance: str) -> None:

@@ -113,9 +113,11 @@ def test_a_message_for_later_is_scheduled_and_so_is_its_job(api: APIClient) -> N
 
 
 def test_a_message_for_the_past_is_due_now(api: APIClient) -> None:
+    before = timezone.now()
     shown = post(api, send_at="2001-01-01T00:00:00Z").json()
     assert shown["status"] == "queued"
     assert seconds_ahead(shown["expires_at"]) > 0
+    assert before <= Job.objects.get().run_at <= timezone.now()
 
 
 def test_a_template_of_ones_own_is_rendered(api: APIClient, ada: User) -> None:

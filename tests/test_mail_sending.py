@@ -14,6 +14,7 @@ from mail.failure import FailureClass
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
 from mail.status import Status
 from tests.mails import make_message
+from tests.make import do_all_chores
 from tests.sending import NOBODY, classes, provider, sending_by, work_on, work_until_it_rests
 from tests.servers.simulator import Simulator
 
@@ -285,6 +286,16 @@ def test_bulk_mail_waits_for_a_provider_that_asks_for_a_pause(mailgun: Simulator
         work_on(normal := make_message())
         assert work_on(bulk := make_message(importance="bulk")) > 0.9 * HOUR
     assert (normal.provider, bulk.status) == ("backup", "queued")
+
+
+def test_mail_whose_time_has_come_waits_like_any_other(mailgun: Simulator) -> None:
+    breakers.slow_down("example.org", timedelta(hours=1))
+    past, ahead = timezone.now(), timezone.now() + timedelta(hours=1)
+    tried, due, later = (make_message("scheduled", send_at=moment) for moment in (past, past, ahead))
+    assert work_on(tried) > 0
+    assert tried.status == "queued"
+    do_all_chores()
+    assert [Message.objects.get(pk=each.pk).status for each in (due, later)] == ["queued", "scheduled"]
 
 
 def test_a_domain_that_has_had_enough_gets_critical_mail_alone(mailgun: Simulator) -> None:

@@ -519,6 +519,12 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="message",
             index=models.Index(
+                models.F("send_at"), condition=models.Q(("status", "scheduled")), name="message_scheduled"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="message",
+            index=models.Index(
                 models.F("created_at"), condition=models.Q(("erased_at__isnull", True)), name="message_to_erase"
             ),
         ),

@@ -90,6 +90,7 @@ class Message(models.Model):
             # What the reconciliation looks through: what was sent and not heard of, and all unfinished, oldest first.
             models.Index("look_up_at", name="message_to_look_up", condition=Q(status__in=UNDER_WAY)),
             models.Index("created_at", name="message_unfinished", condition=~Q(status__in=TERMINAL)),
+            models.Index("send_at", name="message_scheduled", condition=Q(status=Status.SCHEDULED)),
             # What the retention looks through: old ones that still have a body.
             models.Index("created_at", name="message_to_erase", condition=Q(erased_at__isnull=True)),
         )
