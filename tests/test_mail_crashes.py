@@ -18,7 +18,7 @@ from tests.servers.simulator import API_KEY, DOMAIN, Simulator
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("mail_crashes")]
 
-KILLS, KILLS_IN_A_CALL = 9, 3
+KILLS, KILLS_IN_A_CALL = 17, 3
 WITHIN = 120
 MOMENT = 0.05
 """Seconds between two looks."""
