@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -18,8 +19,10 @@ from mail.templates import SIZE
 
 LONGEST_LINE = 998
 """Of a header field, in characters (RFC 5322, section 2.1.1)."""
-ENVELOPE = 16_000
-"""Bytes that headers, tags and metadata may have together. Mailgun takes 16 KiB, and our own are among them."""
+ENVELOPE = 15_500
+"""Bytes that headers, tags and reply_to may have together. Mailgun takes 16 KiB, and our own are among them."""
+METADATA = 16_000
+"""Bytes; they stay here."""
 OURS = frozenset(
     {
         "bcc",
@@ -203,7 +206,12 @@ class AttachmentRequest(StrictSerializer):
         return value
 
 
-def envelope_size(headers: dict[str, str], tags: list[str], metadata: dict[str, str]) -> int:
-    """Bytes of what goes with a message besides its content."""
-    texts = [*headers, *headers.values(), *tags, *metadata, *metadata.values()]
+def envelope_size(headers: dict[str, str], tags: list[str], reply_to: list[str]) -> int:
+    """Bytes of what goes with a message besides its content, counted as Mailgun does: with its names for them."""
+    replies = {"Reply-To": ", ".join(reply_to)} if reply_to else {}
+    lines = [f"h:{name}{line}" for name, line in (headers | replies).items()]
+    return size([*lines, *(f"o:tag{tag}" for tag in tags)])
+
+
+def size(texts: Iterable[str]) -> int:
     return sum(len(text.encode()) for text in texts)

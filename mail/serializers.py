@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from jobs.strict import AnyValueField, StrictSerializer
 from mail.fields import (
     ENVELOPE,
+    METADATA,
     AttachmentRequest,
     ContextField,
     HeadersField,
@@ -22,6 +23,7 @@ from mail.fields import (
     SourceField,
     StringField,
     envelope_size,
+    size,
 )
 from mail.importance import Importance
 from mail.status import Status
@@ -113,11 +115,16 @@ def _time_errors(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
-    size = envelope_size(given.get("headers", {}), given.get("tags", []), given.get("metadata", {}))
-    if size <= ENVELOPE:
-        return {}
-    detail = f"headers, tags and metadata have {size} bytes together; {ENVELOPE} are allowed."
-    return {"metadata": [serializers.ErrorDetail(detail, "max_length")]}
+    reply_to = [mailbox.written for mailbox in given.get("reply_to", [])]
+    sent = envelope_size(given.get("headers", {}), given.get("tags", []), reply_to)
+    if sent > ENVELOPE:
+        detail = f"headers, tags and reply_to have {sent} bytes together; {ENVELOPE} are allowed."
+        return {"headers": [serializers.ErrorDetail(detail, "max_length")]}
+    metadata = given.get("metadata", {})
+    if (kept := size([*metadata, *metadata.values()])) > METADATA:
+        detail = f"metadata has {kept} bytes; {METADATA} are allowed."
+        return {"metadata": [serializers.ErrorDetail(detail, "max_length")]}
+    return {}
 
 
 class MessageBatchRequest(StrictSerializer):

@@ -61,12 +61,26 @@ def file(**fields: Any) -> dict[str, Any]:
         ({"metadata": {"a": {"b": "c"}}}, "metadata.a"),
         ({"metadata": {"attempt_id": "x"}}, "metadata.attempt_id"),
         ({"metadata": {"a": "x" * 900, "b": "y" * 900} | {str(n): "z" * 990 for n in range(16)}}, "metadata"),
+        ({"headers": {f"X-{n}": "z" * 990 for n in range(16)}}, "headers"),
+        ({"headers": {f"X-{n}": "" for n in range(3000)}}, "headers"),
+        (
+            {
+                "headers": {f"X-{n}": "z" * 990 for n in range(15)},
+                "reply_to": ["a" * 60 + "@example.org"] * 10,
+            },
+            "headers",
+        ),
         ({"text": "x" * (1024 * 1024 + 1)}, "text"),
         ({"subject": "x" * 999}, "subject"),
     ],
 )
 def test_a_bad_value_is_named(api: APIClient, fields: dict[str, Any], field: str) -> None:
     assert set(refusals(post(api, **fields))) == {field}
+
+
+def test_what_stays_here_takes_no_room_from_what_is_sent(api: APIClient) -> None:
+    long = {f"X-{n}": "z" * 990 for n in range(15)}
+    assert post(api, headers=long, metadata=long).status_code == 202
 
 
 @pytest.mark.parametrize(

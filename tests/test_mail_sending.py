@@ -11,6 +11,7 @@ from django.utils import timezone
 from demo.eventually import eventually
 from mail import breakers, policy
 from mail.failure import FailureClass
+from mail.fields import ENVELOPE, envelope_size
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
 from mail.status import Status
 from tests.mails import make_message
@@ -51,6 +52,15 @@ def test_a_message_is_sent_by_one_call(mailgun: Simulator, importance: str) -> N
     assert mail["id"] == attempt.provider_message_id.strip("<>")
     assert (sent["subject"], sent["text"], sent["html"]) == ("Hi", "There", "<p>There</p>")
     assert sent["variables"] == {"attempt_id": str(attempt.pk), "message_id": str(message.pk)}
+
+
+def test_the_provider_takes_as_many_header_fields_as_a_message_may_have(mailgun: Simulator) -> None:
+    tags, reply_to = ["t" * 128] * 3, ["Ada <ada@example.org>"] * 10
+    headers = {f"X-{number}": "z" * 900 for number in range(15)}
+    headers["X-Last"] = "z" * (ENVELOPE - envelope_size(headers | {"X-Last": ""}, tags, reply_to))
+    message = make_message(importance="bulk", headers=headers, tags=tags, reply_to=reply_to)
+    work_on(message)
+    assert (envelope_size(headers, tags, reply_to), message.status) == (ENVELOPE, "sent")
 
 
 def test_a_message_that_has_left_our_hands_is_not_sent_again(mailgun: Simulator) -> None:
