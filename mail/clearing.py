@@ -37,9 +37,7 @@ def clear_up(message: Message, attempt: Attempt, tries: int) -> None:
         raise RetryAfter(decision.retry_after.total_seconds(), "it is unclear whether the provider has it")
     if decision.retry_after is None:
         return
-    if decision.possible_duplicate:
-        message.risk_a_duplicate(attempt.provider)
-    else:
+    if not decision.possible_duplicate:
         attempt.conclude(Outcome.TRANSIENT, UNKNOWN)
     message.wait()
     if decision.retry_after:

@@ -117,7 +117,7 @@ def _suppressed(message: Message) -> bool:
 
 def _call(message: Message, found: Account, attempts: list[Attempt]) -> tuple[Failure | None, timedelta | None]:
     """One attempt by one provider: what was wrong, None if nothing, and the pause that the provider asks for."""
-    attempt = _begun(message, found)
+    attempt = _begun(message, found, attempts)
     attempts.append(attempt)
     try:
         provider_message_id = _hand_over(message, attempt, found)
@@ -140,11 +140,14 @@ def _works(found: Account) -> None:
         waiting.end()
 
 
-def _begun(message: Message, found: Account) -> Attempt:
+def _begun(message: Message, found: Account, before: list[Attempt]) -> Attempt:
     try:
-        return message.begin_attempt(found.name)
+        attempt = message.begin_attempt(found.name)
     except IntegrityError:
         raise RetryAfter(1, "another attempt is under way") from None
+    if unclear := [earlier for earlier in before if earlier.unclear]:
+        message.risk_a_duplicate(unclear[-1].provider)
+    return attempt
 
 
 def _hand_over(message: Message, attempt: Attempt, found: Account) -> str:

@@ -192,6 +192,27 @@ def test_critical_mail_is_rather_sent_twice_than_late(
     assert message.possible_duplicate
 
 
+def test_a_duplicate_is_possible_once_the_second_attempt_begins(
+    mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_a_hurry(monkeypatch)
+    settings.MAIL_SETTLED_AFTER = timedelta(minutes=30)
+    mailgun.turn(index_delay=HOUR)
+    message = make_message(importance="critical")
+    mailgun.fault("500-accepted")
+    work_on(message)
+    Attempt.objects.update(started_at=timezone.now() - timedelta(minutes=1))
+    breakers.pause("mailgun", timedelta(hours=1), "enough")
+    for _ in range(3):
+        assert work_on(message) > 0
+    assert (message.possible_duplicate, message.events.count()) == (False, 0)
+    Provider.objects.all().delete()
+    breakers.look_again()
+    work_on(message)
+    assert (message.status, message.possible_duplicate) == ("sent", True)
+    assert message.events.get().type == "possible_duplicate"
+
+
 def test_a_provider_that_cannot_be_asked_now_is_asked_later(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

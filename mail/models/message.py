@@ -133,9 +133,9 @@ class Message(models.Model):
         self._change({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)
 
     def risk_a_duplicate(self, provider: str) -> None:
-        """It will be sent although this provider may have sent it: rather twice than never."""
-        self._now().update(possible_duplicate=True)
-        self.note("possible_duplicate", "sent again before it was certain that it had not been sent", provider)
+        """It is being sent although this provider may have sent it: rather twice than never. Said once."""
+        if self._now().filter(possible_duplicate=False).update(possible_duplicate=True):
+            self.note("possible_duplicate", "sent again before it was certain that it had not been sent", provider)
 
     def requeue(self) -> bool:
         """To be sent once more although a provider had accepted it; False when it was not under way."""
