@@ -1,6 +1,7 @@
 """E-mail addresses: how two spellings are known to be one, and how a log may name one."""
 
 import hashlib
+import json
 
 import idna
 
@@ -30,6 +31,16 @@ def in_ascii(address: str) -> str:
     """For comparing: normalized, and with the domain as DNS has it (RFC 5890), where it has one that DNS could have."""
     local, at, domain = normalized(address).rpartition("@")
     return f"{local}{at}{_domain_in_ascii(domain)}"
+
+
+def spellings(address: str) -> list[str]:
+    """A normalized address and, where its domain has letters beyond ASCII, as people write it and as JSON may."""
+    local, at, domain = address.rpartition("@")
+    try:
+        written = f"{local}{at}{idna.decode(domain)}"
+    except UnicodeError:
+        return [address]
+    return list(dict.fromkeys([address, written, json.dumps(written)[1:-1]]))
 
 
 def _domain_in_ascii(domain: str) -> str:

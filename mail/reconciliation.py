@@ -39,7 +39,8 @@ def reconcile() -> dict[str, int]:
 
 def _ask_for_the_silent() -> tuple[int, int]:
     """A provider that could not be asked is left alone for the rest of the round."""
-    silent = Message.objects.filter(status__in=UNDER_WAY, look_up_at__lte=Now()).order_by("look_up_at")
+    known = Message.objects.exclude(address="")  # providers would tell of everybody's mail
+    silent = known.filter(status__in=UNDER_WAY, look_up_at__lte=Now()).order_by("look_up_at")
     asked = news = 0
     deaf: set[str] = set()
     while asked < AT_ONCE and (message := silent.exclude(provider__in=deaf).first()):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -132,7 +133,16 @@ def test_a_person_is_forgotten_everywhere() -> None:
         api, {"Idempotency-Key": "k"}, to=f"Ada Lovelace <{ADA.upper()}>", subject="Dear Ada", metadata={"name": "Ada"}
     )
     failure = {"class": "hard_bounce", "detail": f"<{ADA}> unknown"}
-    message = make_message(Status.BOUNCED, user=ada, subject="Ada!", headers={"X-Name": "Ada"}, failure=failure)
+    message = make_message(
+        Status.BOUNCED,
+        user=ada,
+        subject="Ada!",
+        headers={"X-Name": "Ada"},
+        failure=failure,
+        reply_to=[ADA],
+        tags=[f"of-{ADA}"],
+        look_up_at=timezone.now(),
+    )
     Attachment.objects.create(message=message, filename="ada", content_type="a/b", content=b"x")
     attempt = Attempt.objects.create(message=message, provider="mailgun", outcome="permanent", detail=f"no {ADA} here")
     said = f"550 5.1.1 <{ADA.upper()}>: user unknown"
@@ -152,6 +162,7 @@ def test_a_person_is_forgotten_everywhere() -> None:
     assert "dear ada" not in found
     message.refresh_from_db()
     assert (message.status, message.subject, message.to, message.address) == ("bounced", "", "", "")
+    assert message.look_up_at is None
     assert message.events.count() == 1
     broadcast.refresh_from_db()
     assert broadcast.recipients[0] is None
@@ -160,6 +171,32 @@ def test_a_person_is_forgotten_everywhere() -> None:
     assert Suppression.objects.get().address == ""
     assert "2 messages" in report
     assert "a***@example.org is forgotten" in report
+
+
+def test_answers_to_mail_of_others_do_not_go_to_them() -> None:
+    other = make_message(
+        to=GRACE,
+        address=GRACE,
+        reply_to=[f"Ada <{ADA.upper()}>", "office@example.org"],
+        headers={"X-From": f"by {ADA}"},
+        tags=[ADA, "news"],
+        metadata={"agent": ADA, "n": "1"},
+    )
+    assert "1 mentions" in forget()
+    other.refresh_from_db()
+    assert (other.reply_to, other.tags) == (["office@example.org"], ["(forgotten)", "news"])
+    assert (other.headers, other.metadata) == ({"X-From": "by (forgotten)"}, {"agent": "(forgotten)", "n": "1"})
+    assert (other.to, other.text, other.status) == (GRACE, "There", "queued")
+
+
+@pytest.mark.parametrize("written", ["ada@müller.example", "ADA@xn--mller-kva.example", "ada@MÜLLER.example"])
+def test_a_domain_is_known_in_every_spelling(written: str) -> None:
+    api = client(make_token(make_user("somebody")))
+    post(api, {"Idempotency-Key": "k"}, to=written, reply_to=[written])
+    post(api, {"Idempotency-Key": "l"}, to=GRACE, reply_to=[written])
+    Event.objects.create(source="webhook", type="bounced", raw={"recipient": "ada@müller.example"}, disregarded="x")
+    forget(written)
+    assert not re.search("m(ü|\\\\u00fc)ller|mller-kva", everything())
 
 
 def test_mail_that_waits_is_not_sent() -> None:
