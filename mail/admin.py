@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mail import recipient
+from mail import recipient, waiting
 from mail.errors import AlreadySent
 from mail.models import Alert, Broadcast, Event, Message, Provider, Suppression, Template
 from mail.queries import MessageQuerySet
@@ -231,13 +231,21 @@ class EventAdmin(ReadOnly):
 
 @admin.register(Provider)
 class ProviderAdmin(ReadOnly):
-    """How providers are doing; deleting one forgets its failures and its pause, so that it is tried at once."""
+    """How providers are doing; deleting one forgets its failures and its pause, so that what waits is tried at once."""
 
     list_display = ("name", "failures", "opened_at", "open_until", "paused_until", "reason")
     fields = readonly_fields = list_display
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("mail.delete_provider")
+
+    def delete_model(self, request: HttpRequest, obj: Provider) -> None:
+        super().delete_model(request, obj)
+        waiting.end()
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        super().delete_queryset(request, queryset)
+        waiting.end()
 
 
 @admin.register(Template)

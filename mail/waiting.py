@@ -1,7 +1,7 @@
 """Messages that wait because nobody would take them now: how long, and the end of it."""
 
 import random
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from django.db.models.functions import Now
@@ -34,8 +34,12 @@ def seconds(message: Message) -> float:
 
 
 def end() -> None:
-    """A provider takes mail again: whatever waits, for it or after a failure, need not wait any longer."""
-    count = Job.objects.filter(kind=SEND, status=JobStatus.RETRYING, run_at__gt=Now()).update(run_at=Now())
+    """A provider takes mail again: whatever waits, for it or after a failure, need not wait any longer.
+
+    Than until all processes have seen that: one that has not would let it wait as long once more.
+    """
+    soon = Now() + timedelta(seconds=breakers.LOOK_EVERY)
+    count = Job.objects.filter(kind=SEND, status=JobStatus.RETRYING, run_at__gt=soon).update(run_at=soon)
     log.info("mail_waits_no_longer", count=count)
 
 

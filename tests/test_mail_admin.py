@@ -1,5 +1,6 @@
 """Mail as operators see it: nothing of what others wrote becomes part of the page, and little can be changed."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.utils import timezone
 from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, Provider, Suppression, Template
 from mail.status import Status
 from tests.mails import make_message
-from tests.make import make_user
+from tests.make import make_job, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -175,6 +176,21 @@ def test_an_address_is_suppressed_and_lifted(operator: Client) -> None:
     delete = reverse("admin:mail_suppression_delete", args=[made.pk])
     assert operator.post(delete, {"post": "yes"}).status_code == 302
     assert not Suppression.objects.exists()
+
+
+@pytest.mark.parametrize("from_the_list", [False, True])
+def test_what_waits_for_a_provider_is_tried_when_its_row_is_deleted(operator: Client, from_the_list: bool) -> None:
+    row = Provider.objects.create(name="mailgun", opened_at=timezone.now())
+    later = timezone.now() + timedelta(minutes=10)
+    waits = make_job("retrying", kind="mail.send", run_at=later)
+    if from_the_list:
+        chosen = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+        assert operator.post(list_of("provider"), chosen).status_code == 302
+    else:
+        assert operator.post(reverse("admin:mail_provider_delete", args=[row.pk]), {"post": "yes"}).status_code == 302
+    waits.refresh_from_db()
+    assert not Provider.objects.exists()
+    assert waits.run_at < timezone.now() + timedelta(seconds=2)
 
 
 @pytest.mark.parametrize("address", ["", "nobody", "a@b@c"])
