@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypedDict
@@ -120,26 +121,37 @@ def _text(content: bytes) -> str:
 
 
 def _lines(text: str) -> Iterator[list[str]]:
-    """The lines that are not empty, divided at whichever separator the first one has."""
-    first = text[: text.find("\n")] if "\n" in text else text
-    separator = max(SEPARATORS, key=first.count)
+    """The lines that are not empty, divided at the first separator by which there is a column `to`."""
+    separator = next((each for each in SEPARATORS if _divides(each, text)), SEPARATORS[0])
     try:
-        yield from (
-            line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True) if line
-        )
+        yield from _divided(text, separator)
     except csv.Error as error:
         raise BadFile(f"The file is not comma-separated values: {error}.") from None
 
 
+def _divides(separator: str, text: str) -> bool:
+    """Only csv knows: names in quotes may have any of the separators in them."""
+    with suppress(csv.Error):
+        return any(map(_is_to, next(_divided(text, separator), [])))
+    return False
+
+
+def _divided(text: str, separator: str) -> Iterator[list[str]]:
+    return filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+
+
 def _columns(line: list[str]) -> list[str]:
-    columns = [name.strip() for name in line]
-    columns = [TO if name.lower() == TO else name for name in columns]
+    columns = [TO if _is_to(name) else name.strip() for name in line]
     named = [name for name in columns if name]
     if TO not in named:
         raise BadFile("The first line names the columns, and one of them is `to`.")
     if len(set(named)) < len(named):
         raise BadFile("The first line names a column twice.")
     return columns
+
+
+def _is_to(name: str) -> bool:
+    return name.strip().lower() == TO
 
 
 def _take(found: Recipients, columns: list[str], line: list[str]) -> None:

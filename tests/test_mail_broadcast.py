@@ -261,6 +261,8 @@ def test_the_same_key_makes_one_broadcast(api: APIClient) -> None:
         "to,name\nreader0@example.org,R0\nreader1@example.org,R1\n",
         "\ufeffto,name\r\nreader0@example.org,R0\r\n\r\nreader1@example.org,R1",
         'name;To;;\n"R0"; reader0@example.org ;x;y\nR1;reader1@example.org;;\n',
+        '"name";"first,last,born";to\nR0;x;reader0@example.org\nR1;y,z;reader1@example.org\n',
+        '"a;b;c",to,name\n1,reader0@example.org,R0\n2,reader1@example.org,R1\n',
         "to\tname\nreader0@example.org\tR0\nreader1@example.org\tR1\n",
     ],
 )
