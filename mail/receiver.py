@@ -93,6 +93,8 @@ def _believed(report: Report, attempt: Attempt) -> Event:
     event = _event(report)
     event.attempt, event.message, event.key = attempt, attempt.message, report.key
     event.provider = attempt.provider
+    if attempt.message.erased_at:
+        event.raw = None
     return event
 
 

@@ -1,4 +1,6 @@
-"""How long what people were written is kept: bodies and lists of recipients go, and what happened to them stays."""
+"""How long what people were written is kept: bodies, lists of recipients and what providers sent word for word go, and
+what happened to them stays.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +13,7 @@ from django.utils import timezone
 
 from jobs.models import Job
 from jobs.queue import BATCH
-from mail.models import Attachment, Broadcast, Message
+from mail.models import Attachment, Broadcast, Event, Message
 from mail.queries import MessageQuerySet
 from mail.status import PENDING
 
@@ -33,8 +35,12 @@ def expired_recipients() -> int:
 
 
 def erase(ids: Sequence[UUID]) -> int:
-    """The bodies and attachments of these messages; what has happened to them stays."""
+    """The bodies and attachments of these messages, and events as they came: those say where people were and with what.
+
+    What has happened to the messages stays.
+    """
     with transaction.atomic():
+        Event.objects.filter(message__in=ids, raw__isnull=False).update(raw=None)
         Attachment.objects.filter(message__in=ids).delete()
         return Message.objects.filter(pk__in=ids).update(text="", html="", erased_at=Now())
 

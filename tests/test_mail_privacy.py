@@ -13,11 +13,13 @@ from django.utils import timezone
 
 from jobs.models import IdempotencyKey
 from jobs.submit import submit
-from mail import addresses
+from mail import addresses, effects, receiver
 from mail.management.commands import forget_address
 from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, Suppression
+from mail.reports import of_mailgun
 from mail.status import Status
 from tests.callers import client, make_token
+from tests.mailgun import make_attempt, make_event
 from tests.mails import make_message, post, url
 from tests.make import do_all_chores, make_job, make_user
 
@@ -51,11 +53,23 @@ def test_old_bodies_are_erased_and_what_happened_is_kept() -> None:
     assert (message.text, message.html, message.subject) == ("", "", "Hi")
     assert message.erased_at
     assert not Attachment.objects.exists()
-    assert message.events.count() == 1
+    assert message.events.get().raw is None
     before = message.erased_at
     do_all_chores()
     message.refresh_from_db()
     assert message.erased_at == before
+
+
+def test_what_is_told_of_an_erased_message_is_not_kept_word_for_word() -> None:
+    """It counts all the same."""
+    attempt = make_attempt(make_old())
+    do_all_chores()
+    opened = make_event(attempt, "opened", ip="192.0.2.1", geolocation={"city": "London"})
+    taken = receiver.take(of_mailgun(opened))
+    assert taken
+    assert receiver.take(of_mailgun(opened)) is None
+    effects.apply(taken.pk)
+    assert (Event.objects.get().raw, Message.objects.get().opens) == (None, 1)
 
 
 def test_an_erased_message_is_still_shown() -> None:

@@ -12,12 +12,12 @@ from mail.models.attempt import Attempt
 
 
 class Event(models.Model):
-    """Something that was said about a message, by a provider or by us. Never changed once it is believed; never deleted
-    before its message.
+    """Something that was said about a message, by a provider or by us. Never changed once it is believed, and never
+    deleted before its message.
 
     type: one of mail.meaning.News, the provider's own word, or ours. failure_class: what the policy decides on, if any.
-    key: what makes a provider's event the same one when it comes again. disregarded: why it was not believed; such an
-    event belongs to no message, and changes none.
+    key: what makes a provider's event the same one when it comes again. raw: as it came; erased with the body.
+    disregarded: why it was not believed; such an event belongs to no message, and changes none.
     """
 
     class Source(models.TextChoices):
