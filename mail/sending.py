@@ -181,7 +181,8 @@ def _decide(
 ) -> Decision:
     """The failure is recorded together with all that follows from it: whoever dies in between has recorded nothing."""
     with transaction.atomic():
-        attempts[-1].conclude(OUTCOME_OF[failure.kind], failure)
+        if not attempts[-1].conclude(OUTCOME_OF[failure.kind], failure):
+            return Decision()  # an event has told meanwhile what came of it
         facts = facts_of(
             message,
             failure.kind,

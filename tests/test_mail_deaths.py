@@ -5,12 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
 from django.db import OperationalError
 from django.utils import timezone
 
-from mail import alerts, breakers, lookups, sending
-from mail.models import Alert, Attempt, Message
-from mail.reports import Report
+from jobs.models import Job
+from mail import alerts, breakers, effects, lookups, receiver, sending
+from mail.models import Alert, Attempt, Message, Provider
+from mail.reports import Report, of_mailgun
+from tests.mailgun import failure
 from tests.mails import make_message
 from tests.sending import classes, provider, sending_by, work_on, work_until_it_rests
 from tests.servers.simulator import Simulator
@@ -75,6 +78,26 @@ def test_a_failure_that_was_recorded_has_had_its_consequences(
         with pytest.raises(Killed):
             sending.send(message.pk)
     assert classes(message) == [("", "")]
+
+
+def test_news_that_come_before_the_call_has_failed_outweigh_its_failure(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exhausted delivery of critical mail has its own second job, which is not to be hurried by the first."""
+
+    def hear_and_fail(message: Message, attempt: Attempt, _: object) -> str:
+        taken = receiver.take(of_mailgun(failure(attempt, reason="old", code=602)))
+        assert taken
+        effects.apply(taken.pk)
+        raise requests.ReadTimeout
+
+    message = make_message(importance="critical")
+    with monkeypatch.context() as patched:
+        patched.setattr(sending, "_hand_over", hear_and_fail)
+        assert work_on(message) == 0
+    assert (message.status, classes(message)) == ("queued", [("accepted", "")])
+    assert not Provider.objects.exists()
+    assert Job.objects.get(kind="mail.send").pk == message.job_id
 
 
 def test_a_cancelled_message_is_not_sent(mailgun: Simulator) -> None:

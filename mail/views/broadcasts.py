@@ -22,7 +22,7 @@ from jobs.views import job_answer
 from mail.broadcast_serializers import BroadcastRequest, BroadcastUpload
 from mail.importance import Importance
 from mail.models import Broadcast, Template
-from mail.recipients import BadFile, Recipients, of_csv, of_json
+from mail.recipients import BadFile, Recipients, first_told, of_csv, of_json
 
 KIND = "mail.broadcast"
 PARSERS = cast("list[type[BaseParser]]", api_settings.DEFAULT_PARSER_CLASSES)
@@ -52,7 +52,7 @@ class BroadcastListView(APIView):
                 html=template.html,
                 importance=given.get("importance") or Importance.BULK,
                 recipients=recipients.rows,
-                refused=recipients.refused,
+                refused=first_told(recipients.refused),
                 refusals=recipients.refusals,
             )
             job = submit(KIND, {"broadcast": str(broadcast.pk)}, user=user)
