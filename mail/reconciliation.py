@@ -1,6 +1,6 @@
 """Looking after messages of which nothing is heard: webhooks get lost, and so, once in a blue moon, do jobs."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.db.models import Exists, OuterRef, Q
@@ -54,27 +54,25 @@ def _ask_for_the_silent() -> tuple[int, int]:
 
 
 def _ask_for(message: Message) -> int | None:
-    """How many events were news, None when the provider could not be asked. They go the way of every event, and so
-    nothing counts twice.
-    """
+    """How many events were news; None when the provider could not be asked."""
+    now = timezone.now()
+    age = now - (message.sent_at or message.created_at)
+    # Whatever comes of it, even the end of this process: the next round begins with the others.
+    _look_up_again(message, age, now)
     attempt = message.attempts.filter(outcome=Attempt.Outcome.ACCEPTED).last()
     account = accounts.account(attempt.provider) if attempt else None
     told = lookups.reports_of(attempt, account) if attempt and account and lookups.can_ask(account) else []
-    _ask_again(message, answered=told is not None)
     if told is None:
         return None
-    news = take(told)
+    _look_up_again(message, age, now + max(LOOK_UP_AFTER, age))
+    news = take(told)  # the way of every event, so that nothing counts twice
     if news and account:
         message.note("looked_up", f"the provider was asked: {news} events were news", account.name)
     return news
 
 
-def _ask_again(message: Message, *, answered: bool) -> None:
-    """After twice as long; what brought no answer is due as it was, behind the others."""
-    now = timezone.now()
-    age = now - (message.sent_at or message.created_at)
-    later = now + max(LOOK_UP_AFTER, age) if answered else now
-    Message.objects.filter(pk=message.pk).update(look_up_at=later if age < ASKED_FOR_AT_MOST else None)
+def _look_up_again(message: Message, age: timedelta, at: datetime) -> None:
+    Message.objects.filter(pk=message.pk).update(look_up_at=at if age < ASKED_FOR_AT_MOST else None)
 
 
 def _find_jobs() -> int:

@@ -125,6 +125,7 @@ def test_lost_jobs_and_late_mail_are_seen_to_before_anybody_is_asked(
         reconcile()
     assert Job.objects.filter(kind="mail.send").exists()
     assert Alert.objects.get().kind == "deferred"
+    assert Message.objects.get(status="deferred").look_up_at > past  # behind those that were due as long
 
 
 @pytest.mark.parametrize("fate", ["is pruned", "is cancelled", "has succeeded", "was never there"])
