@@ -9,9 +9,8 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from django.db import Error as DatabaseError
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
 from django.utils import timezone
 
 from jobs.errors import RetryAfter
@@ -117,12 +116,12 @@ def _suppressed(message: Message) -> bool:
 
 def _call(message: Message, found: Account, attempts: list[Attempt]) -> tuple[Failure | None, timedelta | None]:
     """One attempt by one provider: what was wrong, None if nothing, and the pause that the provider asks for."""
+    if getattr(message, "has_files", True):
+        prefetch_related_objects([message], "attachments")  # a database that fails then has nothing to leave unclear
     attempt = _begun(message, found, attempts)
     attempts.append(attempt)
     try:
         provider_message_id = _hand_over(message, attempt, found)
-    except DatabaseError:
-        raise
     except Exception as error:
         providers.hang_up(found.name)
         log.warning("attempt_failed", message_id=str(message.pk), attempt_id=str(attempt.pk), provider=found.name)
@@ -165,8 +164,6 @@ def _before_the_call(kind: FailureClass, said: str) -> Iterator[None]:
     """Whatever goes wrong here is no reason to believe that the provider has the message. Raises NotCalled."""
     try:
         yield
-    except DatabaseError:
-        raise  # it says nothing of the message or of the provider
     except Exception as error:
         raise NotCalled(Failure(kind, f"{said} ({type(error).__name__})")) from error
 

@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from jobs.models import Job
 from mail import alerts, breakers, effects, lookups, receiver, sending
-from mail.models import Alert, Attempt, Message, Provider
+from mail.models import Alert, Attachment, Attempt, Message, Provider
 from mail.reports import Report, of_mailgun
 from tests.mailgun import failure
 from tests.mails import make_message
-from tests.sending import classes, provider, sending_by, work_on, work_until_it_rests
+from tests.sending import classes, provider, sending_by, work_on
 from tests.servers.simulator import Simulator
 
 pytest_plugins = ["tests.simulator_fixtures"]
@@ -133,15 +133,18 @@ def test_two_runs_at_once_make_one_call(mailgun: Simulator, settings: Any) -> No
     assert mailgun.account(message.pk)["calls"] == 0
 
 
-def test_a_database_that_fails_before_the_call_is_not_the_messages_fault(
+def test_a_database_that_fails_before_the_call_leaves_nothing_unclear(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OperationalError("server closed the connection unexpectedly")
 
     message = make_message()
+    Attachment.objects.create(message=message, filename="a.txt", content_type="text/plain", content=b"Hi")
     with monkeypatch.context() as patched:
-        patched.setattr(sending, "sealed", fail)
+        patched.setattr(Attachment, "from_db", fail)
         with pytest.raises(OperationalError):
             sending.send(message.pk)
-    assert work_until_it_rests(message).status == "sent"
+    assert not message.attempts.exists()
+    work_on(message)
+    assert (message.status, classes(message)) == ("sent", [("accepted", "")])
