@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from mail import addresses
 from mail.importance import Importance
-from mail.reasons import Scope
+from mail.reasons import Reason, Scope
 from mail.status import PENDING, TERMINAL, Status
 
 
@@ -63,6 +63,11 @@ class SuppressionQuerySet(models.QuerySet[Any]):
                 self.filter(pk=kept.pk).update(**values, created_at=Now())
                 kept.refresh_from_db()
         return kept
+
+    def lift(self) -> int:
+        """Delete these; an unsubscription only where it is all there is. Returns how many."""
+        others = self.exclude(reason=Reason.UNSUBSCRIBE)
+        return (others if others.exists() else self).delete()[0]
 
     def _forbidding(self, importance: str) -> Self:
         found = self.in_force()

@@ -61,6 +61,8 @@ def test_suppressing_again_keeps_the_stronger_one(operator: APIClient) -> None:
         again = operator.post(SUPPRESSIONS, body)
         assert (again.status_code, again.json()["scope"], again.json()["reason"]) == (200, "all", "complaint")
     assert listed(operator) == ["ada@example.org"]
+    assert operator.delete(f"{SUPPRESSIONS}ada@example.org/").status_code == 204
+    assert listed(operator) == []
 
 
 def test_lifting_a_bounce_does_not_forget_an_unsubscription(operator: APIClient) -> None:

@@ -96,17 +96,17 @@ class SuppressionView(APIView):
 
     @extend_schema(operation_id="suppressions_delete", responses={204: None}, parameters=[ADDRESS])
     def delete(self, request: Request, address: str) -> Response:
-        """Lift the suppression that is shown: the address is written to again.
+        """Lift what forbids to write to the address.
 
-        A bulk suppression behind one of all mail, mostly the recipient's own unsubscription, stays and is shown then.
+        What its owner has asked for, to get no bulk mail, stays behind anything else, and is shown then; where there is
+        nothing else, it is lifted.
         """
         user = _permitted(request, "delete")
         normalized = _normalized(address)
-        found = Suppression.objects.shown().filter(digest=addresses.digest(normalized)).first()
-        if found is None:
+        lifted = Suppression.objects.in_force().filter(digest=addresses.digest(normalized)).lift()
+        if not lifted:
             raise NotFound
-        found.delete()
-        log.info("suppression_lifted", address=addresses.masked(normalized), scope=found.scope, user_id=user.pk)
+        log.info("suppression_lifted", address=addresses.masked(normalized), count=lifted, user_id=user.pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
