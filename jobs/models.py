@@ -21,6 +21,8 @@ from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
 log = structlog.get_logger(__name__)
 
 DEFAULT_QUEUE = "default"
+ERRORS_KEPT = 100
+"""The latest ones: a job without an end of attempts may fail for a day, and each time the whole row is written."""
 
 
 class AttemptError(TypedDict):
@@ -169,7 +171,7 @@ class Job(models.Model):
     def retry(self, error: AttemptError, run_at: datetime) -> None:
         """End the running attempt; another is due at run_at."""
         self._leave_running_unless_cancelled(
-            status=Status.RETRYING, errors=[*self.errors, error], run_at=run_at, progress=self.progress
+            status=Status.RETRYING, errors=[*self.errors, error][-ERRORS_KEPT:], run_at=run_at, progress=self.progress
         )
 
     def give_up(self, *errors: AttemptError) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from jobs.errors import LeaseLost, UniqueKeyTaken
 from jobs.ids import new_id
-from jobs.models import Job
+from jobs.models import ERRORS_KEPT, Job
 from jobs.queue import LEASE
 from jobs.states import TERMINAL, WAITING, Status
 from tests.make import make_error, make_job, make_user, row
@@ -258,3 +258,11 @@ def before_statement(number: int, action: Callable[[], object]) -> Iterator[None
 def is_cancelled_or_told_to_be(job: Job) -> bool:
     found = row(job)
     return found["status"] == Status.CANCELLED or (found["status"] == Status.RUNNING and found["cancel_requested"])
+
+
+def test_a_job_that_is_put_off_again_and_again_keeps_its_latest_errors() -> None:
+    job = make_job("running", errors=[make_error(str(number)) for number in range(ERRORS_KEPT)])
+    job.retry(make_error("one more"), timezone.now())
+    kept = row(job)["errors"]
+    assert len(kept) == ERRORS_KEPT
+    assert [kept[0]["message"], kept[-1]["message"]] == ["1", "one more"]
