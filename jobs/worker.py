@@ -106,6 +106,7 @@ class Worker:
         if self.threads.busy:
             self.threads.wait(THREADS_PAUSE)
         else:
+            self._record(self.hand.put_down)  # of a thread that ended just now
             self.broker.wait()
             self.waited = True
 
@@ -193,6 +194,7 @@ class Worker:
                 self.heartbeat.stop_all(Stopped("its worker has to stop"))
             self.threads.wait(THREADS_PAUSE)
             self._record(self.hand.put_down)
+        self._record(self.hand.put_down)  # the last may have ended after that
 
     def _record(self, verb: Callable[[], None]) -> None:
         """Write the outcome, however long the database is away; a lost lease means that it is not ours to write."""
