@@ -131,7 +131,8 @@ class JobQuerySet(models.QuerySet[Any]):
             status=Status.QUEUED, attempt=F("attempt") - 1, lease_expires_at=None
         )
         log.info("jobs_handed_back", worker=worker, count=count)
-        for job in held:
+        # Only these: what has just been handed back may be ours again.
+        for job in held.filter(cancel_requested=True):
             with suppress(LeaseLost):
                 job.give_up()
 

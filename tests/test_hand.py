@@ -1,9 +1,10 @@
 """What a worker has in hand, when it cannot be written or handed back as usual."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 
 from jobs.hand import Hand
 from jobs.models import Job
@@ -70,3 +71,23 @@ def test_what_is_put_down_is_queued_again_with_its_attempt() -> None:
     assert (row(job)["status"], row(job)["attempt"]) == (Status.QUEUED, 0)
     assert row(unwanted)["status"] == Status.CANCELLED
     assert hand.empty
+
+
+def test_what_is_handed_back_and_claimed_again_at_once_is_not_given_up() -> None:
+    job = make_job(Status.RUNNING)
+    hand = Hand(WORKER)
+    hand.claim([job])
+
+    def claim_before_anything_is_read(
+        execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        done = execute(sql, params, many, context)
+        if sql.startswith("UPDATE") and "cancel_requested" in sql:
+            claimed.extend(Job.objects.claim(WORKER))
+        return done
+
+    claimed: list[Job] = []
+    with connection.execute_wrapper(claim_before_anything_is_read):
+        hand.put_down()
+    assert claimed == [job]
+    assert (row(job)["status"], row(job)["attempt"]) == (Status.RUNNING, 1)
