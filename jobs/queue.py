@@ -107,6 +107,7 @@ class JobQuerySet(models.QuerySet[Any]):
 
     def insert_alike(self, template: Any, rows: Sequence[tuple[UUID, object]]) -> None:
         """Insert a job like the template for each of these ids and params, in one statement where that is possible."""
+        self._for_write = True
         if self._on_postgresql:
             postgresql.insert_alike(self, template, rows)
         else:

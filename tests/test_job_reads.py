@@ -16,6 +16,7 @@ from jobs.models import Job
 from jobs.registry import Kind
 from jobs.run import Run
 from jobs.states import Status
+from jobs.submit import submit_many
 from jobs.worker import Worker
 from routers import PRIMARY, pool, route
 from tests.lone_worker import contained, make_worker, run
@@ -150,6 +151,19 @@ def test_what_the_handler_writes_it_also_reads(
 
     make_reader(monkeypatch, handler)
     run(worker)
+    assert seen == [PRIMARY]
+
+
+def test_many_jobs_that_a_handler_submits_are_stored_on_the_primary(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]
+) -> None:
+    def handler(run: Run) -> None:
+        submit_many("demo.countdown", [{"seconds": 0}, {"seconds": 1}])
+        seen.append(source())
+
+    make_reader(monkeypatch, handler)
+    assert run(worker)["status"] == Status.SUCCEEDED
+    assert Job.objects.due().count() == 2
     assert seen == [PRIMARY]
 
 
