@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class Options(TypedDict, total=False):
-    """What may be said of a job besides its kind and params.
+    """What may be said of a job, or of many alike, besides kind and params.
 
     user: whose it is. run_at: not before. priority: higher first. timeout: seconds; timeout, max_attempts and retry
-    default to the kind's. unique_key: at most one unfinished job of the user has it.
+    default to the kind's.
     """
 
     user: User | None
@@ -37,10 +37,15 @@ class Options(TypedDict, total=False):
     timeout: int | None
     max_attempts: int | None
     retry: Retry | None
+
+
+class OptionsOfOne(Options, total=False):
+    """What may be said of one job only. unique_key: at most one unfinished job of the user has it."""
+
     unique_key: str | None
 
 
-def submit(kind: str, params: dict[str, Any] | None = None, **options: Unpack[Options]) -> Job:
+def submit(kind: str, params: dict[str, Any] | None = None, **options: Unpack[OptionsOfOne]) -> Job:
     """Store a job and return it; a worker starts it when it is due.
 
     Raises jobs.registry.UnknownKind, rest_framework.serializers.ValidationError for bad params, and UniqueKeyTaken.
@@ -53,8 +58,11 @@ def submit(kind: str, params: dict[str, Any] | None = None, **options: Unpack[Op
 def submit_many(kind: str, many_params: Iterable[dict[str, Any]], **options: Unpack[Options]) -> list[UUID]:
     """Store a job for each of these params, all of one kind with the same options, and return their ids.
 
-    All or none: raises as submit() does, ValidationError with the place of the bad params (0 is the first).
+    All or none: raises as submit() does, ValidationError with the place of the bad params (0 is the first). There is
+    no unique_key for many: TypeError.
     """
+    if "unique_key" in options:
+        raise TypeError("submit_many() takes no unique_key, which is one job's: submit() each of them with its own")
     definition, rows = find(kind), []
     for place, params in enumerate(many_params):
         try:
@@ -69,7 +77,7 @@ def submit_many(kind: str, many_params: Iterable[dict[str, Any]], **options: Unp
     return [pk for pk, _ in rows]
 
 
-def prepare(kind: str, params: dict[str, Any] | None = None, **options: Unpack[Options]) -> Job:
+def prepare(kind: str, params: dict[str, Any] | None = None, **options: Unpack[OptionsOfOne]) -> Job:
     """A job as submit() would store it, not stored yet. Raises UnknownKind, ValidationError."""
     definition = find(kind)
     return _job(definition, definition.checked({} if params is None else params), **options)
@@ -92,7 +100,7 @@ def store_many(jobs: Sequence[Job]) -> None:
     log.info("jobs_submitted", count=len(jobs))
 
 
-def _job(definition: Kind, params: object, **options: Unpack[Options]) -> Job:
+def _job(definition: Kind, params: object, **options: Unpack[OptionsOfOne]) -> Job:
     now = timezone.now()
     run_at, retry = options.get("run_at") or now, options.get("retry")
     attempts = options.get("max_attempts") or (retry or definition.retry).attempts

@@ -131,3 +131,10 @@ def test_submit_many_is_all_or_nothing_and_says_where() -> None:
         submit_many("no.such", [{}])
     assert submit_many("demo.countdown", []) == []
     assert Job.objects.count() == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_submit_many_takes_no_unique_key(count: int) -> None:
+    with pytest.raises(TypeError, match="unique_key"):
+        submit_many("demo.countdown", [{"seconds": 1}] * count, unique_key="a")  # type: ignore[call-arg]
+    assert Job.objects.count() == 0
