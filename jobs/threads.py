@@ -3,13 +3,17 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 
+import structlog
 from django.db import close_old_connections, connections
 
 from jobs.models import Job
 from jobs.registry import UnknownKind, find, kinds
+
+log = structlog.get_logger(__name__)
 
 IDLE = 2.0
 """Seconds without a job after which a thread gives up its database connection, so that only busy ones have one."""
@@ -65,11 +69,13 @@ class Threads:
         """The body of a thread: one job after the other, for as long as its process lives, on the same connection."""
         used_at = time.monotonic()
         while True:
-            job = self._next()
-            if time.monotonic() - used_at > TRUSTED or _in_doubt():
-                close_old_connections()
-            self._run(job)
-            used_at = time.monotonic()
+            with _outliving_everything():
+                job = self._next()
+                with self._counting(job):
+                    if time.monotonic() - used_at > TRUSTED or _in_doubt():
+                        close_old_connections()
+                    self._execute(job)
+                used_at = time.monotonic()
 
     def _next(self) -> Job:
         try:
@@ -78,13 +84,24 @@ class Threads:
             connections.close_all()
             return self._jobs.get()
 
-    def _run(self, job: Job) -> None:
+    @contextmanager
+    def _counting(self, job: Job) -> Iterator[None]:
+        """The job runs until the end of the body, however that comes."""
         try:
-            self._execute(job)
+            yield
         finally:
             with self._ended:
                 self._running[job.kind] -= 1
                 self._ended.notify_all()
+
+
+@contextmanager
+def _outliving_everything() -> Iterator[None]:
+    """What is wrong with one job or connection must not cost the thread: jobs are counted on finding it there."""
+    try:
+        yield
+    except BaseException:
+        log.exception("thread_failed")  # the lease of its job will end, and the attempt with it
 
 
 def _in_doubt() -> bool:
