@@ -30,7 +30,7 @@ class Program(Protocol):
 class Child:
     """A fixed place in the cluster; when its process dies, start() puts the next one there.
 
-    predecessor: the name of the process that was here before. The deadline is plain shared memory without a lock: a
+    predecessor: the name of the process that was here before. What it says is plain shared memory without a lock: a
     process that is killed while it writes must not leave anything locked.
     """
 
@@ -41,10 +41,12 @@ class Child:
         self.process: BaseProcess | None = None
         self.started_at = 0.0
         self._deadline = RawValue(ctypes.c_double, 0.0)
+        self._condemned = RawValue(ctypes.c_bool, False)
 
     def start(self) -> None:
         self.predecessor = self.name
         self.expect_idle()
+        self._condemned.value = False
         self.started_at = time.monotonic()
         connections.close_all()
         with _signals_blocked():
@@ -58,8 +60,8 @@ class Child:
 
     @property
     def stuck(self) -> bool:
-        """Whether it has passed the moment by which it should have been done."""
-        return 0 < self._deadline.value < time.monotonic()
+        """Whether it has passed the moment by which it should have been done, or has given itself up."""
+        return self._condemned.value or 0 < self._deadline.value < time.monotonic()
 
     def signal(self, number: signal.Signals) -> None:
         if self.process and self.process.pid and self.alive:
@@ -72,6 +74,10 @@ class Child:
 
     def expect_idle(self) -> None:
         self._deadline.value = 0.0
+
+    def condemn(self) -> None:
+        """Said by the process itself: kill me, whatever else I say; a thread of mine does not come back."""
+        self._condemned.value = True
 
     def _run(self, guard: int) -> None:
         _die_with(guard)

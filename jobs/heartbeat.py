@@ -101,7 +101,7 @@ class Heartbeat(threading.Thread):
             held.stuck_at = min(held.stuck_at, now + STUCK_AFTER)
         if now >= held.stuck_at:
             log.error("thread_stuck", job_id=str(held.job.pk), attempt=held.job.attempt)
-            self._place.expect_done_within(0)
+            self._place.condemn()
 
     def _beat(self, held: Held) -> None:
         try:

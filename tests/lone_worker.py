@@ -33,6 +33,9 @@ class Place:
     def expect_idle(self) -> None:
         self.expected.append("idle")
 
+    def condemn(self) -> None:
+        self.expected.append("condemned")
+
 
 class Broker:
     """Gives out what the queue has, and then what django-q has; `on_idle` is called when there is neither."""

@@ -30,6 +30,14 @@ def test_a_process_is_stuck_when_it_is_not_idle_by_the_time_it_named() -> None:
     assert not child.stuck
 
 
+def test_a_process_that_has_condemned_itself_is_stuck_whatever_else_it_says() -> None:
+    child = make_child()
+    child.condemn()
+    child.expect_done_within(60)
+    child.expect_idle()
+    assert child.stuck
+
+
 def test_names_on_the_host_with_the_longest_name_differ_and_fit_their_column(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_module.socket, "gethostname", lambda: "h" * 64)
     names = {child_module._name(2**22 - 1), child_module._name(2**22 - 2)}

@@ -9,13 +9,14 @@ import pytest
 from tests.tiny_cluster import LONG, TinyCluster
 
 
-def test_a_stuck_process_is_killed_and_replaced_while_the_others_go_on() -> None:
-    with TinyCluster("stuck", "done_in_time") as cluster:
-        [first] = cluster.told("stuck", "started")
-        second = cluster.wait_for("stuck", "started", times=2)
+@pytest.mark.parametrize("program", ["stuck", "condemned"])
+def test_a_stuck_process_is_killed_and_replaced_while_the_others_go_on(program: str) -> None:
+    with TinyCluster(program, "done_in_time") as cluster:
+        [first] = cluster.told(program, "started")
+        second = cluster.wait_for(program, "started", times=2)
         assert second.what.endswith(f"after {first.what.split()[1]}")
         stop(cluster)
-    assert len(cluster.told("stuck", "started")) == 2
+    assert len(cluster.told(program, "started")) == 2
     assert len(cluster.told("done_in_time", "started")) == 1
 
 

@@ -153,6 +153,16 @@ class Stuck(Polite):
         super().run()
 
 
+class Condemned(Polite):
+    """Has a thread that does not come back, while all else goes on; who takes its place is well again."""
+
+    def run(self) -> None:
+        if not self.child.predecessor:
+            self.child.condemn()
+            self.child.expect_idle()
+        super().run()
+
+
 class StuckAtTheEnd(Deaf):
     """Is stuck in what it still does when it is asked to stop."""
 
@@ -199,6 +209,7 @@ PROGRAMS = {
     "busy": Busy,
     "deaf": Deaf,
     "stuck": Stuck,
+    "condemned": Condemned,
     "stuck_at_the_end": StuckAtTheEnd,
     "done_in_time": DoneInTime,
     "short_lived": ShortLived,
