@@ -58,6 +58,11 @@ class Hand:
                 Job.objects.hand_back_many(self.worker, claimed)
 
     @property
+    def oldest_result(self) -> Success | None:
+        """The one that has waited longest to be written."""
+        return next(iter(self._results), None)
+
+    @property
     def unwritten(self) -> list[str]:
         """The ids of the jobs whose results are in hand."""
         return [str(job.pk) for job, _ in self._results]

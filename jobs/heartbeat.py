@@ -10,7 +10,7 @@ import structlog
 from django.db import close_old_connections, connections
 
 from jobs.errors import LeaseLost
-from jobs.hand import Hand
+from jobs.hand import Hand, Success
 from jobs.interrupt import Abandoned, Cancelled, Interrupted, Interruptible, OtherThread
 from jobs.models import Job
 from jobs.place import STUCK_AFTER, Place
@@ -46,6 +46,7 @@ class Heartbeat(threading.Thread):
         self._place = place
         self._held: dict[int, Held] = {}
         self._lock = threading.Lock()
+        self._waiting: Success | None = None
 
     @contextmanager
     def keeping(self, job: Job, thread: Interruptible) -> Iterator[None]:
@@ -78,12 +79,24 @@ class Heartbeat(threading.Thread):
             return list(self._held.values())
 
     def _look(self) -> None:
+        try:
+            self._write_what_waits()
+        except Exception:  # as below
+            log.warning("heartbeat_cannot_write", results_of=self._hand.unwritten, exc_info=True)
         for held in self._now():
             try:
                 close_old_connections()
                 self._look_at(held)
             except Exception:  # the database is away, or something is wrong with this job: the others are looked at
                 log.warning("heartbeat_failed", job_id=str(held.job.pk), attempt=held.job.attempt, exc_info=True)
+
+    def _write_what_waits(self) -> None:
+        """Results that are in hand at a second look are a thread's, and the main one is busy with something long."""
+        oldest = self._hand.oldest_result
+        if oldest and oldest is self._waiting:
+            close_old_connections()
+            self._hand.write()
+        self._waiting = self._hand.oldest_result
 
     def _look_at(self, held: Held) -> None:
         now = time.monotonic()

@@ -323,6 +323,40 @@ def test_what_waits_behind_a_long_job_is_put_down(heartbeat: Heartbeat, hand: Ha
         eventually(lambda: put_down, SOON)
 
 
+def test_a_result_that_nobody_writes_is_written_though_nothing_is_held(heartbeat: Heartbeat, hand: Hand) -> None:
+    """A plain django-q task in the main thread, which may last an hour, has outlasted a job in a thread."""
+    written: list[list[str]] = []
+    hand.write = lambda: written.append(hand.unwritten)  # type: ignore[method-assign]
+    hand.succeed(make_held(), "done")
+    eventually(lambda: written, SOON)
+    assert written[0] == ["1"]
+
+
+def test_results_that_the_main_thread_writes_in_time_are_left_to_it(hand: Hand, place: Place) -> None:
+    written: list[bool] = []
+    hand.write = lambda: written.append(True)  # type: ignore[method-assign]
+    heartbeat = Heartbeat(hand, place)
+    for _ in range(3):
+        hand.succeed(make_held(), "another one")
+        heartbeat._look()
+        hand._results.clear()
+    assert written == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_real_result_is_written_as_soon_as_the_database_is_back(heartbeat: Heartbeat, hand: Hand) -> None:
+    job, write, away = make_job(Status.RUNNING), hand.write, iter(range(3))
+
+    def write_when_it_is_back() -> None:
+        if next(away, None) is not None:
+            raise OperationalError("away")
+        write()
+
+    hand.write = write_when_it_is_back  # type: ignore[method-assign]
+    hand.succeed(job, "done")
+    eventually(lambda: row(job)["status"] == Status.SUCCEEDED, SOON)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("main", [MainThread()])
 def test_a_real_job_is_renewed_shows_its_progress_and_learns_of_its_cancellation(
