@@ -1,4 +1,5 @@
-"""The thread beside running handlers: it renews leases, and stops who has lost one, is cancelled or takes too long."""
+"""The threads beside running handlers: one renews leases, and stops who has lost one or is cancelled; the other keeps
+time for those that run in threads."""
 
 import math
 import threading
@@ -67,6 +68,8 @@ class Heartbeat(threading.Thread):
                 self._halt(held, reason)
 
     def run(self) -> None:
+        # Apart, for a database that hangs would keep all time-outs waiting with one renewal.
+        threading.Thread(target=self._keep_all_times, name="timekeeper", daemon=True).start()
         try:
             while True:
                 time.sleep(LOOK)
@@ -100,21 +103,12 @@ class Heartbeat(threading.Thread):
 
     def _look_at(self, held: Held) -> None:
         now = time.monotonic()
-        if isinstance(held.thread, OtherThread):
-            self._keep_time(held, held.thread, now)
-        elif held.seen:
+        if held.seen and not isinstance(held.thread, OtherThread):
             self._hand.put_down()  # this job is not short: what is beside it does not wait for its end
         held.seen = True
         if now >= held.beat_at:
             held.beat_at = now + BEAT
             self._beat(held)
-
-    def _keep_time(self, held: Held, thread: OtherThread, now: float) -> None:
-        if thread.ring():
-            held.stuck_at = min(held.stuck_at, now + STUCK_AFTER)
-        if now >= held.stuck_at:
-            log.error("thread_stuck", job_id=str(held.job.pk), attempt=held.job.attempt)
-            self._place.condemn()
 
     def _beat(self, held: Held) -> None:
         try:
@@ -134,3 +128,19 @@ class Heartbeat(threading.Thread):
                 if not isinstance(held.thread, OtherThread):
                     self._place.expect_done_within(STUCK_AFTER)
             held.thread.interrupt(reason)
+
+    def _keep_all_times(self) -> None:
+        while True:
+            time.sleep(LOOK)
+            for held in self._now():
+                if isinstance(held.thread, OtherThread):
+                    self._keep_time(held, held.thread)
+
+    def _keep_time(self, held: Held, thread: OtherThread) -> None:
+        if thread.ring():
+            held.stuck_at = min(held.stuck_at, time.monotonic() + STUCK_AFTER)
+        with self._lock:
+            # Who has come back meanwhile is not stuck, however late.
+            if id(held) in self._held and time.monotonic() >= held.stuck_at:
+                log.error("thread_stuck", job_id=str(held.job.pk), attempt=held.job.attempt)
+                self._place.condemn()

@@ -2,9 +2,7 @@
 
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,52 +14,21 @@ from jobs import heartbeat as heartbeat_module
 from jobs.errors import LeaseLost
 from jobs.hand import Hand
 from jobs.heartbeat import BEAT, Heartbeat
-from jobs.interrupt import Abandoned, Cancelled, Interrupted, MainThread, OtherThread, Stopped
+from jobs.interrupt import Abandoned, Cancelled, MainThread, Stopped
 from jobs.models import Job
 from jobs.place import STUCK_AFTER
 from jobs.queue import LEASE
 from jobs.states import Status
-from tests.make import disconnect, make_job, row
+from tests.beating import SOON, Clock, Main, Place, Ticking, beating, make_held
+from tests.make import make_job, row
 
-SOON = 30
-"""Seconds: what has not happened by then never will."""
 LONG = 60
 
 
-class Main(MainThread):
-    """Remembers why it would have been interrupted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reasons: list[Interrupted] = []
-
-    def interrupt(self, reason: Interrupted) -> None:
-        self.reasons.append(reason)
-
-
-class Place:
-    """A worker's place, as its guard sees it."""
-
-    name, predecessor = "here:1", ""
-
-    def __init__(self) -> None:
-        self.deadlines: list[float] = []
-        self.condemned = False
-
-    def expect_done_within(self, seconds: float) -> None:
-        self.deadlines.append(seconds)
-
-    def expect_idle(self) -> None:
-        raise NotImplementedError
-
-    def condemn(self) -> None:
-        self.condemned = True
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat_module, "BEAT", 0.02)
-    monkeypatch.setattr(heartbeat_module, "LOOK", 0.005)
+@pytest.fixture
+def heartbeat(monkeypatch: pytest.MonkeyPatch, hand: Hand, place: Place) -> Iterator[Heartbeat]:
+    with beating(monkeypatch, hand, place) as heartbeat:
+        yield heartbeat
 
 
 @pytest.fixture
@@ -77,27 +44,6 @@ def place() -> Place:
 @pytest.fixture
 def hand() -> Hand:
     return Hand("here:1")
-
-
-@pytest.fixture
-def heartbeat(hand: Hand, place: Place) -> Iterator[Heartbeat]:
-    thread = Heartbeat(hand, place)
-    thread.start()
-    yield thread
-    assert thread.is_alive(), "the heartbeat has stopped for good"
-    disconnect(thread)
-
-
-def make_held(beat: Callable[[Any], None] = lambda job: None) -> Any:
-    """A job whose renewals are counted; beat: what else a renewal does."""
-    job = SimpleNamespace(pk="1", attempt=1, cancel_requested=False, beats=0)
-
-    def renew_lease() -> None:
-        job.beats += 1
-        beat(job)
-
-    job.renew_lease = renew_lease
-    return job
 
 
 def test_there_are_several_beats_to_a_lease() -> None:
@@ -232,61 +178,6 @@ def test_an_interruption_that_comes_too_late_for_its_job_does_not_hit_the_next(
         go_on.set()
         eventually(lambda: following.beats, SOON)
     assert main.reasons == []
-
-
-class Clock:
-    """What the heartbeat takes for the module time: it stands still unless a test moves it."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-class Ticking(OtherThread):
-    """Counts how often it was looked at, and remembers why it would have been interrupted."""
-
-    def __init__(self, overdue: bool = False) -> None:
-        super().__init__()
-        self.overdue, self.rung = overdue, 0
-        self.reasons: list[Interrupted] = []
-
-    def ring(self) -> bool:
-        self.rung += 1
-        return self.overdue
-
-    def interrupt(self, reason: Interrupted) -> None:
-        self.reasons.append(reason)
-
-
-def test_a_thread_has_its_time_kept_for_it(heartbeat: Heartbeat, place: Place) -> None:
-    thread = Ticking()
-    with heartbeat.keeping(make_held(), thread):
-        eventually(lambda: thread.rung >= 3, SOON)
-    assert (place.deadlines, place.condemned) == ([], False)
-
-
-def test_a_thread_that_ignores_its_time_out_has_the_process_killed_in_the_end(
-    heartbeat: Heartbeat, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heartbeat_module, "STUCK_AFTER", 0.05)
-    thread = Ticking(overdue=True)
-    with heartbeat.keeping(make_held(), thread):
-        eventually(lambda: place.condemned, SOON)
-    assert thread.rung >= 2
-
-
-def test_a_cancelled_thread_does_not_put_the_process_under_a_deadline_at_once(
-    heartbeat: Heartbeat, place: Place
-) -> None:
-    thread = Ticking()
-    with heartbeat.keeping(make_held(lambda job: setattr(job, "cancel_requested", True)), thread):
-        eventually(lambda: thread.reasons, SOON)
-    assert isinstance(thread.reasons[0], Cancelled)
-    assert (place.deadlines, place.condemned) == ([], False)
 
 
 def test_all_threads_can_be_stopped_and_the_main_one_is_not_among_them(heartbeat: Heartbeat, main: Main) -> None:
