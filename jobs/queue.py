@@ -1,10 +1,10 @@
 """The queue's verbs on many rows: what is due, and who claims it."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import datetime, timedelta
-from itertools import takewhile
 from typing import Any, Self
 from uuid import UUID
 
@@ -19,8 +19,9 @@ from jobs.states import TERMINAL, UPCOMING, Status
 
 log = structlog.get_logger(__name__)
 
-MayFollow = Callable[[str, bool], bool]
-"""Of a due job: its kind, and whether it is delicate, which is to say that another lost attempt may be its last."""
+MayFollow = Callable[[str, bool, int], bool]
+"""Of a due job: its kind; whether it is delicate, which is to say that another lost attempt may be its last; and how
+many of its kind are claimed before it."""
 
 LEASE = timedelta(seconds=30)
 """How long a claim is good for unless its worker renews it."""
@@ -81,7 +82,7 @@ class JobQuerySet(models.QuerySet[Any]):
         limit: int = 1,
         queues: Collection[str] | None = None,
         by_age: bool = False,
-        may_follow: MayFollow = lambda kind, delicate: True,
+        may_follow: MayFollow = lambda kind, delicate, before: True,
         without: Collection[str] = (),
     ) -> list[Any]:
         """Take up to limit due jobs for this worker: they are running, under a lease, and nobody else's.
@@ -95,7 +96,10 @@ class JobQuerySet(models.QuerySet[Any]):
             due = due.exclude(kind__in=without)
         if limit == 1 and self._on_postgresql:
             return postgresql.claim_first(due, worker, LEASE)
-        return self._claim_together(due, worker, limit, may_follow) if due.exists() else []
+        count = due._claimable(limit, may_follow)
+        if count == 1 and self._on_postgresql:
+            return postgresql.claim_first(due, worker, LEASE)
+        return self._claim_together(due, worker, count, may_follow) if count else []
 
     def insert(self, job: Any) -> None:
         """job.save() for a new one, whose values are plain JSON where they are JSON."""
@@ -150,10 +154,21 @@ class JobQuerySet(models.QuerySet[Any]):
     def _on_postgresql(self) -> bool:
         return connections[self.db].vendor == "postgresql"
 
+    def _claimable(self, limit: int, may_follow: MayFollow) -> int:
+        """How many rows to lock: what is locked and not claimed would not exist for others, who might go to sleep.
+
+        Two of them tell, and with so few no statistics talk the planner into sorting all that waits.
+        """
+        count = len(startable(self._candidates(min(limit, 2)), may_follow))
+        return limit if count == 2 else count
+
+    def _candidates(self, limit: int) -> "list[Candidate]":
+        rows = self.values_list("pk", "kind", "attempt", "max_attempts")[:limit]
+        return [(pk, kind, attempt > 0 or most == 1) for pk, kind, attempt, most in rows]
+
     def _claim_together(self, due: Self, worker: str, limit: int, may_follow: MayFollow) -> list[Any]:
         with transaction.atomic(using=self.db):
-            rows = due.select_for_update(skip_locked=True).values_list("pk", "kind", "attempt", "max_attempts")[:limit]
-            candidates = [(pk, kind, attempt > 0 or most == 1) for pk, kind, attempt, most in rows]
+            candidates = due.select_for_update(skip_locked=True)._candidates(limit)
             chosen = [pk for pk, *_ in startable(candidates, may_follow)]
             claimed = {job.pk: job for job in self._claim_locked(chosen, worker)} if chosen else {}
         return [claimed[pk] for pk in chosen]
@@ -184,7 +199,14 @@ Candidate = tuple[UUID, str, bool]
 
 def startable(candidates: Sequence[Candidate], may_follow: MayFollow) -> list[Candidate]:
     """Of due jobs, best first: as many of the first as may be claimed together, or else the first alone."""
-    together = list(takewhile(lambda candidate: may_follow(*candidate[1:]), candidates))
+    before: Counter[str] = Counter()
+    together = []
+    for candidate in candidates:
+        _, kind, delicate = candidate
+        if not may_follow(kind, delicate, before[kind]):
+            break
+        before[kind] += 1
+        together.append(candidate)
     return together or list(candidates[:1])
 
 

@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Collection
 from functools import partial
 from types import FrameType
@@ -111,18 +110,15 @@ class Worker:
             self.waited = True
 
     def _claimed(self) -> list[Job]:
-        places: Counter[str] = Counter()
-
-        def may_follow(kind: str, delicate: bool) -> bool:
-            places[kind] += 1
-            if threads_of(kind):
-                return places[kind] <= self.threads.free(kind)
-            # What is claimed and waits in hand is lost with this process, should the job before it kill that.
-            return self.pace.is_short(kind) and not delicate
-
         # Whoever has waited takes one, which is the quickest to claim; there can hardly be more.
         limit = 1 if self.waited else max(self.pace.limit, self.threads.most_free())
-        return self.broker.claim(self.name, limit, may_follow, self.threads.full())
+        return self.broker.claim(self.name, limit, self._may_follow, self.threads.full())
+
+    def _may_follow(self, kind: str, delicate: bool, before: int) -> bool:
+        if threads_of(kind):
+            return before < self.threads.free(kind)
+        # What is claimed and waits in hand is lost with this process, should the job before it kill that.
+        return self.pace.is_short(kind) and not delicate
 
     def execute(self, job: Job, thread: Interruptible) -> None:
         """The whole of one attempt: perform, then record; nothing that a handler does gets past this."""

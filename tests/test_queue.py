@@ -147,7 +147,7 @@ def test_what_is_due_is_read_in_the_order_of_its_index_though_statistics_know_of
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE jobs_job")
     Job.objects.insert_alike(Job(kind="demo.countdown", timeout=1), [(new_id(), {}) for _ in range(1000)])
-    plan = rows[:1].explain()
+    plan = rows[:2].explain()
     assert f"using {index} " in plan
     assert "Sort" not in plan
 
@@ -298,6 +298,23 @@ def test_a_row_that_another_transaction_has_locked_is_passed_over_and_not_waited
         assert Job.objects.claim(WORKER, limit=2) == [second, third]
         assert Job.objects.claim(WORKER) == []
     assert Job.objects.claim(WORKER) == [best]
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_who_could_take_many_and_takes_one_leaves_the_others_to_others_all_the_while() -> None:
+    jobs = [make_job(priority=-number) for number in range(3)]
+    elsewhere: list[Job] = []
+
+    def claim_elsewhere_after_the_lock(execute, sql, *rest):
+        done = execute(sql, *rest)
+        if "FOR UPDATE" in sql:
+            in_threads(lambda: elsewhere.extend(Job.objects.claim("there:2")))
+        return done
+
+    with connection.execute_wrapper(claim_elsewhere_after_the_lock):
+        here = Job.objects.claim(WORKER, limit=32, may_follow=alone)
+    assert (here, elsewhere) == (jobs[:1], jobs[1:2])
 
 
 @pytest.mark.django_db(transaction=True)
