@@ -4,11 +4,18 @@ import ctypes
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Protocol, TypeVar
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 Result = TypeVar("Result")
+Wake = Callable[[], object]
+"""Brings whatever a thread waits for in C code to an end."""
 
 AGAIN = 1.0
 """Seconds after which a handler that swallowed its interruption is interrupted again."""
@@ -42,6 +49,9 @@ class Interruptible(Protocol):
 
     def interrupt(self, reason: Interrupted) -> None:
         """Stop the function now and, should it swallow that, every second."""
+
+    def on_interruption(self, wake: Wake) -> AbstractContextManager[None]:
+        """In the body, an interruption that does not reach C code by itself also calls this, from another thread."""
 
 
 class MainThread:
@@ -80,6 +90,10 @@ class MainThread:
         if self._armed:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
+    def on_interruption(self, wake: Wake) -> AbstractContextManager[None]:
+        """A signal reaches whatever waits in C code by itself."""
+        return nullcontext()
+
     def stop(self) -> None:
         """Stop the function, and every one that would come after it."""
         self._stopped = Stopped("its worker has to stop")
@@ -102,6 +116,7 @@ class OtherThread:
         self._thread: int | None = None
         self._reason: Interrupted | None = None
         self._ring_at = 0.0
+        self._wakes: list[Wake] = []
 
     def call(self, function: Callable[[], Result], timeout: float) -> Result:
         self._ring_at = time.monotonic() + timeout
@@ -123,6 +138,16 @@ class OtherThread:
             self._reason = self._reason or reason
             self._ring_at = time.monotonic() + AGAIN
             _raise_in(self._thread, type(self._reason))
+        for wake in self._wakes.copy():
+            _wake_up(wake)
+
+    @contextmanager
+    def on_interruption(self, wake: Wake) -> Iterator[None]:
+        self._wakes.append(wake)
+        try:
+            yield
+        finally:
+            self._wakes.remove(wake)
 
     def ring(self) -> bool:
         """Interrupt the function if it is due to be, for its time-out or once more; says whether it was."""
@@ -142,6 +167,13 @@ class OtherThread:
             except Interrupted:
                 continue
             return
+
+
+def _wake_up(wake: Wake) -> None:
+    try:
+        wake()
+    except Exception:  # it comes from a handler, and we are in a thread of the engine
+        log.exception("waking_failed")
 
 
 def _raise_in(thread: int, error: type[Interrupted]) -> None:

@@ -15,7 +15,7 @@ from jobs.run import Run
 from jobs.strict import AnyValueField, StrictSerializer
 
 CALL_TIMEOUT = 30.0
-"""Seconds that one HTTP call of http.request may take, redirects included."""
+"""Seconds that one HTTP call of http.request may take, redirects included, if its job has as many."""
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of trouble that passes (RFC 9110, 6585, 8470)."""
 
@@ -71,8 +71,9 @@ def http_request(
             url,
             headers=headers,
             json=json,
-            timeout=CALL_TIMEOUT,
+            timeout=min(CALL_TIMEOUT, run.timeout),
             allowed_hosts=settings.HTTP_REQUEST_ALLOWED_HOSTS,
+            on_interruption=run.on_interruption,
         )
     except outbound.Refused as error:
         raise PermanentError(str(error)) from None

@@ -6,10 +6,11 @@ for is checked, after redirects too, and the connection goes to the very address
 import re
 import socket
 import ssl
-from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from http.client import HTTPException
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from json import dumps
@@ -29,6 +30,8 @@ MAX_REDIRECTS: Final = 5
 MAX_ADDRESSES: Final = 4
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 NO_BODY: Final = object()
+LOOK_EVERY: Final = 0.1
+"""Seconds without a line of Python, in which alone a thread meets an interruption, while a name is looked up."""
 
 # These frame the message or name its receiver: a second opinion on them is how requests are smuggled.
 _OURS = "connection|content-length|expect|host|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade"
@@ -53,6 +56,9 @@ _CLOSED = {
 _EMBEDDING = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"))
 
 _Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+
+OnInterruption = Callable[[Callable[[], None]], AbstractContextManager[None]]
+"""jobs.run.Run.on_interruption: in its block, an interruption calls the function that it was given."""
 
 
 class Refused(Exception):
@@ -93,8 +99,10 @@ class _Request(NamedTuple):
 
 
 class _Deadline:
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.end = seconds, monotonic() + seconds
+    """The end of a call, which an interruption may bring sooner."""
+
+    def __init__(self, seconds: float, on_interruption: OnInterruption) -> None:
+        self.seconds, self.end, self.on_interruption = seconds, monotonic() + seconds, on_interruption
 
     def left(self) -> float:
         if (left := self.end - monotonic()) <= 0:
@@ -107,11 +115,15 @@ class _Deadline:
         timer = Timer(self.left(), _shut_down, [sock])
         timer.start()
         try:
-            yield
+            with self.interruptible(sock):
+                yield
         finally:
             timer.cancel()
             timer.join()
         self.left()
+
+    def interruptible(self, sock: socket.socket) -> AbstractContextManager[None]:
+        return self.on_interruption(partial(_shut_down, sock))
 
 
 def _shut_down(sock: socket.socket) -> None:
@@ -128,12 +140,13 @@ def call(
     json: object = NO_BODY,
     timeout: float,
     allowed_hosts: Collection[str] = (),
+    on_interruption: OnInterruption = lambda shut_down: nullcontext(),
 ) -> Answer:
     """
     Call `url` and follow its redirects, all within `timeout` seconds. `allowed_hosts` may be called wherever they
     are: `intra.example`, `10.0.0.5:8080`, `::1`, `[::1]:8080`; without a port, on any. Raises Refused, Unreachable.
     """
-    deadline = _Deadline(timeout)
+    deadline = _Deadline(timeout, on_interruption)
     request = _request(method, _target(url), headers or {}, json)
     for _ in range(MAX_REDIRECTS + 1):
         addresses = _resolved(request.target, deadline)
@@ -186,8 +199,10 @@ def _check_header(name: str, value: str) -> None:
 def _resolved(target: _Target, deadline: _Deadline) -> list[_Address]:
     # getaddrinfo takes no time-out, so it is waited for from outside.
     found = ThreadPoolExecutor(1).submit(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
+    while not found.done():
+        wait([found], min(LOOK_EVERY, deadline.left()))
     try:
-        return [(family, sockaddr) for family, _, _, _, sockaddr in found.result(deadline.left())]
+        return [(family, sockaddr) for family, _, _, _, sockaddr in found.result()]
     except UnicodeError:
         raise Refused("the host in the URL is not a valid name") from None
     except OSError as error:
@@ -228,9 +243,14 @@ def _connected(target: _Target, addresses: list[_Address], deadline: _Deadline) 
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.settimeout(deadline.left() / len(addresses))
-        sock.connect(sockaddr)
+        with deadline.interruptible(sock):
+            sock.connect(sockaddr)
         sock.settimeout(deadline.left())
-        return _encrypted(sock, target.host) if target.scheme == "https" else sock
+        if target.scheme == "https":
+            sock = encrypted = _encrypted(sock, target.host)
+            with deadline.interruptible(encrypted):
+                encrypted.do_handshake()
+        return sock
     except BaseException as error:
         sock.close()
         if not others or not isinstance(error, OSError):
@@ -242,7 +262,7 @@ def _encrypted(sock: socket.socket, host: str) -> ssl.SSLSocket:
     # The system's certificates, where an operator adds a company's own; certifi's for images that have none.
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
-    return context.wrap_socket(sock, server_hostname=host)
+    return context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
 
 
 def _ask(sock: socket.socket, request: _Request, timeout: float) -> Answer:

@@ -4,7 +4,7 @@ import io
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self, TextIO
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from jobs.errors import PermanentError
 from jobs.filename import content_type_of, safe_filename
+from jobs.interrupt import Interruptible, Wake
 from jobs.json_value import plain_text
 from jobs.models import Job
 from jobs.outputs import Output
@@ -28,8 +29,9 @@ class Run:
     What it writes goes to the primary and leaves the handler's own reads where they are.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, thread: Interruptible | None = None) -> None:
         self._job = job
+        self._thread = thread
         self._shown_at = -math.inf
         self._output: Output | None = None
 
@@ -53,6 +55,19 @@ class Run:
     @property
     def attempt(self) -> int:
         return self._job.attempt
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that the attempt may take in all."""
+        return self._job.timeout
+
+    def on_interruption(self, wake: Wake) -> AbstractContextManager[None]:
+        """In the block an interruption also calls this, from another thread, to end what the handler waits for.
+
+        For kinds with threads: a socket that is read cannot be interrupted, but it can be shut down. Must be quick, and
+        bear to be called twice, or just after the block.
+        """
+        return self._thread.on_interruption(wake) if self._thread else nullcontext()
 
     def progress(self, percent: float, message: str = "") -> None:
         """Show how far the work has come: percent from 0 to 100, message at most 200 characters."""

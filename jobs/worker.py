@@ -175,7 +175,7 @@ class Worker:
             with (
                 self.heartbeat.keeping(job, thread),
                 none_left_open(),
-                Run(job) as run,
+                Run(job, thread) as run,
                 reading_from(kind.reads, job, partial(kind.handler, run, **arguments)) as handler,
             ):
                 return outcome.storable(thread.call(handler, job.timeout))

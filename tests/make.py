@@ -1,5 +1,7 @@
 """What tests of the engine begin with: users, kinds of job, and Job rows in any state that the constraints allow."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
 from types import SimpleNamespace
@@ -70,6 +72,15 @@ def disconnect(heartbeat: Heartbeat) -> None:
     job = SimpleNamespace(renew_lease=renew_lease, cancel_requested=False)
     with heartbeat.keeping(cast("Job", job), OtherThread()):
         assert disconnected.wait(60)
+
+
+@contextmanager
+def disconnected() -> Iterator[None]:
+    """For a thread of the test that uses the database: its connection is closed at the end."""
+    try:
+        yield
+    finally:
+        connections.close_all()
 
 
 def row(job: Job) -> dict[str, Any]:

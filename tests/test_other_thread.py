@@ -1,11 +1,13 @@
 """Stopping a handler that runs in a thread of its own, by an exception raised there from the heartbeat's thread."""
 
 import contextlib
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,6 +93,40 @@ def test_another_thread_that_swallows_its_interruption_is_interrupted_again() ->
         eventually(lambda: ended, SOON)
     assert len(swallowed) == 2
     assert isinstance(ended[0], TimedOut)
+
+
+def test_another_thread_that_waits_in_c_code_is_woken_to_meet_its_interruption() -> None:
+    thread, reason = OtherThread(), Cancelled("now")
+    ours, theirs = socket.socketpair()
+
+    def receive() -> None:
+        with thread.on_interruption(partial(ours.shutdown, socket.SHUT_RDWR)):
+            waiting.set()
+            ours.recv(1)
+
+    waiting = threading.Event()
+    with ours, theirs, in_a_thread(lambda: thread.call(receive, LONG)) as ended:
+        assert waiting.wait(SOON)
+        thread.interrupt(reason)
+        eventually(lambda: ended, SOON)
+    assert ended == [reason]
+
+
+def test_who_cannot_be_woken_keeps_nobody_else_from_it_and_is_not_tried_after_its_block() -> None:
+    thread, woken, over = OtherThread(), [], threading.Event()
+
+    def work() -> None:
+        with thread.on_interruption(lambda: woken.append("too late")):
+            pass
+        with thread.on_interruption(lambda: 1 / 0), thread.on_interruption(over.set):
+            over.wait(SOON)
+
+    with in_a_thread(lambda: thread.call(work, LONG)) as ended:
+        eventually(lambda: len(thread._wakes) == 2, SOON)
+        thread.interrupt(Cancelled("now"))
+        eventually(lambda: ended, SOON)
+    assert isinstance(ended[0], Cancelled)
+    assert woken == []
 
 
 def test_another_threads_result_and_errors_come_through() -> None:

@@ -1,0 +1,135 @@
+"""http.request's calls when their thread is interrupted while it waits for the other side, which stays silent."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from threading import Event
+from typing import Any
+
+import pytest
+
+from demo.eventually import eventually
+from jobs import outbound
+from jobs.errors import TransientError
+from jobs.interrupt import Cancelled, OtherThread
+from jobs.models import Job
+from jobs.registry import find
+from jobs.run import Run
+from jobs.states import Status
+from jobs.worker import Worker
+from tests.lone_worker import Broker, Place, contained, run_to_the_end, stop
+from tests.make import disconnected, make_job, row
+from tests.patience import PATIENCE
+from tests.servers.web import make_raw_server, make_server
+from tests.test_other_thread import in_a_thread
+
+Reached = Callable[[], object]
+"""Whether a call has come as far as it gets."""
+
+
+@contextlib.contextmanager
+def silent_answer() -> Iterator[tuple[str, Reached]]:
+    over = Event()
+    with make_server(lambda asked: over.wait(PATIENCE) and (200, {}, b"")) as server:
+        yield server.url, lambda: server.asked
+        over.set()
+
+
+@contextlib.contextmanager
+def silent_handshake() -> Iterator[tuple[str, Reached]]:
+    with listening() as server:
+        greeted: list[bytes] = []
+
+        def be_greeted() -> None:
+            with server.accept()[0] as other_side:
+                greeted.append(other_side.recv(1, socket.MSG_PEEK))
+                over.wait(LONG)
+
+        over = Event()
+        with in_a_thread(be_greeted):
+            try:
+                yield f"https://127.0.0.1:{server.getsockname()[1]}/", lambda: greeted
+            finally:
+                over.set()
+
+
+@contextlib.contextmanager
+def silent_connection() -> Iterator[tuple[str, Reached]]:
+    """One more than its backlog: Linux drops the SYN."""
+    with listening(backlog=0) as server, socket.create_connection(server.getsockname()):
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/", lambda: syn_sent_to(server.getsockname()[1])
+
+
+@contextlib.contextmanager
+def listening(backlog: int = 1) -> Iterator[socket.socket]:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(backlog)
+        yield server
+
+
+def syn_sent_to(port: int) -> bool:
+    """As /proc/net/tcp has it (proc(5)): local address, remote address, state."""
+    with open("/proc/net/tcp") as table:
+        return any(line.split()[2:4] == [f"0100007F:{port:04X}", "02"] for line in table)
+
+
+@pytest.mark.parametrize("silent", [silent_answer, silent_handshake, silent_connection])
+def test_a_call_that_waits_for_the_other_side_is_interrupted_at_once(silent: Any) -> None:
+    with silent() as (url, reached):
+        assert_interrupted(url, reached)
+
+
+def test_a_call_that_waits_for_a_name_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, over = Event(), Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: asked.set() or (over.wait(PATIENCE) and []))
+    assert_interrupted("http://slow.example/", asked.is_set)
+    over.set()
+
+
+def assert_interrupted(url: str, reached: Reached) -> None:
+    thread, reason = OtherThread(), Cancelled("now")
+
+    def call() -> None:
+        outbound.call(
+            "GET", url, timeout=10 * PATIENCE, allowed_hosts=["127.0.0.1"], on_interruption=thread.on_interruption
+        )
+
+    with in_a_thread(lambda: thread.call(call, 10 * PATIENCE)) as ended:
+        eventually(reached, PATIENCE, "the call")
+        thread.interrupt(reason)
+        eventually(lambda: ended, PATIENCE, "its end")
+    assert ended == [reason]
+
+
+@pytest.mark.parametrize("drop", [b"x", b""], ids=["drips", "is silent"])
+def test_a_call_ends_by_itself_within_the_timeout_of_its_job(settings: Any, drop: bytes) -> None:
+    settings.HTTP_REQUEST_ALLOWED_HOSTS = ["127.0.0.1"]
+    run = Run(Job(kind="http.request", timeout=1))
+    with make_raw_server(b"HTTP/1.1 200 OK\r\n\r\n", drop) as url, pytest.raises(TransientError, match="within 1 s"):
+        find("http.request").handler(run, url=url)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("how", ["is cancelled", "takes too long"])
+def test_a_call_to_a_silent_server_costs_its_worker_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, how: str
+) -> None:
+    settings.HTTP_REQUEST_ALLOWED_HOSTS = ["127.0.0.1"]
+    over = Event()
+
+    def never(asked: Any) -> tuple[int, dict[str, str], bytes]:
+        if how == "is cancelled":
+            with disconnected():
+                Job.objects.get().cancel()
+        over.wait(PATIENCE)
+        return 200, {}, b""
+
+    place = Place()
+    with contained(monkeypatch), make_server(never) as server:
+        timeout = 1 if how == "takes too long" else 60
+        job = make_job(kind="http.request", params={"url": server.url}, timeout=timeout)
+        run_to_the_end(Worker(place, Broker(stop)))
+        over.set()
+    assert row(job)["status"] == (Status.CANCELLED if how == "is cancelled" else Status.RETRYING)
+    assert place.expected == []
