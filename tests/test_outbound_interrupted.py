@@ -23,6 +23,9 @@ from tests.patience import PATIENCE
 from tests.servers.web import make_raw_server, make_server
 from tests.test_other_thread import in_a_thread
 
+LONG = 10 * PATIENCE
+"""Seconds that nobody waits for."""
+
 Reached = Callable[[], object]
 """Whether a call has come as far as it gets."""
 
@@ -30,9 +33,11 @@ Reached = Callable[[], object]
 @contextlib.contextmanager
 def silent_answer() -> Iterator[tuple[str, Reached]]:
     over = Event()
-    with make_server(lambda asked: over.wait(PATIENCE) and (200, {}, b"")) as server:
-        yield server.url, lambda: server.asked
-        over.set()
+    with make_server(lambda asked: over.wait(LONG) and (200, {}, b"")) as server:
+        try:
+            yield server.url, lambda: server.asked
+        finally:
+            over.set()
 
 
 @contextlib.contextmanager
@@ -80,22 +85,26 @@ def test_a_call_that_waits_for_the_other_side_is_interrupted_at_once(silent: Any
         assert_interrupted(url, reached)
 
 
-def test_a_call_that_waits_for_a_name_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, over = Event(), Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: asked.set() or (over.wait(PATIENCE) and []))
+@pytest.fixture
+def over() -> Iterator[Event]:
+    """Comes with the end of the test, for those who do not answer before."""
+    yield (event := Event())
+    event.set()
+
+
+def test_a_call_that_waits_for_a_name_is_interrupted_at_once(monkeypatch: pytest.MonkeyPatch, over: Event) -> None:
+    asked = Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: asked.set() or (over.wait(LONG) and []))
     assert_interrupted("http://slow.example/", asked.is_set)
-    over.set()
 
 
 def assert_interrupted(url: str, reached: Reached) -> None:
     thread, reason = OtherThread(), Cancelled("now")
 
     def call() -> None:
-        outbound.call(
-            "GET", url, timeout=10 * PATIENCE, allowed_hosts=["127.0.0.1"], on_interruption=thread.on_interruption
-        )
+        outbound.call("GET", url, timeout=LONG, allowed_hosts=["127.0.0.1"], on_interruption=thread.on_interruption)
 
-    with in_a_thread(lambda: thread.call(call, 10 * PATIENCE)) as ended:
+    with in_a_thread(lambda: thread.call(call, LONG)) as ended:
         eventually(reached, PATIENCE, "the call")
         thread.interrupt(reason)
         eventually(lambda: ended, PATIENCE, "its end")
@@ -113,16 +122,15 @@ def test_a_call_ends_by_itself_within_the_timeout_of_its_job(settings: Any, drop
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["is cancelled", "takes too long"])
 def test_a_call_to_a_silent_server_costs_its_worker_nothing(
-    monkeypatch: pytest.MonkeyPatch, settings: Any, how: str
+    monkeypatch: pytest.MonkeyPatch, settings: Any, over: Event, how: str
 ) -> None:
     settings.HTTP_REQUEST_ALLOWED_HOSTS = ["127.0.0.1"]
-    over = Event()
 
     def never(asked: Any) -> tuple[int, dict[str, str], bytes]:
         if how == "is cancelled":
             with disconnected():
                 Job.objects.get().cancel()
-        over.wait(PATIENCE)
+        over.wait(LONG)
         return 200, {}, b""
 
     place = Place()
@@ -130,6 +138,5 @@ def test_a_call_to_a_silent_server_costs_its_worker_nothing(
         timeout = 1 if how == "takes too long" else 60
         job = make_job(kind="http.request", params={"url": server.url}, timeout=timeout)
         run_to_the_end(Worker(place, Broker(stop)))
-        over.set()
     assert row(job)["status"] == (Status.CANCELLED if how == "is cancelled" else Status.RETRYING)
     assert place.expected == []
