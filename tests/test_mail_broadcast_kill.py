@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.eventually import eventually
-from tests.farm import Cluster, Farm, kill
+from tests.farm import PATIENCE, Cluster, Farm, kill
 from tests.stack import Client
 
 ROWS, KILLS = 4000, 3
@@ -28,10 +28,10 @@ def test_a_broadcast_outlives_its_workers(tmp_path: Path) -> None:
 
         for number in range(1, KILLS + 1):
             worker = farm.worker_of(job, attempt=number)
-            eventually(lambda number=number: rows_done(farm) >= number * 500, 30, "another chunk")
+            eventually(lambda number=number: rows_done(farm) >= number * 500, PATIENCE, "another chunk")
             kill(worker)
 
-        done = farm.wait(job, "succeeded", within=60)
+        done = farm.wait(job, "succeeded", within=2 * PATIENCE)
         assert (done["attempt"], done["result"]["accepted"], done["result"]["refused"]) == (KILLS + 1, ROWS, 0)
         assert sorted(recipients_of_all_messages(client)) == sorted(reader["to"] for reader in readers)
 

@@ -22,6 +22,7 @@ from mail.models import Alert, Attempt, Event, Message, Strike, Suppression, Web
 from mail.reports import of_mailgun
 from mail.status import WEIGHT, Status
 from tests.mailgun import ADA, failure, make_attempt, make_event, make_message
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db
 
@@ -167,7 +168,7 @@ def in_threads(ids: list[UUID]) -> list[bool]:
     barrier, done = Barrier(len(ids)), []
 
     def work(event_id: UUID) -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE)
         try:
             done.append(effects.apply(event_id))
         finally:
@@ -177,7 +178,7 @@ def in_threads(ids: list[UUID]) -> list[bool]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     return done
 
 

@@ -201,6 +201,7 @@ def test_a_cancelled_handler_that_fails_while_it_cleans_up_is_cancelled_all_the_
         finally:
             raise ValueError("while cleaning up")
 
+    monkeypatch.setattr(interrupt, "AGAIN", 60)
     make_kind(monkeypatch, handler)
     found = run(worker)
     assert (found["status"], [kept["type"] for kept in found["errors"]]) == (Status.CANCELLED, ["ValueError"])
