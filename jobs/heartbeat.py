@@ -48,6 +48,7 @@ class Heartbeat(threading.Thread):
         self._held: dict[int, Held] = {}
         self._lock = threading.Lock()
         self._waiting: Success | None = None
+        self._over = threading.Event()
 
     @contextmanager
     def keeping(self, job: Job, thread: Interruptible) -> Iterator[None]:
@@ -71,11 +72,14 @@ class Heartbeat(threading.Thread):
         # Apart, for a database that hangs would keep all time-outs waiting with one renewal.
         threading.Thread(target=self._keep_all_times, name="timekeeper", daemon=True).start()
         try:
-            while True:
-                time.sleep(LOOK)
+            while not self._over.wait(LOOK):
                 self._look()
         finally:
             connections.close_all()
+
+    def stop(self) -> None:
+        """Both threads end, each after its present look."""
+        self._over.set()
 
     def _now(self) -> list[Held]:
         with self._lock:
@@ -130,8 +134,7 @@ class Heartbeat(threading.Thread):
             held.thread.interrupt(reason)
 
     def _keep_all_times(self) -> None:
-        while True:
-            time.sleep(LOOK)
+        while not self._over.wait(LOOK):
             for held in self._now():
                 if isinstance(held.thread, OtherThread):
                     self._keep_time(held, held.thread)

@@ -88,6 +88,7 @@ class Worker:
                 log.warning("worker_cannot_claim", worker=self.name, exc_info=True)
                 self._wait_for_the_database()
         self._wait_for_threads()
+        self.heartbeat.stop()
         connections.close_all()
         log.info("worker_stopped", worker=self.name)
 

@@ -1,6 +1,5 @@
 """A heartbeat that beats quickly, and stand-ins for what it deals with: jobs, threads, its place and the time."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -78,9 +77,6 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 class Ticking(OtherThread):

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from threading import Event
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,7 +12,6 @@ from django.utils import timezone
 
 from jobs import housekeeping, registry
 from jobs.heartbeat import Heartbeat
-from jobs.interrupt import OtherThread
 from jobs.models import AttemptError, Job
 from jobs.outcome import describe
 from jobs.queue import LEASE
@@ -58,20 +55,10 @@ def make_kind(monkeypatch: pytest.MonkeyPatch, handler: Handler, name: str = "te
 
 
 def disconnect(heartbeat: Heartbeat) -> None:
-    """Its thread lasts as long as its process, but its connection must not outlast the tests' database.
-
-    Nor does it look at anything after this: a hundred threads that do would slow down all that comes later.
-    """
-    disconnected = Event()
-
-    def renew_lease() -> None:
-        connections.close_all()
-        disconnected.set()
-        Event().wait()
-
-    job = SimpleNamespace(renew_lease=renew_lease, cancel_requested=False)
-    with heartbeat.keeping(cast("Job", job), OtherThread()):
-        assert disconnected.wait(60)
+    """Its connection must not outlast the tests' database, nor its looks slow down all that comes later."""
+    heartbeat.stop()
+    heartbeat.join(60)
+    assert not heartbeat.is_alive()
 
 
 @contextmanager
