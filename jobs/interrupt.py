@@ -126,9 +126,12 @@ class OtherThread:
                 return function()
             finally:
                 self._disarm()
-        except Interrupted as error:
+        except BaseException as error:
             self._disarm()
-            raise self._reason or error from None
+            if self._reason is None:
+                raise
+            # What a handler makes of its waking, a broken connection perhaps, is nothing but its interruption.
+            raise self._reason from (None if isinstance(error, Interrupted) else error)
 
     def interrupt(self, reason: Interrupted) -> None:
         with self._lock:
@@ -137,9 +140,13 @@ class OtherThread:
                 return
             self._reason = self._reason or reason
             self._ring_at = time.monotonic() + AGAIN
-            _raise_in(self._thread, type(self._reason))
+        # Before the exception: while that waits for a thread in C code, CPython 3.11 does not let another one that is
+        # traced (by coverage, by a debugger) call anything.
         for wake in self._wakes.copy():
             _wake_up(wake)
+        with self._lock:
+            if self._thread is not None:
+                _raise_in(self._thread, type(self._reason))
 
     @contextmanager
     def on_interruption(self, wake: Wake) -> Iterator[None]:
