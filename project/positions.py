@@ -16,8 +16,8 @@ log = structlog.get_logger(__name__)
 
 KEPT = int(replicas.LAG_AT_MOST)
 """Seconds: no replica is read from that is late by more, and so none that has not replayed what was forgotten here."""
-UNKNOWN, UNKNOWN_KEPT = 2**63 - 1, 60
-"""The position of a write that may have happened while nobody could ask for one: until then the primary is read."""
+UNKNOWN = 2**63 - 1
+"""The position of a write that may have happened while nobody could ask for one: its user's next write tells."""
 
 ASK_POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
 HAS_REPLAYED = """
@@ -34,11 +34,11 @@ def remember(user: Any) -> None:
     """
     if user is None or not user.is_authenticated:
         return
-    position = _position()
-    key, kept = _key(user.pk), KEPT if position < UNKNOWN else UNKNOWN_KEPT
+    position, key = _position(), _key(user.pk)
     try:
+        before = cache.get(key, 0)
         # Of two requests at once the later write counts, whichever notes it first.
-        cache.set(key, max(position, cache.get(key, 0)), kept)
+        cache.set(key, position if before == UNKNOWN else max(position, before), KEPT)
     except Exception:
         log.warning("cache_unavailable", exc_info=True)
 

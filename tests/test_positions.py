@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.db import OperationalError
+from django.http import HttpResponse
+from django.test import RequestFactory
 
-from project import positions, servers
+from project import positions, replicas, servers
 from project.positions import KEPT, UNKNOWN, follow, remember
+from project.reads import ReadsMiddleware
 from routers import PRIMARY, Route, pool, routed
 
 ADA = SimpleNamespace(pk=1, is_authenticated=True)
@@ -58,12 +61,26 @@ def test_of_two_writes_that_overlap_the_later_one_counts(written: dict[str, Any]
     assert {reader() for _ in range(100)} == {"replica2"}
 
 
-def test_a_write_whose_position_nobody_could_ask_for_sends_its_user_to_the_primary_for_a_while(
+def test_a_write_whose_position_nobody_could_ask_for_sends_its_user_to_the_primary_until_the_next_one(
     written: dict[str, Any],
 ) -> None:
-    written[PRIMARY] = UNKNOWN
-    remember(ADA)
-    assert reader() == PRIMARY
+    for position, expected in [(150, "replica2"), (UNKNOWN, PRIMARY), (150, "replica2")]:
+        written[PRIMARY] = position
+        remember(ADA)
+        assert {reader() for _ in range(10)} == {expected}
+
+
+@pytest.mark.parametrize("status", [200, 404, 500, 503])
+def test_a_write_is_remembered_whatever_its_request_was_answered(
+    written: dict[str, Any], settings: Any, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    settings.REPLICAS = {"replica1": {}, "replica2": {}}
+    monkeypatch.setattr(replicas.probe, "begin", lambda: None)
+    request = RequestFactory().post("/")
+    request.user = ADA
+    written[PRIMARY] = 150
+    ReadsMiddleware(lambda request: HttpResponse(status=status))(request)
+    assert {reader() for _ in range(10)} == {"replica2"}
 
 
 def test_a_position_is_kept_for_longer_than_any_good_replica_may_be_late() -> None:
