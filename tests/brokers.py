@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from settings import env as readers
 from tests.conftest import DATABASES
 from tests.farm import Farm, make_farm
 from tests.servers.sqs import CREDENTIALS
 
 BROKERS = ["redis", "sqs"]
 PLACES = [*DATABASES, *BROKERS]
+WAIT = 1
+"""Seconds that a broker in a test's own process waits for a message."""
 
 _redis_databases = itertools.cycle(range(16))
 
@@ -39,3 +42,10 @@ def make_farm_on(
     """A farm with a new database and this broker; `with` starts it."""
     database = place if place in DATABASES else "postgresql"
     return make_farm(database, folder, env={**broker_environment(place, request), **(env or {})}, **options)
+
+
+def broker_setting(url: str) -> dict[str, Any]:
+    """What settings.BROKER is with this BROKER_URL."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BROKER_URL", url)
+        return readers.broker("BROKER_URL")

@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as Refused
 from demo.processes import free_port
 from jobs.brokers.redis import Redis as RedisBroker
 from settings import env
+from tests.brokers import broker_setting
 from tests.servers.folders import make_folder, server_user
 from tests.servers.redis import Redis
 
@@ -91,12 +92,6 @@ GOOD_BROKERS = [
 ]
 
 
-def broker(url: str) -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BROKER_URL", url)
-        return env.broker("BROKER_URL")
-
-
 def cache(url: str) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CACHE_URL", url)
@@ -106,7 +101,7 @@ def cache(url: str) -> dict[str, Any]:
 @pytest.mark.parametrize("url", BAD_BROKERS)
 def test_a_broker_that_cannot_be_is_refused_in_one_sentence(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"\ABROKER_URL [^\n]+\.\Z"):
-        broker(url)
+        broker_setting(url)
 
 
 @pytest.mark.parametrize("url", [*BAD_REDIS, "", "nonsense", "locmem", "locmem://there", "memcached://there"])
@@ -117,7 +112,7 @@ def test_a_cache_that_cannot_be_is_refused_in_one_sentence(url: str) -> None:
 
 @pytest.mark.parametrize("url", GOOD_BROKERS)
 def test_a_broker_that_can_be_is_accepted(url: str) -> None:
-    assert broker(url)["url"] == url
+    assert broker_setting(url)["url"] == url
 
 
 @pytest.mark.parametrize("url", [*GOOD_REDIS, "rediss://h", "redis://h?socket_timeout=2.5", "locmem://"])
@@ -127,13 +122,13 @@ def test_a_cache_that_can_be_is_accepted(url: str) -> None:
 
 def test_no_password_is_shown_by_a_refusal() -> None:
     with pytest.raises(ImproperlyConfigured) as refusal:
-        broker("redis://user:secret@h:6379/0?foo=1")
+        broker_setting("redis://user:secret@h:6379/0?foo=1")
     assert "secret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(("url", "kind"), [("redis://h", Connection), ("rediss://h?ssl_cert_reqs=none", SSLConnection)])
 def test_rediss_is_spoken_over_tls_and_redis_is_not(url: str, kind: type, settings: Any) -> None:
-    settings.BROKER = broker(url)
+    settings.BROKER = broker_setting(url)
     made = RedisBroker.get_connection().connection_pool.make_connection()
     assert type(made) is kind
 
@@ -153,7 +148,7 @@ def tls() -> Iterator[tuple[Redis, Path]]:
 def test_broker_and_cache_work_over_tls(tls: tuple[Redis, Path], settings: Any) -> None:
     server, certificate = tls
     url = f"rediss://127.0.0.1:{server.settings['tls-port']}/0?ssl_ca_certs={certificate}"
-    settings.BROKER = broker(url)
+    settings.BROKER = broker_setting(url)
     jobs = RedisBroker("legwork")
     jobs.enqueue("a signed package")
     assert [package for _, package in jobs.dequeue()] == [b"a signed package"]
@@ -169,7 +164,7 @@ def test_a_certificate_of_an_unknown_authority_is_taken_only_if_the_url_says_so(
     tls: tuple[Redis, Path], option: str, trusted: bool, settings: Any
 ) -> None:
     server, _ = tls
-    settings.BROKER = broker(f"rediss://127.0.0.1:{server.settings['tls-port']}/0{option}")
+    settings.BROKER = broker_setting(f"rediss://127.0.0.1:{server.settings['tls-port']}/0{option}")
     connection = RedisBroker.get_connection()
     if trusted:
         assert connection.ping()

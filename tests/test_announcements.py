@@ -18,11 +18,12 @@ from jobs.brokers import sqs as sqs_broker
 from jobs.brokers.messages import MOST_TICKETS
 from jobs.models import Job
 from jobs.submit import submit, submit_many
-from settings import env
+from tests.brokers import broker_setting
 from tests.callers import make_token, make_user
 from tests.make import make_job
-from tests.servers.redis import Redis
-from tests.servers.sqs import CREDENTIALS, SQS
+from tests.servers.sqs import CREDENTIALS
+
+pytest_plugins = ["tests.broker_fixtures"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,22 +31,6 @@ LONG = 20
 """Seconds: much longer than anything here takes that does not hang."""
 WORKER = "here:1"
 GOOD = {"kind": "demo.countdown", "params": {"seconds": 0}}
-
-
-@pytest.fixture
-def redis_jobs(redis_server: Redis, settings: Any) -> redis_broker.Redis:
-    settings.BROKER = broker_setting(redis_server.url(2))
-    redis_server.command("FLUSHALL")
-    return redis_broker.Redis("legwork")
-
-
-@pytest.fixture
-def sqs_jobs(sqs_server: SQS, settings: Any, monkeypatch: pytest.MonkeyPatch) -> sqs_broker.SQS:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sqs_broker.SQS, "WAIT", 1)
-    settings.BROKER = broker_setting(sqs_server.url())
-    return sqs_broker.SQS("legwork")
 
 
 @pytest.fixture(params=["redis", "sqs"])
@@ -126,12 +111,6 @@ def silent(
     made = (redis_broker.Redis if "redis" in request.param else sqs_broker.SQS)("legwork")
     monkeypatch.setattr(announcement, "_broker", lambda: made)
     return made
-
-
-def broker_setting(url: str) -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BROKER_URL", url)
-        return env.broker("BROKER_URL")
 
 
 def alone(*about_a_candidate: object) -> bool:

@@ -10,32 +10,16 @@ from demo.eventually import eventually
 from jobs.brokers import redis as redis_broker
 from jobs.brokers import sqs as sqs_broker
 from jobs.submit import submit
-from settings import env
+from tests.brokers import WAIT, broker_setting
 from tests.make import make_job
 from tests.patience import PATIENCE
 from tests.servers.redis import Redis
-from tests.servers.sqs import CREDENTIALS, SQS
+from tests.servers.sqs import CREDENTIALS
 
-WAIT = 1
+pytest_plugins = ["tests.broker_fixtures"]
+
 LONG = 20
 """Seconds: as long as SQS waits at most, and much longer than an answer takes."""
-
-
-@pytest.fixture
-def redis_jobs(redis_server: Redis, settings: Any, monkeypatch: pytest.MonkeyPatch) -> redis_broker.Redis:
-    monkeypatch.setattr(redis_broker.Redis, "WAIT", WAIT)
-    settings.BROKER = broker_setting(redis_server.url(1))
-    redis_server.command("FLUSHALL")
-    return redis_broker.Redis("legwork")
-
-
-@pytest.fixture
-def sqs_jobs(sqs_server: SQS, settings: Any, monkeypatch: pytest.MonkeyPatch) -> sqs_broker.SQS:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sqs_broker.SQS, "WAIT", WAIT)
-    settings.BROKER = broker_setting(sqs_server.url())
-    return sqs_broker.SQS("legwork")
 
 
 def together(*about_a_candidate: object) -> bool:
@@ -45,12 +29,6 @@ def together(*about_a_candidate: object) -> bool:
 def alone(*about_a_candidate: object) -> bool:
     """Nothing may be claimed with others."""
     return False
-
-
-def broker_setting(url: str) -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BROKER_URL", url)
-        return env.broker("BROKER_URL")
 
 
 @pytest.fixture(params=["redis", "sqs"])
