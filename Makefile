@@ -25,7 +25,7 @@ test: $(READY)  ## Run every test, with coverage (installs PostgreSQL, Redis and
 	@bin/debian --for "the openssl command" --unless bin/openssl openssl
 	@bin/debian --for "HAProxy" --unless bin/haproxy haproxy
 	@mkdir -p var && rm -f var/coverage*
-	@PYTHONHASHSEED=0 $(python) -m coverage run -m pytest -n 2 --dist loadgroup $(TESTS)
+	@PYTHONHASHSEED=0 $(python) -m coverage run -m pytest -n 2 --max-worker-restart 0 --dist loadgroup $(TESTS)
 	@$(python) -m coverage combine --quiet && $(python) -m coverage report
 
 check: lint test  ## Format, lint, types, migrations, deployment settings, then the tests: what CI runs

@@ -117,13 +117,14 @@ class OtherThread:
         self._reason: Interrupted | None = None
         self._ring_at = 0.0
         self._wakes: list[Wake] = []
+        self._woken = False
 
     def call(self, function: Callable[[], Result], timeout: float) -> Result:
         self._ring_at = time.monotonic() + timeout
         try:
             try:
                 self._thread = threading.get_ident()
-                return function()
+                result = function()
             finally:
                 self._disarm()
         except BaseException as error:
@@ -132,6 +133,9 @@ class OtherThread:
                 raise
             # What a handler makes of its waking, a broken connection perhaps, is nothing but its interruption.
             raise self._reason from (None if isinstance(error, Interrupted) else error)
+        if self._woken and self._reason:
+            raise self._reason  # so is a result: an answer that was cut off may look like a whole one
+        return result
 
     def interrupt(self, reason: Interrupted) -> None:
         with self._lock:
@@ -143,6 +147,7 @@ class OtherThread:
         # Before the exception: while that waits for a thread in C code, CPython 3.11 does not let another one that is
         # traced (by coverage, by a debugger) call anything.
         for wake in self._wakes.copy():
+            self._woken = True
             _wake_up(wake)
         with self._lock:
             if self._thread is not None:

@@ -118,8 +118,9 @@ class _Deadline:
             with self.interruptible(sock):
                 yield
         finally:
+            # It is not waited for: an interruption that is on its way is not met there, and a timer that rings a moment
+            # too late finds the socket closed.
             timer.cancel()
-            timer.join()
         self.left()
 
     def interruptible(self, sock: socket.socket) -> AbstractContextManager[None]:

@@ -47,14 +47,15 @@ def claim_all(rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) 
 
 def insert(rows: Rows, row: Any) -> None:
     """What row.save() does. The statement is written out because Django needs a while to put it together."""
+    alias = rows.db
     fields = [field for field in rows.model._meta.concrete_fields if getattr(row, field.attname) is not None]
     columns, places = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
-    with transaction.mark_for_rollback_on_error(using=rows.db), connections[rows.db].cursor() as cursor:
+    with transaction.mark_for_rollback_on_error(using=alias), connections[alias].cursor() as cursor:
         cursor.execute(
             f"INSERT INTO jobs_job ({columns}) VALUES ({places})",  # noqa: S608 the names are the model's own
             [_adapted(field, getattr(row, field.attname)) for field in fields],
         )
-    row._state.adding, row._state.db = False, rows.db
+    row._state.adding, row._state.db = False, alias
 
 
 def insert_alike(rows: Rows, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:

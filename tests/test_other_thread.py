@@ -112,6 +112,27 @@ def test_another_thread_that_waits_in_c_code_is_woken_to_meet_its_interruption()
     assert ended == [reason]
 
 
+def test_what_a_handler_that_was_woken_takes_for_a_result_is_its_interruption() -> None:
+    """It may be through before the exception is set: here it certainly is."""
+    thread, reason = OtherThread(), Cancelled("now")
+    waiting, cut_off = threading.Event(), threading.Event()
+
+    def wake() -> None:
+        cut_off.set()
+        eventually(lambda: ended, SOON)
+
+    def receive() -> str:
+        with thread.on_interruption(wake):
+            waiting.set()
+            assert cut_off.wait(SOON)
+        return "half an answer"
+
+    with in_a_thread(lambda: thread.call(receive, LONG)) as ended:
+        assert waiting.wait(SOON)
+        thread.interrupt(reason)
+    assert ended == [reason]
+
+
 def test_who_cannot_be_woken_keeps_nobody_else_from_it_and_is_not_tried_after_its_block() -> None:
     thread, woken, over = OtherThread(), [], threading.Event()
 
@@ -162,7 +183,7 @@ def in_a_thread(call: Callable[[], object]) -> Iterator[list[object]]:
         except BaseException as error:
             ended.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     yield ended
     thread.join()
