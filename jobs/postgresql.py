@@ -43,10 +43,9 @@ SUCCEED_MANY = """
 """
 
 
-def claim_first(due: Rows, worker: str, lease: timedelta) -> list[Any]:
-    """Claim the first of these rows that nobody else has locked."""
-    first, params = due.values("pk")[:1].query.get_compiler(using=due.db).as_sql()
-    return list(due.raw(CLAIM.format(which=f"({first} FOR UPDATE SKIP LOCKED)"), [worker, lease, *params]))
+def claim_first(rows: Rows, first: str, params: Sequence[Any], worker: str, lease: timedelta) -> list[Any]:
+    """Claim the row of the first of these ids that nobody else has locked; first, params: a query."""
+    return list(rows.raw(CLAIM.format(which=f"({first} FOR UPDATE SKIP LOCKED)"), [worker, lease, *params]))
 
 
 def claim_all(rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> list[Any]:

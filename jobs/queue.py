@@ -23,6 +23,10 @@ MayFollow = Callable[[str, bool, int], bool]
 """Of a due job: its kind; whether it is delicate, which is to say that another lost attempt may be its last; and how
 many of its kind are claimed before it."""
 
+Sql = tuple[str, tuple[Any, ...]]
+"""A statement and its parameters."""
+_sql_of_first: dict[tuple[Any, ...], Sql] = {}
+
 LEASE = timedelta(seconds=30)
 """How long a claim is good for unless its worker renews it."""
 BATCH = 500
@@ -91,15 +95,12 @@ class JobQuerySet(models.QuerySet[Any]):
         in turn, whether it may be claimed with others. without: kinds that are left where they are.
         """
         self._for_write = True
-        due = self.longest_waiting(queues) if by_age else self.due(queues)
-        if without:
-            due = due.exclude(kind__in=without)
-        if limit == 1 and self._on_postgresql:
-            return postgresql.claim_first(due, worker, LEASE)
-        count = due._claimable(limit, may_follow)
+        wanted = (by_age, None if queues is None else tuple(queues), tuple(without))
+        at_once = limit == 1 and self._on_postgresql
+        count = 1 if at_once else self._wanted(*wanted)._claimable(limit, may_follow)
         if count == 1 and self._on_postgresql:
-            return postgresql.claim_first(due, worker, LEASE)
-        return self._claim_together(due, worker, count, may_follow) if count else []
+            return postgresql.claim_first(self, *self._sql_of_first(*wanted), worker, LEASE)
+        return self._claim_together(self._wanted(*wanted), worker, count, may_follow) if count else []
 
     def insert(self, job: Any) -> None:
         """job.save() for a new one, whose values are plain JSON where they are JSON."""
@@ -153,6 +154,18 @@ class JobQuerySet(models.QuerySet[Any]):
     @property
     def _on_postgresql(self) -> bool:
         return connections[self.db].vendor == "postgresql"
+
+    def _wanted(self, by_age: bool, queues: Collection[str] | None, without: Collection[str]) -> Self:
+        due = self.longest_waiting(queues) if by_age else self.due(queues)
+        return due.exclude(kind__in=without) if without else due
+
+    def _sql_of_first(self, *wanted: Any) -> Sql:
+        """The id of the first job that is wanted. Kept: to put the query together takes Django as long as to ask it."""
+        key = (self.db, *wanted)
+        if key not in _sql_of_first:
+            first = self.model.objects.all()._wanted(*wanted).values("pk")[:1]
+            _sql_of_first[key] = first.query.get_compiler(using=self.db).as_sql()
+        return _sql_of_first[key]
 
     def _claimable(self, limit: int, may_follow: MayFollow) -> int:
         """How many rows to lock: what is locked and not claimed would not exist for others, who might go to sleep.
