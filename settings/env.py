@@ -16,6 +16,8 @@ Value = TypeVar("Value")
 BASE_DIR = Path(__file__).resolve().parent.parent
 MISSING = object()
 
+BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
 _env = environ.Env()
 
 
@@ -59,7 +61,7 @@ def database(name: str, default: Any = MISSING) -> dict[str, Any]:
         # Of a scheme that it does not know, django-environ only warns; it is refused below.
         warnings.simplefilter("ignore", UserWarning)
         url = _read(_env.db_url, name, default, "a database URL such as postgres://user:password@host:5432/name")
-    config = dict(url)
+    config = _with_a_strict_boolean(name, dict(url))
     engine = config.get("ENGINE")
     if engine == DJANGOS_POSTGRESQL:
         return POSTGRESQL | config | {"ENGINE": OUR_POSTGRESQL, "OPTIONS": NETWORK | config.get("OPTIONS", {})}
@@ -134,11 +136,23 @@ def _replica(name: str, url: str) -> dict[str, Any]:
         config = {}
     if config.get("ENGINE") != DJANGOS_POSTGRESQL:
         raise ImproperlyConfigured(f"{name} must be a comma-separated list of postgres:// URLs.")
+    config = _with_a_strict_boolean(name, config)
     # One that is gone is given up quickly: the primary is there. And none takes a write, not even a promoted one.
     options = NETWORK | {"connect_timeout": 2, "options": "-c default_transaction_read_only=on"}
     options |= config.get("OPTIONS", {})
     return POSTGRESQL | config | {"ENGINE": OUR_POSTGRESQL, "OPTIONS": options, "TEST": {"MIRROR": "default"}}
 
+
+def _with_a_strict_boolean(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """django-environ leaves `true` and `false` in a URL as they are, and Django takes either text for true."""
+    word = str(config.get(CHANGING_SESSIONS, False)).lower()
+    if word not in BOOLEANS:
+        raise ImproperlyConfigured(f"{name} may end with ?disable_server_side_cursors=true or =false, and not ={word}.")
+    return config | {CHANGING_SESSIONS: BOOLEANS[word]}
+
+
+CHANGING_SESSIONS = "DISABLE_SERVER_SIDE_CURSORS"
+"""Django's setting for poolers such as PgBouncer that give each transaction another session."""
 
 DJANGOS_POSTGRESQL, OUR_POSTGRESQL = "django.db.backends.postgresql", "project.postgresql"
 
@@ -171,9 +185,7 @@ def _strict_boolean(name: str, **options: Any) -> bool:
     word = _env.str(name, **options)
     if isinstance(word, bool):
         return word
-    return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-        word.strip().lower()
-    ]
+    return BOOLEANS[word.strip().lower()]
 
 
 def _beside_the_project(name: str) -> str:

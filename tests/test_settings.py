@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,27 @@ def test_connections_are_kept_for_ever_unless_the_url_says_otherwise(
     monkeypatch.setenv("SOME_URL", f"postgres://user@db.example.org/name{query}")
     assert env.database("SOME_URL")["CONN_MAX_AGE"] == seconds
     assert env.replicas("SOME_URL")["replica1"]["CONN_MAX_AGE"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("query", "changing"),
+    [("", False), ("?disable_server_side_cursors=false", False), ("?disable_server_side_cursors=true", True)],
+)
+def test_a_url_says_whether_a_pooler_changes_sessions(
+    monkeypatch: pytest.MonkeyPatch, query: str, changing: bool
+) -> None:
+    monkeypatch.setenv("SOME_URL", f"postgres://user@db.example.org/name{query}")
+    assert env.database("SOME_URL")["DISABLE_SERVER_SIDE_CURSORS"] is changing
+    assert env.replicas("SOME_URL")["replica1"]["DISABLE_SERVER_SIDE_CURSORS"] is changing
+
+
+@pytest.mark.parametrize("read", [env.database, env.replicas])
+def test_what_is_neither_true_nor_false_is_refused(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[str], object]
+) -> None:
+    monkeypatch.setenv("SOME_URL", "postgres://user@db.example.org/name?disable_server_side_cursors=perhaps")
+    with pytest.raises(ImproperlyConfigured, match=r"\ASOME_URL [^\n]+=perhaps\.\Z"):
+        read("SOME_URL")
 
 
 def test_replicas_must_be_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
