@@ -23,9 +23,11 @@ MayFollow = Callable[[str, bool, int], bool]
 """Of a due job: its kind; whether it is delicate, which is to say that another lost attempt may be its last; and how
 many of its kind are claimed before it."""
 
-Sql = tuple[str, tuple[Any, ...]]
-"""A statement and its parameters."""
-_sql_of_first: dict[tuple[Any, ...], Sql] = {}
+Wanted = tuple[bool, tuple[str, ...] | None, tuple[str, ...]]
+"""Of which jobs a claim takes the first: by_age, queues, without."""
+
+_firsts: dict[Wanted, tuple[str, tuple[Any, ...]]] = {}
+"""The query for the first and its parameters: Django is as slow to put it together as the database to answer."""
 
 LEASE = timedelta(seconds=30)
 """How long a claim is good for unless its worker renews it."""
@@ -89,18 +91,22 @@ class JobQuerySet(models.QuerySet[Any]):
         may_follow: MayFollow = lambda kind, delicate, before: True,
         without: Collection[str] = (),
     ) -> list[Any]:
-        """Take up to limit due jobs for this worker: they are running, under a lease, and nobody else's.
+        """Take up to limit of all due jobs for this worker: they are running, under a lease, and nobody else's.
 
         by_age: prefer those that have waited longest to those of the highest priority. may_follow: asked for each job
         in turn, whether it may be claimed with others. without: kinds that are left where they are.
         """
+        if self.query.where:
+            raise TypeError("claim() takes from all jobs: its arguments, and no filter, say which it leaves")
         self._for_write = True
-        wanted = (by_age, None if queues is None else tuple(queues), tuple(without))
-        at_once = limit == 1 and self._on_postgresql
-        count = 1 if at_once else self._wanted(*wanted)._claimable(limit, may_follow)
+        wanted: Wanted = (by_age, None if queues is None else tuple(queues), tuple(without))
+        if limit == 1 and self._on_postgresql:
+            return self._claim_first(worker, wanted)
+        due = self._wanted(*wanted)
+        count = due._claimable(limit, may_follow)
         if count == 1 and self._on_postgresql:
-            return postgresql.claim_first(self, *self._sql_of_first(*wanted), worker, LEASE)
-        return self._claim_together(self._wanted(*wanted), worker, count, may_follow) if count else []
+            return self._claim_first(worker, wanted)
+        return self._claim_together(due, worker, count, may_follow) if count else []
 
     def insert(self, job: Any) -> None:
         """job.save() for a new one, whose values are plain JSON where they are JSON."""
@@ -159,13 +165,11 @@ class JobQuerySet(models.QuerySet[Any]):
         due = self.longest_waiting(queues) if by_age else self.due(queues)
         return due.exclude(kind__in=without) if without else due
 
-    def _sql_of_first(self, *wanted: Any) -> Sql:
-        """The id of the first job that is wanted. Kept: to put the query together takes Django as long as to ask it."""
-        key = (self.db, *wanted)
-        if key not in _sql_of_first:
-            first = self.model.objects.all()._wanted(*wanted).values("pk")[:1]
-            _sql_of_first[key] = first.query.get_compiler(using=self.db).as_sql()
-        return _sql_of_first[key]
+    def _claim_first(self, worker: str, wanted: Wanted) -> list[Any]:
+        if wanted not in _firsts:
+            first = self._wanted(*wanted).values("pk")[:1]
+            _firsts[wanted] = first.query.get_compiler(using=self.db).as_sql()
+        return postgresql.claim_first(self, *_firsts[wanted], worker, LEASE)
 
     def _claimable(self, limit: int, may_follow: MayFollow) -> int:
         """How many rows to lock: what is locked and not claimed would not exist for others, who might go to sleep.

@@ -30,7 +30,7 @@ LONG = 10 * PATIENCE
 Reached = Callable[[], object]
 """Whether a call has come as far as it gets."""
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <(socket|ssl):ResourceWarning")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given, settings
@@ -21,7 +21,7 @@ from jobs.ids import new_id
 from jobs.models import Job
 from jobs.queue import LEASE, JobQuerySet, delete_in_batches, first_id_at
 from jobs.states import TERMINAL, WAITING, Status
-from tests.make import WORKER, make_job, make_user, row
+from tests.make import WORKER, make_job, row
 from tests.patience import PATIENCE
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -127,6 +127,12 @@ def test_one_job_is_claimed_in_one_statement(django_assert_num_queries) -> None:
         assert Job.objects.claim(WORKER) == [best]
 
 
+def test_no_filter_says_what_may_be_claimed() -> None:
+    """It would be kept for all claims that come after this one."""
+    with pytest.raises(TypeError, match="from all jobs"):
+        Job.objects.filter(kind="demo.countdown").claim(WORKER)
+
+
 @needs_row_locks
 @pytest.mark.django_db
 @pytest.mark.parametrize(
@@ -150,31 +156,6 @@ def test_what_is_due_is_read_in_the_order_of_its_index_though_statistics_know_of
     plan = rows[:2].explain()
     assert f"using {index} " in plan
     assert "Sort" not in plan
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("backoff", [None, {"attempts": 3}])
-@pytest.mark.parametrize("params", [{}, {"text": "%s ü", "list": [1, None, {"a": 0.5}]}])
-def test_a_job_is_inserted_as_save_would_store_it(backoff: dict[str, int] | None, params: dict[str, object]) -> None:
-    fields = {"kind": "test.kind", "timeout": 7, "user": make_user(), "unique_key": "x", "created_at": timezone.now()}
-    inserted, saved = [Job(params=params, backoff=backoff, run_at=timezone.now(), **fields) for _ in range(2)]
-    Job.objects.insert(inserted)
-    found = row(inserted)
-    Job.objects.all().delete()
-    saved.pk, saved.run_at = inserted.pk, inserted.run_at
-    saved.save(force_insert=True)
-    assert found == row(saved)
-    assert not inserted._state.adding
-
-
-@pytest.mark.django_db
-def test_an_insertion_that_is_refused_spoils_its_transaction_as_save_would() -> None:
-    job = make_job()
-    with transaction.atomic():
-        with pytest.raises(IntegrityError):
-            Job.objects.insert(Job(pk=job.pk, kind="test.kind", timeout=1))
-        assert transaction.get_rollback()
-    assert Job.objects.get() == job
 
 
 @pytest.mark.django_db
