@@ -53,9 +53,11 @@ class ReadsMiddleware:
         if not route().may_use_replicas or settings.SESSION_COOKIE_NAME not in request.COOKIES:
             return None
         if not _is_known(request) and replica_was_read():
-            if not servers.primary_is_there():
-                return _session_unknown(request)
+            # Anew: to one that was looked for in vain the cookie means nothing any more, and Django would delete that.
             request.session = type(request.session)(request.COOKIES[settings.SESSION_COOKIE_NAME])
+            if not servers.primary_is_there():
+                nobody_knows = OperationalError("the primary is away, and no replica knows this session")
+                return problems.answer_to(nobody_knows, request)
         if user_id := request.session.get(SESSION_KEY):
             # Before the user is looked at: a replica that knows another password of his would end his session.
             follow(int(user_id))
@@ -75,12 +77,6 @@ def _is_known(request: HttpRequest) -> bool:
     """Whether the session that the cookie names was found; it is looked for on the primary while that is there."""
     request.session.keys()  # loads it, and forgets the key of one that is not there
     return request.session.session_key is not None
-
-
-def _session_unknown(request: HttpRequest) -> HttpResponseBase:
-    """Nobody can say whose session this is: the cookie stays what it is, which Django would delete."""
-    del request.session
-    return problems.answer_to(OperationalError("the primary is away, and no replica knows this session"), request)
 
 
 def _still_reading(parts: Iterator[bytes], here: Route) -> Iterator[bytes]:

@@ -1,0 +1,46 @@
+"""A session that no replica knows while the primary is away: nobody can say whose it is, and its cookie stays."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.test import RequestFactory
+
+from project import reads, replicas, servers
+from project.reads import ReadsMiddleware
+from routers import PRIMARY, pool
+
+SERVERS = [PRIMARY, "replica1"]
+
+
+@pytest.fixture(autouse=True)
+def _without_the_primary(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.REPLICAS = {"replica1": {}}
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    monkeypatch.setattr(replicas.probe, "begin", lambda: None)
+    monkeypatch.setattr(pool, "primary_is_out", True)
+    monkeypatch.setattr(servers, "answers", lambda alias: alias != PRIMARY)
+    monkeypatch.setattr(reads, "replica_was_read", lambda: True)
+
+
+@pytest.mark.parametrize("failed_before", [False, True])
+def test_it_is_answered_503_and_its_cookie_stays(monkeypatch: pytest.MonkeyPatch, failed_before: bool) -> None:
+    """Also by a thread whose connection to the primary had failed, where the request is run a second time."""
+    connections = {alias: SimpleNamespace(errors_occurred=alias == PRIMARY and failed_before) for alias in SERVERS}
+    monkeypatch.setattr(reads, "connections", connections)
+    runs = []
+
+    def view(request: HttpRequest) -> HttpResponseBase:
+        runs.append(request)
+        return middleware.process_view(request) or HttpResponse()
+
+    middleware = ReadsMiddleware(view)
+    request = RequestFactory().get("/")
+    request.COOKIES["sessionid"] = "nobody-knows-it"
+    response = SessionMiddleware(middleware)(request)
+
+    assert (response.status_code, len(runs)) == (503, 2 if failed_before else 1)
+    assert "sessionid" not in response.cookies
