@@ -10,9 +10,9 @@ from django_q.brokers import Broker
 from django_q.scheduler import scheduler
 
 from jobs import housekeeping
-from jobs.heartbeat import BEAT
 from jobs.models import Job
 from jobs.rescue import rescue
+from jobs.worker.heartbeat import BEAT
 
 log = structlog.get_logger(__name__)
 

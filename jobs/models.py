@@ -11,11 +11,12 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from jobs.claiming import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
 from jobs.ids import new_id
 from jobs.json_value import Decoder
 from jobs.outputs import Output as Output  # a model, too
-from jobs.queue import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE, LEASE, JobQuerySet
+from jobs.queue import JobQuerySet
 from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,9 @@ class Job(models.Model):
     kind = models.CharField(max_length=100)
     params = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)
     queue = models.CharField(max_length=50, default=DEFAULT_QUEUE)
+    pool = models.CharField(
+        max_length=100, default="", blank=True, help_text="Its kind, if that runs in threads; empty: a main thread."
+    )
     priority = models.SmallIntegerField(default=0, help_text="Higher first among the jobs that are due.")
     timeout = models.PositiveIntegerField(help_text="Seconds that one attempt may take.")
     max_attempts = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: without end.")
@@ -120,11 +124,11 @@ class Job(models.Model):
         )
         indexes = (
             # The hot queries: what a free worker of all queues, or of one, takes next; and who has waited longest.
-            models.Index(F("priority").desc(), "run_at", name="job_due", condition=BY_PRIORITY),
+            models.Index("pool", F("priority").desc(), "run_at", name="job_due", condition=BY_PRIORITY),
             models.Index(
-                "queue", F("priority").desc(), "run_at", name="job_due_in_queue", condition=BY_PRIORITY_IN_QUEUE
+                "queue", "pool", F("priority").desc(), "run_at", name="job_due_in_queue", condition=BY_PRIORITY_IN_QUEUE
             ),
-            models.Index("run_at", name="job_longest_waiting", condition=BY_AGE),
+            models.Index("pool", "run_at", name="job_longest_waiting", condition=BY_AGE),
             models.Index("run_at", name="job_upcoming", condition=Q(status__in=UPCOMING)),
             models.Index("lease_expires_at", name="job_leases", condition=Q(status=Status.RUNNING)),
             models.Index("user", F("id").desc(), name="job_of_user", condition=Q(user__isnull=False)),
@@ -145,19 +149,6 @@ class Job(models.Model):
     def error(self) -> AttemptError | None:
         """The error that a failed job ended with."""
         return self.errors[-1] if self.status == Status.FAILED and self.errors else None
-
-    def report_progress(self) -> None:
-        """Show how far the running attempt has come; silently nothing once the lease is lost."""
-        self._held().update(progress=self.progress)
-
-    def renew_lease(self) -> None:
-        """Hold the running attempt for another while and learn of a wish to cancel. Raises LeaseLost."""
-        if not self._held().update(lease_expires_at=Now() + LEASE, progress=self.progress):
-            raise LeaseLost(self.pk, self.attempt)
-        requested = Job.objects.filter(pk=self.pk).values_list("cancel_requested", flat=True).first()
-        if requested is None:
-            raise LeaseLost(self.pk, self.attempt)
-        self.cancel_requested = requested
 
     def succeed(self, result: object) -> None:
         """End the running attempt with its result (JSON)."""

@@ -1,6 +1,6 @@
 """What PostgreSQL does in one statement and any other database in several: to claim, insert and end jobs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,19 @@ CLAIM = """
     WHERE id = {which}
     RETURNING *
 """
+
+FIRST_OF_POOLS = """
+    SELECT first.id FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
+        SELECT id FROM jobs_job
+        WHERE pool = free.pool AND status = 'queued' AND {due}
+        LIMIT free.threads FOR UPDATE SKIP LOCKED
+    ) AS first
+"""
+BY_PRIORITY = "priority >= -32768 ORDER BY priority DESC, run_at"
+BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC, run_at"
+BY_AGE = "attempt >= 0 AND run_at < statement_timestamp() - %s ORDER BY run_at"
+BY_AGE_IN_QUEUE = f"queue = %s AND {BY_AGE}"
+"""Which jobs of a pool are the first; the conditions choose the index, as in jobs/claiming.py."""
 
 INSERT = """
     INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
@@ -51,6 +64,15 @@ def claim_first(rows: Rows, first: str, params: Sequence[Any], worker: str, leas
 def claim_all(rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> list[Any]:
     """Claim the rows of these ids, which are locked by us; they come back in any order."""
     return list(rows.raw(CLAIM.format(which="ANY (%s::uuid[])"), [worker, lease, list(ids)]))
+
+
+def claim_for_pools(
+    rows: Rows, worker: str, free: Mapping[str, int], due: str, values: Sequence[Any], lease: timedelta
+) -> list[Any]:
+    """Claim the first due jobs of each pool, as many as it has free threads. due, values: one of the above."""
+    which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due)}))"
+    params = [worker, lease, list(free), list(free.values()), *values]
+    return list(rows.raw(CLAIM.format(which=which), params))
 
 
 def insert(rows: Rows, row: Any) -> None:

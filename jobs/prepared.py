@@ -1,5 +1,6 @@
 """A statement that is executed all the time: PostgreSQL parses and plans it once for each connection (PREPARE)."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,6 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 Calls = dict[str, str]
 """The EXECUTE of each statement that was prepared."""
 
+_numbers = itertools.count()
+"""Each PREPARE has a name of its own: one that was interrupted may have been executed, and its name is taken."""
 _known: WeakKeyDictionary[Any, Calls] = WeakKeyDictionary()
 """By the driver's connection, since prepared statements end with it. A transaction that is rolled back keeps them."""
 
@@ -23,7 +26,7 @@ def execute(connection: BaseDatabaseWrapper, statement: str, values: Sequence[An
         if not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
             calls = _known.setdefault(connection.connection, {})
             if statement not in calls:
-                calls[statement] = _prepare(cursor, f"legwork_{len(calls)}", statement, len(values))
+                calls[statement] = _prepare(cursor, f"legwork_{next(_numbers)}", statement, len(values))
             statement = calls[statement]
         cursor.execute(statement, values)
 

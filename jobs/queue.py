@@ -1,61 +1,30 @@
-"""The queue's verbs on many rows: what is due, and who claims it."""
+"""The queue's verbs on many rows (claims are in jobs/claiming.py, leases in jobs/leases.py)."""
 
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
 import structlog
-from django.db import connections, models, transaction
-from django.db.models import F, Q
+from django.db import models, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
 from jobs import postgresql
+from jobs.claiming import ClaimQuerySet
 from jobs.errors import LeaseLost
+from jobs.leases import LeaseQuerySet
 from jobs.states import TERMINAL, UPCOMING, Status
 
 log = structlog.get_logger(__name__)
 
-MayFollow = Callable[[str, bool, int], bool]
-"""Of a due job: its kind; whether it is delicate, which is to say that another lost attempt may be its last; and how
-many of its kind are claimed before it."""
-
-Wanted = tuple[bool, tuple[str, ...] | None, tuple[str, ...]]
-"""Of which jobs a claim takes the first: by_age, queues, without."""
-
-_firsts: dict[Wanted, tuple[str, tuple[Any, ...]]] = {}
-"""The query for the first and its parameters: Django is as slow to put it together as the database to answer."""
-
-LEASE = timedelta(seconds=30)
-"""How long a claim is good for unless its worker renews it."""
 BATCH = 500
 """How many rows one statement of housekeeping touches, so that it never locks the table for long."""
-PATIENCE = timedelta(seconds=10)
-"""How long a job is passed over for the sake of higher priorities before it counts as neglected."""
-
-# What the queries for due jobs ask for, and what their indexes (in jobs.models) hold. The second half of each is always
-# true: it keeps an index for its own query. Where statistics from a quiet hour say that hardly anything is queued, the
-# planner, free to choose, takes any of these indexes and sorts all that waits, at every claim.
-BY_PRIORITY = Q(status=Status.QUEUED, priority__gte=-(2**15))
-BY_PRIORITY_IN_QUEUE = Q(status=Status.QUEUED, priority__lte=2**15 - 1)
-BY_AGE = Q(status=Status.QUEUED, attempt__gte=0)
 
 
-class JobQuerySet(models.QuerySet[Any]):
-    def due(self, queues: Collection[str] | None = None) -> Self:
-        """What a free worker may take now, best first: by priority, then by age. queues: None means all."""
-        of_one = queues is not None and len(queues) == 1
-        rows = self.filter(BY_PRIORITY_IN_QUEUE if of_one else BY_PRIORITY).order_by("-priority", "run_at")
-        return rows if queues is None else rows.filter(queue__in=queues)
-
-    def longest_waiting(self, queues: Collection[str] | None = None) -> Self:
-        """What has been due for more than PATIENCE, oldest first and whatever its priority."""
-        rows = self.filter(BY_AGE, run_at__lt=Now() - PATIENCE).order_by("run_at")
-        return rows if queues is None else rows.filter(queue__in=queues)
-
+class JobQuerySet(ClaimQuerySet, LeaseQuerySet):  # type: ignore[override]  # as_manager() is the subclass's own
     def unfinished(self) -> Self:
         return self.exclude(status__in=TERMINAL)
 
@@ -80,33 +49,6 @@ class JobQuerySet(models.QuerySet[Any]):
         # A job is made before it ends, and ids sort by the time they were made: only old ones are looked at.
         old = self.filter(status=status, finished_at__lt=finished_before, id__lt=first_id_at(finished_before))
         return delete_in_batches(old)
-
-    def claim(
-        self,
-        worker: str,
-        *,
-        limit: int = 1,
-        queues: Collection[str] | None = None,
-        by_age: bool = False,
-        may_follow: MayFollow = lambda kind, delicate, before: True,
-        without: Collection[str] = (),
-    ) -> list[Any]:
-        """Take up to limit of all due jobs for this worker: they are running, under a lease, and nobody else's.
-
-        by_age: prefer those that have waited longest to those of the highest priority. may_follow: asked for each job
-        in turn, whether it may be claimed with others. without: kinds that are left where they are.
-        """
-        if self.query.where:
-            raise TypeError("claim() takes from all jobs: its arguments, and no filter, say which it leaves")
-        self._for_write = True
-        wanted: Wanted = (by_age, None if queues is None else tuple(queues), tuple(without))
-        if limit == 1 and self._on_postgresql:
-            return self._claim_first(worker, wanted)
-        due = self._wanted(*wanted)
-        count = due._claimable(limit, may_follow)
-        if count == 1 and self._on_postgresql:
-            return self._claim_first(worker, wanted)
-        return self._claim_together(due, worker, count, may_follow) if count else []
 
     def insert(self, job: Any) -> None:
         """job.save() for a new one, whose values are plain JSON where they are JSON."""
@@ -157,74 +99,11 @@ class JobQuerySet(models.QuerySet[Any]):
                     ended.add(job.pk)
         return ended
 
-    @property
-    def _on_postgresql(self) -> bool:
-        return connections[self.db].vendor == "postgresql"
-
-    def _wanted(self, by_age: bool, queues: Collection[str] | None, without: Collection[str]) -> Self:
-        due = self.longest_waiting(queues) if by_age else self.due(queues)
-        return due.exclude(kind__in=without) if without else due
-
-    def _claim_first(self, worker: str, wanted: Wanted) -> list[Any]:
-        if wanted not in _firsts:
-            first = self._wanted(*wanted).values("pk")[:1]
-            _firsts[wanted] = first.query.get_compiler(using=self.db).as_sql()
-        return postgresql.claim_first(self, *_firsts[wanted], worker, LEASE)
-
-    def _claimable(self, limit: int, may_follow: MayFollow) -> int:
-        """How many rows to lock: what is locked and not claimed would not exist for others, who might go to sleep.
-
-        Two of them tell, and with so few no statistics talk the planner into sorting all that waits.
-        """
-        count = len(startable(self._candidates(min(limit, 2)), may_follow))
-        return limit if count == 2 else count
-
-    def _candidates(self, limit: int) -> "list[Candidate]":
-        rows = self.values_list("pk", "kind", "attempt", "max_attempts")[:limit]
-        return [(pk, kind, attempt > 0 or most == 1) for pk, kind, attempt, most in rows]
-
-    def _claim_together(self, due: Self, worker: str, limit: int, may_follow: MayFollow) -> list[Any]:
-        with transaction.atomic(using=self.db):
-            candidates = due.select_for_update(skip_locked=True)._candidates(limit)
-            chosen = [pk for pk, *_ in startable(candidates, may_follow)]
-            claimed = {job.pk: job for job in self._claim_locked(chosen, worker)} if chosen else {}
-        return [claimed[pk] for pk in chosen]
-
-    def _claim_locked(self, ids: Collection[UUID], worker: str) -> Collection[Any]:
-        if self._on_postgresql:
-            return postgresql.claim_all(self, ids, worker, LEASE)
-        self.filter(pk__in=ids).update(
-            status=Status.RUNNING,
-            attempt=F("attempt") + 1,
-            worker=worker,
-            started_at=Now(),
-            lease_expires_at=Now() + LEASE,
-            progress={"percent": 0, "message": ""},
-        )
-        return self.in_bulk(ids).values()
-
 
 def _like(template: Any, pk: UUID, params: object) -> Any:
     job = copy(template)
     job.pk, job.params = pk, params
     return job
-
-
-Candidate = tuple[UUID, str, bool]
-"""A due job: id, kind, delicate."""
-
-
-def startable(candidates: Sequence[Candidate], may_follow: MayFollow) -> list[Candidate]:
-    """Of due jobs, best first: as many of the first as may be claimed together, or else the first alone."""
-    before: Counter[str] = Counter()
-    together = []
-    for candidate in candidates:
-        _, kind, delicate = candidate
-        if not may_follow(kind, delicate, before[kind]):
-            break
-        before[kind] += 1
-        together.append(candidate)
-    return together or list(candidates[:1])
 
 
 def first_id_at(moment: datetime) -> UUID:

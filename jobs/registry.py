@@ -48,6 +48,11 @@ class Kind:
         """The first paragraph of the handler's docstring, on one line."""
         return " ".join((inspect.getdoc(self.handler) or "").split("\n\n")[0].split())
 
+    @property
+    def pool(self) -> str:
+        """The pool of threads that runs it (jobs/claiming.py); none if a main thread does."""
+        return self.name if self.threads else ""
+
     def checked(self, params: object) -> object:
         """Params as they may be stored, plain JSON; raises rest_framework.serializers.ValidationError."""
         try:
@@ -85,8 +90,9 @@ def job(
 ) -> Callable[[Handler], Handler]:
     """Register a function as a kind of job: it is called as handler(run, **params) and returns JSON or nothing.
 
-    timeout: seconds an attempt may take. queue: the name that `qcluster --queue` serves. threads: how many jobs of this
-    kind one worker process may run at once, for kinds that mostly wait for others; 0 is one, in the main thread.
+    timeout: seconds an attempt may take. queue: the name that `qcluster --queue` serves. threads: for kinds that mostly
+    wait for others, how many jobs of this kind one I/O worker process may run at once (settings.IO_WORKERS); with 0 a
+    worker process runs one job at a time (settings.WORKERS).
     internal: it is submitted by our own code only; to clients there is no such kind. reads: "replica" keeps the reads
     of a handler off the primary (jobs/reads.py).
     """

@@ -7,10 +7,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from jobs.errors import WorkerLost
-from jobs.interrupt import TimedOut
+from jobs.leases import LEASE
 from jobs.models import Job
 from jobs.outcome import conclude_failure
-from jobs.queue import LEASE, JobQuerySet
+from jobs.queue import JobQuerySet
+from jobs.worker.interrupt import TimedOut
 
 log = structlog.get_logger(__name__)
 

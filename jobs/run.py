@@ -2,7 +2,6 @@
 
 import io
 import math
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from tempfile import TemporaryFile
@@ -12,14 +11,11 @@ from uuid import UUID
 
 from jobs.errors import PermanentError
 from jobs.filename import content_type_of, safe_filename
-from jobs.interrupt import Interruptible, Wake
 from jobs.json_value import plain_text
 from jobs.models import Job
 from jobs.outputs import Output
+from jobs.worker.interrupt import Interruptible, Wake
 from routers import use_primary
-
-SHOWN_EVERY = 0.25
-"""Seconds between two writes of progress; what comes faster is shown with the next write or heartbeat."""
 
 
 class Run:
@@ -32,7 +28,6 @@ class Run:
     def __init__(self, job: Job, thread: Interruptible | None = None) -> None:
         self._job = job
         self._thread = thread
-        self._shown_at = -math.inf
         self._output: Output | None = None
 
     def __enter__(self) -> Self:
@@ -70,15 +65,14 @@ class Run:
         return self._thread.on_interruption(wake) if self._thread else nullcontext()
 
     def progress(self, percent: float, message: str = "") -> None:
-        """Show how far the work has come: percent from 0 to 100, message at most 200 characters."""
+        """Show how far the work has come: percent from 0 to 100, message at most 200 characters.
+
+        It costs next to nothing and takes no part in the handler's transactions: the worker's heartbeat writes it.
+        """
         if not math.isfinite(percent):
             raise PermanentError(f"{percent} is not a percentage")
         percent = round(min(max(percent, 0), 100), 1)
         self._job.progress = {"percent": percent, "message": plain_text(message)[:200]}
-        if time.monotonic() - self._shown_at >= SHOWN_EVERY:
-            with use_primary():
-                self._job.report_progress()
-            self._shown_at = time.monotonic()
 
     @contextmanager
     def output(self, filename: str, content_type: str = "") -> Iterator[IO[bytes]]:

@@ -109,6 +109,7 @@ def _job(definition: Kind, params: object, **options: Unpack[OptionsOfOne]) -> J
         params=params,
         user=options.get("user"),
         queue=definition.queue,
+        pool=definition.pool,
         status=Status.SCHEDULED if run_at > now else Status.QUEUED,
         run_at=run_at,
         created_at=now,

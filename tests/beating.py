@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs import heartbeat as heartbeat_module
-from jobs.hand import Hand
-from jobs.heartbeat import Heartbeat
-from jobs.interrupt import Interrupted, MainThread, OtherThread
+from jobs.worker import heartbeat as heartbeat_module
+from jobs.worker.heartbeat import Heartbeat
+from jobs.worker.interrupt import Interrupted, MainThread, OtherThread
 from tests.make import disconnect
 
 SOON = 30

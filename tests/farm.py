@@ -63,8 +63,9 @@ class Cluster(Process):
         )
 
     def ready_workers(self) -> list[int]:
+        """The process ids of its workers of both sorts."""
         ready = {int(event["worker"].rpartition(":")[2]) for event in self.events("worker_started")}
-        return [worker for worker in self.children("worker") if worker in ready]
+        return [worker for role in ("worker", "io-worker") for worker in self.children(role) if worker in ready]
 
     def wait_until_gone(self, within: float = PATIENCE) -> None:
         """Until nothing is left of it, also when its guard was killed alone."""
@@ -83,42 +84,44 @@ class Farm(Stack):
         *,
         clusters: int = 1,
         workers: int = 2,
+        io_workers: int = 0,
         grace: int = 2,
         env: Mapping[str, str] | None = None,
     ) -> None:
         settings = {"DJANGO_SETTINGS_MODULE": "tests.kinds_of_trouble.settings", "WORKER_GRACE": str(grace)}
         super().__init__(database_url, folder, env={**settings, "RATE_LIMIT_PER_MINUTE": "60000", **(env or {})})
-        self.workers = workers
+        self.workers, self.io_workers = workers, io_workers
         self.on_sqlite = database_url.startswith("sqlite")
         self.clusters: list[Cluster] = []
         for _ in range(clusters):
-            self.add_cluster(workers)
+            self.add_cluster(workers, io_workers=io_workers)
 
     def start(self, within: float = 180) -> None:
         super().start(within)
         for cluster in self.clusters:
-            cluster.wait_until_up(self.workers, within)
+            cluster.wait_until_up(self.workers + self.io_workers, within)
 
     def add_cluster(
         self,
         workers: int = 1,
         *,
+        io_workers: int = 0,
         grace: int | None = None,
         options: Sequence[str] = (),
         env: Mapping[str, str] = NO_ENV,
     ) -> Cluster:
         """One more, which is not started yet; it may have a grace, options and variables of its own."""
         name = f"cluster-{len(self.clusters) + 1}"
-        command = [*MANAGE, "qcluster", "--workers", str(workers), *options]
+        command = [*MANAGE, "qcluster", "--workers", str(workers), "--io-workers", str(io_workers), *options]
         env = {**self.env, **({} if grace is None else {"WORKER_GRACE": str(grace)}), **env}
         cluster = Cluster(name, command, log=self.logs / f"{name}.log", env=env, cwd=ROOT)
         self.clusters.append(cluster)
         return cluster
 
-    def start_cluster(self, workers: int = 1, **options: Any) -> Cluster:
-        cluster = self.add_cluster(workers, **options)
+    def start_cluster(self, workers: int = 1, *, io_workers: int = 0, **options: Any) -> Cluster:
+        cluster = self.add_cluster(workers, io_workers=io_workers, **options)
         cluster.start()
-        cluster.wait_until_up(workers)
+        cluster.wait_until_up(workers + io_workers)
         return cluster
 
     def check(self) -> None:

@@ -3,38 +3,24 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import close_old_connections, connection
 
-from jobs import heartbeat, interrupt
-from jobs import worker as worker_module
+from jobs.claiming import CanBatch
 from jobs.models import Job
-from jobs.queue import MayFollow
-from jobs.worker import Worker
+from jobs.worker import attempt, heartbeat, interrupt, process, timekeeper
+from jobs.worker.io_worker import IoWorker
+from jobs.worker.process import WorkerProcess
+from jobs.worker.thread_pools import total_threads
+from jobs.worker.worker import Worker
 from tests.make import WORKER, disconnect, make_job, row
+from tests.workers import Place
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 MANY = 50
-
-
-class Place:
-    """A worker's place, as its guard sees it."""
-
-    def __init__(self, predecessor: str = "") -> None:
-        self.name, self.predecessor = WORKER, predecessor
-        self.expected: list[float | str] = []
-
-    def expect_done_within(self, seconds: float) -> None:
-        self.expected.append(seconds)
-
-    def expect_idle(self) -> None:
-        self.expected.append("idle")
-
-    def condemn(self) -> None:
-        self.expected.append("condemned")
 
 
 class Broker:
@@ -44,9 +30,13 @@ class Broker:
         self.on_idle = on_idle
         self.packages: list[tuple[Any, str]] = []
 
-    def claim(self, worker: str, limit: int, may_follow: MayFollow, without: Collection[str]) -> list[Job]:
+    def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
         Job.objects.queue_what_is_due()
-        return list(Job.objects.claim(worker, limit=limit, may_follow=may_follow, without=without))
+        return list(Job.objects.claim(worker, limit=limit, can_batch=can_batch))
+
+    def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
+        Job.objects.queue_what_is_due()
+        return list(Job.objects.claim_for_pools(worker, free))
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
         return [self.packages.pop(0)] if self.packages else None
@@ -61,18 +51,33 @@ def contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(interrupt, "AGAIN", 0.02)
     monkeypatch.setattr(heartbeat, "BEAT", 0.05)
     monkeypatch.setattr(heartbeat, "LOOK", 0.02)
+    monkeypatch.setattr(timekeeper, "LOOK", 0.02)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 def make_worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     """One that waits no time at all for a database, and not for ever."""
-    made = Worker(Place(), Broker())
-    limit_waits(monkeypatch, made)
-    return made
+    limit_waits(monkeypatch)
+    return Worker(Place(WORKER), Broker())
+
+
+def make_io_worker(monkeypatch: pytest.MonkeyPatch) -> IoWorker:
+    limit_waits(monkeypatch)
+    return IoWorker(Place(WORKER, slots=total_threads()), Broker())
+
+
+@contextlib.contextmanager
+def time_kept(worker: WorkerProcess) -> Iterator[None]:
+    """With its timekeeper, for what has a time-out."""
+    worker.timekeeper.start()
+    try:
+        yield
+    finally:
+        worker.timekeeper.stop()
+        worker.timekeeper.join(60)
 
 
 def run(worker: Worker, **fields: Any) -> dict[str, Any]:
@@ -82,20 +87,20 @@ def run(worker: Worker, **fields: Any) -> dict[str, Any]:
     return row(job)
 
 
-def limit_waits(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
+def limit_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outages last no time here; a worker that sees no end of one fails its test instead of hanging."""
-    monkeypatch.setattr(worker_module, "OUTAGE_PAUSE", 0)
-    wait, waits = worker._wait_for_the_database, iter(range(MANY))
+    waits = iter(range(MANY))
 
-    def wait_again() -> None:
+    def wait() -> None:
         if next(waits, None) is None:
             raise AssertionError("the worker goes on for ever")
-        wait()
+        close_old_connections()
 
-    monkeypatch.setattr(worker, "_wait_for_the_database", wait_again)
+    for module in (attempt, process):
+        monkeypatch.setattr(module, "wait_for_database", wait)
 
 
-def run_to_the_end(worker: Worker) -> None:
+def run_to_the_end(worker: WorkerProcess) -> None:
     try:
         worker.run()
     finally:

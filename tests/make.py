@@ -1,7 +1,7 @@
 """What tests of the engine begin with: users, kinds of job, and Job rows in any state that the constraints allow."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,12 +11,12 @@ from django.db import connections
 from django.utils import timezone
 
 from jobs import housekeeping, registry
-from jobs.heartbeat import Heartbeat
+from jobs.leases import LEASE
 from jobs.models import AttemptError, Job
 from jobs.outcome import describe
-from jobs.queue import LEASE
 from jobs.registry import Handler, Kind
 from jobs.states import TERMINAL, UPCOMING, Status
+from jobs.worker.heartbeat import Heartbeat
 
 WORKER = "here:1"
 
@@ -29,7 +29,7 @@ def make_job(status: str = Status.QUEUED, **fields: Any) -> Job:
     """A stored job as the engine leaves it in this state: after one attempt by WORKER if it takes one to get there."""
     now = timezone.now()
     usual: dict[str, Any] = {"kind": "demo.countdown", "params": {"seconds": 0}, "timeout": 60}
-    usual |= {"max_attempts": 3, "budget": 3, "run_at": now, "status": status}
+    usual |= {"max_attempts": 3, "budget": 3, "run_at": now, "status": status, "pool": _pool(fields.get("kind", ""))}
     if status in UPCOMING:
         usual |= {"run_at": now + timedelta(hours=1)}
     if status not in {Status.SCHEDULED, Status.QUEUED}:
@@ -41,6 +41,13 @@ def make_job(status: str = Status.QUEUED, **fields: Any) -> Job:
     if status in {Status.FAILED, Status.RETRYING}:
         usual |= {"errors": [make_error()]}
     return Job.objects.create(**usual | fields)
+
+
+def _pool(kind: str) -> str:
+    """The pool of threads of a kind that has one."""
+    with suppress(registry.UnknownKind):
+        return registry.find(kind).pool
+    return ""
 
 
 def make_error(message: str = "it broke", attempt: int = 1) -> AttemptError:

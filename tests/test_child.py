@@ -5,8 +5,6 @@ import signal
 
 import pytest
 
-from jobs import child as child_module
-from jobs.child import Child
 from tests.tiny_cluster import TinyCluster
 
 

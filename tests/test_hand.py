@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from django.db import DataError, OperationalError, connection
 
-from jobs.hand import Hand
 from jobs.models import Job
 from jobs.queue import JobQuerySet
 from jobs.states import Status

@@ -10,15 +10,14 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from demo.eventually import eventually
-from jobs import heartbeat as heartbeat_module
 from jobs.errors import LeaseLost
-from jobs.hand import Hand
-from jobs.heartbeat import BEAT, Heartbeat
-from jobs.interrupt import Abandoned, Cancelled, MainThread, Stopped
+from jobs.leases import LEASE
 from jobs.models import Job
-from jobs.place import STUCK_AFTER
-from jobs.queue import LEASE
 from jobs.states import Status
+from jobs.worker import heartbeat as heartbeat_module
+from jobs.worker.heartbeat import BEAT, Heartbeat
+from jobs.worker.interrupt import Abandoned, Cancelled, MainThread, Stopped
+from jobs.worker.watchdog import STUCK_AFTER
 from tests.beating import SOON, Clock, Main, Place, Ticking, beating, make_held
 from tests.make import make_job, row
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from demo.eventually import eventually
-from jobs import interrupt
-from jobs.interrupt import Abandoned, Cancelled, Interrupted, MainThread, Stopped, TimedOut
+from jobs.worker import interrupt
+from jobs.worker.interrupt import Abandoned, Cancelled, Interrupted, MainThread, Stopped, TimedOut
 
 ROOT = Path(__file__).parent.parent
 LONG = 60
@@ -28,8 +28,8 @@ ENOUGH = 50
 
 STRESS = f"""
     import random, signal, sys, threading, time
-    from jobs import interrupt
-    from jobs.interrupt import Cancelled, Interrupted, MainThread, OtherThread
+    from jobs.worker import interrupt
+    from jobs.worker.interrupt import Cancelled, Interrupted, MainThread, OtherThread
 
     interrupt.AGAIN = 0.001
     sys.setswitchinterval(1e-5)

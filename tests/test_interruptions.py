@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.cluster import LOOK_EVERY, SOONEST_RESTART
-from jobs.heartbeat import BEAT, LOOK
-from jobs.interrupt import AGAIN
-from jobs.place import STUCK_AFTER
-from jobs.queue import LEASE
+from jobs.cluster.supervisor import LOOK_EVERY, SOONEST_RESTART
+from jobs.leases import LEASE
+from jobs.worker.heartbeat import BEAT, LOOK
+from jobs.worker.interrupt import AGAIN
+from jobs.worker.watchdog import STUCK_AFTER
 from tests.farm import Event, Farm, make_farm, now, on_both, seconds_between
 
 TIMEOUT = 1

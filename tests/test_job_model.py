@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from jobs.errors import LeaseLost, UniqueKeyTaken
 from jobs.ids import new_id
+from jobs.leases import LEASE
 from jobs.models import ERRORS_KEPT, Job
-from jobs.queue import LEASE
 from jobs.states import TERMINAL, WAITING, Status
 from tests.make import make_error, make_job, make_user, row
 

@@ -19,11 +19,11 @@ from jobs import outputs
 from jobs.chores import unwanted_outputs
 from jobs.errors import PermanentError
 from jobs.filename import content_type_of, safe_filename
-from jobs.interrupt import Cancelled, Stopped
 from jobs.models import Job, Output
 from jobs.run import Run
 from jobs.states import Status
-from jobs.worker import Worker
+from jobs.worker.interrupt import Cancelled, Stopped
+from jobs.worker.worker import Worker
 from tests.callers import assert_problem, client, make_token
 from tests.lone_worker import contained, make_worker, run
 from tests.make import make_job, make_kind, make_user

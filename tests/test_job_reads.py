@@ -17,7 +17,7 @@ from jobs.registry import Kind
 from jobs.run import Run
 from jobs.states import Status
 from jobs.submit import submit_many
-from jobs.worker import Worker
+from jobs.worker.worker import Worker
 from routers import PRIMARY, pool, route
 from tests.lone_worker import contained, make_worker, run
 from tests.make import make_kind

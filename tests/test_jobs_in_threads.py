@@ -9,7 +9,7 @@ import pytest
 from demo.eventually import eventually
 from jobs.models import Job
 from jobs.states import Status
-from jobs.worker import Worker
+from jobs.worker.worker import Worker
 from tests.lone_worker import Broker, Place, contained, run_to_the_end, stop
 from tests.make import make_job, make_kind, row
 from tests.patience import PATIENCE

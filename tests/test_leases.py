@@ -9,8 +9,8 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from demo.eventually import eventually
-from jobs.heartbeat import BEAT
-from jobs.queue import LEASE
+from jobs.leases import LEASE
+from jobs.worker.heartbeat import BEAT
 from tests.farm import PATIENCE, Cluster, Event, Farm, Gate, kill, make_farm, seconds_between, tell
 
 TAKEN_OVER_WITHIN = LEASE.total_seconds() + PATIENCE

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from demo.eventually import eventually
-from jobs import interrupt
-from jobs.interrupt import Abandoned, Cancelled, Interrupted, OtherThread, TimedOut
+from jobs.worker import interrupt
+from jobs.worker.interrupt import Abandoned, Cancelled, Interrupted, OtherThread, TimedOut
 from tests.test_interrupt import LONG, compute, spin
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +24,7 @@ SOON = 30
 
 TRACED = """
     import os, sys, threading
-    from jobs.interrupt import OtherThread
+    from jobs.worker.interrupt import OtherThread
 
     def work():
         OtherThread().call(lambda: 42, 30)

@@ -12,12 +12,12 @@ import pytest
 from demo.eventually import eventually
 from jobs import outbound
 from jobs.errors import TransientError
-from jobs.interrupt import Cancelled, OtherThread
 from jobs.models import Job
 from jobs.registry import find
 from jobs.run import Run
 from jobs.states import Status
-from jobs.worker import Worker
+from jobs.worker.interrupt import Cancelled, OtherThread
+from jobs.worker.worker import Worker
 from tests.lone_worker import Broker, Place, contained, run_to_the_end, stop
 from tests.make import disconnected, make_job, row
 from tests.patience import PATIENCE

@@ -14,7 +14,7 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from jobs import plain
-from jobs.interrupt import MainThread, TimedOut
+from jobs.worker.interrupt import MainThread, TimedOut
 from tests.patience import PATIENCE
 
 # django-q closes the connection, which a test's own transaction would not survive.

@@ -7,9 +7,9 @@ import pytest
 from django.utils import timezone
 
 from jobs.errors import WorkerLost
+from jobs.leases import LEASE
 from jobs.models import Job
 from jobs.outcome import describe
-from jobs.queue import LEASE
 from jobs.rescue import rescue
 from jobs.states import Status
 from tests.make import make_job

@@ -7,9 +7,8 @@ import pytest
 from django.db import InterfaceError
 
 from demo.eventually import eventually
-from jobs import threads as threads_module
 from jobs.models import Job
-from jobs.threads import Threads
+from jobs.worker import thread_pools as threads_module
 from tests.make import make_kind
 from tests.patience import PATIENCE
 

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from demo.eventually import eventually
-from jobs import heartbeat as heartbeat_module
-from jobs.hand import Hand
-from jobs.heartbeat import Heartbeat
-from jobs.interrupt import Cancelled
-from jobs.place import STUCK_AFTER
+from jobs.worker import heartbeat as heartbeat_module
+from jobs.worker.heartbeat import Heartbeat
+from jobs.worker.interrupt import Cancelled
+from jobs.worker.watchdog import STUCK_AFTER
 from tests.beating import SOON, Clock, Place, Ticking, beating, make_held
 
 

@@ -10,14 +10,14 @@ import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError
 from rest_framework import serializers
 
-from jobs import interrupt
-from jobs import worker as worker_module
 from jobs.errors import LeaseLost, PermanentError, RetryAfter, TransientError
 from jobs.models import Job
 from jobs.run import Run
 from jobs.states import Status
 from jobs.strict import StrictSerializer
-from jobs.worker import Worker
+from jobs.worker import interrupt
+from jobs.worker import worker as worker_module
+from jobs.worker.worker import Worker
 from tests.lone_worker import contained, make_worker, run
 from tests.make import make_job, make_kind, row
 

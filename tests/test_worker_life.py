@@ -14,7 +14,7 @@ from jobs.errors import PermanentError
 from jobs.models import Job
 from jobs.run import Run
 from jobs.states import Status
-from jobs.worker import Worker
+from jobs.worker.worker import Worker
 from tests.lone_worker import (
     Broker,
     Place,

@@ -5,6 +5,7 @@ what happens to them in lines on standard output, which ends when the last of th
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,17 +15,19 @@ from pathlib import Path
 from threading import Thread
 from types import FrameType, TracebackType
 from typing import NamedTuple, NoReturn, Self
+from uuid import UUID
 
 import structlog
 
 from demo.eventually import eventually
-from jobs import cluster
-from jobs.child import Child
+from jobs.cluster import process, supervisor
+from jobs.cluster.process import Process
 
 ROOT = Path(__file__).parent.parent
 WITHIN = 60
 DONE_IN_TIME = 0.5
 """Seconds: much longer than between two lines of a program, on any machine."""
+JOB = UUID(int=1)
 LONG = 600.0
 """Seconds that no test waits for: cluster.let_pass_long() has them over at once, as far as the guard can see."""
 
@@ -116,11 +119,14 @@ class Polite:
 
     ignores: tuple[signal.Signals, ...] = ()
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Process) -> None:
         self.child = child
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self.hear)
-        tell(child.role, f"started {child.name} after {child.predecessor or 'nobody'}")
+        before = child.predecessor
+        tell(child.role, f"started {child.name} after {before.name if before else 'nobody'}")
+        if before:
+            tell(child.role, f"took over timed_out={len(before.timed_out)} lost={len(before.lost)}")
 
     def run(self) -> None:
         while True:
@@ -149,17 +155,18 @@ class Stuck(Polite):
 
     def run(self) -> None:
         if not self.child.predecessor:
-            self.child.expect_done_within(2 * DONE_IN_TIME)
+            self.child.watchdog.start(0, JOB, 2 * DONE_IN_TIME)
         super().run()
 
 
-class Condemned(Polite):
-    """Has a thread that does not come back, while all else goes on; who takes its place is well again."""
+class Stalled(Polite):
+    """Runs no Python code any more, with a job in its main thread; its replacement does."""
 
     def run(self) -> None:
         if not self.child.predecessor:
-            self.child.condemn()
-            self.child.expect_idle()
+            self.child.watchdog.start(0, JOB, LONG)
+            self.child.watchdog.beat()
+            ctypes.PyDLL(None).sleep(int(LONG))
         super().run()
 
 
@@ -168,15 +175,15 @@ class StuckAtTheEnd(Deaf):
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         super().hear(number, frame)
-        self.child.expect_done_within(0.1)
+        self.child.watchdog.start(0, JOB, 0.1)
 
 
 class DoneInTime(Polite):
     """Has had a deadline, and kept it."""
 
     def run(self) -> None:
-        self.child.expect_done_within(DONE_IN_TIME)
-        self.child.expect_idle()
+        self.child.watchdog.start(0, JOB, DONE_IN_TIME)
+        self.child.watchdog.finish(0)
         super().run()
 
 
@@ -190,7 +197,7 @@ class ShortLived(Polite):
 class Broken(Polite):
     """Cannot even begin."""
 
-    def __init__(self, child: Child) -> NoReturn:
+    def __init__(self, child: Process) -> NoReturn:
         tell(child.role, "started")
         raise RuntimeError("a bad setting")
 
@@ -198,7 +205,7 @@ class Broken(Polite):
 class SlowStarter(Polite):
     """Is asked to stop before it has handlers for that."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Process) -> None:
         tell(child.role, "started")
         eventually(lambda: signal.SIGTERM in signal.sigpending(), WITHIN, "the signal")
         super().__init__(child)
@@ -209,7 +216,7 @@ PROGRAMS = {
     "busy": Busy,
     "deaf": Deaf,
     "stuck": Stuck,
-    "condemned": Condemned,
+    "stalled": Stalled,
     "stuck_at_the_end": StuckAtTheEnd,
     "done_in_time": DoneInTime,
     "short_lived": ShortLived,
@@ -225,12 +232,13 @@ def tell(role: str, what: str) -> None:
 
 def main(grace: str, hard_stop: str, soonest_restart: str, *programs: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    cluster.LOOK_EVERY = 0.05
+    supervisor.LOOK_EVERY = 0.05
+    process.STALLED_AFTER = 2.0
     clock = GuardsClock()
-    vars(cluster)["time"] = clock
+    vars(supervisor)["time"] = clock
     signal.signal(signal.SIGUSR2, clock.move)
-    cluster.HARD_STOP, cluster.SOONEST_RESTART = float(hard_stop), float(soonest_restart)
-    cluster.Cluster([Child(name, PROGRAMS[name]) for name in programs], float(grace)).run()
+    supervisor.HARD_STOP, supervisor.SOONEST_RESTART = float(hard_stop), float(soonest_restart)
+    supervisor.Supervisor([Process(name, PROGRAMS[name]) for name in programs], float(grace)).run()
     tell("guard", "stopped")
 
 

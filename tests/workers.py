@@ -7,29 +7,30 @@ from contextlib import contextmanager
 from django_q.brokers import get_broker
 
 from jobs.models import Job
-from jobs.worker import Worker
+from jobs.registry import kinds
+from jobs.worker.watchdog import Predecessor, Watchdog
+from jobs.worker.worker import MAIN_SLOT, Worker
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 
 
-class Bench:
-    """A place (jobs.place) that nobody guards."""
+class Place:
+    """A worker's place in a cluster, without a supervisor."""
 
-    name, predecessor = "bench:1", ""
-
-    def expect_done_within(self, seconds: float) -> None: ...
-    def expect_idle(self) -> None: ...
-    def condemn(self) -> None: ...
+    def __init__(self, name: str = "bench:1", predecessor: Predecessor | None = None, slots: int = 1) -> None:
+        self.name, self.predecessor = name, predecessor
+        self.watchdog = Watchdog(slots)
 
 
 def run_due() -> None:
-    """Run one attempt of every job that is due now, in the order in which a worker takes them."""
+    """Run one attempt of every job that is due now, in the order in which workers claim them, in this thread."""
     Job.objects.queue_what_is_due()
     with signal_handlers_kept():
-        worker = Worker(Bench(), get_broker())
-        for job in Job.objects.claim(worker.name, limit=100):
-            worker.execute(job, worker.main)
-            worker.hand.write()
+        worker = Worker(Place(), get_broker())
+        pools = {kind.pool: 100 for kind in kinds() if kind.pool}
+        for job in [*Job.objects.claim(worker.name, limit=100), *Job.objects.claim_for_pools(worker.name, pools)]:
+            worker.attempts.run(job, worker.main, MAIN_SLOT)
+            worker.buffer.write_results()
 
 
 @contextmanager

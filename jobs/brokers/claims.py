@@ -4,14 +4,15 @@ So a message that is lost, doubled or late does no harm, and priorities, queues 
 """
 
 import time
-from collections.abc import Collection
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 from django.db import close_old_connections
 from django_q.conf import Conf
 
+from jobs.claiming import CanBatch
 from jobs.models import Job
-from jobs.queue import MayFollow
+from jobs.registry import kinds
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at what has become due, and at whether the connections are still good."""
@@ -23,6 +24,8 @@ class ClaimsJobs:
     """A mixin for django-q's brokers."""
 
     list_key: str
+    for_pools = False
+    """True in an I/O worker, which claims for pools of threads and is woken for their jobs."""
     _claims = 0
     _look_at = 0.0
 
@@ -36,15 +39,31 @@ class ClaimsJobs:
         """The queues that this cluster serves: all (None), unless it was started for one."""
         return None if self.queue_name == Conf.PREFIX else [self.queue_name]
 
-    def claim(self, worker: str, limit: int, may_follow: MayFollow, without: Collection[str] = ()) -> list[Job]:
-        """Take up to limit due jobs for this worker, best first; may_follow, without: see JobQuerySet.claim."""
+    @property
+    def pools(self) -> list[str]:
+        """The kinds that run in threads."""
+        return [kind.pool for kind in kinds() if kind.pool]
+
+    def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
+        """Take up to limit due jobs for this worker's main thread, best first; see ClaimQuerySet.claim.
+
+        Only kinds that this process knows: during a rolling deployment the others wait for a newer worker.
+        """
+        claim = partial(
+            Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=_known_kinds(), can_batch=can_batch
+        )
+        return self._by_turns(claim)
+
+    def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
+        """Take due jobs for this worker's pools of threads; free: by kind, see ClaimQuerySet.claim_for_pools."""
+        queue = self.queues and self.queues[0]
+        return self._by_turns(partial(Job.objects.claim_for_pools, worker, free, queue=queue or None))
+
+    def _by_turns(self, claim: Callable[..., list[Job]]) -> list[Job]:
         if time.monotonic() >= self._look_at:
             self._look()
         self._claims += 1
-        claim = partial(
-            Job.objects.claim, worker, limit=limit, queues=self.queues, may_follow=may_follow, without=without
-        )
-        neglected: list[Job] = claim(by_age=True) if self._claims % NEGLECTED_EVERY == 0 else []
+        neglected = claim(by_age=True) if self._claims % NEGLECTED_EVERY == 0 else []
         return neglected or claim()
 
     def notice_what_waits(self) -> None:
@@ -54,3 +73,8 @@ class ClaimsJobs:
         close_old_connections()
         Job.objects.queue_what_is_due()
         self._look_at = time.monotonic() + LOOK_EVERY
+
+
+@cache
+def _known_kinds() -> tuple[str, ...]:
+    return tuple(kind.name for kind in kinds())

@@ -5,7 +5,7 @@ So a burst of jobs needs few messages, and it does no harm that who wakes takes 
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from time import monotonic, sleep
 from uuid import UUID
@@ -14,18 +14,20 @@ from django_q.conf import Conf
 
 from jobs.brokers.breaker import Breaker
 from jobs.brokers.claims import ClaimsJobs
+from jobs.claiming import MAIN_THREAD, CanBatch
 from jobs.models import Job
-from jobs.queue import MayFollow
 
 MOST_TICKETS = 10
-"""Messages that one announcement puts into a queue, however many jobs it is about: a batch of SQS."""
+"""Messages that one announcement puts into a channel, however many jobs it is about: a batch of SQS."""
 ANNOUNCED_WITHIN = 1.0
 """Seconds that a broker has to connect, and to answer, where a client waits for the end of its POST."""
 LOOK = "look"
 """What a message says that is about no job in particular."""
 
-Tickets = Mapping[str, list[str]]
-"""The messages for each queue; those for who serves all queues are under the clusters' common name, and come first."""
+Channel = tuple[str, bool]
+"""Where workers wait: a queue, or the clusters' common name for those that serve all; and whether for pools."""
+Tickets = Mapping[Channel, list[str]]
+"""The messages for each channel; those of workers that serve all queues come first."""
 
 
 class WakesByMessage(ClaimsJobs):
@@ -35,7 +37,11 @@ class WakesByMessage(ClaimsJobs):
     """Seconds of one wait; also the time between two looks at the rows while the broker is away."""
 
     _was_idle = False
-    _seen: UUID | None = None
+
+    @cached_property
+    def _seen(self) -> dict[bool, UUID | None]:
+        """The first job that waited for each sort of worker when the dispatcher last looked."""
+        return {}
 
     @cached_property
     def _breaker(self) -> Breaker:
@@ -43,7 +49,7 @@ class WakesByMessage(ClaimsJobs):
 
     @abstractmethod
     def tell(self, tickets: Tickets) -> None:
-        """Put these messages where those who serve the queues wait; raises whatever goes wrong."""
+        """Put these messages where workers wait; raises whatever goes wrong."""
 
     @abstractmethod
     def listen(self) -> None:
@@ -53,10 +59,6 @@ class WakesByMessage(ClaimsJobs):
         """Wake workers for these. A broker that is away delays them, for their rows are stored."""
         self._breaker.attempt(partial(self.tell, _tickets(jobs)), None)
 
-    def wake(self) -> None:
-        """Wake one of those who wait where this cluster's workers do."""
-        self._breaker.attempt(partial(self.tell, {self.queue_name: [LOOK]}), None)
-
     def wait(self) -> None:
         """Until a message arrives, at most WAIT seconds."""
         self._was_idle = True
@@ -64,41 +66,52 @@ class WakesByMessage(ClaimsJobs):
         if not self._breaker.attempt(self._listened, otherwise=False):
             sleep(max(0, until - monotonic()))
 
-    def claim(self, worker: str, limit: int, may_follow: MayFollow, without: Collection[str] = ()) -> list[Job]:
-        """As ever; whoever comes from waiting and leaves something behind wakes another."""
-        jobs = super().claim(worker, limit, may_follow, without)
-        if jobs and self._was_idle:
+    def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
+        return self._wake_another(super().claim(worker, limit, can_batch))
+
+    def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
+        return self._wake_another(super().claim_for_pools(worker, free))
+
+    def _wake_another(self, claimed: list[Job]) -> list[Job]:
+        """A worker that comes from waiting and leaves something behind wakes another."""
+        if claimed and self._was_idle:
             self._was_idle = False
-            # Whatever goes wrong here, at the database too, must not take along what has just been claimed.
+            # An error here, of the database too, must not take along what has just been claimed.
             self._breaker.attempt(self._pass_on, None)
-        return jobs
+        return claimed
 
     def notice_what_waits(self) -> None:
-        """Announce what nobody has: jobs that became due by themselves, or came back from another worker."""
+        """Announce what became due by itself or came back from another worker, for both sorts of workers."""
         Job.objects.queue_what_is_due()
-        first = self._first_that_waits()
-        # What waits behind the same job as before waits for a free worker, and not for one to be woken.
-        if first not in (None, self._seen):
-            self.wake()
-        self._seen = first
+        for for_pools in (False, True):
+            first = self._first_that_waits(for_pools)
+            # What waits behind the same job as before waits for a free worker, and not for one to be woken.
+            if first not in (None, self._seen.get(for_pools)):
+                self._breaker.attempt(partial(self.tell, {(self.queue_name, for_pools): [LOOK]}), None)
+            self._seen[for_pools] = first
+
+    @property
+    def channel(self) -> Channel:
+        """Where this process waits."""
+        return self.queue_name, self.for_pools
 
     def _listened(self) -> bool:
         self.listen()
         return True
 
     def _pass_on(self) -> None:
-        if self._first_that_waits():
-            self.tell({self.queue_name: [LOOK]})
+        if self._first_that_waits(self.for_pools):
+            self.tell({self.channel: [LOOK]})
 
-    def _first_that_waits(self) -> UUID | None:
-        first: UUID | None = Job.objects.due(self.queues).values_list("pk", flat=True).first()
-        return first
+    def _first_that_waits(self, for_pools: bool) -> UUID | None:
+        return Job.objects.first_due(self.pools if for_pools else [MAIN_THREAD], self.queues)
 
 
 def _tickets(jobs: Iterable[Job]) -> Tickets:
-    found: dict[str, list[str]] = defaultdict(list)
+    found: dict[Channel, list[str]] = defaultdict(list)
     for job in jobs:
         for queue in (Conf.PREFIX, job.queue):
-            if len(found[queue]) < MOST_TICKETS:
-                found[queue].append(str(job.pk))
+            tickets = found[queue, bool(job.pool)]
+            if len(tickets) < MOST_TICKETS:
+                tickets.append(str(job.pk))
     return found

@@ -1,14 +1,17 @@
 """The default broker: the database. PostgreSQL tells idle workers of new jobs; elsewhere they look now and then."""
 
+import time
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
+from django.db import connection
 from django_q.brokers.orm import ORM as DjangoQORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
-from jobs import wakeup
 from jobs.brokers.claims import ClaimsJobs
+from jobs.brokers.listener import Listener
 from jobs.models import Job
 
 POLL = 0.2
@@ -28,4 +31,11 @@ class ORM(ClaimsJobs, DjangoQORM):  # type: ignore[misc]
 
     def wait(self) -> None:
         """Until a job may be due: at most POLL seconds."""
-        wakeup.wait(POLL)
+        if connection.vendor == "postgresql":
+            self._listener.wait(POLL)
+        else:
+            time.sleep(POLL)
+
+    @cached_property
+    def _listener(self) -> Listener:
+        return Listener()

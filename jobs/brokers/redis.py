@@ -11,7 +11,7 @@ from django_q.conf import Conf
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.brokers.messages import ANNOUNCED_WITHIN, Tickets, WakesByMessage
+from jobs.brokers.messages import ANNOUNCED_WITHIN, Channel, Tickets, WakesByMessage
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ return task
 
 
 class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
-    """Job ids are in lists of their own, one a queue and one of all, beside django-q's messages.
+    """Job ids are in lists of their own, one a channel, beside django-q's messages.
 
     django-q2's broker forgets a message when it hands it out. Here it stays, in a set ordered by when it is due again,
     until it is acknowledged: a task that fails or loses its worker comes again, as it does on the other brokers.
@@ -56,16 +56,17 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
 
     def tell(self, tickets: Tickets) -> None:
         pipeline = self._for_announcements.pipeline(transaction=False)
-        for queue, ids in tickets.items():
-            pipeline.rpush(_ids(queue), *ids)
-            pipeline.ltrim(_ids(queue), -MOST_IDS, -1)
+        for channel, ids in tickets.items():
+            pipeline.rpush(_ids(channel), *ids)
+            pipeline.ltrim(_ids(channel), -MOST_IDS, -1)
         pipeline.execute()
 
     def enqueue(self, task: bytes | str) -> int:
         """A plain django-q task; the length of the queue with it."""
         pipeline = self.connection.pipeline()
         pipeline.rpush(self.list_key, task)
-        pipeline.rpush(_ids(self.queue_name), PLAIN).ltrim(_ids(self.queue_name), -MOST_IDS, -1)
+        ids = _ids((self.queue_name, False))
+        pipeline.rpush(ids, PLAIN).ltrim(ids, -MOST_IDS, -1)
         length: int = pipeline.execute()[0]
         return length
 
@@ -88,17 +89,18 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
         return int(size)
 
     def listen(self) -> None:
-        if self.connection.blpop([_ids(self.queue_name)], timeout=self.WAIT):
+        if self.connection.blpop([_ids(self.channel)], timeout=self.WAIT):
             # Who wakes claims whatever is due, so the ids behind this one have nothing more to say.
-            self.connection.delete(_ids(self.queue_name))
+            self.connection.delete(_ids(self.channel))
 
     def _take(self) -> bytes | None:
         task: Any = self.connection.eval(TAKE, 2, self.list_key, self._taken, Conf.RETRY)
         return task or None
 
 
-def _ids(queue: str) -> str:
-    return f"legwork:jobs:{queue}"
+def _ids(channel: Channel) -> str:
+    queue, for_pools = channel
+    return f"legwork:jobs:{queue}:threads" if for_pools else f"legwork:jobs:{queue}"
 
 
 def _connection(connect: float, answer: float) -> "redis.Redis":

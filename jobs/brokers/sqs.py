@@ -12,7 +12,7 @@ from django.conf import settings
 from django_q.brokers import Broker
 from django_q.conf import Conf
 
-from jobs.brokers.messages import ANNOUNCED_WITHIN, Tickets, WakesByMessage
+from jobs.brokers.messages import ANNOUNCED_WITHIN, Channel, Tickets, WakesByMessage
 from jobs.models import DEFAULT_QUEUE
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,10 @@ Message = dict[str, Any]
 
 
 class SQS(WakesByMessage, Broker):  # type: ignore[misc]
-    """One SQS queue for all jobs, and for each queue but the default another one, with its name behind a hyphen."""
+    """One SQS queue for all jobs, and for each queue but the default another one, with its name behind a hyphen.
+
+    I/O workers have queues of their own, whose names end in -threads.
+    """
 
     WAIT = 5.0
 
@@ -55,7 +58,7 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
 
     def tell(self, tickets: Tickets) -> None:
         """The queue of all comes first, and what is wrong with that of one keeps nobody from being told there."""
-        needed = {_name(Conf.PREFIX), _name(self.list_key)}
+        needed = {_name((queue, for_pools)) for queue in (Conf.PREFIX, self.list_key) for for_pools in (False, True)}
         for name, ids in _by_name(tickets).items():
             if name in needed:
                 self._send(name, ids)
@@ -148,7 +151,7 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
 
     def _ask(self, call: str, name: str | None = None, client: Any = None, **what: Any) -> Any:
         """Call for an SQS queue, this cluster's own by default; one that has been deleted meanwhile is made anew."""
-        name, client = name or _name(self.list_key), client or self.connection
+        name, client = name or _name(self.channel), client or self.connection
         try:
             return getattr(client, call)(QueueUrl=self._url(name, client), **what)
         except ClientError as error:
@@ -169,10 +172,11 @@ def _client(**patience: Any) -> Any:
     return boto3.client("sqs", config=Config(**patience), **location)
 
 
-def _name(queue: str) -> str:
-    """What the SQS queue for this queue is called."""
+def _name(channel: Channel) -> str:
+    """The name of the SQS queue for this channel."""
+    queue, for_pools = channel
     suffix = "" if queue in (Conf.PREFIX, DEFAULT_QUEUE) else f"-{queue}"
-    return f"{settings.BROKER['queue']}{suffix}"
+    return f"{settings.BROKER['queue']}{suffix}{'-threads' if for_pools else ''}"
 
 
 def _entries(ids: list[str]) -> list[dict[str, str]]:
@@ -182,8 +186,8 @@ def _entries(ids: list[str]) -> list[dict[str, str]]:
 def _by_name(tickets: Tickets) -> dict[str, list[str]]:
     """The tickets for each SQS queue; two queues may have the same one, and what was said first is enough for it."""
     found: dict[str, list[str]] = {}
-    for queue, ids in tickets.items():
-        found.setdefault(_name(queue), ids)
+    for channel, ids in tickets.items():
+        found.setdefault(_name(channel), ids)
     return found
 
 

@@ -1,10 +1,15 @@
 """Django's PostgreSQL backend, which waits for no server that is known to say nothing, and knows its connections."""
 
+from contextlib import suppress
 from typing import Any
 
+import psycopg2
 from django.db.backends.postgresql import base
 
 from project import servers
+
+NOTICE_US_GONE = "SET client_connection_check_interval = '2s'"
+"""The server ends a statement whose client is gone, such as that of an interrupted job, and lets go of its locks."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -13,4 +18,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         servers.refuse_if_silent(self.alias)
         connection = super().get_new_connection(conn_params)
         servers.note(self.alias, connection)
+        connection.autocommit = True  # spares BEGIN and COMMIT; Django sets it next
+        with suppress(psycopg2.Error), connection.cursor() as cursor:  # not every operating system has it
+            cursor.execute(NOTICE_US_GONE)
         return connection

@@ -1,5 +1,7 @@
 """`manage.py qcluster`: the worker process of the Procfile, in place of django-q's command of the same name."""
 
+import gc
+from functools import partial
 from typing import Any
 
 import structlog
@@ -8,11 +10,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_q.brokers import get_broker
 from django_q.conf import Conf
 
-from jobs.child import Child
-from jobs.cluster import Cluster
+from jobs.cluster.process import Process
+from jobs.cluster.supervisor import Supervisor
 from jobs.dispatcher import Dispatcher
 from jobs.registry import IN_WORDS, QUEUE_NAME, kinds
-from jobs.worker import Worker
+from jobs.worker.io_worker import IoWorker
+from jobs.worker.thread_pools import total_threads
+from jobs.worker.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -28,15 +32,31 @@ class Command(BaseCommand):
             dest="queue",
             help="Serve this queue only, as with Q_CLUSTER_NAME; all by default.",
         )
-        parser.add_argument("--workers", type=int, default=settings.WORKERS, help="Processes that run jobs.")
+        parser.add_argument(
+            "--workers", type=int, default=settings.WORKERS, help="Processes that run one job at a time."
+        )
+        parser.add_argument(
+            "--io-workers",
+            type=int,
+            default=settings.IO_WORKERS,
+            help="Processes that run kinds with threads, such as mail.",
+        )
 
-    def handle(self, *args: Any, queue: str | None, workers: int, **options: Any) -> None:
-        if workers < 1:
-            raise CommandError(f"--workers is {workers}, and must be 1 or more.")
+    def handle(self, *args: Any, queue: str | None, workers: int, io_workers: int, **options: Any) -> None:
+        if min(workers, io_workers) < 0 or workers + io_workers < 1:
+            raise CommandError("--workers and --io-workers must be 0 or more, and one of them 1 or more.")
         _name_cluster(Conf.CLUSTER_NAME if queue is None else queue)
-        places = [Child("worker", lambda child: Worker(child, get_broker())) for _ in range(workers)]
-        places.append(Child("dispatcher", lambda child: Dispatcher(get_broker())))
-        Cluster(places, grace=settings.WORKER_GRACE).run()
+        broker = get_broker()  # before the forks, which share what it imports; it connects when it is first used
+        processes = [Process("worker", lambda place: Worker(place, broker)) for _ in range(workers)]
+        processes += [Process("io-worker", partial(_io_worker, broker), total_threads()) for _ in range(io_workers)]
+        processes.append(Process("dispatcher", lambda place: Dispatcher(broker)))
+        gc.freeze()  # so that no collection in a child copies what it shares with the others
+        Supervisor(processes, grace=settings.WORKER_GRACE).run()
+
+
+def _io_worker(broker: Any, place: Process) -> IoWorker:
+    broker.for_pools = True  # in this process
+    return IoWorker(place, broker)
 
 
 def _name_cluster(queue: str) -> None:

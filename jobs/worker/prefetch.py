@@ -1,4 +1,4 @@
-"""How much a worker claims at once: learnt from how long each kind of job has taken it."""
+"""How many jobs a worker claims at once: learnt from how long each kind has taken it."""
 
 SHORT = 0.02
 """Seconds: a kind whose jobs take less on average may be claimed ahead; any other is claimed when it can start."""
@@ -10,8 +10,8 @@ WEIGHT = 0.2
 """Of the newest measurement in the moving average."""
 
 
-class Pace:
-    """A worker's experience with each kind; a kind that it does not know counts as long."""
+class Prefetch:
+    """A worker's measurements of each kind; a kind without one counts as long."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -22,8 +22,9 @@ class Pace:
         # One long job makes its kind long at once; it takes several short ones to make it short again.
         self._seconds[kind] = max(seconds, SHORT) if seconds >= SHORT else known + WEIGHT * (seconds - known)
 
-    def is_short(self, kind: str) -> bool:
-        return self._seconds.get(kind, SHORT) < SHORT
+    def can_batch(self, kind: str, run_alone: bool) -> bool:
+        """True if such a job may be claimed with others. run_alone: its budget allows no other lost attempt."""
+        return not run_alone and self._seconds.get(kind, SHORT) < SHORT
 
     @property
     def limit(self) -> int:

@@ -11,7 +11,7 @@ from types import FrameType
 
 import structlog
 
-from jobs.child import Child
+from jobs.cluster.process import Process
 
 log = structlog.get_logger(__name__)
 
@@ -23,10 +23,10 @@ SOONEST_RESTART = 1.0
 """Seconds between two starts in one place, so that a program which dies at its start does not spin."""
 
 
-class Cluster:
-    """A guard over its children. grace: seconds that running jobs have to finish after SIGTERM."""
+class Supervisor:
+    """grace: seconds that running jobs have to finish after SIGTERM."""
 
-    def __init__(self, children: Sequence[Child], grace: float) -> None:
+    def __init__(self, children: Sequence[Process], grace: float) -> None:
         self.children = children
         self.grace = grace
         self.stop_asked_at: float | None = None
@@ -39,27 +39,30 @@ class Cluster:
             self._start(child)
         log.info("cluster_started", children=[child.name for child in self.children])
         while self.stop_asked_at is None:
-            self._look_after_children()
+            self._kill_the_stuck()
+            self._replace_the_dead()
             self._wait()
         self._stop()
         log.info("cluster_stopped")
 
-    def _look_after_children(self) -> None:
+    def _kill_the_stuck(self) -> None:
         for child in self.children:
-            if child.alive and child.stuck:
-                log.error("child_stuck_and_killed", child=child.name, role=child.role)
-                child.signal(signal.SIGKILL)
-            elif not child.alive and time.monotonic() - child.started_at >= SOONEST_RESTART:
-                log.error("child_died", child=child.name, role=child.role, exitcode=_exitcode(child))
+            if reason := child.kill_if_stuck():
+                log.error("child_stuck_and_killed", child=child.name, role=child.role, reason=reason)
+
+    def _replace_the_dead(self) -> None:
+        for child in self.children:
+            if not child.alive and time.monotonic() - child.started_at >= SOONEST_RESTART:
+                log.error("child_died", child=child.name, role=child.role, exitcode=child.exitcode)
                 self._start(child)
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Process) -> None:
         child.start()
         log.info("child_started", child=child.name, role=child.role)
 
     def _wait(self) -> None:
         """Until a child dies or it is time for another look."""
-        sentinels = [child.process.sentinel for child in self.children if child.process and child.alive]
+        sentinels = [child.sentinel for child in self.children if child.sentinel is not None]
         if connection.wait(sentinels, timeout=LOOK_EVERY) == []:
             return
         time.sleep(0.01)
@@ -80,14 +83,5 @@ class Cluster:
             self._kill_the_stuck()
             self._wait()
 
-    def _kill_the_stuck(self) -> None:
-        for child in self.children:
-            if child.stuck:
-                child.signal(signal.SIGKILL)
-
     def _ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
         self.stop_asked_at = time.monotonic()
-
-
-def _exitcode(child: Child) -> int | None:
-    return child.process.exitcode if child.process else None

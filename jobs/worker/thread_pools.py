@@ -1,4 +1,4 @@
-"""Jobs of I/O-bound kinds: many at once in one worker process, each in a thread."""
+"""The threads of an I/O worker: for each kind as many as its threads= says."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ import structlog
 from django.db import close_old_connections, connections
 
 from jobs.models import Job
-from jobs.registry import UnknownKind, find, kinds
+from jobs.registry import kinds
 
 log = structlog.get_logger(__name__)
 
@@ -20,11 +20,17 @@ IDLE = 2.0
 TRUSTED = 1.0
 """Seconds for which a connection that has just been used is believed to be alive."""
 
-Execute = Callable[[Job], None]
+Execute = Callable[[Job, int], None]
+"""Called in a thread with a job and the number of the thread."""
 
 
-class Threads:
-    """What runs beside the main thread. All but the bodies of its threads is called by the main thread alone."""
+def total_threads() -> int:
+    """How many threads all kinds of this project may have in one process."""
+    return sum(kind.threads for kind in kinds())
+
+
+class ThreadPools:
+    """All but the bodies of the threads is called by the main thread alone. Threads are made when they are needed."""
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
@@ -37,26 +43,20 @@ class Threads:
     def busy(self) -> bool:
         return self._running.total() > 0
 
-    def free(self, kind: str) -> int:
-        """How many more jobs of this kind could start now; 0 also when it does not run in threads."""
-        return threads_of(kind) - self._running[kind]
-
-    def most_free(self) -> int:
-        """Of the kind that has the most places left."""
-        return max((self.free(kind.name) for kind in kinds()), default=0)
-
-    def full(self) -> list[str]:
-        """The kinds of which none can start now, because as many as may are running."""
-        return [kind.name for kind in kinds() if kind.threads and self.free(kind.name) <= 0]
+    def free(self) -> dict[str, int]:
+        """For each kind of which another job could start now: how many could."""
+        free = {kind.name: kind.threads - self._running[kind.name] for kind in kinds() if kind.threads}
+        return {kind: count for kind, count in free.items() if count > 0}
 
     def start(self, job: Job) -> None:
         with self._ended:
             self._running[job.kind] += 1
             wanted = self._running.total()
         if self._started < wanted:
-            self._started += 1
             # A daemon: an idle one must not keep its process from ending.
-            threading.Thread(target=self._work, name=f"job-{self._started}", daemon=True).start()
+            thread = threading.Thread(target=self._work, args=[self._started], name=f"job-{self._started}", daemon=True)
+            self._started += 1
+            thread.start()
         self._jobs.put(job)
 
     def wait(self, seconds: float) -> None:
@@ -65,16 +65,16 @@ class Threads:
             if self.busy:
                 self._ended.wait(seconds)
 
-    def _work(self) -> None:
+    def _work(self, number: int) -> None:
         """The body of a thread: one job after the other, for as long as its process lives, on the same connection."""
         used_at = time.monotonic()
         while True:
-            with _outliving_everything():
+            with _surviving_errors():
                 job = self._next()
                 with self._counting(job):
                     if time.monotonic() - used_at > TRUSTED or _in_doubt():
                         close_old_connections()
-                    self._execute(job)
+                    self._execute(job, number)
                 used_at = time.monotonic()
 
     def _next(self) -> Job:
@@ -86,7 +86,7 @@ class Threads:
 
     @contextmanager
     def _counting(self, job: Job) -> Iterator[None]:
-        """The job runs until the end of the body, however that comes."""
+        """The job counts as running until the end of the body, even if that raises."""
         try:
             yield
         finally:
@@ -96,8 +96,8 @@ class Threads:
 
 
 @contextmanager
-def _outliving_everything() -> Iterator[None]:
-    """What is wrong with one job or connection must not cost the thread: jobs are counted on finding it there."""
+def _surviving_errors() -> Iterator[None]:
+    """An error with one job or connection must not cost the thread: jobs are claimed because it is there."""
     try:
         yield
     except BaseException:
@@ -105,12 +105,5 @@ def _outliving_everything() -> Iterator[None]:
 
 
 def _in_doubt() -> bool:
-    """Whether something went wrong on a connection of this thread, which is then tried before it is used again."""
+    """True if something went wrong on a connection of this thread, which is then tried before it is used again."""
     return any(connection.errors_occurred for connection in connections.all(initialized_only=True))
-
-
-def threads_of(kind: str) -> int:
-    try:
-        return find(kind).threads
-    except UnknownKind:
-        return 0

@@ -1,6 +1,7 @@
-"""What a worker has in hand: jobs claimed and not begun, and results not yet written. Shared with the heartbeat."""
+"""What a worker has claimed and not started, and the results that it has not written yet."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -8,40 +9,47 @@ from contextlib import contextmanager, suppress
 from django.db import DataError
 
 from jobs.errors import LeaseLost
+from jobs.leases import LEASE
 from jobs.models import Job
 from jobs.outcome import UnstorableResult, conclude_failure
 
 MOST_RESULTS = 100
+FRESH = LEASE.total_seconds() / 2
+"""Seconds for which a claimed job may be started without a look at its lease, which nobody renews until then."""
 
 Success = tuple[Job, object]
 """A job and its result."""
 
 
-class Hand:
-    """Both threads may take from it; what is taken is the taker's alone, and comes back if it cannot be dealt with."""
+class WorkBuffer:
+    """Thread-safe: the worker and its heartbeat use it. What is flushed comes back if the database refuses it."""
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self._lock = threading.Lock()
         self._claimed: deque[Job] = deque()
+        self._claimed_at = 0.0
         self._results: list[Success] = []
 
-    def claim(self, jobs: Iterable[Job]) -> None:
+    def add_claimed(self, jobs: Iterable[Job]) -> None:
+        """Called right after the claim."""
         with self._lock:
             self._claimed.extend(jobs)
+            self._claimed_at = time.monotonic()
 
-    def next(self) -> Job | None:
-        """The job to begin now."""
+    def next_claimed(self) -> Job | None:
+        """The job to start now. None also if the process stood still since the claim: their leases may be lost."""
         with self._lock:
-            return self._claimed.popleft() if self._claimed else None
+            if not self._claimed or time.monotonic() - self._claimed_at > FRESH:
+                return None
+            return self._claimed.popleft()
 
-    def succeed(self, job: Job, result: object) -> None:
+    def add_result(self, job: Job, result: object) -> None:
         with self._lock:
             self._results.append((job, result))
 
-    def write(self) -> None:
-        """Record the results that are in hand."""
-        with self._taking_results() as results:
+    def write_results(self) -> None:
+        with self._take_results() as results:
             if not results:
                 return
             try:
@@ -50,34 +58,29 @@ class Hand:
                 for job, result in results:
                     _write_alone(job, result)
 
-    def put_down(self) -> None:
-        """Record the results and hand back what has not begun."""
-        self.write()
-        with self._taking_claimed() as claimed:
+    def flush(self) -> None:
+        """Write the results and hand back the jobs that were not started."""
+        self.write_results()
+        with self._take_claimed() as claimed:
             if claimed:
                 Job.objects.hand_back_many(self.worker, claimed)
 
     @property
-    def oldest_result(self) -> Success | None:
-        """The one that has waited longest to be written."""
-        return next(iter(self._results), None)
-
-    @property
     def unwritten(self) -> list[str]:
-        """The ids of the jobs whose results are in hand."""
+        """The ids of the jobs whose results are not written yet."""
         return [str(job.pk) for job, _ in self._results]
 
     @property
     def full(self) -> bool:
-        """Whether as many results are in hand as are written at once."""
+        """True if there are as many results as are written at once."""
         return len(self._results) >= MOST_RESULTS
 
     @property
-    def empty(self) -> bool:
-        return not self._claimed
+    def has_claimed(self) -> bool:
+        return bool(self._claimed)
 
     @contextmanager
-    def _taking_results(self) -> Iterator[list[Success]]:
+    def _take_results(self) -> Iterator[list[Success]]:
         with self._lock:
             taken, self._results = self._results, []
         try:
@@ -88,7 +91,7 @@ class Hand:
             raise
 
     @contextmanager
-    def _taking_claimed(self) -> Iterator[list[Job]]:
+    def _take_claimed(self) -> Iterator[list[Job]]:
         with self._lock:
             taken = list(self._claimed)
             self._claimed.clear()
@@ -101,7 +104,7 @@ class Hand:
 
 
 def _write_alone(job: Job, result: object) -> None:
-    """So that a result which the database refuses fails its own job and no other."""
+    """A result that the database refuses fails its own job and no other."""
     with suppress(LeaseLost):
         try:
             job.succeed(result)

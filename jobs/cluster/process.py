@@ -1,0 +1,133 @@
+"""A forked process of the cluster, seen from both sides: the supervisor's handle on it, and what it runs."""
+
+import ctypes
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from typing import Protocol
+
+from django.db import connections
+
+from jobs.cluster.stall import STALLED_AFTER, SUSPECT_AFTER, StallClock, may_hold_gil
+from jobs.worker.watchdog import Jobs, Predecessor, Started, Watchdog
+
+SUPERVISOR_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
+PR_SET_PDEATHSIG = 1
+CLUSTER = secrets.token_hex(3)
+"""Drawn once in the supervisor, and so the same in all its children."""
+
+
+class Program(Protocol):
+    """What a process runs: made in the child (where it installs its signal handlers), then run to its end."""
+
+    def run(self) -> None: ...
+
+
+class Process:
+    """A fixed place in the cluster; when its process dies, start() puts the next one there."""
+
+    def __init__(self, role: str, program: "Callable[[Process], Program]", slots: int = 1) -> None:
+        self.role = role
+        self.program = program
+        self.name = ""
+        self.predecessor: Predecessor | None = None
+        self.watchdog = Watchdog(slots)
+        self.started_at = 0.0
+        self._process: BaseProcess | None = None
+        self._stall = StallClock()
+        self._killed: Predecessor | None = None
+
+    def start(self) -> None:
+        self.predecessor = self._last_words() if self.name else None
+        self.watchdog.reset()
+        self._stall, self._killed = StallClock(), None
+        self.started_at = time.monotonic()
+        connections.close_all()
+        with _signals_blocked():
+            self._process = get_context("fork").Process(target=self._run, args=(os.getpid(),), name=self.role)
+            self._process.start()
+        self.name = _name(self._process.pid)
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._process.exitcode if self._process else None
+
+    @property
+    def sentinel(self) -> int | None:
+        """Becomes ready when the process ends (multiprocessing.connection.wait)."""
+        return self._process.sentinel if self._process and self.alive else None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.pid and self.alive:
+            os.kill(self._process.pid, number)
+
+    def kill_if_stuck(self) -> str | None:
+        """Kill it if a job ignores its deadline or no Python code runs in it; says which."""
+        if not self.alive:
+            return None
+        now = time.monotonic()
+        self._stall.look(self.watchdog.last_beat, now)
+        overdue = self.watchdog.overdue(now)
+        if self._stall.seconds < STALLED_AFTER and not overdue:
+            return None
+        stalled = self._stall.seconds >= SUSPECT_AFTER
+        self._killed = self._blame(overdue) if stalled else Predecessor(self.name, timed_out=_ids(overdue))
+        self.signal(signal.SIGKILL)
+        return "stalled" if stalled else "overdue"
+
+    def _blame(self, overdue: list[Started]) -> Predecessor:
+        """Which jobs stall the process: overdue ones before others. Several that cannot be told apart are lost."""
+        threads = may_hold_gil(self._process.pid) if self._process and self._process.pid else set()
+        suspects = [job for job in self.watchdog.started() if job.thread in threads] or self.watchdog.started()
+        culprits = [job for job in suspects if job in overdue] or suspects
+        if overdue or len(culprits) == 1:
+            return Predecessor(self.name, timed_out=_ids(culprits))
+        return Predecessor(self.name, lost=_ids(culprits))
+
+    def _last_words(self) -> Predecessor:
+        """Read from shared memory after the end of the process."""
+        return self._killed or Predecessor(self.name, lost=_ids(self.watchdog.started()))
+
+    def _run(self, supervisor: int) -> None:
+        _die_with(supervisor)
+        self.name = _name(os.getpid())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all of us; the supervisor decides
+        program = self.program(self)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISOR_SIGNALS)
+        program.run()
+
+
+def _ids(jobs: Iterable[Started]) -> Jobs:
+    return frozenset(job.job_id for job in jobs)
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Until a child has its own handlers, signals for it wait."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SUPERVISOR_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _name(pid: int | None) -> str:
+    """host/cluster:pid, for the worker column and the logs. Containers may share host names and pids."""
+    return f"{socket.gethostname()[:60]}/{CLUSTER}:{pid}"
+
+
+def _die_with(supervisor: int) -> None:
+    """Have the kernel kill this process as soon as its supervisor ends, however that comes: there are no orphans."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)

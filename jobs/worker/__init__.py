@@ -1,0 +1,1 @@
+"""Worker processes: claim a job, run its handler, record the outcome."""

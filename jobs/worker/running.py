@@ -1,0 +1,59 @@
+"""The attempts that a process runs now, shared by those who run them and those who watch them."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jobs.models import Job
+from jobs.worker.interrupt import Interrupted, Interruptible
+from jobs.worker.watchdog import STUCK_AFTER, Watchdog
+
+
+class RunningAttempt:
+    """slot: of its thread, in the watchdog. shown: the progress that the database has. looks: of the heartbeat."""
+
+    def __init__(self, job: Job, thread: Interruptible, slot: int) -> None:
+        self.job = job
+        self.thread = thread
+        self.slot = slot
+        self.shown = job.progress
+        self.looks = 0
+
+
+class Running:
+    """Thread-safe."""
+
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
+        self._attempts: dict[int, RunningAttempt] = {}
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[RunningAttempt]:
+        """Those of this moment."""
+        with self._lock:
+            return iter(list(self._attempts.values()))
+
+    @contextmanager
+    def attempt(self, job: Job, thread: Interruptible, slot: int) -> Iterator[None]:
+        """It runs for as long as the body does, and is stuck if that ignores its time-out for STUCK_AFTER."""
+        attempt = RunningAttempt(job, thread, slot)
+        self._watchdog.start(slot, job.pk, job.timeout + STUCK_AFTER)
+        with self._lock:
+            self._attempts[slot] = attempt
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._attempts[slot]
+            self._watchdog.finish(slot)
+
+    def interrupt(self, attempt: RunningAttempt, reason: Interrupted) -> None:
+        """Stop it, by force if it ignores that for STUCK_AFTER; nothing if it has ended."""
+        with self._lock:
+            if self._attempts.get(attempt.slot) is attempt:
+                self._watchdog.set_deadline(attempt.slot, STUCK_AFTER)
+                attempt.thread.interrupt(reason)
+
+    def interrupt_all(self, reason: Interrupted) -> None:
+        for attempt in self:
+            self.interrupt(attempt, reason)
