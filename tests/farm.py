@@ -155,10 +155,10 @@ class Farm(Stack):
 
 
 class Gate:
-    """What jobs of the kind trouble.hold wait for: a test opens it at the moment when they are to end."""
+    """What jobs of a kind that takes a gate wait for: a test opens it at the moment when they are to end."""
 
-    def __init__(self, farm: Farm) -> None:
-        self.farm = farm
+    def __init__(self, farm: Farm, kind: str = "trouble.hold") -> None:
+        self.farm, self.kind = farm, kind
         self._file = farm.logs / f"gate-{uuid4()}"
 
     def hold(self, **options: object) -> Event:
@@ -169,7 +169,7 @@ class Gate:
 
     def post(self, **options: object) -> Event:
         """The same, whether or not it has begun."""
-        return self.farm.post("trouble.hold", {"gate": str(self._file)}, **options)
+        return self.farm.post(self.kind, {"gate": str(self._file)}, **options)
 
     def open(self) -> None:
         self._file.touch()

@@ -4,12 +4,15 @@ import ctypes
 import hashlib
 import itertools
 import os
+import re
 import resource
 import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from django.contrib.auth.models import User
+from django.db import connection, transaction
 from rest_framework import serializers
 
 from jobs.registry import job
@@ -20,6 +23,7 @@ from jobs.submit import submit
 
 AT_ONCE = exponential(base=0)
 TEN_MINUTES = 600
+THREADS = 4
 ROOM = 64 * 1024 * 1024
 
 
@@ -45,6 +49,44 @@ def hold(run: Run, *, gate: str) -> None:
         time.sleep(0.02)
 
 
+@job("trouble.hold_in_thread", params=GateParams, retry=AT_ONCE, threads=THREADS)
+def hold_in_thread(run: Run, *, gate: str) -> None:
+    """The same beside others in one process."""
+    hold(run, gate=gate)
+
+
+@job("trouble.progress_in_transaction", params=GateParams, retry=AT_ONCE, threads=THREADS)
+def progress_in_transaction(run: Run, *, gate: str) -> None:
+    """Report progress in a transaction that stays open until this file exists."""
+    with transaction.atomic():
+        User.objects.exists()
+        run.progress(50, "in a transaction")
+        hold(run, gate=gate)
+
+
+@job("trouble.query", retry=AT_ONCE)
+def query(run: Run) -> None:
+    """Wait ten minutes for the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [TEN_MINUTES])
+
+
+@job("trouble.query_in_thread", retry=AT_ONCE, threads=THREADS)
+def query_in_thread(run: Run) -> None:
+    """The same beside others in one process."""
+    query(run)
+
+
+@job("trouble.report", params=GateParams, retry=AT_ONCE)
+def report(run: Run, *, gate: str) -> None:
+    """Report progress all the time until this file exists, and nothing else."""
+    count = 0
+    while not os.path.exists(gate):
+        count += 1
+        run.progress(50, f"report {count}")
+        time.sleep(0.02)
+
+
 @job("trouble.mail", queue="mail")
 def mail(run: Run) -> None:
     """Nothing, in the queue that mail is sent from."""
@@ -57,6 +99,12 @@ class HowParams(StrictSerializer):
 @job("trouble.stuck", params=HowParams, retry=AT_ONCE)
 def stuck(run: Run, *, how: str) -> None:
     """Do not come back for minutes."""
+    WAYS_TO_BE_STUCK[how]()
+
+
+@job("trouble.stuck_in_thread", params=HowParams, retry=AT_ONCE, threads=THREADS)
+def stuck_in_thread(run: Run, *, how: str) -> None:
+    """The same beside others in one process."""
     WAYS_TO_BE_STUCK[how]()
 
 
@@ -115,6 +163,7 @@ WAYS_TO_BE_STUCK: dict[str, Callable[[], object]] = {
     "in a system call with the GIL": lambda: ctypes.PyDLL(None).sleep(TEN_MINUTES),
     "in C": _hash,
     "in C with the GIL": lambda: all(itertools.repeat(True)),
+    "in a backtracking pattern": lambda: re.match("(a+)+$", "a" * 64 + "b"),
 }
 
 
