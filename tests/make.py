@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from jobs.registry import Handler, Kind
 from jobs.states import TERMINAL, UPCOMING, Status
 
 WORKER = "here:1"
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 
 
 def make_user(name: str = "ada") -> User:
@@ -78,5 +79,5 @@ def row(job: Job) -> dict[str, Any]:
 
 def do_all_chores() -> None:
     """What is done now and then, whenever it was done last."""
-    for turn in housekeeping._turns:
-        turn.chore()
+    for task in housekeeping._tasks:
+        task.function()
