@@ -1,7 +1,9 @@
 """The Job row: the one truth about a piece of work, and the verbs that move it from state to state."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -20,7 +22,11 @@ from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
 
 log = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
+
 DEFAULT_QUEUE = "default"
+UNIQUE_KEY_TRIES = 5
+"""Writes with a unique_key that is taken by jobs which end before they can be named."""
 ERRORS_KEPT = 100
 """The latest ones: a job without an end of attempts may fail for a day, and each time the whole row is written."""
 
@@ -198,27 +204,46 @@ class Job(models.Model):
 
         Raises NotRepeatable, and UniqueKeyTaken when another job has taken its unique_key meanwhile.
         """
-        try:
-            with transaction.atomic():
-                repeated = Job.objects.filter(pk=self.pk, status__in=REPEATABLE).update(
-                    status=Status.QUEUED,
-                    run_at=Now(),
-                    finished_at=None,
-                    cancel_requested=False,
-                    progress=no_progress(),
-                    max_attempts=F("attempt") + F("budget"),
-                )
-        except IntegrityError:
-            raise UniqueKeyTaken(self.unique_key_holder().pk) from None
+        repeated = self.with_unique_key(self._queued_again)
         self.refresh_from_db()
         if not repeated:
             raise NotRepeatable(self.pk, self.status)
         log.info("job_run_afresh", job_id=str(self.pk), attempt=self.attempt)
 
-    def unique_key_holder(self) -> "Job":
-        """The unfinished job that has this one's unique_key. Raises DoesNotExist."""
-        holder: Job = Job.objects.unfinished().get(user=self.user_id, unique_key=self.unique_key)
-        return holder
+    def with_unique_key(self, write: Callable[[], Result]) -> Result:
+        """Do a write after which this job is unfinished, and so holds its unique_key. Raises UniqueKeyTaken.
+
+        The database decides whether the key is free. The job that holds it may end before it is looked up: the write
+        is then tried again. A refusal that is not about the key has no holder either, and is raised in the end.
+        """
+        for tries_left in reversed(range(UNIQUE_KEY_TRIES)):
+            try:
+                with transaction.atomic():
+                    return write()
+            except IntegrityError:
+                if (holder := self._unique_key_holder()) is not None:
+                    raise UniqueKeyTaken(holder) from None
+                if not tries_left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _queued_again(self) -> bool:
+        again = Job.objects.filter(pk=self.pk, status__in=REPEATABLE).update(
+            status=Status.QUEUED,
+            run_at=Now(),
+            finished_at=None,
+            cancel_requested=False,
+            progress=no_progress(),
+            max_attempts=F("attempt") + F("budget"),
+        )
+        return bool(again)
+
+    def _unique_key_holder(self) -> UUID | None:
+        """The id of the unfinished job that has this one's unique_key."""
+        if self.unique_key is None:
+            return None
+        same = Job.objects.unfinished().filter(user=self.user_id, unique_key=self.unique_key)
+        return next(iter(same.order_by().values_list("pk", flat=True)[:1]), None)
 
     def _cancelled_or_told(self) -> bool:
         """Whether it could be cancelled while it waits or told while it runs; between the two it may change sides."""

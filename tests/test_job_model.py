@@ -116,6 +116,18 @@ def test_a_job_does_not_run_afresh_while_another_has_its_unique_key() -> None:
     assert row(job) == before
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_job_runs_afresh_when_the_holders_of_its_unique_key_end_before_they_are_named(times: int) -> None:
+    job = make_job(Status.FAILED, unique_key="nightly")
+    holders = [make_job(Status.CANCELLED if number else Status.QUEUED, unique_key="nightly") for number in range(times)]
+
+    with each_holder_ending_when_it_is_looked_up(holders):
+        job.run_afresh()
+
+    assert row(job)["status"] == job.status == Status.QUEUED
+    assert {row(holder)["status"] for holder in holders} == {Status.CANCELLED}
+
+
 @pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS.keys())
 @pytest.mark.parametrize("verb", LEAVING)
 def test_a_run_that_was_given_up_cannot_write_over_what_came_after_it(verb: str, changes: dict[str, Any]) -> None:
@@ -237,6 +249,24 @@ def test_the_newest_job_comes_first() -> None:
 def test_a_job_is_called_by_its_kind_and_id() -> None:
     job = make_job()
     assert str(job) == f"demo.countdown {job.pk}"
+
+
+@contextmanager
+def each_holder_ending_when_it_is_looked_up(holders: list[Job]) -> Iterator[None]:
+    """The first of these unfinished jobs ends at the first SELECT, and the next one takes its place, and so on."""
+    waiting = list(holders)
+
+    def end(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if sql.startswith("SELECT") and '"unique_key" =' in sql and waiting:
+            Job.objects.filter(pk=waiting.pop(0).pk).update(status=Status.CANCELLED, finished_at=timezone.now())
+            found = execute(sql, params, many, context)
+            if waiting:
+                Job.objects.filter(pk=waiting[0].pk).update(status=Status.QUEUED, finished_at=None)
+            return found
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(end):
+        yield
 
 
 @contextmanager

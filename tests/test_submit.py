@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +19,13 @@ from jobs.registry import UnknownKind
 from jobs.retry import exponential
 from jobs.states import Status
 from jobs.strict import StrictSerializer
-from jobs.submit import submit
-from tests.make import make_job, make_kind, make_user, row
+from jobs.submit import submit, submit_many
+from tests.make import WORKER, make_job, make_kind, make_user, row
 
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
+YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class DayParams(StrictSerializer):
@@ -69,6 +70,17 @@ def test_a_job_without_end_has_no_number_of_attempts(monkeypatch: pytest.MonkeyP
 )
 def test_a_job_for_later_is_scheduled_and_one_for_now_is_queued(ahead: timedelta, status: str) -> None:
     assert row(submit("demo.countdown", {"seconds": 0}, run_at=timezone.now() + ahead))["status"] == status
+
+
+@pytest.mark.parametrize("past", [YEAR_ONE, timezone.now() - HOUR])
+def test_a_job_with_a_past_run_at_goes_before_no_job_that_was_created_earlier(past: datetime) -> None:
+    first = submit("demo.countdown", {"seconds": 0})
+    alone = submit("demo.countdown", {"seconds": 0}, run_at=past)
+    [many] = submit_many("demo.countdown", [{"seconds": 0}], run_at=past)
+    last = submit("demo.countdown", {"seconds": 0})
+    claimed = [Job.objects.claim(WORKER)[0].pk for _ in range(4)]
+    assert claimed == [first.pk, alone.pk, many, last.pk]
+    assert row(alone)["run_at"] == row(alone)["created_at"] == alone.run_at
 
 
 def test_what_was_given_and_what_was_stored_are_the_same_object() -> None:
