@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 class Options(TypedDict, total=False):
     """What may be said of a job, or of many alike, besides kind and params.
 
-    user: whose it is. run_at: not before; a past one means now. priority: higher first. timeout: seconds; timeout, max_attempts and retry
-    default to the kind's.
+    user: whose it is. run_at: not before; a past one means now. priority: higher first. timeout: seconds; timeout,
+    max_attempts and retry default to the kind's.
     """
 
     user: User | None
