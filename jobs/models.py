@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from jobs.attempt_errors import Appended, AttemptError, appended
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
 from jobs.ids import new_id
 from jobs.json_value import Decoder
@@ -27,18 +28,6 @@ Result = TypeVar("Result")
 DEFAULT_QUEUE = "default"
 UNIQUE_KEY_TRIES = 5
 """Writes with a unique_key that is taken by jobs which end before they can be named."""
-ERRORS_KEPT = 100
-"""The latest ones: a job without an end of attempts may fail for a day, and each time the whole row is written."""
-
-
-class AttemptError(TypedDict):
-    """What is kept of a failed attempt; at is an RFC 3339 time. The traceback is for operators only."""
-
-    attempt: int
-    at: str
-    type: str
-    message: str
-    traceback: str
 
 
 def no_progress() -> dict[str, Any]:
@@ -48,7 +37,7 @@ def no_progress() -> dict[str, Any]:
 class Job(models.Model):
     """One job, from its POST to the end of its retention.
 
-    errors: every failed attempt, oldest first: {"attempt", "at", "type", "message", "traceback"}.
+    errors: the latest failed attempts, oldest first (jobs.attempt_errors). Only what shows them reads them.
     attempt: how often a worker has claimed it; it is also the fence: only the holder of the newest may write.
     """
 
@@ -168,25 +157,25 @@ class Job(models.Model):
     def succeed(self, result: object) -> None:
         """End the running attempt with its result (JSON)."""
         progress = self.progress | {"percent": 100}
-        self._leave_running(status=Status.SUCCEEDED, result=result, progress=progress, finished_at=Now())
+        self._leave_running(None, status=Status.SUCCEEDED, result=result, progress=progress, finished_at=Now())
 
     def fail(self, error: AttemptError) -> None:
         """End the running attempt and the job with it."""
-        self._leave_running(status=Status.FAILED, errors=[*self.errors, error], finished_at=Now())
+        self._leave_running(error, status=Status.FAILED, finished_at=Now())
 
     def retry(self, error: AttemptError, run_at: datetime) -> None:
         """End the running attempt; another is due at run_at."""
-        self._leave_running_unless_cancelled(
-            status=Status.RETRYING, errors=[*self.errors, error][-ERRORS_KEPT:], run_at=run_at, progress=self.progress
-        )
+        self._leave_running_unless_cancelled(error, status=Status.RETRYING, run_at=run_at, progress=self.progress)
 
-    def give_up(self, *errors: AttemptError) -> None:
+    def give_up(self, error: AttemptError | None = None) -> None:
         """End the running attempt and the job with it: it was cancelled."""
-        self._leave_running(status=Status.CANCELLED, errors=[*self.errors, *errors], finished_at=Now())
+        self._leave_running(error, status=Status.CANCELLED, finished_at=Now())
 
     def hand_back(self) -> None:
         """End the running attempt without consuming it: its worker has to stop and the job has not."""
-        self._leave_running_unless_cancelled(status=Status.QUEUED, attempt=self.attempt - 1, progress=no_progress())
+        self._leave_running_unless_cancelled(
+            None, status=Status.QUEUED, attempt=self.attempt - 1, progress=no_progress()
+        )
 
     def cancel(self) -> None:
         """Not wanted any more: cancelled at once while it waits, told to stop while it runs. Raises AlreadyFinished."""
@@ -256,19 +245,26 @@ class Job(models.Model):
     def _held(self) -> JobQuerySet:
         return Job.objects.filter(pk=self.pk, status=Status.RUNNING, attempt=self.attempt, worker=self.worker)
 
-    def _leave_running(self, **changes: Any) -> None:
+    def _leave_running(self, error: AttemptError | None, **changes: Any) -> None:
         """The only way out of running: it works for the attempt that holds the lease, and once. Raises LeaseLost."""
-        changes = {"progress": self.progress} | changes
-        if not self._held().update(lease_expires_at=None, **changes):
+        if not self._left(self._held(), error, {"progress": self.progress} | changes):
             raise LeaseLost(self.pk, self.attempt)
-        log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])
 
-    def _leave_running_unless_cancelled(self, **changes: Any) -> None:
+    def _leave_running_unless_cancelled(self, error: AttemptError | None, **changes: Any) -> None:
         """Leave running to run again, but not against a wish to cancel that came meanwhile. Raises LeaseLost."""
-        if not self._held().filter(cancel_requested=False).update(lease_expires_at=None, **changes):
-            self.give_up(*changes.get("errors", [])[len(self.errors) :])
-            return
+        if not self._left(self._held().filter(cancel_requested=False), error, changes):
+            self.give_up(error)
+
+    def _left(self, held: JobQuerySet, error: AttemptError | None, changes: dict[str, Any]) -> bool:
+        """End the attempt if it is held. The error is added in the row, and here if the errors were read before."""
+        if error:
+            changes["errors"] = Appended(error)
+        if not held.update(lease_expires_at=None, **changes):
+            return False
+        if error and "errors" in self.__dict__:
+            self.errors = appended(self.errors, error)
         log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])
+        return True
 
 
 class IdempotencyKey(models.Model):

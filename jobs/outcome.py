@@ -6,9 +6,10 @@ from dataclasses import replace
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from jobs.attempt_errors import AttemptError
 from jobs.errors import PermanentError, WorkerLost
 from jobs.json_value import NotStorable, json_value, plain_text
-from jobs.models import AttemptError, Job
+from jobs.models import Job
 from jobs.registry import UnknownKind, find
 from jobs.retry import Retry, exponential, next_run
 

@@ -20,7 +20,7 @@ BATCH = 100
 def rescue(lost: JobQuerySet) -> int:
     """End the attempts of up to BATCH of these running jobs; returns how many. Several may rescue at once."""
     with transaction.atomic():
-        jobs = list(lost.select_for_update(skip_locked=True)[:BATCH])
+        jobs = list(lost.select_for_update(skip_locked=True).without_history()[:BATCH])
         for job in jobs:
             log.warning("job_rescued", job_id=str(job.pk), attempt=job.attempt, worker=job.worker)
             conclude_failure(job, _loss(job))

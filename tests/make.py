@@ -11,8 +11,9 @@ from django.db import connections
 from django.utils import timezone
 
 from jobs import housekeeping, registry
+from jobs.attempt_errors import AttemptError
 from jobs.heartbeat import Heartbeat
-from jobs.models import AttemptError, Job
+from jobs.models import Job
 from jobs.outcome import describe
 from jobs.queue import LEASE
 from jobs.registry import Handler, Kind
