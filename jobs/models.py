@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -163,8 +164,8 @@ class Job(models.Model):
         """End the running attempt and the job with it."""
         self._leave_running(error, status=Status.FAILED, finished_at=Now())
 
-    def retry(self, error: AttemptError, run_at: datetime) -> None:
-        """End the running attempt; another is due at run_at."""
+    def retry(self, error: AttemptError, run_at: datetime | Combinable) -> None:
+        """End the running attempt; another is due at run_at, which may be an expression for the database."""
         self._leave_running_unless_cancelled(error, status=Status.RETRYING, run_at=run_at, progress=self.progress)
 
     def give_up(self, error: AttemptError | None = None) -> None:

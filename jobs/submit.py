@@ -13,6 +13,7 @@ from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from jobs.announcement import announce
+from jobs.clock import database_now
 from jobs.ids import new_id
 from jobs.models import Job
 from jobs.registry import Kind, find
@@ -99,9 +100,11 @@ def store_many(jobs: Sequence[Job]) -> None:
 
 
 def _job(definition: Kind, params: object, **options: Unpack[OptionsOfOne]) -> Job:
-    now = timezone.now()
+    run_at, retry = options.get("run_at"), options.get("retry")
+    # No job starts before its run_at, however wrong this machine's clock is.
+    now = timezone.now() if run_at is None else database_now()
     # A past run_at means now: as it is, it would put the job before all that were created earlier.
-    run_at, retry = max(options.get("run_at") or now, now), options.get("retry")
+    run_at = max(run_at or now, now)
     attempts = options.get("max_attempts") or (retry or definition.retry).attempts
     return Job(
         kind=definition.name,

@@ -72,6 +72,15 @@ def disconnected() -> Iterator[None]:
         connections.close_all()
 
 
+@contextmanager
+def clock_wrong_by(monkeypatch: pytest.MonkeyPatch, skew: timedelta) -> Iterator[None]:
+    """This machine's clock is ahead of the database's by so much, or behind it."""
+    right = timezone.now
+    with monkeypatch.context() as patched:
+        patched.setattr(timezone, "now", lambda: right() + skew)
+        yield
+
+
 def row(job: Job) -> dict[str, Any]:
     """Everything that the database has of it."""
     found: dict[str, Any] = Job.objects.values().get(pk=job.pk)
