@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -37,6 +38,10 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in its stu
         ("created_at", "run_at", "started_at", "finished_at"),
     )
     readonly_fields = tuple(name for line in fields for name in (line if isinstance(line, tuple) else (line,)))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        """What only a single job's page shows is read there."""
+        return super().get_queryset(request).defer("params", "result", "errors")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

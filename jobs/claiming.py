@@ -163,7 +163,7 @@ class ClaimQuerySet(models.QuerySet[Any]):
             lease_expires_at=Now() + LEASE,
             progress={"percent": 0, "message": ""},
         )
-        return self.in_bulk(ids).values()
+        return self.defer(*postgresql.HISTORY).in_bulk(ids).values()
 
 
 Candidate = tuple[UUID, str, bool]

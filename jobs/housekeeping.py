@@ -1,4 +1,4 @@
-"""What is done now and then: apps add chores with @hourly or @every(minutes=…), dispatchers do what is due."""
+"""Maintenance tasks: apps register them with @hourly or @every(minutes=…), dispatchers run those that are due."""
 
 import time
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 from django.conf import settings
+from django.db import close_old_connections
 from django.utils import timezone
 
 from jobs.models import IdempotencyKey, Job
@@ -14,28 +15,50 @@ from jobs.queue import delete_in_batches
 
 log = structlog.get_logger(__name__)
 
-Chore = Callable[[], int]
+Task = Callable[[], int]
 KEYS_ARE_KEPT = timedelta(hours=24)
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 300.0
+"""Seconds between a failure of a task and its next run: after the first failure in a row, and at most."""
 
 
 @dataclass(slots=True)
-class Turn:
-    """A chore and when this process does it next, by its monotonic clock; at first at once."""
+class MaintenanceTask:
+    """A task and when this process runs it next, by its monotonic clock; at first at once. failures: in a row."""
 
-    chore: Chore
+    function: Task
     seconds: float
     due_at: float = 0.0
+    failures: int = 0
+
+    def run(self) -> None:
+        """Run it. Whatever it raises is logged, SystemExit too: it must not keep the other tasks from running."""
+        name = self.function.__name__
+        try:
+            close_old_connections()
+            count = self.function()
+        except BaseException:
+            self.failures += 1
+            wait = backoff(self.failures, self.seconds)
+            log.error("maintenance_task_failed", task=name, failures=self.failures, retry_in=wait, exc_info=True)
+        else:
+            self.failures, wait = 0, self.seconds
+            if count:
+                log.info("maintenance_task_done", task=name, count=count)
+        self.due_at = time.monotonic() + wait
 
 
-_turns: list[Turn] = []
+_tasks: list[MaintenanceTask] = []
 
 
-def every(*, minutes: float) -> Callable[[Chore], Chore]:
-    """Register a function that does something quick and returns how many; it may run in several places at once."""
+def every(*, minutes: float) -> Callable[[Task], Task]:
+    """Register a function that returns how many rows or files it dealt with.
 
-    def register(chore: Chore) -> Chore:
-        _turns.append(Turn(chore, minutes * 60))
-        return chore
+    It may run in several dispatchers at once, and may be cut off at any statement.
+    """
+
+    def register(function: Task) -> Task:
+        _tasks.append(MaintenanceTask(function, minutes * 60))
+        return function
 
     return register
 
@@ -43,13 +66,15 @@ def every(*, minutes: float) -> Callable[[Chore], Chore]:
 hourly = every(minutes=60)
 
 
-def do_what_is_due() -> None:
-    """What fails is due again in the next round."""
-    for turn in _turns:
-        if time.monotonic() >= turn.due_at:
-            if count := turn.chore():
-                log.info("chore_done", what=turn.chore.__name__, count=count)
-            turn.due_at = time.monotonic() + turn.seconds
+def backoff(failures: int, period: float) -> float:
+    """Seconds until a task that has failed so often in a row runs again: never longer than its usual period."""
+    return min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF, period)
+
+
+def run_due_tasks() -> None:
+    for task in _tasks:
+        if time.monotonic() >= task.due_at:
+            task.run()
 
 
 @hourly

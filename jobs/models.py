@@ -1,16 +1,20 @@
 """The Job row: the one truth about a piece of work, and the verbs that move it from state to state."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypeVar
+from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from jobs.attempt_errors import Appended, AttemptError, appended
 from jobs.claiming import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
 from jobs.ids import new_id
@@ -21,19 +25,11 @@ from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
 
 log = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
+
 DEFAULT_QUEUE = "default"
-ERRORS_KEPT = 100
-"""The latest ones: a job without an end of attempts may fail for a day, and each time the whole row is written."""
-
-
-class AttemptError(TypedDict):
-    """What is kept of a failed attempt; at is an RFC 3339 time. The traceback is for operators only."""
-
-    attempt: int
-    at: str
-    type: str
-    message: str
-    traceback: str
+UNIQUE_KEY_TRIES = 5
+"""Writes with a unique_key that is taken by jobs which end before they can be named."""
 
 
 def no_progress() -> dict[str, Any]:
@@ -43,7 +39,7 @@ def no_progress() -> dict[str, Any]:
 class Job(models.Model):
     """One job, from its POST to the end of its retention.
 
-    errors: every failed attempt, oldest first: {"attempt", "at", "type", "message", "traceback"}.
+    errors: the latest failed attempts, oldest first (jobs.attempt_errors). Only what shows them reads them.
     attempt: how often a worker has claimed it; it is also the fence: only the holder of the newest may write.
     """
 
@@ -153,25 +149,25 @@ class Job(models.Model):
     def succeed(self, result: object) -> None:
         """End the running attempt with its result (JSON)."""
         progress = self.progress | {"percent": 100}
-        self._leave_running(status=Status.SUCCEEDED, result=result, progress=progress, finished_at=Now())
+        self._leave_running(None, status=Status.SUCCEEDED, result=result, progress=progress, finished_at=Now())
 
     def fail(self, error: AttemptError) -> None:
         """End the running attempt and the job with it."""
-        self._leave_running(status=Status.FAILED, errors=[*self.errors, error], finished_at=Now())
+        self._leave_running(error, status=Status.FAILED, finished_at=Now())
 
-    def retry(self, error: AttemptError, run_at: datetime) -> None:
-        """End the running attempt; another is due at run_at."""
-        self._leave_running_unless_cancelled(
-            status=Status.RETRYING, errors=[*self.errors, error][-ERRORS_KEPT:], run_at=run_at, progress=self.progress
-        )
+    def retry(self, error: AttemptError, run_at: datetime | Combinable) -> None:
+        """End the running attempt; another is due at run_at, which may be an expression for the database."""
+        self._leave_running_unless_cancelled(error, status=Status.RETRYING, run_at=run_at, progress=self.progress)
 
-    def give_up(self, *errors: AttemptError) -> None:
+    def give_up(self, error: AttemptError | None = None) -> None:
         """End the running attempt and the job with it: it was cancelled."""
-        self._leave_running(status=Status.CANCELLED, errors=[*self.errors, *errors], finished_at=Now())
+        self._leave_running(error, status=Status.CANCELLED, finished_at=Now())
 
     def hand_back(self) -> None:
         """End the running attempt without consuming it: its worker has to stop and the job has not."""
-        self._leave_running_unless_cancelled(status=Status.QUEUED, attempt=self.attempt - 1, progress=no_progress())
+        self._leave_running_unless_cancelled(
+            None, status=Status.QUEUED, attempt=self.attempt - 1, progress=no_progress()
+        )
 
     def cancel(self) -> None:
         """Not wanted any more: cancelled at once while it waits, told to stop while it runs. Raises AlreadyFinished."""
@@ -189,27 +185,46 @@ class Job(models.Model):
 
         Raises NotRepeatable, and UniqueKeyTaken when another job has taken its unique_key meanwhile.
         """
-        try:
-            with transaction.atomic():
-                repeated = Job.objects.filter(pk=self.pk, status__in=REPEATABLE).update(
-                    status=Status.QUEUED,
-                    run_at=Now(),
-                    finished_at=None,
-                    cancel_requested=False,
-                    progress=no_progress(),
-                    max_attempts=F("attempt") + F("budget"),
-                )
-        except IntegrityError:
-            raise UniqueKeyTaken(self.unique_key_holder().pk) from None
+        repeated = self.with_unique_key(self._queued_again)
         self.refresh_from_db()
         if not repeated:
             raise NotRepeatable(self.pk, self.status)
         log.info("job_run_afresh", job_id=str(self.pk), attempt=self.attempt)
 
-    def unique_key_holder(self) -> "Job":
-        """The unfinished job that has this one's unique_key. Raises DoesNotExist."""
-        holder: Job = Job.objects.unfinished().get(user=self.user_id, unique_key=self.unique_key)
-        return holder
+    def with_unique_key(self, write: Callable[[], Result]) -> Result:
+        """Do a write after which this job is unfinished, and so holds its unique_key. Raises UniqueKeyTaken.
+
+        The database decides whether the key is free. The job that holds it may end before it is looked up: the write
+        is then tried again. A refusal that is not about the key has no holder either, and is raised in the end.
+        """
+        for tries_left in reversed(range(UNIQUE_KEY_TRIES)):
+            try:
+                with transaction.atomic():
+                    return write()
+            except IntegrityError:
+                if (holder := self._unique_key_holder()) is not None:
+                    raise UniqueKeyTaken(holder) from None
+                if not tries_left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _queued_again(self) -> bool:
+        again = Job.objects.filter(pk=self.pk, status__in=REPEATABLE).update(
+            status=Status.QUEUED,
+            run_at=Now(),
+            finished_at=None,
+            cancel_requested=False,
+            progress=no_progress(),
+            max_attempts=F("attempt") + F("budget"),
+        )
+        return bool(again)
+
+    def _unique_key_holder(self) -> UUID | None:
+        """The id of the unfinished job that has this one's unique_key."""
+        if self.unique_key is None:
+            return None
+        same = Job.objects.unfinished().filter(user=self.user_id, unique_key=self.unique_key)
+        return next(iter(same.order_by().values_list("pk", flat=True)[:1]), None)
 
     def _cancelled_or_told(self) -> bool:
         """Whether it could be cancelled while it waits or told while it runs; between the two it may change sides."""
@@ -222,19 +237,26 @@ class Job(models.Model):
     def _held(self) -> JobQuerySet:
         return Job.objects.filter(pk=self.pk, status=Status.RUNNING, attempt=self.attempt, worker=self.worker)
 
-    def _leave_running(self, **changes: Any) -> None:
+    def _leave_running(self, error: AttemptError | None, **changes: Any) -> None:
         """The only way out of running: it works for the attempt that holds the lease, and once. Raises LeaseLost."""
-        changes = {"progress": self.progress} | changes
-        if not self._held().update(lease_expires_at=None, **changes):
+        if not self._left(self._held(), error, {"progress": self.progress} | changes):
             raise LeaseLost(self.pk, self.attempt)
-        log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])
 
-    def _leave_running_unless_cancelled(self, **changes: Any) -> None:
+    def _leave_running_unless_cancelled(self, error: AttemptError | None, **changes: Any) -> None:
         """Leave running to run again, but not against a wish to cancel that came meanwhile. Raises LeaseLost."""
-        if not self._held().filter(cancel_requested=False).update(lease_expires_at=None, **changes):
-            self.give_up(*changes.get("errors", [])[len(self.errors) :])
-            return
+        if not self._left(self._held().filter(cancel_requested=False), error, changes):
+            self.give_up(error)
+
+    def _left(self, held: JobQuerySet, error: AttemptError | None, changes: dict[str, Any]) -> bool:
+        """End the attempt if it is held. The error is added in the row, and here if the errors were read before."""
+        if error:
+            changes["errors"] = Appended(error)
+        if not held.update(lease_expires_at=None, **changes):
+            return False
+        if error and "errors" in self.__dict__:
+            self.errors = appended(self.errors, error)
         log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])
+        return True
 
 
 class IdempotencyKey(models.Model):

@@ -3,12 +3,14 @@
 import traceback
 from dataclasses import replace
 
+from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from jobs.attempt_errors import AttemptError
 from jobs.errors import PermanentError, WorkerLost
 from jobs.json_value import NotStorable, json_value, plain_text
-from jobs.models import AttemptError, Job
+from jobs.models import Job
 from jobs.registry import UnknownKind, find
 from jobs.retry import Retry, exponential, next_run
 
@@ -32,14 +34,16 @@ def conclude_failure(job: Job, error: BaseException) -> None:
     """End a failed attempt: another follows if the kind's policy and the job's budget allow it, or the job ends too."""
     entry = describe(error, job.attempt)
     policy = replace(policy_of(job), attempts=job.max_attempts)
-    run_at = None if isinstance(error, ValidationError) else next_run(policy, job.attempt, error, timezone.now())
+    now = timezone.now()
+    run_at = None if isinstance(error, ValidationError) else next_run(policy, job.attempt, error, now)
     if job.cancel_requested:
         job.give_up(entry)
     elif run_at is None:
         job.fail(entry)
     else:
         # A lost attempt keeps its place in the line: at its end, "at once" would mean behind every job that waits.
-        job.retry(entry, job.run_at if isinstance(error, WorkerLost) else run_at)
+        # Any other waits by the database's clock: this machine's may be wrong.
+        job.retry(entry, job.run_at if isinstance(error, WorkerLost) else Now() + (run_at - now))
 
 
 def policy_of(job: Job) -> Retry:

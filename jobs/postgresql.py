@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import connections, models, transaction
+from django.db.models.options import Options
 
 from jobs import prepared
 
@@ -17,8 +19,10 @@ CLAIM = """
     SET status = 'running', attempt = attempt + 1, worker = %s, started_at = statement_timestamp(),
         lease_expires_at = statement_timestamp() + %s, progress = '{{"percent": 0, "message": ""}}'
     WHERE id = {which}
-    RETURNING *
+    RETURNING {columns}
 """
+HISTORY = ("errors", "result")
+"""What attempts have left behind, which may be large. A claim does not read it; Django does where it is asked for."""
 
 FIRST_OF_POOLS = """
     SELECT first.id FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
@@ -58,12 +62,14 @@ SUCCEED_MANY = """
 
 def claim_first(rows: Rows, first: str, params: Sequence[Any], worker: str, lease: timedelta) -> list[Any]:
     """Claim the row of the first of these ids that nobody else has locked; first, params: a query."""
-    return list(rows.raw(CLAIM.format(which=f"({first} FOR UPDATE SKIP LOCKED)"), [worker, lease, *params]))
+    which = f"({first} FOR UPDATE SKIP LOCKED)"
+    return list(rows.raw(CLAIM.format(which=which, columns=_claimed(rows.model._meta)), [worker, lease, *params]))
 
 
 def claim_all(rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> list[Any]:
     """Claim the rows of these ids, which are locked by us; they come back in any order."""
-    return list(rows.raw(CLAIM.format(which="ANY (%s::uuid[])"), [worker, lease, list(ids)]))
+    statement = CLAIM.format(which="ANY (%s::uuid[])", columns=_claimed(rows.model._meta))
+    return list(rows.raw(statement, [worker, lease, list(ids)]))
 
 
 def claim_for_pools(
@@ -72,7 +78,7 @@ def claim_for_pools(
     """Claim the first due jobs of each pool, as many as it has free threads. due, values: one of the above."""
     which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due)}))"
     params = [worker, lease, list(free), list(free.values()), *values]
-    return list(rows.raw(CLAIM.format(which=which), params))
+    return list(rows.raw(CLAIM.format(which=which, columns=_claimed(rows.model)), params))
 
 
 def insert(rows: Rows, row: Any) -> None:
@@ -108,6 +114,11 @@ def succeed_many(rows: Rows, worker: str, results: Sequence[tuple[Any, object]])
     with connections[rows.db].cursor() as cursor:
         cursor.execute(SUCCEED_MANY, [*map(list, zip(*each, strict=True)), worker])
         return {pk for (pk,) in cursor.fetchall()}
+
+
+@cache
+def _claimed(table: "Options[Any]") -> str:
+    return ", ".join(str(field.column) for field in table.concrete_fields if field.name not in HISTORY)
 
 
 def _adapted(field: "models.Field[Any, Any]", value: Any) -> Any:

@@ -35,6 +35,10 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet):  # type: ignore[override]  # as
     def running_on(self, worker: str) -> Self:
         return self.filter(status=Status.RUNNING, worker=worker)
 
+    def without_history(self) -> Self:
+        """Without what attempts have left behind, which may be large: it is read when it is asked for."""
+        return self.defer(*postgresql.HISTORY)
+
     def queue_what_is_due(self) -> int:
         """Turn scheduled and retrying jobs whose time has come into queued ones; returns how many."""
         upcoming = self.filter(status__in=UPCOMING, run_at__lte=Now())
@@ -86,7 +90,7 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet):  # type: ignore[override]  # as
         )
         log.info("jobs_handed_back", worker=worker, count=count)
         # Only these: what has just been handed back may be ours again.
-        for job in held.filter(cancel_requested=True):
+        for job in held.filter(cancel_requested=True).without_history():
             with suppress(LeaseLost):
                 job.give_up()
 

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from jobs.models import AttemptError
+from jobs.attempt_errors import AttemptError
 from jobs.states import Status
 from jobs.strict import AnyValueField, StrictSerializer
 

@@ -1,20 +1,19 @@
 """The way in: a job is validated, then stored, and from then on it is not lost."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 import structlog
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from jobs.announcement import announce
-from jobs.errors import UniqueKeyTaken
+from jobs.clock import database_now
 from jobs.ids import new_id
 from jobs.models import Job
 from jobs.registry import Kind, find
@@ -27,8 +26,8 @@ log = structlog.get_logger(__name__)
 class Options(TypedDict, total=False):
     """What may be said of a job, or of many alike, besides kind and params.
 
-    user: whose it is. run_at: not before. priority: higher first. timeout: seconds; timeout, max_attempts and retry
-    default to the kind's.
+    user: whose it is. run_at: not before; a past one means now. priority: higher first. timeout: seconds; timeout,
+    max_attempts and retry default to the kind's.
     """
 
     user: User | None
@@ -88,7 +87,7 @@ def store(job: Job) -> None:
     if job.unique_key is None:
         Job.objects.insert(job)
     else:
-        _store_unless_taken(job)
+        job.with_unique_key(partial(Job.objects.insert, job))
     announce([job])
     log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status)
 
@@ -101,8 +100,11 @@ def store_many(jobs: Sequence[Job]) -> None:
 
 
 def _job(definition: Kind, params: object, **options: Unpack[OptionsOfOne]) -> Job:
-    now = timezone.now()
-    run_at, retry = options.get("run_at") or now, options.get("retry")
+    run_at, retry = options.get("run_at"), options.get("retry")
+    # No job starts before its run_at, however wrong this machine's clock is.
+    now = timezone.now() if run_at is None else database_now()
+    # A past run_at means now: as it is, it would put the job before all that were created earlier.
+    run_at = max(run_at or now, now)
     attempts = options.get("max_attempts") or (retry or definition.retry).attempts
     return Job(
         kind=definition.name,
@@ -121,20 +123,3 @@ def _job(definition: Kind, params: object, **options: Unpack[OptionsOfOne]) -> J
         unique_key=options.get("unique_key"),
         request_id=structlog.contextvars.get_contextvars().get("request_id", ""),
     )
-
-
-def _store_unless_taken(job: Job) -> None:
-    """Insert it; the database decides whether its unique_key is free. Its holder may finish meanwhile: once more."""
-    for once_more in (True, False):
-        try:
-            return _insert(job)
-        except IntegrityError:
-            with suppress(Job.DoesNotExist):
-                raise UniqueKeyTaken(job.unique_key_holder().pk) from None
-            if not once_more:
-                raise
-
-
-def _insert(job: Job) -> None:
-    with transaction.atomic():
-        Job.objects.insert(job)

@@ -176,7 +176,8 @@ def _owned(request: Request) -> JobQuerySet:
 
 
 def _owned_job(request: Request, job_id: UUID) -> Job:
-    job: Job | None = _owned(request).filter(pk=job_id).first()
+    """A job to call a verb on. Its errors are read once, by the answer."""
+    job: Job | None = _owned(request).filter(pk=job_id).defer("errors").first()
     if job is None:
         raise NotFound
     return job

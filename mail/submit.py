@@ -90,7 +90,9 @@ def withdraw(message: Message) -> None:
         message.cancel()
         if was != message.status:
             message.note("cancelled")
-    job = Job.objects.filter(pk=message.job_id, status__in=WAITING).first() if message.job_id else None
+    job = (
+        Job.objects.filter(pk=message.job_id, status__in=WAITING).without_history().first() if message.job_id else None
+    )
     if job:
         with suppress(AlreadyFinished):
             job.cancel()

@@ -77,7 +77,8 @@ def dumps(data: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # Not strftime, whose %Y has fewer than four digits for years before 1000.
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, set | frozenset) or hasattr(value, "__iter__"):
         return list(value)
     return str(value)

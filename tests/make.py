@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,14 +11,16 @@ from django.db import connections
 from django.utils import timezone
 
 from jobs import housekeeping, registry
+from jobs.attempt_errors import AttemptError
 from jobs.leases import LEASE
-from jobs.models import AttemptError, Job
+from jobs.models import Job
 from jobs.outcome import describe
 from jobs.registry import Handler, Kind
 from jobs.states import TERMINAL, UPCOMING, Status
 from jobs.worker.heartbeat import Heartbeat
 
 WORKER = "here:1"
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 
 
 def make_user(name: str = "ada") -> User:
@@ -77,6 +79,15 @@ def disconnected() -> Iterator[None]:
         connections.close_all()
 
 
+@contextmanager
+def clock_wrong_by(monkeypatch: pytest.MonkeyPatch, skew: timedelta) -> Iterator[None]:
+    """This machine's clock is ahead of the database's by so much, or behind it."""
+    right = timezone.now
+    with monkeypatch.context() as patched:
+        patched.setattr(timezone, "now", lambda: right() + skew)
+        yield
+
+
 def row(job: Job) -> dict[str, Any]:
     """Everything that the database has of it."""
     found: dict[str, Any] = Job.objects.values().get(pk=job.pk)
@@ -85,5 +96,5 @@ def row(job: Job) -> dict[str, Any]:
 
 def do_all_chores() -> None:
     """What is done now and then, whenever it was done last."""
-    for turn in housekeeping._turns:
-        turn.chore()
+    for task in housekeeping._tasks:
+        task.function()

@@ -103,6 +103,12 @@ def test_five_hundred_jobs_cost_few_statements(client: APIClient, django_assert_
         assert post(client, *[GOOD] * 500).json()["accepted"] == 500
 
 
+def test_a_past_run_at_puts_no_job_of_a_batch_before_jobs_created_earlier(client: APIClient) -> None:
+    first = submit("demo.countdown", {"seconds": 0})
+    [posted] = post(client, {**GOOD, "run_at": "0001-01-01T00:00:00Z"}).json()["results"]
+    assert [str(Job.objects.claim("here:1")[0].pk) for _ in range(2)] == [str(first.pk), posted["id"]]
+
+
 def test_submit_many_stores_what_submit_would_store() -> None:
     user = make_user("bob")
     one = submit("demo.countdown", {"seconds": 7}, user=user, priority=2, max_attempts=5)

@@ -9,17 +9,22 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from jobs.attempt_errors import ERRORS_KEPT, AttemptError
 from jobs.errors import LeaseLost, UniqueKeyTaken
 from jobs.ids import new_id
 from jobs.leases import LEASE
-from jobs.models import ERRORS_KEPT, Job
+from jobs.models import Job
+from jobs.outcome import conclude_failure
+from jobs.rescue import rescue
 from jobs.states import TERMINAL, WAITING, Status
-from tests.make import make_error, make_job, make_user, row
+from tests.make import WORKER, make_error, make_job, make_user, row
 
 pytestmark = pytest.mark.django_db
 
+HOUR = timedelta(hours=1)
 NOW = "2026-01-01 00:00:00+00:00"
 UNFINISHED = sorted(set(Status) - TERMINAL)
 
@@ -114,6 +119,18 @@ def test_a_job_does_not_run_afresh_while_another_has_its_unique_key() -> None:
         job.run_afresh()
     assert taken.value.job_id == holder.pk
     assert row(job) == before
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_job_runs_afresh_when_the_holders_of_its_unique_key_end_before_they_are_named(times: int) -> None:
+    job = make_job(Status.FAILED, unique_key="nightly")
+    holders = [make_job(Status.CANCELLED if number else Status.QUEUED, unique_key="nightly") for number in range(times)]
+
+    with each_holder_ending_when_it_is_looked_up(holders):
+        job.run_afresh()
+
+    assert row(job)["status"] == job.status == Status.QUEUED
+    assert {row(holder)["status"] for holder in holders} == {Status.CANCELLED}
 
 
 @pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS.keys())
@@ -240,6 +257,24 @@ def test_a_job_is_called_by_its_kind_and_id() -> None:
 
 
 @contextmanager
+def each_holder_ending_when_it_is_looked_up(holders: list[Job]) -> Iterator[None]:
+    """The first of these unfinished jobs ends at the first SELECT, and the next one takes its place, and so on."""
+    waiting = list(holders)
+
+    def end(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if sql.startswith("SELECT") and '"unique_key" =' in sql and waiting:
+            Job.objects.filter(pk=waiting.pop(0).pk).update(status=Status.CANCELLED, finished_at=timezone.now())
+            found = execute(sql, params, many, context)
+            if waiting:
+                Job.objects.filter(pk=waiting[0].pk).update(status=Status.QUEUED, finished_at=None)
+            return found
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(end):
+        yield
+
+
+@contextmanager
 def before_statement(number: int, action: Callable[[], object]) -> Iterator[None]:
     """Somebody else does something just before the body's statement of this number, if it gets that far."""
     seen = 0
@@ -260,9 +295,60 @@ def is_cancelled_or_told_to_be(job: Job) -> bool:
     return found["status"] == Status.CANCELLED or (found["status"] == Status.RUNNING and found["cancel_requested"])
 
 
-def test_a_job_that_is_put_off_again_and_again_keeps_its_latest_errors() -> None:
-    job = make_job("running", errors=[make_error(str(number)) for number in range(ERRORS_KEPT)])
-    job.retry(make_error("one more"), timezone.now())
-    kept = row(job)["errors"]
-    assert len(kept) == ERRORS_KEPT
-    assert [kept[0]["message"], kept[-1]["message"]] == ["1", "one more"]
+ENDING: dict[str, Callable[[Job, AttemptError], None]] = {
+    "fail": lambda job, error: job.fail(error),
+    "retry": lambda job, error: job.retry(error, timezone.now()),
+    "give_up": lambda job, error: job.give_up(error),
+    "retry, though cancelled": lambda job, error: put_off_though_cancelled(job, error),
+}
+
+
+@pytest.mark.parametrize("end", ENDING.values(), ids=ENDING.keys())
+@pytest.mark.parametrize("count", [0, 1, ERRORS_KEPT - 1, ERRORS_KEPT, ERRORS_KEPT + 50])
+@pytest.mark.parametrize("deferred", [True, False])
+def test_a_job_keeps_its_latest_errors_and_no_more_however_its_attempts_end(
+    end: Callable[[Job, AttemptError], None], count: int, deferred: bool
+) -> None:
+    before = [make_error(f'number {number} %s \\ " ü') for number in range(count)]
+    pk = make_job(Status.RUNNING, errors=before).pk
+    other = make_job(Status.RUNNING, errors=before)
+    job = Job.objects.without_history().get(pk=pk) if deferred else Job.objects.get(pk=pk)
+    error = make_error("one more")
+    end(job, error)
+    assert row(job)["errors"] == job.errors == [*before, error][-ERRORS_KEPT:]
+    assert row(other)["errors"] == before
+
+
+UNREAD: dict[str, tuple[str, Callable[[Job], object]]] = {
+    "claim": (Status.QUEUED, lambda job: Job.objects.claim(WORKER)),
+    "claim many": (Status.QUEUED, lambda job: Job.objects.claim(WORKER, limit=100)),
+    "look for what is due": (Status.RETRYING, lambda job: Job.objects.queue_what_is_due()),
+    "hand back many": (Status.RUNNING, lambda job: Job.objects.hand_back_many(WORKER, [job])),
+    "conclude a failure": (Status.RUNNING, lambda job: conclude_failure(job, RuntimeError("no"))),
+    "rescue": (Status.RUNNING, lambda job: rescue(Job.objects.all())),
+    "cancel": (Status.RUNNING, lambda job: job.cancel()),
+    "run afresh": (Status.CANCELLED, lambda job: job.run_afresh()),
+}
+
+
+@pytest.mark.parametrize(("status", "verb"), UNREAD.values(), ids=UNREAD.keys())
+def test_no_verb_reads_the_errors_of_earlier_attempts(status: str, verb: Callable[[Job], object]) -> None:
+    make_job(status, errors=[make_error()] * 3, cancel_requested=True, run_at=timezone.now() - HOUR)
+    job = Job.objects.without_history().get()
+    with CaptureQueriesContext(connection) as statements:
+        verb(job)
+    assert statements.captured_queries
+    assert not [query["sql"] for query in statements if reads_errors(query["sql"])]
+    assert len(row(job)["errors"]) >= 3
+
+
+def reads_errors(statement: str) -> bool:
+    """Whether it has them among its answer: an UPDATE may append to them."""
+    shown = statement.partition("RETURNING")[2] or (statement.startswith("SELECT") and statement)
+    return bool(shown) and ("errors" in shown or "*" in shown)
+
+
+def put_off_though_cancelled(job: Job, error: AttemptError) -> None:
+    Job.objects.filter(pk=job.pk).update(cancel_requested=True)
+    job.retry(error, timezone.now())
+    assert row(job)["status"] == Status.CANCELLED

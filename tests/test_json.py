@@ -69,3 +69,8 @@ def test_what_python_has_and_json_has_not_is_written_plainly() -> None:
     value = {1: Decimal("1.5"), "id": UUID(int=1), "many": {2}, "some": iter([3])}
     assert json.loads(dumps(value)) == {"1": "1.5", "id": str(UUID(int=1)), "many": [2], "some": [3]}
     assert JSONRenderer().render(None) == b""
+
+
+@pytest.mark.parametrize("year", [1, 87, 999, 1000, 2026, 9999])
+def test_a_time_of_any_year_has_four_digits_of_it(year: int) -> None:
+    assert dumps(datetime(year, 2, 3, 4, 5, 6, tzinfo=UTC)) == f'"{year:04}-02-03T04:05:06.000000Z"'.encode()

@@ -309,5 +309,5 @@ def test_used_tokens_and_disregarded_events_are_thrown_away_in_time() -> None:
 def test_the_kind_is_ours_and_the_chores_are_done() -> None:
     assert registry.find("mail.event").internal
     assert {effects.lost_events, effects.used_tokens, effects.disregarded_events} <= {
-        turn.chore for turn in housekeeping._turns
+        task.function for task in housekeeping._tasks
     }

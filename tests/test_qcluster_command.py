@@ -72,7 +72,7 @@ def test_each_cluster_takes_the_schedules_and_tasks_that_are_its_own() -> None:
         schedule("math.sqrt", 4, name=str(cluster), next_run=timezone.now(), cluster=cluster)
     call_command("qcluster", queue="mail")
     with signal_handlers_kept():
-        Dispatcher(get_broker()).round()
+        Dispatcher(get_broker()).run_schedules()
     assert {each.name for each in Schedule.objects.all()} == {"None", "other"}
     async_task("math.sqrt", 9, cluster="mail")
     async_task("math.sqrt", 16, cluster="other")

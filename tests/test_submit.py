@@ -1,8 +1,9 @@
 """The way in: what submit() stores, what it refuses, and that one unique_key makes one job."""
 
+import math
 import threading
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,18 +14,21 @@ from django.db import IntegrityError, OperationalError, connection, connections
 from django.utils import timezone
 from rest_framework import serializers
 
+from jobs import clock
 from jobs.errors import UniqueKeyTaken
 from jobs.models import Job
 from jobs.registry import UnknownKind
 from jobs.retry import exponential
 from jobs.states import Status
 from jobs.strict import StrictSerializer
-from jobs.submit import submit
-from tests.make import make_job, make_kind, make_user, row
+from jobs.submit import prepare, submit, submit_many
+from tests.make import WORKER, clock_wrong_by, make_job, make_kind, make_user, row
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
+YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class DayParams(StrictSerializer):
@@ -69,6 +73,46 @@ def test_a_job_without_end_has_no_number_of_attempts(monkeypatch: pytest.MonkeyP
 )
 def test_a_job_for_later_is_scheduled_and_one_for_now_is_queued(ahead: timedelta, status: str) -> None:
     assert row(submit("demo.countdown", {"seconds": 0}, run_at=timezone.now() + ahead))["status"] == status
+
+
+@pytest.mark.parametrize("past", [YEAR_ONE, timezone.now() - HOUR])
+def test_a_job_with_a_past_run_at_goes_before_no_job_that_was_created_earlier(past: datetime) -> None:
+    first = submit("demo.countdown", {"seconds": 0})
+    alone = submit("demo.countdown", {"seconds": 0}, run_at=past)
+    [many] = submit_many("demo.countdown", [{"seconds": 0}], run_at=past)
+    last = submit("demo.countdown", {"seconds": 0})
+    claimed = [Job.objects.claim(WORKER)[0].pk for _ in range(4)]
+    assert claimed == [first.pk, alone.pk, many, last.pk]
+    assert row(alone)["run_at"] == row(alone)["created_at"] == alone.run_at
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has the machine's own clock.")
+@pytest.mark.parametrize("skew", [-HOUR, HOUR])
+@pytest.mark.parametrize(("ahead", "status"), [(HOUR / 2, Status.SCHEDULED), (-HOUR / 2, Status.QUEUED)])
+def test_a_machine_whose_clock_is_wrong_starts_no_job_before_its_time_and_none_late(
+    monkeypatch: pytest.MonkeyPatch, skew: timedelta, ahead: timedelta, status: str
+) -> None:
+    run_at = timezone.now() + ahead
+    with clock_wrong_by(monkeypatch, skew):
+        job = submit("demo.countdown", {"seconds": 0}, run_at=run_at)
+    found = row(job)
+    assert found["status"] == status
+    assert found["run_at"] == (run_at if status == Status.SCHEDULED else found["created_at"])
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has the machine's own clock.")
+def test_many_jobs_for_later_ask_for_the_databases_time_once(django_assert_max_num_queries: Any) -> None:
+    with django_assert_max_num_queries(1 + PATIENCE):
+        for _ in range(500):
+            prepare("demo.countdown", {"seconds": 0}, run_at=timezone.now() + HOUR)
+
+
+def test_the_databases_time_goes_on_between_two_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "ASKED_EVERY", math.inf)
+    first = clock.database_now()
+    while clock.database_now() <= first:
+        assert timezone.now() - first < HOUR
+    assert clock.database_now() - first < HOUR
 
 
 def test_what_was_given_and_what_was_stored_are_the_same_object() -> None:
