@@ -19,6 +19,7 @@ from jobs.claiming import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
 from jobs.ids import new_id
 from jobs.json_value import Decoder
+from jobs.lock_waits import short_lock_waits
 from jobs.outputs import Output as Output  # a model, too
 from jobs.queue import JobQuerySet
 from jobs.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
@@ -170,7 +171,10 @@ class Job(models.Model):
         )
 
     def cancel(self) -> None:
-        """Not wanted any more: cancelled at once while it waits, told to stop while it runs. Raises AlreadyFinished."""
+        """Cancel it at once while it waits, have it stopped while it runs.
+
+        Raises AlreadyFinished, and OperationalError when another transaction keeps its row locked.
+        """
         while not self._cancelled_or_told():
             self.refresh_from_db()
             if self.finished:
@@ -230,9 +234,10 @@ class Job(models.Model):
         """Whether it could be cancelled while it waits or told while it runs; between the two it may change sides."""
         same = Job.objects.filter(pk=self.pk)
         waiting, running = same.filter(status__in=WAITING), same.filter(status=Status.RUNNING)
-        if waiting.update(status=Status.CANCELLED, cancel_requested=True, finished_at=Now()):
-            return True
-        return bool(running.update(cancel_requested=True))
+        with short_lock_waits():
+            if waiting.update(status=Status.CANCELLED, cancel_requested=True, finished_at=Now()):
+                return True
+            return bool(running.update(cancel_requested=True))
 
     def _held(self) -> JobQuerySet:
         return Job.objects.filter(pk=self.pk, status=Status.RUNNING, attempt=self.attempt, worker=self.worker)

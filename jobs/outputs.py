@@ -5,14 +5,17 @@ output of its job once that very attempt has succeeded, so never the work of one
 """
 
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from time import sleep
 from typing import IO, Any, Self
 from uuid import UUID
 
 import structlog
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import models, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -24,6 +27,8 @@ log = structlog.get_logger(__name__)
 WRITTEN_WITHIN = timedelta(days=2)
 """More than any attempt lasts: an older row without a size is nobody's who could still write its file."""
 BATCH = 100
+OUTAGE_PAUSE = 1.0
+"""Seconds between two tries while the database is away; the attempt's timeout bounds them."""
 
 
 class OutputQuerySet(models.QuerySet[Any]):
@@ -81,12 +86,11 @@ class Output(models.Model):
     def store(self, file: IO[bytes]) -> None:
         """Keep the row, then the file, then say that it is whole. Not inside a transaction, which could take the row
         back and leave the file."""
-        with transaction.atomic(durable=True):
-            self.save(force_insert=True)
+        _write(self.save)
         self.size = file.seek(0, 2)
         file.seek(0)
         self.place = default_storage.save(self.place, File(file))
-        self.save(update_fields=["place", "size"])
+        _write(partial(self.save, update_fields=["place", "size"]))
         log.info("output_stored", output=str(self.pk), size=self.size)
 
     def discard(self) -> None:
@@ -102,3 +106,18 @@ class Output(models.Model):
             log.warning("output_not_discarded", output=str(self.pk), exc_info=True)
             return False
         return True
+
+
+def _write(save: Callable[[], None]) -> None:
+    """Write a row, however often the connection is cut: the handler, whose file it is, has done nothing wrong.
+
+    It may have been written already when the connection broke, so the same call has to be harmless the second time.
+    """
+    while True:
+        try:
+            with transaction.atomic(durable=True):
+                return save()
+        except (OperationalError, InterfaceError):
+            log.warning("output_waits_for_database", exc_info=True)
+            sleep(OUTAGE_PAUSE)
+            close_old_connections()

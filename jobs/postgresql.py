@@ -2,13 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import connections, models, transaction
-from django.db.models.options import Options
 
 from jobs import prepared
 
@@ -60,16 +58,14 @@ SUCCEED_MANY = """
 """
 
 
-def claim_first(rows: Rows, first: str, params: Sequence[Any], worker: str, lease: timedelta) -> list[Any]:
-    """Claim the row of the first of these ids that nobody else has locked; first, params: a query."""
-    which = f"({first} FOR UPDATE SKIP LOCKED)"
-    return list(rows.raw(CLAIM.format(which=which, columns=_claimed(rows.model._meta)), [worker, lease, *params]))
+def claim_first(rows: Rows, first: str, values: Sequence[Any], worker: str, lease: timedelta) -> list[Any]:
+    """Claim the row of the first of these ids that nobody else has locked; first, values: a query."""
+    return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
 
 
 def claim_all(rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> list[Any]:
     """Claim the rows of these ids, which are locked by us; they come back in any order."""
-    statement = CLAIM.format(which="ANY (%s::uuid[])", columns=_claimed(rows.model._meta))
-    return list(rows.raw(statement, [worker, lease, list(ids)]))
+    return _claim(rows, worker, lease, "ANY (%s::uuid[])", [list(ids)])
 
 
 def claim_for_pools(
@@ -77,8 +73,12 @@ def claim_for_pools(
 ) -> list[Any]:
     """Claim the first due jobs of each pool, as many as it has free threads. due, values: one of the above."""
     which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due)}))"
-    params = [worker, lease, list(free), list(free.values()), *values]
-    return list(rows.raw(CLAIM.format(which=which, columns=_claimed(rows.model)), params))
+    return _claim(rows, worker, lease, which, [list(free), list(free.values()), *values])
+
+
+def _claim(rows: Rows, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:
+    columns = ", ".join(field.column for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
+    return list(rows.raw(CLAIM.format(which=which, columns=columns), [worker, lease, *values]))
 
 
 def insert(rows: Rows, row: Any) -> None:
@@ -114,11 +114,6 @@ def succeed_many(rows: Rows, worker: str, results: Sequence[tuple[Any, object]])
     with connections[rows.db].cursor() as cursor:
         cursor.execute(SUCCEED_MANY, [*map(list, zip(*each, strict=True)), worker])
         return {pk for (pk,) in cursor.fetchall()}
-
-
-@cache
-def _claimed(table: "Options[Any]") -> str:
-    return ", ".join(str(field.column) for field in table.concrete_fields if field.name not in HISTORY)
 
 
 def _adapted(field: "models.Field[Any, Any]", value: Any) -> Any:

@@ -16,6 +16,7 @@ from django.utils.html import escape
 from django.views import defaults
 from django.views.csrf import csrf_failure as html_csrf_failure
 from django.views.decorators.csrf import csrf_exempt
+from psycopg2.errors import LockNotAvailable
 from rest_framework.exceptions import APIException, Throttled
 from rest_framework.views import set_rollback
 
@@ -29,6 +30,8 @@ QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 """RFC 9110's names, which Python learned later than 3.11."""
 NOT_FOUND = "There is nothing here, or it is not yours."
+LOCK_RETRY_AFTER = 1
+LOCK_RETRY_AFTER = 1
 DATABASE_RETRY_AFTER = 5
 
 
@@ -91,6 +94,10 @@ def answer_to(error: BaseException, request: HttpRequest) -> HttpResponse:
             # What passes every validator and still does not fit a column is a value out of range, not an outage.
             logger.error("value_out_of_range", exc_info=error)
             return problem(request, 400, "A value is out of range.")
+        case OperationalError() if isinstance(error.__cause__, LockNotAvailable):
+            logger.warning("row_locked", exc_info=error)
+            retry = {"Retry-After": str(LOCK_RETRY_AFTER)}
+            return problem(request, 503, "Another transaction is changing this just now; try again.", headers=retry)
         case OperationalError() | InterfaceError():
             logger.error("database_unavailable", exc_info=error)
             retry = {"Retry-After": str(DATABASE_RETRY_AFTER)}

@@ -76,6 +76,10 @@ class WorkBuffer:
         return len(self._results) >= MOST_RESULTS
 
     @property
+    def empty(self) -> bool:
+        return not self._claimed and not self._results
+
+    @property
     def has_claimed(self) -> bool:
         return bool(self._claimed)
 

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 
 import structlog
-from django.db import close_old_connections, connections
+from django.db import close_old_connections, connection, connections
 
 from jobs.errors import LeaseLost
+from jobs.lock_waits import limit_lock_waits
 from jobs.models import Job
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.interrupt import Abandoned, Cancelled
@@ -35,6 +36,7 @@ class Heartbeat(threading.Thread):
         self._running = running
         self._buffer = buffer
         self._beat_at = time.monotonic() + BEAT
+        self._limited: object = None
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -59,19 +61,28 @@ class Heartbeat(threading.Thread):
         except Exception:  # the database is away, or something is wrong with one of the jobs
             log.warning("heartbeat_failed", step=step.__name__, results_of=self._buffer.unwritten, exc_info=True)
 
+    def _limit_lock_waits(self) -> None:
+        """Before a step writes: a row that somebody has locked must not delay the renewals of the others."""
+        connection.ensure_connection()
+        if connection.connection is not self._limited:
+            limit_lock_waits(connection)
+            self._limited = connection.connection
+
     def _flush_beside_long_jobs(self) -> None:
         """What is buffered beside a job that turns out to be long does not wait for its end."""
         long = False
         for attempt in self._running:
             attempt.looks += 1
             long = long or attempt.looks > 1
-        if long:
+        if long and not self._buffer.empty:
+            self._limit_lock_waits()
             self._buffer.flush()
 
     def _write_progress(self) -> None:
         changed = [attempt for attempt in self._running if attempt.job.progress is not attempt.shown]
         if not changed:
             return
+        self._limit_lock_waits()
         shown = [(attempt, attempt.job.progress) for attempt in changed]
         Job.objects.show_progress(self._worker, [attempt.job for attempt in changed])
         for attempt, progress in shown:
@@ -82,6 +93,7 @@ class Heartbeat(threading.Thread):
         if time.monotonic() < self._beat_at or not attempts:
             return
         self._beat_at = time.monotonic() + AFTER_FAILURE
+        self._limit_lock_waits()
         renewal = Job.objects.renew_leases(self._worker, [attempt.job for attempt in attempts.values()])
         self._beat_at = time.monotonic() + BEAT
         for pk in renewal.cancelled:
