@@ -1,7 +1,13 @@
-"""What the engine has thrown away once an hour besides jobs/housekeeping.py's own."""
+"""Maintenance tasks of the engine besides those in jobs/housekeeping.py."""
+
+import structlog
 
 from jobs.housekeeping import hourly
+from jobs.models import Job
 from jobs.outputs import Output
+from jobs.registry import UnknownKind, find
+
+log = structlog.get_logger(__name__)
 
 
 @hourly
@@ -9,3 +15,21 @@ def unwanted_outputs() -> int:
     """Files of jobs that were deleted, and of attempts that did not succeed."""
     discarded: int = Output.objects.unwanted().discard()
     return discarded
+
+
+@hourly
+def wrong_pools() -> int:
+    """Waiting jobs that another version stored, where their kind ran in threads and does not here, or the reverse.
+
+    Nobody claims for a pool that no kind has. It runs at the start of a dispatcher, and so after each deployment.
+    """
+    moved = 0
+    for kind, pool in Job.objects.waiting_kinds():
+        try:
+            expected = find(kind).pool
+        except UnknownKind:
+            log.warning("jobs_of_unknown_kind", kind=kind)  # they wait for a worker that knows it
+            continue
+        if pool != expected:
+            moved += Job.objects.move_to_pool(kind, expected)
+    return moved

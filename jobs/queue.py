@@ -13,10 +13,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from jobs import postgresql
-from jobs.claiming import ClaimQuerySet
+from jobs.claiming import BY_AGE, ClaimQuerySet
 from jobs.errors import LeaseLost
 from jobs.leases import LeaseQuerySet
-from jobs.states import TERMINAL, UPCOMING, Status
+from jobs.states import TERMINAL, UPCOMING, WAITING, Status
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,15 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet):  # type: ignore[override]  # as
         with transaction.atomic(using=self.db):
             due = list(upcoming.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
             return self.filter(pk__in=due).update(status=Status.QUEUED)
+
+    def waiting_kinds(self) -> set[tuple[str, str]]:
+        """The kind and pool of each job that waits."""
+        parts = (self.filter(BY_AGE), self.filter(status__in=UPCOMING))  # each reads an index of its own
+        return {pair for part in parts for pair in part.order_by().values_list("kind", "pool").distinct()}
+
+    def move_to_pool(self, kind: str, pool: str) -> int:
+        """Have waiting jobs of this kind claimed for this pool; returns how many."""
+        return self.filter(status__in=WAITING, kind=kind).exclude(pool=pool).update(pool=pool)
 
     def prune(self, status: str, finished_before: datetime) -> int:
         """Delete the jobs that ended so before then, in batches; returns how many."""

@@ -1,0 +1,51 @@
+"""Which sort of worker a job waits for, and how it finds its way when another version of the project stored it."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from jobs.chores import wrong_pools
+from jobs.models import Job
+from jobs.states import UPCOMING, WAITING, Status
+from jobs.submit import submit, submit_many
+from tests.make import make_job, make_kind, row
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_job_waits_for_the_pool_of_its_kind_if_that_runs_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kind(monkeypatch, lambda run: None, "test.io", threads=2)
+    make_kind(monkeypatch, lambda run: None, "test.cpu")
+    submit("test.io")
+    submit("test.cpu")
+    submit_many("test.io", [{}, {}])
+    assert sorted(Job.objects.values_list("kind", "pool")) == [("test.cpu", ""), *[("test.io", "test.io")] * 3]
+
+
+@pytest.mark.parametrize("status", sorted(WAITING))
+def test_jobs_that_wait_for_a_pool_that_their_kind_no_longer_has_are_moved(
+    monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    make_kind(monkeypatch, lambda run: None, "test.io", threads=2)
+    make_kind(monkeypatch, lambda run: None, "test.cpu")
+    was_io = make_job(status, kind="test.cpu", pool="test.cpu", params={})
+    was_cpu = make_job(status, kind="test.io", pool="", params={})
+    right = make_job(status, kind="test.cpu", params={})
+    assert wrong_pools() == 2
+    assert [row(job)["pool"] for job in (was_io, was_cpu, right)] == ["", "test.io", ""]
+    assert wrong_pools() == 0
+
+
+def test_jobs_that_run_or_have_ended_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kind(monkeypatch, lambda run: None, "test.cpu")
+    for status in set(Status) - WAITING:
+        make_job(status, kind="test.cpu", pool="old", params={})
+    assert wrong_pools() == 0
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, *sorted(UPCOMING)])
+def test_a_kind_that_nobody_knows_is_named_in_the_log_and_its_jobs_wait(status: str) -> None:
+    job = make_job(status, kind="gone.kind", params={})
+    with capture_logs() as logs:
+        assert wrong_pools() == 0
+    assert [(line["event"], line["kind"]) for line in logs] == [("jobs_of_unknown_kind", "gone.kind")]
+    assert row(job)["status"] == status
