@@ -161,12 +161,18 @@ POSTGRESQL = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
 
 NETWORK = {
     "connect_timeout": 2,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
+    "tcp_user_timeout": 10_000,
 }
-"""A server that has silently gone is noticed within half a minute (seconds; the last one milliseconds)."""
+"""A connection that is silently dropped ends within 11 s (seconds; the last one milliseconds).
+
+A worker's lease is 30 s, and it renews every 3 s. In the worst case the connection is dropped just after a renewal: 3 s
+later the next one is sent; 10 s later it is given up if nothing acknowledges it (tcp_user_timeout), or 11 s later if
+it was acknowledged and the answer is lost (keepalives after 5, 7, 9 and 11 s); within 0.25 s the heartbeat looks again,
+and a new connection takes 2 s at most. That makes 16.25 s, and leaves time for several more tries.
+"""
 
 SQLITE = {"transaction_mode": "IMMEDIATE", "timeout": 30, "init_command": "PRAGMA journal_mode=WAL;"}
 """Readers never wait for the writer, and writers queue for the lock instead of failing when they upgrade to it."""
