@@ -62,15 +62,11 @@ class Attempts:
                 self.buffer.add_result(job, result)
 
     def _perform(self, job: Job, thread: Interruptible, slot: int) -> object:
-        kind = find(job.kind)
-        arguments = kind.arguments(job.params)
-        with (
-            self.running.attempt(job, thread, slot),
-            connections_left_clean(),
-            Run(job, thread) as run,
-            reading_from(kind.reads, job, partial(kind.handler, run, **arguments)) as handler,
-        ):
-            return outcome.storable(thread.call(handler, job.timeout))
+        with self.running.attempt(job, thread, slot), connections_left_clean(), Run(job, thread) as run:
+            kind = find(job.kind)
+            arguments = kind.arguments(job.params)
+            with reading_from(kind.reads, job, partial(kind.handler, run, **arguments)) as handler:
+                return outcome.storable(thread.call(handler, job.timeout))
 
     def record(self, write: Callable[[], None]) -> None:
         """Write to the queue, however long the database is away; a lost lease means that it is not ours to write."""

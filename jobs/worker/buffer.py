@@ -31,14 +31,14 @@ class WorkBuffer:
         self._claimed_at = 0.0
         self._results: list[Success] = []
 
-    def add_claimed(self, jobs: Iterable[Job]) -> None:
-        """Called right after the claim."""
+    def add_claimed(self, jobs: Iterable[Job], since: float) -> None:
+        """since: time.monotonic() before the claim, from which on the leases run."""
         with self._lock:
             self._claimed.extend(jobs)
-            self._claimed_at = time.monotonic()
+            self._claimed_at = since
 
     def next_claimed(self) -> Job | None:
-        """The job to start now. None also if the process stood still since the claim: their leases may be lost."""
+        """The job to start now; None also if the claim is so long ago that the leases may be lost."""
         with self._lock:
             if not self._claimed or time.monotonic() - self._claimed_at > FRESH:
                 return None

@@ -96,9 +96,10 @@ class Interruptible(ABC):
             self._ring_at = time.monotonic() + AGAIN
         # Before the exception: while that waits for a thread in C code, CPython 3.11 does not let another one that is
         # traced (by coverage, by a debugger) call anything.
-        self._end_waits()
+        self._wake_up()
         with self._lock:
             if self._thread is not None:
+                self._struck = end_waits(self._databases) or self._struck
                 self._strike(self._thread, self._reason)
 
     @contextmanager
@@ -133,12 +134,13 @@ class Interruptible(ABC):
         with self._lock:
             self._thread = None
 
-    def _end_waits(self) -> None:
+    def _wake_up(self) -> None:
         for wake in self._wakes.copy():
             self._struck = True
-            _wake_up(wake)
-        if end_waits(self._databases):
-            self._struck = True
+            try:
+                wake()
+            except Exception:  # it comes from a handler, and we are in a thread of the engine
+                log.exception("waking_failed")
 
     def _try_again_soon(self) -> None:
         self._ring_at = time.monotonic() + AGAIN_SOON
@@ -228,13 +230,6 @@ _NEVER_STRUCK = (
     *[str(_JOBS / name) for name in ["worker/", "brokers/", "announcement.py", "postgresql.py", "prepared.py"]],
 )
 """How the names of the files begin whose code is never struck, nor what it calls."""
-
-
-def _wake_up(wake: Wake) -> None:
-    try:
-        wake()
-    except Exception:  # it comes from a handler, and we are in a thread of the engine
-        log.exception("waking_failed")
 
 
 def _raise_in(thread: int, error: type[Interrupted]) -> None:

@@ -1,5 +1,6 @@
 """A process that runs kinds with threads= and nothing else: each kind has a pool of threads, which wait for others."""
 
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -30,12 +31,13 @@ class IoWorker(WorkerProcess):
 
     def turn(self) -> None:
         """Start what has a free thread; wait a moment when nothing is due or all threads are busy."""
-        free = self.pools.free()
-        claimed = self.broker.claim_for_pools(self.name, free) if free else []
-        for job in claimed:
+        began, free = time.monotonic(), self.pools.free()
+        self.buffer.add_claimed(self.broker.claim_for_pools(self.name, free) if free else [], since=began)
+        worked = self.buffer.has_claimed
+        while job := self.buffer.next_claimed():
             self.pools.start(job)
-        self.attempts.record(self.buffer.write_results)
-        if claimed or self.stopping:
+        self.attempts.record(self.buffer.flush)
+        if worked or self.stopping:
             return
         if self.pools.busy:
             self.pools.wait(PAUSE)

@@ -40,7 +40,8 @@ class Worker(WorkerProcess):
         """Run what can be claimed, and now and then what django-q has; wait a moment when there is neither."""
         # After a wait there can hardly be more than one job, which is the quickest to claim.
         limit = 1 if self.waited else self.prefetch.limit
-        self.buffer.add_claimed(self.broker.claim(self.name, limit, self.prefetch.can_batch))
+        began = time.monotonic()
+        self.buffer.add_claimed(self.broker.claim(self.name, limit, self.prefetch.can_batch), since=began)
         worked = self.buffer.has_claimed
         self.waited = False
         self._run_claimed()
