@@ -1,282 +1,294 @@
-"""The thread beside a running handler: it renews the lease in time, and stops what it must stop."""
+"""The thread beside running handlers: it renews leases in time, shows progress, and stops what must stop."""
 
-import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from demo.eventually import eventually
-from jobs.errors import LeaseLost
 from jobs.leases import LEASE
 from jobs.models import Job
 from jobs.states import Status
 from jobs.worker import heartbeat as heartbeat_module
-from jobs.worker.heartbeat import BEAT, Heartbeat
-from jobs.worker.interrupt import Abandoned, Cancelled, MainThread, Stopped
-from jobs.worker.watchdog import STUCK_AFTER
-from tests.beating import SOON, Clock, Main, Place, Ticking, beating, make_held
-from tests.make import make_job, row
+from jobs.worker.buffer import WorkBuffer
+from jobs.worker.heartbeat import AFTER_FAILURE, BEAT, Heartbeat
+from jobs.worker.interrupt import Abandoned, Cancelled, MainThread
+from jobs.worker.running import Running
+from jobs.worker.watchdog import Watchdog
+from tests.fakes import Clock, Leases, Remembering, make_attempted, ringing
+from tests.make import WORKER, disconnect, make_job, row
 
-LONG = 60
-
-
-@pytest.fixture
-def heartbeat(monkeypatch: pytest.MonkeyPatch, hand: Hand, place: Place) -> Iterator[Heartbeat]:
-    with beating(monkeypatch, hand, place) as heartbeat:
-        yield heartbeat
+SOON = LONG = 60
+"""Seconds: what has not happened by then never will."""
 
 
 @pytest.fixture
-def main() -> Main:
-    return Main()
+def running() -> Running:
+    return Running(Watchdog(slots=4))
 
 
 @pytest.fixture
-def place() -> Place:
-    return Place()
+def buffer() -> WorkBuffer:
+    return WorkBuffer(WORKER)
 
 
 @pytest.fixture
-def hand() -> Hand:
-    return Hand("here:1")
+def thread() -> Remembering:
+    return Remembering()
+
+
+@pytest.fixture
+def leases(monkeypatch: pytest.MonkeyPatch) -> Leases:
+    leases = Leases()
+    monkeypatch.setattr(heartbeat_module, "Job", SimpleNamespace(objects=leases))
+    monkeypatch.setattr(heartbeat_module, "close_old_connections", lambda: None)
+    return leases
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(heartbeat_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def heartbeat(clock: Clock, leases: Leases, running: Running, buffer: WorkBuffer) -> Heartbeat:
+    """One that looks when the test says so, by the test's clock, and has no database."""
+    return Heartbeat(WORKER, running, buffer)
+
+
+def beat(heartbeat: Heartbeat, clock: Clock) -> None:
+    clock.now += BEAT
+    heartbeat.look()
 
 
 def test_there_are_several_beats_to_a_lease() -> None:
     assert LEASE.total_seconds() / BEAT > 5
 
 
-def test_a_lease_is_renewed_again_and_again_while_the_job_is_held(heartbeat: Heartbeat, main: Main) -> None:
-    job = make_held()
-    with heartbeat.keeping(job, main):
-        eventually(lambda: job.beats >= 3, SOON)
-    assert main.reasons == []
-
-
-def test_a_job_that_ends_before_a_beat_costs_no_renewal(
-    heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch, main: Main
+def test_leases_are_renewed_every_beat_and_not_at_every_look(
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
 ) -> None:
-    jobs = [make_held() for _ in range(100)]
-    with monkeypatch.context() as slowly:
-        slowly.setattr(heartbeat_module, "BEAT", 60)
-        for job in jobs:
-            with heartbeat.keeping(job, main):
-                pass
-    assert [job.beats for job in jobs] == [0] * 100
+    job = make_attempted()
+    with running.attempt(job, thread, 0):
+        for _ in range(3):
+            beat(heartbeat, clock)
+            heartbeat.look()
+    assert leases.renewed == [{job.pk}] * 3
+    assert thread.reasons == []
 
 
-def test_a_beat_is_counted_from_the_beginning_of_each_job(
-    heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+def test_all_jobs_that_run_are_renewed_in_one_statement(
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
 ) -> None:
-    """Many short jobs after one another, together longer than a beat, cost no renewal either."""
-    clock = Clock()
-    jobs = [make_held() for _ in range(6)]
-    with monkeypatch.context() as timeless:
-        timeless.setattr(heartbeat_module, "time", clock)
-        for job in jobs:
-            thread = Ticking()
-            with heartbeat.keeping(job, thread):
-                clock.now += heartbeat_module.BEAT / 2
-                eventually(lambda thread=thread: thread.rung >= 2, SOON, "a look at the clock")
-    assert [job.beats for job in jobs] == [0] * 6
+    first, second = make_attempted(), make_attempted()
+    with running.attempt(first, thread, 0), running.attempt(second, Remembering(), 1):
+        beat(heartbeat, clock)
+    assert leases.renewed == [{first.pk, second.pk}]
 
 
-def test_a_job_that_is_not_held_any_more_is_left_alone(heartbeat: Heartbeat, main: Main) -> None:
-    first, second = make_held(), make_held()
-    with heartbeat.keeping(first, main):
-        eventually(lambda: first.beats, SOON)
-    beats = first.beats
-    with heartbeat.keeping(second, main):
-        eventually(lambda: second.beats >= 3, SOON)
-    assert first.beats <= beats + 1
-
-
-def test_a_handler_that_fails_does_not_stay_held(heartbeat: Heartbeat, main: Main) -> None:
-    job = make_held()
-    with pytest.raises(ZeroDivisionError), heartbeat.keeping(job, main):
-        1 / 0  # noqa: B018
-    beats, following = job.beats, make_held()
-    with heartbeat.keeping(following, main):
-        eventually(lambda: following.beats >= 3, SOON)
-    assert job.beats <= beats + 1
-
-
-def test_a_cancellation_stops_the_handler(heartbeat: Heartbeat, main: Main, place: Place) -> None:
-    job = make_held(lambda job: setattr(job, "cancel_requested", True))
-    with heartbeat.keeping(job, main):
-        eventually(lambda: main.reasons, SOON)
-    assert isinstance(main.reasons[0], Cancelled)
-    assert place.deadlines[0] == STUCK_AFTER
-
-
-def test_a_lost_lease_stops_the_handler(heartbeat: Heartbeat, main: Main, place: Place) -> None:
-    with heartbeat.keeping(make_held(lose), main):
-        eventually(lambda: main.reasons, SOON)
-    assert isinstance(main.reasons[0], Abandoned)
-    assert place.deadlines[0] == STUCK_AFTER
-
-
-@pytest.mark.parametrize("cause", ["cancellation", "lost lease"])
-def test_a_handler_that_ignores_its_interruption_is_not_given_more_time_by_every_beat(
-    heartbeat: Heartbeat, place: Place, cause: str, main: Main
+def test_jobs_that_end_before_a_beat_cost_no_renewal(
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
 ) -> None:
-    """Stuck in C code that lets other threads run: the guard kills it after STUCK_AFTER, which is as long as a beat."""
-    job = make_held(lose if cause == "lost lease" else lambda job: setattr(job, "cancel_requested", True))
-    with heartbeat.keeping(job, main):
-        eventually(lambda: job.beats >= 4, SOON)
-    assert place.deadlines == [STUCK_AFTER]
+    for _ in range(100):
+        with running.attempt(make_attempted(), thread, 0):
+            pass
+    heartbeat.look()
+    beat(heartbeat, clock)
+    assert leases.renewed == []
+
+
+def test_a_job_that_has_ended_is_not_renewed_with_the_next(
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
+) -> None:
+    first, second = make_attempted(), make_attempted()
+    for job in (first, second):
+        with running.attempt(job, thread, 0):
+            beat(heartbeat, clock)
+    assert leases.renewed == [{first.pk}, {second.pk}]
+
+
+@pytest.mark.parametrize(("answer", "reason"), [("cancelled", Cancelled), ("lost", Abandoned)])
+def test_what_was_cancelled_or_has_lost_its_lease_is_stopped_and_nothing_else(
+    heartbeat: Heartbeat,
+    clock: Clock,
+    leases: Leases,
+    running: Running,
+    thread: Remembering,
+    answer: str,
+    reason: type[Exception],
+) -> None:
+    job, other = make_attempted(), Remembering()
+    setattr(leases, answer, {job.pk})
+    with running.attempt(job, thread, 0), running.attempt(make_attempted(), other, 1):
+        beat(heartbeat, clock)
+    assert [type(each) for each in thread.reasons] == [reason]
+    assert other.reasons == []
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed"), DatabaseError("odd")])
-def test_a_database_that_is_away_stops_neither_handler_nor_heartbeat(
-    heartbeat: Heartbeat, main: Main, error: Exception
+def test_a_database_that_is_away_stops_no_handler_and_is_asked_again_soon(
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering, error: Exception
 ) -> None:
-    def away(job: Any) -> None:
-        if job.beats < 4:
-            raise error
-
-    job = make_held(away)
-    with heartbeat.keeping(job, main):
-        eventually(lambda: job.beats >= 6, SOON)
-    assert main.reasons == []
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("error", [Job.DoesNotExist("deleted meanwhile"), TypeError("a bug"), MemoryError()])
-def test_no_error_of_one_jobs_renewal_leaves_the_next_job_without_a_heartbeat(
-    heartbeat: Heartbeat, error: Exception, main: Main
-) -> None:
-    def fail(job: Any) -> None:
-        raise error
-
-    job, following = make_held(fail), make_held()
-    with heartbeat.keeping(job, main):
-        eventually(lambda: job.beats, SOON)
-    with heartbeat.keeping(following, main):
-        eventually(lambda: following.beats >= 2 or not heartbeat.is_alive(), SOON)
-    assert heartbeat.is_alive()
+    leases.error = error
+    with running.attempt(make_attempted(), thread, 0):
+        beat(heartbeat, clock)
+        heartbeat.look()
+        assert len(leases.renewed) == 1
+        clock.now += AFTER_FAILURE
+        leases.error = None
+        heartbeat.look()
+        heartbeat.look()
+    assert len(leases.renewed) == 2
+    assert thread.reasons == []
 
 
 def test_an_interruption_that_comes_too_late_for_its_job_does_not_hit_the_next(
-    heartbeat: Heartbeat, main: Main
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
 ) -> None:
-    renewing, go_on = threading.Event(), threading.Event()
+    job, attempts = make_attempted(), []
+    attempts.append(running.attempt(job, thread, 0))
+    attempts.append(running.attempt(make_attempted(), thread, 0))
 
-    def slow(job: Any) -> None:
-        renewing.set()
-        go_on.wait(SOON)
-        lose(job)
+    def end_and_begin_the_next() -> None:
+        attempts[0].__exit__(None, None, None)
+        attempts[1].__enter__()
 
-    following = make_held()
-    with heartbeat.keeping(make_held(slow), main):
-        assert renewing.wait(SOON)
-    with heartbeat.keeping(following, main):
-        go_on.set()
-        eventually(lambda: following.beats, SOON)
-    assert main.reasons == []
-
-
-def test_all_threads_can_be_stopped_and_the_main_one_is_not_among_them(heartbeat: Heartbeat, main: Main) -> None:
-    threads, reason = [Ticking(), Ticking()], Stopped("x")
-    with (
-        heartbeat.keeping(make_held(), main),
-        heartbeat.keeping(make_held(), threads[0]),
-        heartbeat.keeping(make_held(), threads[1]),
-    ):
-        heartbeat.stop_all(reason)
-    assert [thread.reasons for thread in threads] == [[reason], [reason]]
-    assert main.reasons == []
+    leases.lost, leases.before_answer = {job.pk}, end_and_begin_the_next
+    attempts[0].__enter__()
+    beat(heartbeat, clock)
+    attempts[1].__exit__(None, None, None)
+    assert thread.reasons == []
 
 
-def test_many_jobs_are_renewed_side_by_side_and_one_that_fails_keeps_no_other_from_it(heartbeat: Heartbeat) -> None:
-    def away(job: Any) -> None:
-        raise OperationalError("away")
-
-    jobs = [make_held(away), make_held(), make_held(away), make_held()]
-    with contextlib.ExitStack() as held:
-        for job in jobs:
-            held.enter_context(heartbeat.keeping(job, Ticking()))
-        eventually(lambda: min(job.beats for job in jobs) >= 3, SOON)
-
-
-def test_what_waits_behind_a_long_job_is_put_down(heartbeat: Heartbeat, hand: Hand, main: Main) -> None:
-    put_down = []
-    hand.put_down = lambda: put_down.append(True)  # type: ignore[method-assign]
-    thread = Ticking()
-    with heartbeat.keeping(make_held(), thread):
-        eventually(lambda: thread.rung >= 3, SOON)
-    assert put_down == []
-    with heartbeat.keeping(make_held(), main):
-        eventually(lambda: put_down, SOON)
-
-
-def test_a_result_that_nobody_writes_is_written_though_nothing_is_held(heartbeat: Heartbeat, hand: Hand) -> None:
-    """A plain django-q task in the main thread, which may last an hour, has outlasted a job in a thread."""
-    written: list[list[str]] = []
-    hand.write = lambda: written.append(hand.unwritten)  # type: ignore[method-assign]
-    hand.succeed(make_held(), "done")
-    eventually(lambda: written, SOON)
-    assert written[0] == ["1"]
-
-
-def test_results_that_the_main_thread_writes_in_time_are_left_to_it(hand: Hand, place: Place) -> None:
-    written: list[bool] = []
-    hand.write = lambda: written.append(True)  # type: ignore[method-assign]
-    heartbeat = Heartbeat(hand, place)
+def test_what_is_buffered_beside_a_job_that_is_seen_twice_is_flushed(
+    heartbeat: Heartbeat, running: Running, buffer: WorkBuffer, thread: Remembering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+    monkeypatch.setattr(buffer, "flush", lambda: flushed.append(True))
     for _ in range(3):
-        hand.succeed(make_held(), "another one")
-        heartbeat._look()
-        hand._results.clear()
-    assert written == []
+        with running.attempt(make_attempted(), thread, 0):
+            heartbeat.look()
+    assert flushed == []
+    with running.attempt(make_attempted(), thread, 0):
+        heartbeat.look()
+        heartbeat.look()
+    assert flushed == [True]
+
+
+def test_what_cannot_be_flushed_keeps_no_lease_from_being_renewed(
+    heartbeat: Heartbeat,
+    clock: Clock,
+    leases: Leases,
+    running: Running,
+    buffer: WorkBuffer,
+    thread: Remembering,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(buffer, "flush", lambda: 1 / 0)
+    with running.attempt(make_attempted(), thread, 0):
+        heartbeat.look()
+        beat(heartbeat, clock)
+    assert len(leases.renewed) == 1
+
+
+def test_progress_is_shown_once_and_then_when_it_changes(
+    heartbeat: Heartbeat, leases: Leases, running: Running, thread: Remembering
+) -> None:
+    job = make_attempted()
+    with running.attempt(job, thread, 0), running.attempt(make_attempted(), Remembering(), 1):
+        heartbeat.look()
+        for percent in (10, 20):
+            job.progress = {"percent": percent}
+            heartbeat.look()
+            heartbeat.look()
+    assert leases.shown == [{job.pk: {"percent": 10}}, {job.pk: {"percent": 20}}]
+
+
+def test_progress_that_could_not_be_shown_is_shown_later(
+    heartbeat: Heartbeat, leases: Leases, running: Running, thread: Remembering
+) -> None:
+    job, leases.error = make_attempted(), OperationalError("away")
+    with running.attempt(job, thread, 0):
+        job.progress = {"percent": 10}
+        heartbeat.look()
+        leases.error = None
+        heartbeat.look()
+        heartbeat.look()
+    assert leases.shown == [{job.pk: {"percent": 10}}] * 2
+
+
+@pytest.fixture
+def beating(monkeypatch: pytest.MonkeyPatch, running: Running, buffer: WorkBuffer) -> Iterator[Heartbeat]:
+    """A real thread, which beats quickly."""
+    monkeypatch.setattr(heartbeat_module, "BEAT", 0.02)
+    monkeypatch.setattr(heartbeat_module, "AFTER_FAILURE", 0.02)
+    monkeypatch.setattr(heartbeat_module, "LOOK", 0.005)
+    heartbeat = Heartbeat(WORKER, running, buffer)
+    heartbeat.start()
+    yield heartbeat
+    assert heartbeat.is_alive(), "the heartbeat has stopped for good"
+    disconnect(heartbeat)
+
+
+@pytest.mark.parametrize("error", [Job.DoesNotExist("deleted meanwhile"), TypeError("a bug"), MemoryError()])
+def test_no_error_of_a_renewal_leaves_later_jobs_without_a_heartbeat(
+    leases: Leases, beating: Heartbeat, running: Running, thread: Remembering, error: Exception
+) -> None:
+    leases.error = error
+    with running.attempt(make_attempted(), thread, 0):
+        eventually(lambda: leases.renewed, SOON)
+    leases.error, following = None, make_attempted()
+    with running.attempt(following, thread, 0):
+        eventually(lambda: leases.renewed.count({following.pk}) >= 2, SOON)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_real_result_is_written_as_soon_as_the_database_is_back(heartbeat: Heartbeat, hand: Hand) -> None:
-    job, write, away = make_job(Status.RUNNING), hand.write, iter(range(3))
+def test_a_real_result_beside_a_long_job_is_written_as_soon_as_the_database_is_back(
+    beating: Heartbeat, running: Running, buffer: WorkBuffer, thread: Remembering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, away = buffer.write_results, iter(range(3))
 
     def write_when_it_is_back() -> None:
         if next(away, None) is not None:
             raise OperationalError("away")
         write()
 
-    hand.write = write_when_it_is_back  # type: ignore[method-assign]
-    hand.succeed(job, "done")
-    eventually(lambda: row(job)["status"] == Status.SUCCEEDED, SOON)
+    monkeypatch.setattr(buffer, "write_results", write_when_it_is_back)
+    done, long = make_job(Status.RUNNING), make_job(Status.RUNNING)
+    buffer.add_result(done, "done")
+    with running.attempt(long, thread, 0):
+        eventually(lambda: row(done)["status"] == Status.SUCCEEDED, SOON)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("main", [MainThread()])
 def test_a_real_job_is_renewed_shows_its_progress_and_learns_of_its_cancellation(
-    heartbeat: Heartbeat, main: MainThread
+    beating: Heartbeat, running: Running
 ) -> None:
-    job = make_job(Status.RUNNING, lease_expires_at=timezone.now())
+    job, main = make_job(Status.RUNNING, lease_expires_at=timezone.now()), MainThread()
     job.progress = {"percent": 50, "message": "half"}
 
     def handler() -> None:
         eventually(lambda: row(job)["progress"]["percent"] == 50, SOON)
-        assert row(job)["lease_expires_at"] > timezone.now() + LEASE / 2
+        eventually(lambda: row(job)["lease_expires_at"] > timezone.now() + LEASE / 2, SOON)
         Job.objects.get(pk=job.pk).cancel()
         threading.Event().wait(LONG)
 
-    with pytest.raises(Cancelled), heartbeat.keeping(job, main):
+    with ringing(main), pytest.raises(Cancelled), running.attempt(job, main, 0):
         main.call(handler, LONG)
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("main", [MainThread()])
-def test_a_real_job_whose_lease_was_taken_away_is_abandoned(heartbeat: Heartbeat, main: MainThread) -> None:
-    job = make_job(Status.RUNNING)
+def test_a_real_job_whose_lease_was_taken_away_is_abandoned(beating: Heartbeat, running: Running) -> None:
+    job, main = make_job(Status.RUNNING), MainThread()
 
     def handler() -> None:
         Job.objects.update(attempt=2)
         threading.Event().wait(LONG)
 
-    with pytest.raises(Abandoned), heartbeat.keeping(job, main):
+    with ringing(main), pytest.raises(Abandoned), running.attempt(job, main, 0):
         main.call(handler, LONG)
-
-
-def lose(job: Any) -> None:
-    raise LeaseLost(job.pk, job.attempt)

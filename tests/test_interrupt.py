@@ -1,6 +1,6 @@
 """Stopping a handler from outside: for real, with signals, in this process's main thread.
 
-The timer rings again much sooner here than in a worker, so that nothing takes long.
+Interruptions are repeated much sooner here than in a worker, so that nothing takes long.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ import pytest
 from demo.eventually import eventually
 from jobs.worker import interrupt
 from jobs.worker.interrupt import Abandoned, Cancelled, Interrupted, MainThread, Stopped, TimedOut
+from tests.fakes import ringing
 
 ROOT = Path(__file__).parent.parent
 LONG = 60
@@ -31,7 +32,7 @@ STRESS = f"""
     from jobs.worker import interrupt
     from jobs.worker.interrupt import Cancelled, Interrupted, MainThread, OtherThread
 
-    interrupt.AGAIN = 0.001
+    interrupt.AGAIN = interrupt.AGAIN_SOON = 0.001
     sys.setswitchinterval(1e-5)
     main, over, outcomes = MainThread(), threading.Event(), [0, 0]
     signal.signal(signal.SIGALRM, lambda number, frame: None)
@@ -59,7 +60,6 @@ STRESS = f"""
             outcomes[1] += 1
         else:
             outcomes[0] += 1
-        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     over.set()
     disturber.join()
     until = time.monotonic() + 10 * interrupt.AGAIN
@@ -76,16 +76,15 @@ def _signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGUSR1)}
     signal.signal(signal.SIGALRM, lambda number, frame: None)  # by default it would end the test run
     yield
-    left = signal.getitimer(signal.ITIMER_REAL)
-    signal.setitimer(signal.ITIMER_REAL, 0)
     for number, handler in before.items():
         signal.signal(number, handler)
-    assert left == (0, 0), "a timer was left running"
 
 
 @pytest.fixture
-def main() -> MainThread:
-    return MainThread()
+def main() -> Iterator[MainThread]:
+    main = MainThread()
+    with ringing(main):
+        yield main
 
 
 def sleep() -> None:
@@ -182,7 +181,7 @@ def test_an_interruption_is_not_swallowed_by_a_handler_that_catches_every_except
         main.call(careful, 0.02)
 
 
-def test_a_handler_that_turned_its_interruption_into_a_result_is_believed(
+def test_a_handler_that_turned_its_interruption_into_a_result_is_not_believed(
     main: MainThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interrupt, "AGAIN", LONG)
@@ -194,8 +193,8 @@ def test_a_handler_that_turned_its_interruption_into_a_result_is_believed(
             sleep()
         return "done anyway"
 
-    with soon(main, lambda: main.interrupt(Cancelled("x")), working):
-        assert main.call(stubborn, LONG) == "done anyway"
+    with soon(main, lambda: main.interrupt(Cancelled("x")), working), pytest.raises(Cancelled):
+        main.call(stubborn, LONG)
     assert_nothing_is_raised_late()
 
 
@@ -260,31 +259,43 @@ def test_interruptions_at_random_moments_are_never_raised_outside_the_call(how: 
     assert interrupted >= ENOUGH
 
 
-@pytest.mark.parametrize("moment", range(4))
-def test_a_stop_that_comes_while_the_call_arms_or_disarms_itself_is_obeyed_and_leaves_nothing_armed(
-    main: MainThread, monkeypatch: pytest.MonkeyPatch, moment: int
+@pytest.mark.parametrize("moment", ["signal.signal", "threading.get_ident", "before disarming", "after disarming"])
+def test_a_stop_that_comes_while_the_call_arms_or_disarms_itself_is_obeyed(
+    main: MainThread, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """The worker's handler of SIGUSR1 runs inside call(): it must not make call() leave by the back door."""
+    """The worker's handler of SIGUSR1 runs inside call(): no exception of it may leave call() half done."""
     signal.signal(signal.SIGUSR1, lambda number, frame: main.stop())
-    countdown = [moment]
 
     def with_a_signal_after(function: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any) -> Any:
             result = function(*args)
-            countdown[0] -= 1
-            if countdown[0] == -1:
-                signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR1)
             return result
 
         return called
 
+    disarm = main._disarm
+
+    def disarm_with_a_signal() -> None:
+        if moment == "before disarming":
+            signal.raise_signal(signal.SIGUSR1)
+        disarm()
+        if moment == "after disarming":
+            signal.raise_signal(signal.SIGUSR1)
+
     with contained():
         with monkeypatch.context() as during, contextlib.suppress(Stopped):
-            for name in ("signal", "setitimer"):
-                during.setattr(signal, name, with_a_signal_after(getattr(signal, name)))
+            if moment == "signal.signal":
+                during.setattr(signal, "signal", with_a_signal_after(signal.signal))
+            elif moment == "threading.get_ident":
+                during.setattr(threading, "get_ident", with_a_signal_after(threading.get_ident))
+            else:
+                during.setattr(main, "_disarm", disarm_with_a_signal)
             main.call(lambda: None, LONG)
-        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+        assert not main.interrupting
         assert_nothing_is_raised_late()
+        with pytest.raises(Stopped):
+            main.call(pytest.fail, LONG)
 
 
 def test_a_stop_that_comes_when_the_alarm_was_just_put_back_does_not_kill_the_process(
@@ -328,7 +339,6 @@ def contained() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextlib.contextmanager
@@ -336,7 +346,7 @@ def soon(main: MainThread, action: Callable[[], None], inside: threading.Event |
     """While the body runs, another thread waits until a call has begun, or has come to a certain point, and acts."""
 
     def act() -> None:
-        eventually(inside.is_set if inside else lambda: main._armed, LONG / 2, "the beginning of the call")
+        eventually(inside.is_set if inside else lambda: main._thread, LONG / 2, "the beginning of the call")
         action()
 
     thread = threading.Thread(target=act)

@@ -1,4 +1,4 @@
-"""Stopping a handler that runs in a thread of its own, by an exception raised there from the heartbeat's thread."""
+"""Stopping a handler that runs in a thread of its own, by an exception raised there from another thread."""
 
 import contextlib
 import socket
@@ -16,6 +16,7 @@ import pytest
 from demo.eventually import eventually
 from jobs.worker import interrupt
 from jobs.worker.interrupt import Abandoned, Cancelled, Interrupted, OtherThread, TimedOut
+from tests.fakes import ringing
 from tests.test_interrupt import LONG, compute, spin
 
 ROOT = Path(__file__).parent.parent
@@ -54,10 +55,14 @@ def test_a_thread_is_interrupted_when_its_time_is_over(
     with in_a_thread(lambda: thread.call(work, 10)) as ended:
         eventually(lambda: thread._thread, SOON, "the beginning of the call")
         clock.now = 9.9
-        assert not thread.ring()
+        thread.ring()
+        assert not thread.interrupting
         clock.now = 10.0
-        assert thread.ring()
-        eventually(lambda: ended, SOON)
+        thread.ring()
+        assert ended or thread.interrupting
+        clock.now = 20.0
+        with ringing(thread):
+            eventually(lambda: ended, SOON)
     assert isinstance(ended[0], TimedOut)
 
 
@@ -68,28 +73,23 @@ def test_another_thread_is_interrupted_for_the_first_reason_given(work: Callable
         eventually(lambda: thread._thread, SOON, "the beginning of the call")
         thread.interrupt(reason)
         thread.interrupt(Abandoned("second"))
-        eventually(lambda: ended, SOON)
+        with ringing(thread):
+            eventually(lambda: ended, SOON)
     assert ended == [reason]
 
 
 def test_another_thread_that_swallows_its_interruption_is_interrupted_again() -> None:
-    thread, swallowed, spinning = OtherThread(), [], threading.Event()
+    thread, swallowed = OtherThread(), []
 
     def stubborn() -> None:
         for _ in range(2):
             try:
-                spinning.set()
                 spin()
             except Interrupted:
                 swallowed.append(True)
-        spinning.set()
         spin()
 
-    with in_a_thread(lambda: thread.call(stubborn, 0)) as ended:
-        for _ in range(3):
-            assert spinning.wait(SOON)
-            spinning.clear()
-            eventually(thread.ring, SOON)
+    with in_a_thread(lambda: thread.call(stubborn, 0)) as ended, ringing(thread):
         eventually(lambda: ended, SOON)
     assert len(swallowed) == 2
     assert isinstance(ended[0], TimedOut)
@@ -161,7 +161,8 @@ def test_another_thread_that_is_done_is_left_alone() -> None:
     thread.interrupt(Cancelled("too early"))
     assert thread.call(lambda: 42, 0) == 42
     thread.interrupt(Cancelled("too late"))
-    assert not thread.ring()
+    thread.ring()
+    assert not thread.interrupting
     for _ in range(1000):
         pass
 

@@ -35,7 +35,6 @@ class Timekeeper(threading.Thread):
 
     def stop(self) -> None:
         """To be called in the main thread. Ends the thread after its present look."""
-        self._watchdog.stop_beating()
         signal.set_wakeup_fd(self._old_wakeup)
         self._over = True
 
@@ -46,6 +45,7 @@ class Timekeeper(threading.Thread):
                 for attempt in self._running:
                     attempt.thread.ring()
                 self._wait()
+            self._watchdog.stop_beating()  # here, so that no beat comes after it
         finally:
             os.close(self._signals)
             os.close(self._wakeup)

@@ -1,0 +1,94 @@
+"""Stand-ins for what the threads beside running handlers deal with: the queue, the handlers' threads, and the time."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from jobs.ids import new_id
+from jobs.leases import Renewal
+from jobs.models import Job
+from jobs.worker.interrupt import Interrupted, Interruptible, MainThread, OtherThread
+
+RING_EVERY = 0.005
+
+
+class Leases:
+    """In place of Job.objects: counts what the heartbeat asks for, and answers as the test says."""
+
+    def __init__(self) -> None:
+        self.renewed: list[set[UUID]] = []
+        self.shown: list[dict[UUID, Any]] = []
+        self.cancelled: set[UUID] = set()
+        self.lost: set[UUID] = set()
+        self.error: BaseException | None = None
+        self.before_answer: Callable[[], object] = lambda: None
+
+    def renew_leases(self, worker: str, jobs: Sequence[Job]) -> Renewal:
+        ids = {job.pk for job in jobs}
+        self.renewed.append(ids)
+        self.before_answer()
+        if self.error:
+            raise self.error
+        return Renewal(self.cancelled & ids, self.lost & ids)
+
+    def show_progress(self, worker: str, jobs: Sequence[Job]) -> None:
+        self.shown.append({job.pk: job.progress for job in jobs})
+        if self.error:
+            raise self.error
+
+
+class Remembering(MainThread):
+    """A thread that only remembers why it would have been interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: list[Interrupted] = []
+
+    def interrupt(self, reason: Interrupted) -> None:
+        self.reasons.append(reason)
+
+
+class Ticking(OtherThread):
+    """Counts how often it was rung."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rung = 0
+
+    def ring(self) -> None:
+        self.rung += 1
+
+
+class Clock:
+    """What a module takes for the module time: it stands still unless a test moves it."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def make_attempted(**fields: Any) -> Job:
+    """A running job that no database has."""
+    return Job(**{"pk": new_id(), "kind": "test.kind", "attempt": 1, "timeout": 60, "progress": {}} | fields)
+
+
+@contextmanager
+def ringing(*threads: Interruptible) -> Iterator[None]:
+    """Ring them again and again, as a worker's timekeeper does."""
+    over = threading.Event()
+
+    def ring() -> None:
+        while not over.wait(RING_EVERY):
+            for thread in threads:
+                thread.ring()
+
+    ringer = threading.Thread(target=ring)
+    ringer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        ringer.join()
