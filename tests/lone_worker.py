@@ -15,6 +15,7 @@ from jobs.worker import attempt, heartbeat, interrupt, process, timekeeper
 from jobs.worker.io_worker import IoWorker
 from jobs.worker.process import WorkerProcess
 from jobs.worker.thread_pools import total_threads
+from jobs.worker.watchdog import Predecessor
 from jobs.worker.worker import Worker
 from tests.make import WORKER, disconnect, make_job, row
 from tests.workers import Place
@@ -58,15 +59,17 @@ def contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def make_worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+def make_worker(
+    monkeypatch: pytest.MonkeyPatch, broker: Broker | None = None, predecessor: Predecessor | None = None
+) -> Worker:
     """One that waits no time at all for a database, and not for ever."""
     limit_waits(monkeypatch)
-    return Worker(Place(WORKER), Broker())
+    return Worker(Place(WORKER, predecessor), broker or Broker())
 
 
-def make_io_worker(monkeypatch: pytest.MonkeyPatch) -> IoWorker:
+def make_io_worker(monkeypatch: pytest.MonkeyPatch, broker: Broker | None = None) -> IoWorker:
     limit_waits(monkeypatch)
-    return IoWorker(Place(WORKER, slots=total_threads()), Broker())
+    return IoWorker(Place(WORKER, slots=total_threads()), broker or Broker())
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The guard over its children: it replaces the dead, kills the stuck, and stops all of them. The forks are real."""
+"""The supervisor: it replaces dead children, kills stuck ones, and stops all of them. The forks are real."""
 
 import os
 import signal
@@ -9,12 +9,23 @@ import pytest
 from tests.tiny_cluster import LONG, TinyCluster
 
 
-@pytest.mark.parametrize("program", ["stuck", "condemned"])
-def test_a_stuck_process_is_killed_and_replaced_while_the_others_go_on(program: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("stuck", "timed_out=[1] lost=[]"),
+        ("stalled", "timed_out=[1] lost=[]"),
+        ("stalled_by_a_thread", "timed_out=[1] lost=[]"),
+        ("killed", "timed_out=[] lost=[1]"),
+    ],
+)
+def test_a_process_that_is_stuck_or_dead_is_replaced_by_one_that_knows_which_jobs_it_had_while_the_others_go_on(
+    program: str, words: str
+) -> None:
     with TinyCluster(program, "done_in_time") as cluster:
-        [first] = cluster.told(program, "started")
+        [first] = cluster.told(program, "started")[:1]
         second = cluster.wait_for(program, "started", times=2)
         assert second.what.endswith(f"after {first.what.split()[1]}")
+        assert cluster.wait_for(program, "took over").what == f"took over {words}"
         stop(cluster)
     assert len(cluster.told(program, "started")) == 2
     assert len(cluster.told("done_in_time", "started")) == 1
@@ -31,11 +42,11 @@ def test_those_that_do_not_stop_are_asked_then_interrupted_then_killed() -> None
         cluster.let_pass_long()
         cluster.wait_for("deaf", "SIGUSR1")
         cluster.wait_until_gone("busy")
-        assert not cluster.told("guard")
+        assert not cluster.told("supervisor")
 
         cluster.let_pass_long()
         cluster.wait_until_all_are_gone()
-        assert cluster.guard.wait() == 0
+        assert cluster.supervisor.wait() == 0
     assert told(cluster, "polite", "busy", "deaf") == [["SIGTERM"], ["SIGTERM", "SIGUSR1"], ["SIGTERM", "SIGUSR1"]]
 
 
@@ -43,7 +54,7 @@ def test_a_stop_takes_no_longer_than_the_last_one_needs() -> None:
     with TinyCluster("polite", "polite") as cluster:
         cluster.wait_for("polite", "started", times=2)
         stop(cluster)
-    assert cluster.told("guard", "stopped")[0].at - cluster.told("polite", "SIGTERM")[0].at < LONG / 2
+    assert cluster.told("supervisor", "stopped")[0].at - cluster.told("polite", "SIGTERM")[0].at < LONG / 2
 
 
 def test_one_that_is_stuck_does_not_hold_up_a_stop_for_all_of_its_grace() -> None:
@@ -78,7 +89,7 @@ def test_a_second_signal_changes_nothing_about_an_orderly_stop(second: signal.Si
         cluster.signal(second)
         cluster.let_pass_long()
         cluster.wait_until_all_are_gone()
-        assert cluster.guard.wait() == 0
+        assert cluster.supervisor.wait() == 0
     assert [event.what for event in cluster.told("busy")][1:] == ["SIGTERM", "SIGUSR1"]
 
 
@@ -90,4 +101,4 @@ def told(cluster: TinyCluster, *roles: str) -> list[list[str]]:
 def stop(cluster: TinyCluster) -> None:
     cluster.signal(signal.SIGTERM)
     cluster.wait_until_all_are_gone()
-    assert cluster.guard.wait() == 0
+    assert cluster.supervisor.wait() == 0

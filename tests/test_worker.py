@@ -17,8 +17,9 @@ from jobs.states import Status
 from jobs.strict import StrictSerializer
 from jobs.worker import interrupt
 from jobs.worker import worker as worker_module
+from jobs.worker.watchdog import STUCK_AFTER, Started
 from jobs.worker.worker import Worker
-from tests.lone_worker import contained, make_worker, run
+from tests.lone_worker import contained, make_worker, run, time_kept
 from tests.make import make_job, make_kind, row
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +41,15 @@ def test_a_handler_that_returns_succeeds_with_its_result(worker: Worker, monkeyp
     found = run(worker)
     assert (found["status"], found["result"]) == (Status.SUCCEEDED, {"at": "2026-03-01T00:00:00Z", "attempt": 1})
     assert found["progress"]["percent"] == 100
-    assert worker.place.expected == [63, "idle"]
+    assert worker.place.watchdog.started() == []
+
+
+def test_a_handler_runs_under_the_deadline_of_its_job(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Started] = []
+    make_kind(monkeypatch, lambda run: started.extend(worker.place.watchdog.started()))
+    found = run(worker, timeout=1000)
+    assert [each.job_id for each in started] == [found["id"]]
+    assert 0 <= time.monotonic() + 1000 + STUCK_AFTER - started[0].deadline < 60
 
 
 def test_a_handler_gets_its_params_as_what_they_mean(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +87,7 @@ def test_whatever_a_handler_raises_is_recorded_and_tried_again_and_goes_no_furth
     found = run(worker)
     assert found["status"] == Status.RETRYING
     assert [(kept["type"], kept["attempt"]) for kept in found["errors"]] == [(type(error).__name__, 1)]
-    assert worker.place.expected[-1] == "idle"
+    assert worker.place.watchdog.started() == []
 
 
 def test_a_time_to_come_that_is_no_number_goes_no_further_either(
@@ -118,7 +127,8 @@ def test_a_handler_that_takes_too_long_is_interrupted_and_tried_again(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_kind(monkeypatch, lambda run: time.sleep(30))
-    found = run(worker, timeout=1)
+    with time_kept(worker):
+        found = run(worker, timeout=1)
     assert (found["status"], found["errors"][0]["type"]) == (Status.RETRYING, "TimedOut")
 
 
@@ -186,7 +196,8 @@ def test_why_a_handler_was_interrupted_decides_what_becomes_of_its_job(
         time.sleep(30)
 
     make_kind(monkeypatch, handler)
-    found = run(worker)
+    with time_kept(worker):
+        found = run(worker)
     assert (found["status"], found["attempt"], found["errors"]) == (status, attempt, [])
 
 
@@ -203,8 +214,9 @@ def test_a_cancelled_handler_that_fails_while_it_cleans_up_is_cancelled_all_the_
 
     monkeypatch.setattr(interrupt, "AGAIN", 60)
     make_kind(monkeypatch, handler)
-    found = run(worker)
-    assert (found["status"], [kept["type"] for kept in found["errors"]]) == (Status.CANCELLED, ["ValueError"])
+    with time_kept(worker):
+        found = run(worker)
+    assert (found["status"], found["errors"]) == (Status.CANCELLED, [])
 
 
 def test_plain_tasks_have_their_turn_when_no_job_is_due(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +252,7 @@ def test_a_poisonous_result_does_not_sink_those_that_are_written_with_it(
 ) -> None:
     make_kind(monkeypatch, lambda run: {"1": "\ud800", "2": 2**70}.get(str(run.attempt), "good"))
     for _ in range(3):
-        worker.pace.measured("test.kind", 0.0001)
+        worker.prefetch.measured("test.kind", 0.0001)
     jobs = [make_job(kind="test.kind", params={}, attempt=attempt) for attempt in (5, 0, 6, 1, 7)]
     while Job.objects.due().exists():
         worker.turn()

@@ -1,4 +1,4 @@
-"""A worker from its start to its stop: outages, broken connections, predecessors, signals, and jobs in threads."""
+"""A worker from its start to its stop: outages, broken connections, predecessors, and signals."""
 
 import contextlib
 import os
@@ -14,17 +14,17 @@ from jobs.errors import PermanentError
 from jobs.models import Job
 from jobs.run import Run
 from jobs.states import Status
+from jobs.worker.watchdog import Predecessor
 from jobs.worker.worker import Worker
 from tests.lone_worker import (
     Broker,
-    Place,
     contained,
     database_away,
-    limit_waits,
     make_worker,
     run,
     run_to_the_end,
     stop,
+    time_kept,
 )
 from tests.make import make_job, make_kind, row
 
@@ -55,11 +55,12 @@ def test_an_outcome_is_written_however_often_the_database_is_away(
             raise ValueError("x")
         if outcome == "stops":
             worker.main.stop()
+            time.sleep(30)
         return "kept"
 
     make_kind(monkeypatch, handler)
     job = make_job(kind="test.kind", params={})
-    with contextlib.ExitStack() as outage:
+    with contextlib.ExitStack() as outage, time_kept(worker):
         worker.turn()
     assert row(job)["status"] == status
     assert row(job)["result"] == ("kept" if outcome == "returns" else None)
@@ -113,17 +114,17 @@ def test_a_handler_that_leaves_a_transaction_open_has_its_outcome_recorded_and_t
 def test_a_worker_takes_over_what_its_predecessor_was_running(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = make_job(Status.RUNNING, worker="here:0")
     others = make_job(Status.RUNNING, worker="here:9")
-    worker = Worker(Place(predecessor="here:0"), Broker(stop))
+    worker = make_worker(monkeypatch, Broker(stop), Predecessor("here:0", lost=frozenset({lost.pk})))
     run_to_the_end(worker)
     assert row(lost)["errors"][0]["type"] == "WorkerLost"
     assert row(others)["status"] == Status.RUNNING
-    assert worker.place.predecessor == ""
+    assert worker.place.predecessor is None
 
 
 def test_a_job_that_died_with_its_worker_runs_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: run.attempt)
     lost = make_job(Status.RUNNING, worker="here:0", kind="test.kind", params={})
-    run_to_the_end(Worker(Place(predecessor="here:0"), Broker(stop)))
+    run_to_the_end(make_worker(monkeypatch, Broker(stop), Predecessor("here:0", lost=frozenset({lost.pk}))))
     assert (row(lost)["status"], row(lost)["result"]) == (Status.SUCCEEDED, 2)
 
 
@@ -132,7 +133,7 @@ def test_a_worker_finishes_what_it_runs_when_it_is_asked_to_stop_and_takes_nothi
 ) -> None:
     make_kind(monkeypatch, lambda run: signal.raise_signal(signal.SIGTERM))
     first, second = [make_job(kind="test.kind", params={}, priority=priority) for priority in (1, 0)]
-    run_to_the_end(Worker(Place(), Broker(pytest.fail)))
+    run_to_the_end(make_worker(monkeypatch, Broker(pytest.fail)))
     assert (row(first)["status"], row(second)["status"]) == (Status.SUCCEEDED, Status.QUEUED)
 
 
@@ -145,7 +146,7 @@ def test_a_worker_that_must_stop_now_hands_its_job_back_and_takes_nothing_more(
 
     make_kind(monkeypatch, handler)
     first, second = [make_job(kind="test.kind", params={}, priority=priority) for priority in (1, 0)]
-    run_to_the_end(Worker(Place(), Broker(pytest.fail)))
+    run_to_the_end(make_worker(monkeypatch, Broker(pytest.fail)))
     assert (row(first)["status"], row(first)["attempt"], row(first)["errors"]) == (Status.QUEUED, 0, [])
     assert row(second)["attempt"] == 0
 
@@ -159,7 +160,7 @@ def test_a_worker_that_must_stop_before_its_job_began_hands_it_back(monkeypatch:
 
     make_kind(monkeypatch, lambda run: pytest.fail("it must not run"))
     job = make_job(kind="test.kind", params={})
-    run_to_the_end(Worker(Place(), Late()))
+    run_to_the_end(make_worker(monkeypatch, Late()))
     assert (row(job)["status"], row(job)["attempt"], row(job)["errors"]) == (Status.QUEUED, 0, [])
 
 
@@ -178,9 +179,7 @@ def test_a_worker_waits_for_a_database_or_broker_that_is_away(
 
     make_kind(monkeypatch, lambda run: "done")
     job = make_job(kind="test.kind", params={})
-    worker = Worker(Place(), Flaky(stop))
-    limit_waits(monkeypatch, worker)
-    run_to_the_end(worker)
+    run_to_the_end(make_worker(monkeypatch, Flaky(stop)))
     assert row(job)["result"] == "done"
 
 
@@ -191,24 +190,5 @@ def test_a_running_job_that_is_cancelled_is_stopped_by_the_heartbeat(monkeypatch
 
     make_kind(monkeypatch, handler)
     job = make_job(kind="test.kind", params={})
-    run_to_the_end(Worker(Place(), Broker(stop)))
+    run_to_the_end(make_worker(monkeypatch, Broker(stop)))
     assert row(job)["status"] == Status.CANCELLED
-
-
-@pytest.mark.parametrize("ends", ["returns", "raises", "is cancelled", "takes too long"])
-def test_a_job_in_a_thread_ends_as_one_in_the_main_thread(monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
-    def handler(run: Run) -> str:
-        if ends == "raises":
-            raise ValueError("x")
-        if ends == "is cancelled":
-            Job.objects.get().cancel()
-        until = time.monotonic() + (0 if ends == "returns" else 30)
-        while time.monotonic() < until:
-            time.sleep(0.005)
-        return "kept"
-
-    make_kind(monkeypatch, handler, threads=2)
-    job = make_job(kind="test.kind", params={}, timeout=1 if ends == "takes too long" else 60)
-    run_to_the_end(Worker(Place(), Broker(stop)))
-    expected = {"returns": Status.SUCCEEDED, "is cancelled": Status.CANCELLED}
-    assert row(job)["status"] == expected.get(ends, Status.RETRYING)

@@ -1,17 +1,19 @@
 """A real cluster of tiny programs, which tests start with `with TinyCluster(…)` and then signal, starve and kill.
 
-Run as `python -m tests.tiny_cluster GRACE HARD_STOP SOONEST_RESTART PROGRAM…` it is the guard; it and its children tell
-what happens to them in lines on standard output, which ends when the last of them is gone.
+Run as `python -m tests.tiny_cluster GRACE HARD_STOP SOONEST_RESTART PROGRAM…` it is the supervisor; it and its children
+tell what happens to them in lines on standard output, which ends when the last of them is gone.
 """
 
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event as ThreadEvent
 from threading import Thread
 from types import FrameType, TracebackType
 from typing import NamedTuple, NoReturn, Self
@@ -22,14 +24,15 @@ import structlog
 from demo.eventually import eventually
 from jobs.cluster import process, supervisor
 from jobs.cluster.process import Process
+from jobs.worker.watchdog import Jobs
 
 ROOT = Path(__file__).parent.parent
 WITHIN = 60
 DONE_IN_TIME = 0.5
 """Seconds: much longer than between two lines of a program, on any machine."""
-JOB = UUID(int=1)
+JOB, INNOCENT = UUID(int=1), UUID(int=2)
 LONG = 600.0
-"""Seconds that no test waits for: cluster.let_pass_long() has them over at once, as far as the guard can see."""
+"""Seconds that no test waits for: cluster.let_pass_long() has them over at once, as far as the supervisor can see."""
 
 
 class Event(NamedTuple):
@@ -51,7 +54,7 @@ class TinyCluster:
         self._programs = programs
 
     def __enter__(self) -> Self:
-        self.guard = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0)
+        self.supervisor = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0)
         self._reader = Thread(target=self._read)
         self._reader.start()
         for role in set(self._programs):
@@ -62,15 +65,15 @@ class TinyCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.guard.pid, signal.SIGKILL)
-        self.guard.wait()
+            os.killpg(self.supervisor.pid, signal.SIGKILL)
+        self.supervisor.wait()
         self._reader.join()
-        assert self.guard.stdout
-        self.guard.stdout.close()
+        assert self.supervisor.stdout
+        self.supervisor.stdout.close()
 
     def _read(self) -> None:
-        assert self.guard.stdout
-        for line in self.guard.stdout:
+        assert self.supervisor.stdout
+        for line in self.supervisor.stdout:
             role, pid, at, what = line.rstrip("\n").split(" ", 3)
             self.events.append(Event(role, int(pid), float(at), what))
 
@@ -83,10 +86,10 @@ class TinyCluster:
         return self.told(role, what)[times - 1]
 
     def signal(self, number: signal.Signals) -> None:
-        self.guard.send_signal(number)
+        self.supervisor.send_signal(number)
 
     def let_pass_long(self) -> None:
-        """Move the guard's clock, and nobody else's, by LONG."""
+        """Move the supervisor's clock, and nobody else's, by LONG."""
         self.signal(signal.SIGUSR2)
 
     def wait_until_gone(self, role: str) -> None:
@@ -95,12 +98,12 @@ class TinyCluster:
         eventually(lambda: not Path(f"/proc/{pid}").exists(), WITHIN, f"the end of {role} ({self.events})")
 
     def wait_until_all_are_gone(self) -> None:
-        """Nobody holds standard output any more: neither the guard nor any child, however it was started."""
+        """Nobody holds standard output any more: neither the supervisor nor any child, however it was started."""
         eventually(lambda: not self._reader.is_alive(), WITHIN, "the end of all processes")
 
 
-class GuardsClock:
-    """What the guard takes for the module time."""
+class SupervisorsClock:
+    """What the supervisor takes for the module time."""
 
     ahead = 0.0
 
@@ -126,7 +129,7 @@ class Polite:
         before = child.predecessor
         tell(child.role, f"started {child.name} after {before.name if before else 'nobody'}")
         if before:
-            tell(child.role, f"took over timed_out={len(before.timed_out)} lost={len(before.lost)}")
+            tell(child.role, f"took over timed_out={numbers(before.timed_out)} lost={numbers(before.lost)}")
 
     def run(self) -> None:
         while True:
@@ -170,6 +173,29 @@ class Stalled(Polite):
         super().run()
 
 
+class StalledByAThread(Polite):
+    """One of its threads holds the GIL for good; another has a job that only waits for it."""
+
+    def run(self) -> None:
+        if not self.child.predecessor:
+            ready = ThreadEvent()
+            Thread(target=self.wait_for_gil, args=[ready], daemon=True).start()
+            ready.wait()
+            Thread(target=self.hold_gil, daemon=True).start()
+        super().run()
+
+    def wait_for_gil(self, ready: ThreadEvent) -> None:
+        self.child.watchdog.start(1, INNOCENT, LONG)
+        ready.set()
+        while True:
+            pass
+
+    def hold_gil(self) -> None:
+        self.child.watchdog.start(0, JOB, LONG)
+        self.child.watchdog.beat()
+        re.match("(a+)+b", "a" * 64)
+
+
 class StuckAtTheEnd(Deaf):
     """Is stuck in what it still does when it is asked to stop."""
 
@@ -184,6 +210,16 @@ class DoneInTime(Polite):
     def run(self) -> None:
         self.child.watchdog.start(0, JOB, DONE_IN_TIME)
         self.child.watchdog.finish(0)
+        super().run()
+
+
+class Killed(Polite):
+    """Dies by itself while it has a job; its replacement lives on."""
+
+    def run(self) -> None:
+        if not self.child.predecessor:
+            self.child.watchdog.start(0, JOB, LONG)
+            os.kill(os.getpid(), signal.SIGKILL)
         super().run()
 
 
@@ -217,12 +253,18 @@ PROGRAMS = {
     "deaf": Deaf,
     "stuck": Stuck,
     "stalled": Stalled,
+    "stalled_by_a_thread": StalledByAThread,
     "stuck_at_the_end": StuckAtTheEnd,
     "done_in_time": DoneInTime,
+    "killed": Killed,
     "short_lived": ShortLived,
     "broken": Broken,
     "slow_starter": SlowStarter,
 }
+
+
+def numbers(jobs: Jobs) -> list[int]:
+    return sorted(job.int for job in jobs)
 
 
 def tell(role: str, what: str) -> None:
@@ -234,12 +276,12 @@ def main(grace: str, hard_stop: str, soonest_restart: str, *programs: str) -> No
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     supervisor.LOOK_EVERY = 0.05
     process.STALLED_AFTER = 2.0
-    clock = GuardsClock()
+    clock = SupervisorsClock()
     vars(supervisor)["time"] = clock
     signal.signal(signal.SIGUSR2, clock.move)
     supervisor.HARD_STOP, supervisor.SOONEST_RESTART = float(hard_stop), float(soonest_restart)
-    supervisor.Supervisor([Process(name, PROGRAMS[name]) for name in programs], float(grace)).run()
-    tell("guard", "stopped")
+    supervisor.Supervisor([Process(name, PROGRAMS[name], slots=2) for name in programs], float(grace)).run()
+    tell("supervisor", "stopped")
 
 
 if __name__ == "__main__":
