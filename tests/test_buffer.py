@@ -1,5 +1,6 @@
 """Claimed jobs and unwritten results of a worker, when they cannot be written or handed back as usual."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_results_stay_buffered_while_the_database_is_away(monkeypatch: pytest.Mo
 def test_what_was_not_started_stays_buffered_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = make_job(Status.RUNNING), make_job(Status.RUNNING)
     buffer = WorkBuffer(WORKER)
-    buffer.add_claimed([first, second])
+    buffer.add_claimed([first, second], since=time.monotonic())
     with monkeypatch.context() as outage:
         outage.setattr(JobQuerySet, "hand_back_many", raiser(OperationalError("away")))
         with pytest.raises(OperationalError):
@@ -69,7 +70,7 @@ def test_what_was_not_started_stays_buffered_while_the_database_is_away(monkeypa
 def test_what_is_flushed_is_queued_again_with_its_attempt() -> None:
     job, unwanted = make_job(Status.RUNNING, attempt=1), make_job(Status.RUNNING, attempt=1, cancel_requested=True)
     buffer = WorkBuffer(WORKER)
-    buffer.add_claimed([job, unwanted])
+    buffer.add_claimed([job, unwanted], since=time.monotonic())
     buffer.flush()
     assert (row(job)["status"], row(job)["attempt"]) == (Status.QUEUED, 0)
     assert row(unwanted)["status"] == Status.CANCELLED
@@ -79,7 +80,7 @@ def test_what_is_flushed_is_queued_again_with_its_attempt() -> None:
 def test_what_is_handed_back_and_claimed_again_at_once_is_not_given_up() -> None:
     job = make_job(Status.RUNNING)
     buffer = WorkBuffer(WORKER)
-    buffer.add_claimed([job])
+    buffer.add_claimed([job], since=time.monotonic())
 
     def claim_before_anything_is_read(
         execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
@@ -105,7 +106,7 @@ def test_what_was_claimed_before_a_freeze_is_handed_back_and_not_started(
     monkeypatch.setattr(buffer_module, "time", clock)
     jobs = [make_job(Status.RUNNING) for _ in range(2)]
     buffer = WorkBuffer(WORKER)
-    buffer.add_claimed(jobs)
+    buffer.add_claimed(jobs, since=clock.now)
     clock.now += passed
     assert buffer.next_claimed() == (jobs[0] if started else None)
     assert buffer.has_claimed

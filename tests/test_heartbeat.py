@@ -45,6 +45,7 @@ def leases(monkeypatch: pytest.MonkeyPatch) -> Leases:
     leases = Leases()
     monkeypatch.setattr(heartbeat_module, "Job", SimpleNamespace(objects=leases))
     monkeypatch.setattr(heartbeat_module, "close_old_connections", lambda: None)
+    monkeypatch.setattr(Heartbeat, "_limit_lock_waits", lambda self: None)
     return leases
 
 
@@ -170,6 +171,7 @@ def test_what_is_buffered_beside_a_job_that_is_seen_twice_is_flushed(
 ) -> None:
     flushed: list[bool] = []
     monkeypatch.setattr(buffer, "flush", lambda: flushed.append(True))
+    buffer.add_result(make_attempted(), "done")
     for _ in range(3):
         with running.attempt(make_attempted(), thread, 0):
             heartbeat.look()
@@ -190,6 +192,7 @@ def test_what_cannot_be_flushed_keeps_no_lease_from_being_renewed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(buffer, "flush", lambda: 1 / 0)
+    buffer.add_result(make_attempted(), "done")
     with running.attempt(make_attempted(), thread, 0):
         heartbeat.look()
         beat(heartbeat, clock)
