@@ -92,7 +92,10 @@ def recover(farm: Farm) -> None:
 def wait_for_log(farm: Farm, event: str, job_id: str) -> None:
     """Until somebody has said this about the job."""
     eventually(
-        lambda: any(job_id in {line.get("job_id"), *line.get("results_of", [])} for line in farm.events(event)),
+        lambda: any(
+            job_id in {line.get("job_id"), *line.get("running", []), *line.get("results_of", [])}
+            for line in farm.events(event)
+        ),
         PATIENCE,
         f"{event} for {job_id}",
         pause=PAUSE,

@@ -59,7 +59,13 @@ class Heartbeat(threading.Thread):
             close_old_connections()
             step()
         except Exception:  # the database is away, or something is wrong with one of the jobs
-            log.warning("heartbeat_failed", step=step.__name__, results_of=self._buffer.unwritten, exc_info=True)
+            log.warning(
+                "heartbeat_failed",
+                step=step.__name__.lstrip("_"),
+                running=[str(attempt.job.pk) for attempt in self._running],
+                results_of=self._buffer.unwritten,
+                exc_info=True,
+            )
 
     def _limit_lock_waits(self) -> None:
         """Before a step writes: a row that somebody has locked must not delay the renewals of the others."""
