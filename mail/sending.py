@@ -156,6 +156,7 @@ def _hand_over(message: Message, attempt: Attempt, found: Account) -> str:
     with _before_the_call(FailureClass.CONFIGURATION, "the provider's settings are wrong"):
         line = providers.line_to(found)
     line.send(mail)
+    outcome.check_taken(mail, getattr(line.connection, "esp_name", ""))
     return str(mail.anymail_status.message_id or "")
 
 
