@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
@@ -17,6 +17,8 @@ from mail import breakers
 from mail.accounts import Account, accounts
 from mail.importance import Importance
 
+NOBODY_LEFT = timedelta(minutes=5)
+"""How long a message waits that all configured providers have refused; it may expire meanwhile."""
 IDLE_AT_MOST = 20.0
 """Seconds without use after which a connection is made anew: the other end may have dropped it without a word."""
 
@@ -44,14 +46,22 @@ def another(than: Collection[str]) -> bool:
     return any(found.name not in than and not free_at(found) for found in accounts())
 
 
-def next_free(importance: str) -> datetime | None:
-    """When a message may be taken; None is now."""
+def another_later(than: Collection[str]) -> bool:
+    """Whether there is one besides these at all."""
+    return any(found.name not in than for found in accounts())
+
+
+def next_free(importance: str, without: Collection[str] = ()) -> datetime | None:
+    """When a message may be taken by one of the others; None is now."""
     now = timezone.now()
-    pauses = [pause for found in accounts() if (pause := breakers.seen(found.name).paused_until) and pause > now]
+    possible = [found for found in accounts() if found.name not in without]
+    pauses = [pause for found in possible if (pause := breakers.seen(found.name).paused_until) and pause > now]
     if pauses and importance == Importance.BULK:
         return max(pauses)
-    times = [free_at(found) for found in accounts()]
-    return None if None in times else min(moment for moment in times if moment)
+    times = [free_at(found) for found in possible]
+    if None in times:
+        return None
+    return min((moment for moment in times if moment), default=now + NOBODY_LEFT)
 
 
 def free_at(found: Account) -> datetime | None:

@@ -104,8 +104,82 @@ ROWS = [
     # Complaint, unsubscribe.
     (F.COMPLAINT, ALL, Facts(), Decision(status=Status.COMPLAINED, suppress=Suppress(Reason.COMPLAINT))),
     (F.UNSUBSCRIBED, ALL, Facts(), Decision(suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))),
-    # Policy or spam block.
+    # Policy or spam block: critical mail has one more provider, where there is one that has not had it.
     (F.BLOCKED, ALL, Facts(), Decision(status=Status.BOUNCED, slow=15 * MINUTE, alert="blocked")),
+    (
+        F.BLOCKED,
+        [CRITICAL],
+        Facts(other_provider=True, tries=3),
+        Decision(retry_after=AT_ONCE, fall_back=True, slow=15 * MINUTE, alert="blocked"),
+    ),
+    (
+        F.BLOCKED,
+        [NORMAL, BULK],
+        Facts(other_provider=True),
+        Decision(status=Status.BOUNCED, slow=15 * MINUTE, alert="blocked"),
+    ),
+    # Never sent, because the provider has the address on a list of its own.
+    *(
+        (kind, [importance], facts, Decision(status=Status.REJECTED, suppress=suppress, alert=alert))
+        for kind, suppress in (
+            (F.LISTED_BOUNCE, Suppress(Reason.BOUNCE)),
+            (F.LISTED_COMPLAINT, Suppress(Reason.COMPLAINT)),
+        )
+        for facts in (Facts(), Facts(other_provider=True))
+        for importance, alert in ((CRITICAL, str(kind)), (NORMAL, ""), (BULK, ""))
+    ),
+    *(
+        row
+        for kind, suppress in (
+            (F.LISTED_UNSUBSCRIBE, Suppress(Reason.UNSUBSCRIBE, Scope.BULK)),
+            (F.LISTED_UNKNOWN, None),
+        )
+        for row in (
+            (kind, [CRITICAL], Facts(), Decision(status=Status.REJECTED, suppress=suppress, alert=str(kind))),
+            (
+                kind,
+                [CRITICAL],
+                Facts(other_provider=True, tries=3),
+                Decision(retry_after=AT_ONCE, fall_back=True, suppress=suppress, alert=str(kind)),
+            ),
+            (
+                kind,
+                [CRITICAL],
+                Facts(other_later=True),
+                Decision(retry_after=MINUTE, fall_back=True, suppress=suppress, alert=str(kind)),
+            ),
+            (
+                kind,
+                [CRITICAL],
+                Facts(other_later=True, expires_in=MINUTE),
+                Decision(status=Status.REJECTED, suppress=suppress, alert=str(kind)),
+            ),
+            (kind, [NORMAL, BULK], Facts(other_provider=True), Decision(status=Status.REJECTED, suppress=suppress)),
+        )
+    ),
+    # This provider may not send it.
+    (F.NOT_PERMITTED, ALL, Facts(), Decision(status=Status.REJECTED, alert="not_permitted")),
+    (
+        F.NOT_PERMITTED,
+        ALL,
+        Facts(other_provider=True),
+        Decision(retry_after=AT_ONCE, fall_back=True, alert="not_permitted"),
+    ),
+    # After it was delivered: critical mail is sent again, and somebody is told; by another attempt, and it has arrived.
+    (
+        F.SOFT_BOUNCE,
+        [CRITICAL],
+        Facts(delivered=True),
+        Decision(retry_after=15 * MINUTE, strike=True, alert="soft_bounce"),
+    ),
+    (F.SOFT_BOUNCE, [NORMAL, BULK], Facts(delivered=True), Decision(status=Status.BOUNCED, strike=True)),
+    (F.SOFT_BOUNCE, ALL, Facts(delivered=True, arrived=True, other_provider=True), Decision()),
+    (
+        F.HARD_BOUNCE,
+        ALL,
+        Facts(delivered=True, arrived=True),
+        Decision(suppress=Suppress(Reason.BOUNCE)),
+    ),
     (F.REJECTED, [CRITICAL], Facts(), Decision(status=Status.REJECTED, alert="rejected")),
     (F.REJECTED, [NORMAL, BULK], Facts(), Decision(status=Status.REJECTED)),
     # Quota, rate.
@@ -238,6 +312,8 @@ situations = st.builds(
     tries=st.integers(1, 100),
     expires_in=st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(days=2)),
     other_provider=st.booleans(),
+    other_later=st.booleans(),
+    delivered=st.booleans(),
     strikes=st.integers(0, 5),
     struck_for=durations,
     asked_pause=st.none() | st.timedeltas(min_value=timedelta(days=-400), max_value=timedelta(days=400)),
@@ -250,11 +326,24 @@ situations = st.builds(
 kinds, importances = st.sampled_from(FailureClass), st.sampled_from(Importance)
 
 
-@given(st.sampled_from([F.HARD_BOUNCE, F.COMPLAINT, F.MAILBOX_FULL, F.INVALID, F.BLOCKED]), importances, situations)
+REFUSED = [F.HARD_BOUNCE, F.COMPLAINT, F.MAILBOX_FULL, F.INVALID, F.LISTED_BOUNCE, F.LISTED_COMPLAINT]
+ELSEWHERE = [F.BLOCKED, F.LISTED_UNSUBSCRIBE, F.LISTED_UNKNOWN, F.NOT_PERMITTED]
+
+
+@given(st.sampled_from(REFUSED), importances, situations)
 def test_what_was_refused_for_good_is_never_sent_again(
     kind: FailureClass, importance: Importance, facts: Facts
 ) -> None:
     assert decide(kind, importance, facts).retry_after is None
+
+
+@given(st.sampled_from(ELSEWHERE), importances, situations)
+def test_what_a_provider_would_not_send_is_sent_by_another_or_not_at_all(
+    kind: FailureClass, importance: Importance, facts: Facts
+) -> None:
+    decision = decide(kind, importance, facts)
+    assert decision.retry_after is None or decision.fall_back
+    assert decision.retry_after is None or importance == CRITICAL or kind == F.NOT_PERMITTED
 
 
 @given(kinds, importances, situations)
@@ -262,6 +351,7 @@ def test_an_address_is_suppressed_only_for_what_it_has_done_itself(
     kind: FailureClass, importance: Importance, facts: Facts
 ) -> None:
     of_the_address = {F.HARD_BOUNCE, F.SOFT_BOUNCE, F.MAILBOX_FULL, F.COMPLAINT, F.UNSUBSCRIBED}
+    of_the_address |= {F.LISTED_BOUNCE, F.LISTED_COMPLAINT, F.LISTED_UNSUBSCRIBE}
     assert decide(kind, importance, facts).suppress is None or kind in of_the_address
 
 
@@ -302,7 +392,8 @@ def test_a_message_is_either_worked_on_again_or_ends(kind: FailureClass, importa
 def test_another_provider_is_asked_only_where_there_is_one(
     kind: FailureClass, importance: Importance, facts: Facts
 ) -> None:
-    assert facts.other_provider or not decide(kind, importance, facts).fall_back
+    decision = decide(kind, importance, facts)
+    assert facts.other_provider or not decision.fall_back or (facts.other_later and decision.retry_after)
 
 
 @given(kinds, situations)
