@@ -69,9 +69,13 @@ def asked_pause(error: BaseException, now: datetime) -> timedelta | None:
 
 
 def check_taken(mail: Any, esp_name: str) -> None:
-    """Raises NotTaken where Anymail reports a message as sent that the provider has refused (Mailjet's "failed")."""
+    """Raises NotTaken where Anymail raises nothing of a message that the provider has refused.
+
+    It leaves that to its callers where an answer may be about several recipients (Mailjet, Postmark); we have one.
+    """
     taken = mail.anymail_status
-    if taken.status and taken.status <= NOT_TAKEN:
+    refused = getattr(taken.esp_response, "status_code", 0) >= 400
+    if refused or (taken.status and taken.status <= NOT_TAKEN):
         raise NotTaken(esp_name, mail, taken.esp_response)
 
 
