@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import requests
+from botocore.config import Config
 from django.conf import settings
 from django.core.mail import get_connection
 from django.utils import timezone
@@ -76,7 +77,7 @@ class Line:
     """An open connection to a provider, of one thread."""
 
     def __init__(self, found: Account) -> None:
-        self.connection: Any = get_connection(found.backend, **found.options, timeout=settings.MAIL_TIMEOUT)
+        self.connection: Any = get_connection(found.backend, **_options(found), timeout=settings.MAIL_TIMEOUT)
         self.connection.open()
         _look_at_the_environment_once(self.connection)
         self.used_at = time.monotonic()
@@ -95,6 +96,18 @@ class Line:
     def close(self) -> None:
         with suppress(Exception):  # it is thrown away
             self.connection.close()
+
+
+def _options(found: Account) -> dict[str, Any]:
+    """Of the account. boto3 repeats calls by itself, also those that may have been accepted: here it calls once."""
+    if found.esp != "amazon_ses":
+        return found.options
+    params: Any = found.options.get("client_params") or settings.ANYMAIL.get("AMAZON_SES_CLIENT_PARAMS", {})
+    connect, read = settings.MAIL_TIMEOUT if isinstance(settings.MAIL_TIMEOUT, tuple) else [settings.MAIL_TIMEOUT] * 2
+    once = Config(retries={"total_max_attempts": 1}, connect_timeout=connect, read_timeout=read)
+    given = params.get("config")
+    config = once.merge(given if isinstance(given, Config) else Config(**given)) if given else once
+    return found.options | {"client_params": params | {"config": config}}
 
 
 def _look_at_the_environment_once(connection: Any) -> None:

@@ -91,6 +91,16 @@ def test_what_an_answer_leads_to(found: Service, said: Answered, settings: Any) 
             assert not Suppression.objects.exists() or said.kind.startswith("listed_")
 
 
+@pytest.mark.parametrize("found", PROVIDERS, ids=lambda found: found.esp)
+def test_a_provider_is_called_once_when_nobody_knows_whether_it_has_the_message(found: Service, settings: Any) -> None:
+    said = next(said for said in found.answers if said.kind == "ambiguous")
+    calls: list[str] = []
+    with answering(said, calls) as url, sending_by(settings, account(found, url)):
+        message, wait = answer("normal")
+    assert outcome(message, wait) == UNCERTAIN
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("kind", sorted({said.kind for found in PROVIDERS for said in found.answers}))
 def test_what_an_answer_leads_to_where_there_is_no_other_provider(kind: str, settings: Any) -> None:
     found, said = next((found, said) for found in PROVIDERS for said in found.answers if said.kind == kind)
@@ -197,14 +207,16 @@ def about_the_provider(name: str, said: Answered) -> str:
 
 
 @contextmanager
-def answering(said: Answered) -> Iterator[str]:
-    """A server that answers this to whatever is posted; its URL."""
+def answering(said: Answered, calls: list[str] | None = None) -> Iterator[str]:
+    """A server that answers this to whatever is posted; its URL. calls: the paths that were."""
     text = said.body if isinstance(said.body, str) else json.dumps(said.body)
     usual = {"Content-Type": "text/plain" if isinstance(said.body, str) else "application/json"}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            if calls is not None:
+                calls.append(self.path)
             later = datetime.now(UTC) + timedelta(seconds=LATER_BY)
             body = text.replace(LATER, f"{later:%a, %d %b %Y %H:%M:%S} UTC").encode()
             self.send_response(said.status)
