@@ -233,6 +233,40 @@ def test_a_pause_is_as_long_as_the_provider_asks_for(mailgun: Simulator) -> None
     assert (message.status, classes(message)) == ("queued", [("transient", "throttled")])
 
 
+@pytest.mark.parametrize("importance", ["normal", "bulk"])
+def test_mailgun_s_420_is_a_pause_until_the_date_that_it_names(
+    mailgun: Simulator, settings: Any, importance: str
+) -> None:
+    mailgun.fault("420", seconds=HOUR / 2)
+    with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
+        message = make_message(importance=importance)
+        wait = work_on(message)
+    assert not Provider.objects.filter(opened_at__isnull=False).exists()
+    left = Provider.objects.get(name="mailgun").paused_until - timezone.now()
+    assert timedelta(minutes=28) < left < timedelta(minutes=31)
+    if importance == "bulk":
+        assert (message.status, Attempt.objects.count()) == ("queued", 1)
+        assert 0.45 * HOUR < wait < 0.6 * HOUR
+    else:
+        assert (message.status, message.provider) == ("sent", "backup")
+
+
+@FOR_ALL
+def test_a_sandbox_that_does_not_know_the_recipient_closes_nothing(
+    mailgun: Simulator, settings: Any, importance: str
+) -> None:
+    mailgun.fault("sandbox", times=2)
+    message = make_message(importance=importance)
+    work_on(message)
+    assert (message.status, message.failure["class"]) == ("rejected", "not_permitted")
+    with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
+        message = make_message(importance=importance)
+        work_on(message)
+    assert (message.status, message.provider) == ("sent", "backup")
+    assert not Provider.objects.filter(opened_at__isnull=False).exists()
+    assert {alert.kind for alert in Alert.objects.all()} == {"not_permitted"}
+
+
 def test_what_the_provider_does_not_take_is_rejected(mailgun: Simulator) -> None:
     mailgun.fault("400")
     message = make_message(importance="critical")
