@@ -56,7 +56,7 @@ def facts_of(message: Message, kind: FailureClass, *, tried: set[str], **known: 
         before = list(Strike.objects.of(message.address, kind).values_list("at", flat=True))
         strikes, struck_for = len(before), now - min(before, default=now)
     return Facts(
-        expires_in=message.expires_at - now,
+        expires_in=timedelta(0) if message.erased_at else message.expires_at - now,
         other_provider=providers.another(than=tried),
         other_later=providers.another_later(than=tried),
         strikes=strikes,

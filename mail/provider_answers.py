@@ -140,6 +140,18 @@ ANSWERS = (
         "rate or quota",
         codes=("rate_limit_exceeded", "daily_quota_exceeded", "monthly_quota_exceeded"),
     ),
+    Answer(
+        "postal",
+        ACCOUNT,
+        "key, suspended server, or the sender's domain is not verified",
+        codes=("AccessDenied", "InvalidServerAPIKey", "ServerSuspended", "UnauthenticatedFromAddress"),
+    ),
+    Answer(
+        "postal",
+        INVALID,
+        "malformed message or address",
+        codes=("ValidationError", "NoRecipients", "NoContent", "FromAddressMissing", "AttachmentMissingName"),
+    ),
 )
 """In this order: the first that fits decides."""
 

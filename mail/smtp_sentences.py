@@ -53,7 +53,7 @@ SENTENCES = (
     Sentence(UNKNOWN, "Postfix", r"recipient address rejected: (undeliverable address|user unknown)"),
     Sentence(UNKNOWN, "Exim", r"unroute?able address"),
     Sentence(UNKNOWN, "qmail", r"no mailbox here by that name"),
-    Sentence(UNKNOWN, "many", r"(user|recipient|mailbox|address|account)( is| was)? (unknown|not found)"),
+    Sentence(UNKNOWN, "many", r"(user|recipient|mailbox|(?<!ip )address|account)( is| was)? (unknown|not found)"),
     Sentence(UNKNOWN, "many", r"(unknown|no such|invalid)( local)? (user|recipient|mailbox|account)"),
     Sentence(UNKNOWN, "many", r"(user|recipient|mailbox|account|address) does(n.t| not) exist"),
     # They do not want mail like this, or from us.

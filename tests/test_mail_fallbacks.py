@@ -92,6 +92,15 @@ def test_it_is_sent_again_in_whatever_order_delivery_and_bounce_are_told(order: 
     assert providers_of(message) == ["mailgun", "backup"]
 
 
+def test_a_message_whose_body_was_erased_is_not_sent_again() -> None:
+    message = critical(expires_at=timezone.now() + timedelta(days=60))
+    happen(told(message, "delivered"))
+    Message.objects.update(erased_at=timezone.now(), text="")
+    happen(told(message, **LATER))
+    message.refresh_from_db()
+    assert (message.status, Alert.objects.get().kind) == ("bounced", "soft_bounce")
+
+
 def test_a_second_delayed_soft_bounce_ends_it() -> None:
     message = critical()
     happen(told(message, "delivered"), told(message, **LATER))
