@@ -82,7 +82,8 @@ def check_taken(mail: Any, esp_name: str) -> None:
 def _refused(error: NotTaken | AnymailRecipientsRefused) -> Failure:
     """The answer was a yes to the call, and a no to its only recipient."""
     body = _body(error)
-    kind = _known(error, getattr(error.response, "status_code", None), body) or FailureClass.INVALID
+    status = getattr(error.response, "status_code", 0)
+    kind = _known(error, status, body) or BY_STATUS.get(status, FailureClass.INVALID)
     return Failure(kind, f"the provider does not take it: {_shown(body)}".rstrip(": "))
 
 
@@ -127,7 +128,7 @@ def _breaks_off(body: str) -> bool:
 def _body(error: BaseException) -> str:
     try:
         return str(_amazons(error, "Error").get("Message") or error.response.text)  # type: ignore[attr-defined]
-    except Exception:  # whatever it is, it is only shown
+    except Exception:  # there is no answer, or none that can be read
         return ""
 
 
