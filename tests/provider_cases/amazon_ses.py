@@ -48,6 +48,11 @@ EVENTS = (
     complaint("Complaint abuse", "complaint", complaintFeedbackType="abuse"),
     complaint("Complaint OnAccountSuppressionList", "listed_complaint", complaintSubType="OnAccountSuppressionList"),
     complaint("Complaint not-spam", "", "sent", complaintFeedbackType="not-spam"),
+    Told(
+        "Rendering Failure",
+        {"eventType": "Rendering Failure", "failure": {"errorMessage": "Attribute 'name' is not present"}},
+        "rejected",
+    ),
     Told("Reject: Bad content", {"notificationType": "Reject", "reject": {"reason": "Bad content"}}, "rejected"),
 )
 
