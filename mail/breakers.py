@@ -14,7 +14,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from mail.models import Provider, Slowdown
+from jobs.queue import delete_in_batches
+from mail.models import DomainBlock, Provider, Slowdown
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +24,8 @@ LOOK_EVERY = 1.0
 FAILURES_IN_A_ROW = 5
 """As many open the breaker."""
 LONGEST_OPEN = timedelta(minutes=10)
+BLOCKED_ADDRESSES, BLOCKED_WITHIN = 3, timedelta(hours=1)
+"""So many addresses of a domain whose mail was blocked, within that time, slow its bulk mail down."""
 A_PROBE_TAKES = timedelta(seconds=60)
 """While one message tries a provider whose breaker is open, the others wait so long for what comes of it."""
 
@@ -59,7 +62,7 @@ def seen(name: str) -> Provider:
 
 
 def slow_until(domain: str) -> datetime | None:
-    """Until when this domain gets nothing but critical mail; None when it gets everything."""
+    """Until when this domain gets no bulk mail; None when it gets everything."""
     until = _view.fresh().slow.get(domain)
     return until if until and until > timezone.now() else None
 
@@ -111,10 +114,33 @@ def pause(name: str, seconds: timedelta, reason: str) -> None:
     look_again()
 
 
+def blocked(domain: str, digest: str, seconds: timedelta) -> bool:
+    """A server of this domain has blocked mail to this address; says whether that has slowed the domain down now.
+
+    One event, or one address again and again, does not do it: BLOCKED_ADDRESSES within BLOCKED_WITHIN do.
+    """
+    with transaction.atomic():
+        DomainBlock.objects.create(domain=domain, digest=digest)
+        lately = DomainBlock.objects.filter(domain=domain, at__gt=Now() - BLOCKED_WITHIN)
+        if lately.values("digest").distinct().count() < BLOCKED_ADDRESSES:
+            return False
+        DomainBlock.objects.filter(domain=domain).delete()  # they have had their effect
+        slow_down(domain, seconds)
+    log.warning("domain_slowed_down", domain=domain, seconds=seconds.total_seconds())
+    return True
+
+
 def slow_down(domain: str, seconds: timedelta) -> None:
-    """Nothing but critical mail goes to this domain for a while."""
+    """No bulk mail goes to this domain for a while."""
     Slowdown.objects.update_or_create(domain=domain, defaults={"until": timezone.now() + seconds})
     look_again()
+
+
+def old_blocks() -> int:
+    """Forget what has no effect any more; returns how many."""
+    now = timezone.now()
+    ended = Slowdown.objects.filter(until__lt=now).delete()[0]
+    return ended + delete_in_batches(DomainBlock.objects.filter(at__lt=now - BLOCKED_WITHIN))
 
 
 def may_probe(name: str) -> bool:

@@ -5,12 +5,13 @@ from contextlib import suppress
 from jobs.errors import UniqueKeyTaken
 from jobs.housekeeping import every, hourly
 from jobs.submit import submit
-from mail import alerts, effects, retention
+from mail import alerts, breakers, effects, retention
 from mail.models import Message
 
 every(minutes=5)(effects.lost_events)
 every(minutes=5)(alerts.untold_alerts)
 hourly(alerts.old_alerts)
+hourly(breakers.old_blocks)
 hourly(effects.used_tokens)
 hourly(effects.disregarded_events)
 hourly(retention.expired_bodies)

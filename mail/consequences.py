@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from jobs import submit as jobs
@@ -16,20 +17,31 @@ from mail import addresses, alerts, breakers, providers
 from mail.failure import Failure, FailureClass
 from mail.importance import Importance
 from mail.models import Attempt, Message, Strike, Suppression
-from mail.policy import Breaker, Decision, Facts, decide, rule_of
+from mail.policy import Breaker, Decision, Facts, decide, only_elsewhere, rule_of
+from mail.status import Status
 from mail.submit import sending_job
 
 log = structlog.get_logger(__name__)
 
 
-def deal_with(message: Message, failure: Failure, *, provider: str) -> Decision:
+def deal_with(message: Message, failure: Failure, *, provider: str, arrived: bool = False) -> Decision:
     """Do all that the policy says about what a provider told of a message which it had accepted.
 
     The message's status, too: it is not to be set before, because a bounce may also mean that it is sent once more.
+    arrived: another attempt has delivered it.
     """
-    tries = Attempt.objects.filter(message=message, outcome=Attempt.Outcome.ACCEPTED).count()
-    facts = facts_of(message, failure.kind, tries=max(tries, 1), tried={provider})
-    decision = decide(failure.kind, Importance(message.importance), facts)
+    importance = Importance(message.importance)
+    had_it = Q(outcome=Attempt.Outcome.ACCEPTED) | Q(failure_class__in=only_elsewhere(importance))
+    attempts = Attempt.objects.filter(had_it, message=message).values_list("provider", "outcome")
+    facts = facts_of(
+        message,
+        failure.kind,
+        tried={provider, *(name for name, _ in attempts)},
+        tries=max(sum(outcome == Attempt.Outcome.ACCEPTED for _, outcome in attempts), 1),
+        delivered=message.status == Status.DELIVERED,
+        arrived=arrived,
+    )
+    decision = decide(failure.kind, importance, facts)
     carry_out(decision, message, failure, provider=provider)
     if decision.retry_after is not None:
         send_again(message, decision.retry_after, failure)
@@ -44,8 +56,9 @@ def facts_of(message: Message, kind: FailureClass, *, tried: set[str], **known: 
         before = list(Strike.objects.of(message.address, kind).values_list("at", flat=True))
         strikes, struck_for = len(before), now - min(before, default=now)
     return Facts(
-        expires_in=message.expires_at - now,
+        expires_in=timedelta(0) if message.erased_at else message.expires_at - now,
         other_provider=providers.another(than=tried),
+        other_later=providers.another_later(than=tried),
         strikes=strikes,
         struck_for=struck_for,
         jitter=random.random(),  # noqa: S311 nobody gains by guessing it
@@ -103,7 +116,13 @@ def _about_the_address(decision: Decision, message: Message, failure: Failure, p
         until = timezone.now() + suppress.lasts if suppress.lasts else None
         Suppression.objects.suppress(message.address, suppress.reason, suppress.scope, until, source=provider)
     if decision.slow:
-        breakers.slow_down(message.address.rpartition("@")[2], decision.slow)
+        _about_the_domain(message, decision.slow, failure)
+
+
+def _about_the_domain(message: Message, slow: timedelta, failure: Failure) -> None:
+    domain = message.address.rpartition("@")[2]
+    if breakers.blocked(domain, addresses.digest(message.address), slow):
+        alerts.alert("domain_slowed_down", f"{domain} gets no bulk mail for a while: {failure.detail}")
 
 
 def _about_the_provider(decision: Decision, failure: Failure, provider: str, probing: bool) -> None:

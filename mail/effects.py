@@ -12,9 +12,11 @@ from django.utils import timezone
 from jobs.queue import delete_in_batches
 from mail import consequences
 from mail.failure import Failure, FailureClass
+from mail.importance import Importance
 from mail.meaning import STATUS, News
 from mail.models import Attempt, Event, Message, WebhookToken
 from mail.reports import bracketed, message_id_of
+from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +55,7 @@ def _apply(event: Event, message: Message) -> None:
         case News.CLICKED:
             message.clicked()
         case News.DELIVERED:
-            if message.learn(STATUS[News.DELIVERED]):
+            if not _bounced_later(event, message) and message.learn(STATUS[News.DELIVERED]):
                 consequences.forgive(message.address)
         case _ if _is_old(event):
             _note(event, message)
@@ -66,6 +68,14 @@ def _prove(event: Event, message: Message) -> None:
     attempt = event.attempt
     if attempt and attempt.outcome != Attempt.Outcome.ACCEPTED:
         message.accept(attempt, bracketed(message_id_of(event.raw or {})))
+
+
+def _bounced_later(event: Event, message: Message) -> bool:
+    """Whether critical mail was taken and bounced after that, and is being sent again for it: told in another order."""
+    if message.importance != Importance.CRITICAL:
+        return False
+    later = Event.objects.filter(attempt=event.attempt_id, type=News.BOUNCED, applied_at__isnull=False)
+    return later.filter(at__gt=event.at).exists()
 
 
 def _is_old(event: Event) -> bool:
@@ -86,11 +96,20 @@ def _note(event: Event, message: Message) -> None:
 
 
 def _learn(event: Event, message: Message) -> None:
-    failure = _failure(event)
-    decision = consequences.deal_with(message, failure, provider=event.provider) if failure else None
+    failure, arrived = _failure(event), _arrived_by_another(event, message)
+    decision = consequences.deal_with(message, failure, provider=event.provider, arrived=arrived) if failure else None
     status = STATUS.get(event.type)
-    if status and not (decision and decision.resends):
+    if status and not arrived and not (decision and decision.resends):
         message.learn(status, failure)
+
+
+def _arrived_by_another(event: Event, message: Message) -> bool:
+    """Whether this is the end of one attempt, and another has delivered the message for good."""
+    if event.type not in ENDS or message.status != Status.DELIVERED:
+        return False
+    told = Event.objects.filter(message=message, attempt__isnull=False, applied_at__isnull=False)
+    bounced = told.filter(type=News.BOUNCED).values("attempt")
+    return told.filter(type=News.DELIVERED).exclude(attempt__in=bounced).exclude(attempt=event.attempt_id).exists()
 
 
 def _failure(event: Event) -> Failure | None:

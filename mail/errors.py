@@ -1,5 +1,6 @@
 """What can go wrong with mail besides its delivery."""
 
+from typing import Any
 from uuid import UUID
 
 from mail.failure import Failure
@@ -22,6 +23,14 @@ class NotCalled(MailError):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.detail)
         self.failure = failure
+
+
+class NotTaken(MailError):
+    """The provider answered the call, and refused its only recipient. The attributes are those of Anymail's errors."""
+
+    def __init__(self, esp_name: str, email_message: Any, response: Any) -> None:
+        super().__init__(f"{esp_name} has refused the recipient")
+        self.esp_name, self.email_message, self.response = esp_name, email_message, response
 
 
 class AlreadySent(MailError):

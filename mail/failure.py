@@ -10,9 +10,14 @@ class FailureClass(TextChoices):
     HARD_BOUNCE = "hard_bounce"  # the address does not exist
     SOFT_BOUNCE = "soft_bounce"  # the recipient's server did not take it for as long as the provider tried
     MAILBOX_FULL = "mailbox_full"
-    COMPLAINT = "complaint"  # the recipient called it, or one before it, spam
+    COMPLAINT = "complaint"  # the recipient called it spam
     UNSUBSCRIBED = "unsubscribed"  # the recipient wants no more bulk mail
     BLOCKED = "blocked"  # the recipient's server does not take mail like this, or from us
+    LISTED_BOUNCE = "listed_bounce"  # never sent: the provider's list says that the address bounced before
+    LISTED_COMPLAINT = "listed_complaint"  # never sent: the provider's list says that the recipient complained before
+    LISTED_UNSUBSCRIBE = "listed_unsubscribe"  # never sent: the provider's list says that the recipient unsubscribed
+    LISTED_UNKNOWN = "listed_unknown"  # never sent: the address is on the provider's list, for a reason it does not say
+    NOT_PERMITTED = "not_permitted"  # this provider may not send to this recipient (a sandbox), others may
     REJECTED = "rejected"  # the provider accepted it and then would not send it
     THROTTLED = "throttled"  # the provider asks for a pause
     ACCOUNT = "account"  # the provider does not let us in
@@ -34,6 +39,12 @@ OUTCOME_OF = {
     FailureClass.INVALID: Outcome.PERMANENT,
     FailureClass.ACCOUNT: Outcome.PERMANENT,
     FailureClass.CONFIGURATION: Outcome.PERMANENT,
+    FailureClass.REJECTED: Outcome.PERMANENT,
+    FailureClass.NOT_PERMITTED: Outcome.PERMANENT,
+    FailureClass.LISTED_BOUNCE: Outcome.PERMANENT,
+    FailureClass.LISTED_COMPLAINT: Outcome.PERMANENT,
+    FailureClass.LISTED_UNSUBSCRIBE: Outcome.PERMANENT,
+    FailureClass.LISTED_UNKNOWN: Outcome.PERMANENT,
     FailureClass.THROTTLED: Outcome.TRANSIENT,
     FailureClass.UNREACHABLE: Outcome.TRANSIENT,
     FailureClass.AMBIGUOUS: Outcome.AMBIGUOUS,

@@ -9,21 +9,19 @@ from typing import Any
 from mail.failure import FailureClass
 from mail.meaning import Meaning, News, Reply, failed, plainly
 
-BY_REASON = {
-    "suppress-bounce": FailureClass.HARD_BOUNCE,
-    "suppress-complaint": FailureClass.COMPLAINT,
-    "suppress-unsubscribe": FailureClass.UNSUBSCRIBED,
-    "espblock": FailureClass.BLOCKED,
-    "blacklisted": FailureClass.BLOCKED,
+BY_LIST = {
+    "suppress-bounce": FailureClass.LISTED_BOUNCE,
+    "suppress-complaint": FailureClass.LISTED_COMPLAINT,
+    "suppress-unsubscribe": FailureClass.LISTED_UNSUBSCRIBE,
 }
-"""Reasons that say everything."""
-
 BY_OWN_CODE = {
-    605: FailureClass.HARD_BOUNCE,  # not delivering to a previously bounced address
-    606: FailureClass.UNSUBSCRIBED,
-    607: FailureClass.COMPLAINT,
+    605: FailureClass.LISTED_BOUNCE,
+    606: FailureClass.LISTED_UNSUBSCRIBE,
+    607: FailureClass.LISTED_COMPLAINT,
 }
-"""Mailgun's codes for mail that it did not even try to deliver."""
+"""Reasons and codes of mail that Mailgun did not even try to deliver, because of its own lists."""
+
+BLOCKS = ("espblock", "blacklisted")
 
 TOO_OLD = 602
 CANNOT_CONNECT = (498, 499)
@@ -79,17 +77,21 @@ def _final(data: Mapping[str, Any], reason: str, status: Mapping[str, Any], repl
 
 
 def _kind(reason: str, status: Mapping[str, Any], reply: Reply) -> FailureClass:
-    if known := BY_REASON.get(reason) or BY_OWN_CODE.get(reply.code):
+    if reason.startswith("suppress-"):
+        return BY_LIST.get(reason, FailureClass.LISTED_UNKNOWN)
+    if known := BY_OWN_CODE.get(reply.code):
         return known
+    if reason in BLOCKS:
+        return FailureClass.BLOCKED
     if reason == "old" or reply.code == TOO_OLD:
         return _exhausted(status, reply)
     if reply.code in CANNOT_CONNECT:
         return FailureClass.SOFT_BOUNCE
-    if reply.enhanced and (told := reply.failure()):
+    if told := reply.failure():
         return told
     if reason in ("bounce", "hardfail"):
-        return FailureClass.HARD_BOUNCE if reply.code != 552 else FailureClass.MAILBOX_FULL
-    return reply.failure() or (FailureClass.BLOCKED if 500 <= reply.code < 600 else FailureClass.SOFT_BOUNCE)
+        return FailureClass.HARD_BOUNCE
+    return FailureClass.BLOCKED if 500 <= reply.code < 600 else FailureClass.SOFT_BOUNCE
 
 
 def _exhausted(status: Mapping[str, Any], reply: Reply) -> FailureClass:

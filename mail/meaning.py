@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from django.db.models import TextChoices
 
-from mail import addresses
+from mail import addresses, smtp_sentences
 from mail.failure import Failure, FailureClass
 from mail.status import Status
 
 DETAIL_LENGTH = 500
 ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
+SMTP_CODE = re.compile(r"\D{0,40}?(?<![\w.])([245][0-5][0-9])(?=[\s-])")
 ENHANCED = re.compile(r"(?<![\w.])([245])\.(\d{1,3})\.(\d{1,3})(?!\.?\w)")
 
 
@@ -24,7 +25,7 @@ class News(TextChoices):
     DEFERRED = "deferred"  # not yet; the provider tries again
     DELIVERED = "delivered"  # the recipient's server has it
     BOUNCED = "bounced"  # the recipient's server does not take it
-    REJECTED = "rejected"  # the provider did not try
+    REJECTED = "rejected"  # the provider did not try: it does not send it, or keeps the address on a list of its own
     COMPLAINED = "complained"  # the recipient called it spam
     UNSUBSCRIBED = "unsubscribed"  # the recipient wants no more bulk mail
     OPENED = "opened"
@@ -65,37 +66,60 @@ def failed(news: News, kind: FailureClass, detail: str) -> Meaning:
 class Reply:
     """What a recipient's server said. code: RFC 5321's three digits, or Mailgun's own; 0 when it is not known.
 
-    enhanced: (class, subject, detail) of RFC 3463, or None.
+    enhanced: (class, subject, detail) of RFC 3463, or None. words: all of it, as text.
     """
 
     code: int = 0
     enhanced: tuple[int, int, int] | None = None
+    words: str = ""
 
     @classmethod
     def read(cls, code: object, *texts: object) -> "Reply":
         """From a provider's code, which may be an enhanced one in legacy events, and from texts that may hold one."""
         number = int(str(code)) if re.fullmatch(r"[0-9]{3}", str(code)) else 0
-        said = (ENHANCED.search(str(text)) for text in (code, *texts) if isinstance(text, str))
-        found = next((match for match in said if match), None)
-        return cls(number, (int(found[1]), int(found[2]), int(found[3])) if found else None)
+        words = [str(text) for text in (code, *texts) if isinstance(text, str)]
+        found = next((match for match in map(ENHANCED.search, words) if match), None)
+        number = number or _leading_code(words)
+        return cls(number, (int(found[1]), int(found[2]), int(found[3])) if found else None, " ".join(words))
 
     @property
     def temporary(self) -> bool:
-        return self.enhanced[0] == 4 if self.enhanced else 400 <= self.code < 500
+        """Class 4 of either code: whatever else it says, the address may take mail another time."""
+        return 400 <= self.code < 500 or (self.enhanced is not None and self.enhanced[0] == 4)
 
     @property
     def permanent(self) -> bool:
-        return self.enhanced[0] == 5 if self.enhanced else self.code >= 500
+        return not self.temporary and (self.enhanced[0] == 5 if self.enhanced else self.code >= 500)
 
     def failure(self) -> FailureClass | None:
-        """What it says of itself about a failure that is final; None when that has to be told from elsewhere."""
-        return self._of_enhanced() if self.enhanced else BY_SMTP_CODE.get(self.code)
+        """What it says of itself about a failure that is final; None when that has to be told from elsewhere.
+
+        A class 4 reply never is a hard bounce. Of a class 5 reply known sentences weigh more than codes, which
+        servers use loosely; but of sentences about blocks a code that names the mailbox is believed first.
+        """
+        told = smtp_sentences.said(self.words)
+        if self.temporary:
+            full = FailureClass.MAILBOX_FULL
+            return full if full in (told, self._of_enhanced()) else FailureClass.SOFT_BOUNCE
+        if smtp_sentences.blames_sender(self.words):
+            return FailureClass.BLOCKED
+        if told and told != FailureClass.BLOCKED:
+            return told
+        if self.enhanced:
+            return self._of_enhanced() or told
+        return told or BY_SMTP_CODE.get(self.code)
 
     def _of_enhanced(self) -> FailureClass | None:
         _, subject, detail = self.enhanced or (0, 0, 0)
         if kind := BY_ENHANCED_CODE.get((subject, detail)):
             return kind
         return BY_ENHANCED_SUBJECT.get(subject) if self.permanent else None
+
+
+def _leading_code(words: list[str]) -> int:
+    """The three digits with which a reply begins, after whatever the provider has put before it; 0 for none."""
+    found = next((match for match in map(SMTP_CODE.match, words) if match), None)
+    return int(found[1]) if found else 0
 
 
 BY_ENHANCED_CODE = {

@@ -1,13 +1,13 @@
-"""What came of calling a provider: the exceptions of Anymail and requests as failures, by the table in the docs. Pure.
+"""What came of calling a provider: the exceptions of Anymail and requests as failures. Pure.
 
 What matters is whether the provider can have the message: never when nobody took the connection, perhaps when it broke
-later, certainly not when the answer says so.
+later, certainly not when the answer says so. What answers say is in mail.provider_answers.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from email.utils import parseaddr, parsedate_to_datetime
 from ssl import SSLCertVerificationError
 from typing import Any
 
@@ -16,7 +16,8 @@ from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from mail.errors import NotCalled
+from mail import provider_answers
+from mail.errors import NotCalled, NotTaken
 from mail.failure import Failure, FailureClass
 
 NEVER_CONNECTED = (NewConnectionError, NameResolutionError, ConnectTimeoutError, SSLCertVerificationError)
@@ -32,8 +33,12 @@ BY_STATUS = {
     403: FailureClass.ACCOUNT,
     404: FailureClass.ACCOUNT,
     408: FailureClass.AMBIGUOUS,
+    420: FailureClass.THROTTLED,
     429: FailureClass.THROTTLED,
 }
+"""Of what is not in the table of answers."""
+NOT_TAKEN = frozenset({"invalid", "rejected", "failed"})
+"""Anymail's words for a recipient whose message the provider does not send."""
 DETAIL_LIMIT = 200
 ADDRESS = re.compile(r"[^\s<>\"']+@[^\s<>\"']+")
 
@@ -42,16 +47,16 @@ def failure_of(error: BaseException) -> Failure:
     """What this exception, raised by a call of a provider, says of the message."""
     if isinstance(error, NotCalled):
         return error.failure
+    if isinstance(error, NotTaken | AnymailRecipientsRefused):
+        return _refused(error)
     status = _status(error)
     if status is not None:
-        return _answered(status, _body(error))
+        return _answered(error, status, _body(error))
     if any(isinstance(link, NEVER_CONNECTED) for link in _chain(error)):
         return Failure(FailureClass.UNREACHABLE, f"the provider could not be reached ({_innermost(error)})")
     if isinstance(error, AnymailConfigurationError) or any(isinstance(link, NO_REQUEST) for link in _chain(error)):
         return Failure(FailureClass.CONFIGURATION, f"the provider's settings are wrong ({type(error).__name__})")
-    if isinstance(error, AnymailRecipientsRefused) or (
-        isinstance(error, AnymailError) and not isinstance(error, AnymailAPIError)
-    ):
+    if isinstance(error, AnymailError) and not isinstance(error, AnymailAPIError):
         return Failure(FailureClass.INVALID, f"it cannot be sent by this provider: {_shown(str(error))}")
     return Failure(FailureClass.AMBIGUOUS, f"the connection to the provider failed ({_innermost(error)})")
 
@@ -59,12 +64,33 @@ def failure_of(error: BaseException) -> Failure:
 def asked_pause(error: BaseException, now: datetime) -> timedelta | None:
     """How long the answer asks us to wait; None when it says nothing that could be understood."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    waits = [_until_reset(headers, now), _retry_after(headers, now)]
+    waits = [_until_reset(headers, now), _retry_after(headers, now), _until_the_date(_body(error), now)]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _answered(status: int, body: str) -> Failure:
+def check_taken(mail: Any, esp_name: str) -> None:
+    """Raises NotTaken where Anymail raises nothing of a message that the provider has refused.
+
+    It leaves that to its callers where an answer may be about several recipients (Mailjet, Postmark); we have one.
+    """
+    taken = mail.anymail_status
+    refused = getattr(taken.esp_response, "status_code", 0) >= 400
+    if refused or (taken.status and taken.status <= NOT_TAKEN):
+        raise NotTaken(esp_name, mail, taken.esp_response)
+
+
+def _refused(error: NotTaken | AnymailRecipientsRefused) -> Failure:
+    """The answer was a yes to the call, and a no to its only recipient."""
+    body = _body(error)
+    status = getattr(error.response, "status_code", 0)
+    kind = _known(error, status, body) or BY_STATUS.get(status, FailureClass.INVALID)
+    return Failure(kind, f"the provider does not take it: {_shown(body)}".rstrip(": "))
+
+
+def _answered(error: BaseException, status: int, body: str) -> Failure:
     said = f"the provider answered {status}: {_shown(body)}".rstrip(": ")
+    if known := _known(error, status, body):
+        return Failure(known, said)
     if 200 <= status < 300:
         # An answer that breaks off may have begun as a yes.
         kind = FailureClass.AMBIGUOUS if _breaks_off(body) else FailureClass.CONFIGURATION
@@ -72,6 +98,13 @@ def _answered(status: int, body: str) -> Failure:
     if status >= 500:
         return Failure(FailureClass.AMBIGUOUS, said)
     return Failure(BY_STATUS.get(status, FailureClass.CONFIGURATION), said)
+
+
+def _known(error: BaseException, status: int | None, body: str) -> FailureClass | None:
+    esp = provider_answers.service(getattr(error, "esp_name", None) or "")
+    sender = parseaddr(getattr(getattr(error, "email_message", None), "from_email", None) or "")[1]
+    code = _amazons(error, "Error").get("Code")
+    return provider_answers.known(esp, status, body, sender, code if isinstance(code, str) else "")
 
 
 def _status(error: BaseException) -> int | None:
@@ -95,7 +128,7 @@ def _breaks_off(body: str) -> bool:
 def _body(error: BaseException) -> str:
     try:
         return str(_amazons(error, "Error").get("Message") or error.response.text)  # type: ignore[attr-defined]
-    except Exception:  # whatever it is, it is only shown
+    except Exception:  # there is no answer, or none that can be read
         return ""
 
 
@@ -110,6 +143,11 @@ def _until_reset(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     if seconds is None:
         return None
     return _span(seconds - now.timestamp() if seconds > 1e9 else seconds)
+
+
+def _until_the_date(body: str, now: datetime) -> timedelta | None:
+    date = provider_answers.try_again_at(body)
+    return _span((date - now).total_seconds()) if date else None
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:

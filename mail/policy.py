@@ -23,7 +23,7 @@ class Alarm(StrEnum):
 
     NEVER = "never"
     AT_ONCE = "at_once"
-    AT_THE_END = "at_the_end"  # when the message is given up
+    AT_THE_END = "at_the_end"  # when the message is given up, or fails after it was delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Rule:
 
     ends: what the message is when there is no further try; None leaves it as it is. waits: before the second, third …
     try by the same provider. endless: the last of them is repeated until the message expires. fall_back: another
-    provider, where there is one, tries at once. slow: how long its recipient's domain gets nothing but critical mail.
+    provider, where there is one, tries at once. elsewhere: another provider that has not had the message tries at once,
+    and nobody else does. slow: how long its recipient's domain gets no bulk mail, once several addresses are blocked.
     unclear: it may have been sent. hurry: how long that is borne before it is rather sent twice than not at all.
     """
 
@@ -58,6 +59,7 @@ class Rule:
     waits: tuple[timedelta, ...] = ()
     endless: bool = False
     fall_back: bool = False
+    elsewhere: bool = False
     suppress: Suppress | None = None
     strikes: Strikes | None = None
     breaker: Breaker = Breaker.LEAVE
@@ -73,8 +75,10 @@ class Facts:
     """What is known beside the failure itself.
 
     tries: calls of this provider for this message that failed in a way worth a repetition, or that bounced softly; this
-    one counts. other_provider: another one could take it now. strikes, struck_for: failures of this kind that the
+    one counts. other_provider: another one could take it now, which has not had it. other_later: there is such a one,
+    whether it could take it now or not. strikes, struck_for: failures of this kind that the
     address had in a row before this one, and how long ago the first was. asked_pause: what the provider asked for.
+    delivered: it was told before that the message had arrived. arrived: by another attempt than the one that failed.
     jitter: a number in [0, 1).
 
     Of an unclear attempt: unclear_for: since it began. settled_after: when the provider's events are believed. can_ask:
@@ -84,9 +88,12 @@ class Facts:
     tries: int = 1
     expires_in: timedelta = timedelta(hours=24)
     other_provider: bool = False
+    other_later: bool = False
     strikes: int = 0
     struck_for: timedelta = timedelta(0)
     asked_pause: timedelta | None = None
+    delivered: bool = False
+    arrived: bool = False
     jitter: float = 0.5
     unclear_for: timedelta = timedelta(0)
     settled_after: timedelta = timedelta(minutes=30)
@@ -145,6 +152,11 @@ def _alarming_if_critical(rule: Rule) -> Row:
     return replace(rule, alarm=Alarm.AT_ONCE), rule, rule
 
 
+def _elsewhere_if_critical(rule: Rule) -> Row:
+    """Critical mail gets an alert and another provider, where there is one that has not had it."""
+    return replace(rule, elsewhere=True, alarm=Alarm.AT_ONCE), rule, rule
+
+
 def _until_it_expires(rule: Rule) -> Row:
     """Critical mail soon and often, normal mail patiently, bulk mail a few times."""
     rule = replace(rule, ends=Status.FAILED, fall_back=True)
@@ -178,9 +190,19 @@ TABLE: dict[FailureClass, Row] = {
         Rule(ends=Status.BOUNCED, suppress=FULL_FOR_A_DAY, strikes=THREE_FULL)
     ),
     FailureClass.COMPLAINT: _alike(Rule(ends=Status.COMPLAINED, suppress=Suppress(Reason.COMPLAINT))),
-    # The message itself has arrived, or was refused for a wish of long ago; whoever took the event knows which.
+    # The message itself has arrived.
     FailureClass.UNSUBSCRIBED: _alike(Rule(suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))),
-    FailureClass.BLOCKED: _alike(Rule(ends=Status.BOUNCED, slow=15 * MINUTE, alarm=Alarm.AT_ONCE)),
+    FailureClass.BLOCKED: _elsewhere_if_critical(Rule(ends=Status.BOUNCED, slow=15 * MINUTE, alarm=Alarm.AT_ONCE)),
+    # Never sent: what the provider remembers of the address counts from now on, and the message was only refused.
+    FailureClass.LISTED_BOUNCE: _alarming_if_critical(Rule(ends=Status.REJECTED, suppress=FOR_GOOD)),
+    FailureClass.LISTED_COMPLAINT: _alarming_if_critical(
+        Rule(ends=Status.REJECTED, suppress=Suppress(Reason.COMPLAINT))
+    ),
+    FailureClass.LISTED_UNSUBSCRIBE: _elsewhere_if_critical(
+        Rule(ends=Status.REJECTED, suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))
+    ),
+    FailureClass.LISTED_UNKNOWN: _elsewhere_if_critical(Rule(ends=Status.REJECTED)),
+    FailureClass.NOT_PERMITTED: _alike(Rule(ends=Status.REJECTED, elsewhere=True, alarm=Alarm.AT_ONCE)),
     FailureClass.REJECTED: _alarming_if_critical(Rule(ends=Status.REJECTED)),
     FailureClass.THROTTLED: (
         replace(_slow_down, alarm=Alarm.AT_THE_END),
@@ -194,6 +216,8 @@ TABLE: dict[FailureClass, Row] = {
 }
 
 USUAL_PAUSE, LONGEST_PAUSE = MINUTE, HOUR
+UNTIL_ANOTHER_IS_FREE = MINUTE
+"""How soon mail that this provider cannot send is given to another one whose breaker is open now, or that is paused."""
 LOOK_AGAIN = 15 * SECOND
 """The soonest that events are read again (Mailgun, "Events": they are indexed late)."""
 LONGEST_LOOK = 10 * MINUTE
@@ -209,15 +233,22 @@ def rule_of(kind: FailureClass, importance: Importance) -> Rule:
     return TABLE[kind][list(Importance).index(importance)]
 
 
+def only_elsewhere(importance: Importance) -> frozenset[FailureClass]:
+    """The failures after which a provider is not given a message of this importance again."""
+    return frozenset(kind for kind in TABLE if rule_of(kind, importance).elsewhere)
+
+
 def decide(kind: FailureClass, importance: Importance, facts: Facts = NOTHING_ELSE) -> Decision:
     """What is done about this failure of a message of this importance."""
     rule = rule_of(kind, importance)
     suppress = _suppression(rule, facts)
-    if suppress:
+    if facts.arrived:
+        return Decision(suppress=suppress, slow=rule.slow)
+    if suppress and (suppress.scope == Scope.ALL or importance == Importance.BULK):
         further = Decision(status=rule.ends)
     else:
         further = _ask_first(rule, importance, facts) if rule.unclear else _again(rule, importance, facts)
-    ended = further.retry_after is None
+    late = further.retry_after is None or facts.delivered
     return replace(
         further,
         suppress=suppress,
@@ -225,7 +256,7 @@ def decide(kind: FailureClass, importance: Importance, facts: Facts = NOTHING_EL
         breaker=rule.breaker,
         pause=_pause(facts) if rule.pause else None,
         slow=rule.slow,
-        alert=str(kind) if rule.alarm == Alarm.AT_ONCE or (ended and rule.alarm == Alarm.AT_THE_END) else "",
+        alert=str(kind) if rule.alarm == Alarm.AT_ONCE or (late and rule.alarm == Alarm.AT_THE_END) else "",
     )
 
 
@@ -252,6 +283,10 @@ def _next_look(facts: Facts, until: timedelta) -> timedelta:
 
 
 def _again(rule: Rule, importance: Importance, facts: Facts) -> Decision:
+    if rule.elsewhere:
+        wait = timedelta(0) if facts.other_provider else UNTIL_ANOTHER_IS_FREE
+        may = (facts.other_provider or facts.other_later) and wait < facts.expires_in
+        return Decision(retry_after=wait, fall_back=True) if may else Decision(status=rule.ends)
     if not rule.endless and facts.tries > len(rule.waits):
         return Decision(status=rule.ends)
     if facts.expires_in <= timedelta(0):

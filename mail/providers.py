@@ -5,10 +5,11 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
+from botocore.config import Config
 from django.conf import settings
 from django.core.mail import get_connection
 from django.utils import timezone
@@ -17,6 +18,8 @@ from mail import breakers
 from mail.accounts import Account, accounts
 from mail.importance import Importance
 
+NOBODY_LEFT = timedelta(minutes=5)
+"""How long a message waits that all configured providers have refused; it may expire meanwhile."""
 IDLE_AT_MOST = 20.0
 """Seconds without use after which a connection is made anew: the other end may have dropped it without a word."""
 
@@ -44,14 +47,22 @@ def another(than: Collection[str]) -> bool:
     return any(found.name not in than and not free_at(found) for found in accounts())
 
 
-def next_free(importance: str) -> datetime | None:
-    """When a message may be taken; None is now."""
+def another_later(than: Collection[str]) -> bool:
+    """Whether there is one besides these at all."""
+    return any(found.name not in than for found in accounts())
+
+
+def next_free(importance: str, without: Collection[str] = ()) -> datetime | None:
+    """When a message may be taken by one of the others; None is now."""
     now = timezone.now()
-    pauses = [pause for found in accounts() if (pause := breakers.seen(found.name).paused_until) and pause > now]
+    possible = [found for found in accounts() if found.name not in without]
+    pauses = [pause for found in possible if (pause := breakers.seen(found.name).paused_until) and pause > now]
     if pauses and importance == Importance.BULK:
         return max(pauses)
-    times = [free_at(found) for found in accounts()]
-    return None if None in times else min(moment for moment in times if moment)
+    times = [free_at(found) for found in possible]
+    if None in times:
+        return None
+    return min((moment for moment in times if moment), default=now + NOBODY_LEFT)
 
 
 def free_at(found: Account) -> datetime | None:
@@ -66,7 +77,7 @@ class Line:
     """An open connection to a provider, of one thread."""
 
     def __init__(self, found: Account) -> None:
-        self.connection: Any = get_connection(found.backend, **found.options, timeout=settings.MAIL_TIMEOUT)
+        self.connection: Any = get_connection(found.backend, **_options(found), timeout=settings.MAIL_TIMEOUT)
         self.connection.open()
         _look_at_the_environment_once(self.connection)
         self.used_at = time.monotonic()
@@ -85,6 +96,18 @@ class Line:
     def close(self) -> None:
         with suppress(Exception):  # it is thrown away
             self.connection.close()
+
+
+def _options(found: Account) -> dict[str, Any]:
+    """Of the account. boto3 repeats calls by itself, also those that may have been accepted: here it calls once."""
+    if found.esp != "amazon_ses":
+        return found.options
+    params: Any = found.options.get("client_params") or settings.ANYMAIL.get("AMAZON_SES_CLIENT_PARAMS", {})
+    connect, read = settings.MAIL_TIMEOUT if isinstance(settings.MAIL_TIMEOUT, tuple) else [settings.MAIL_TIMEOUT] * 2
+    once = Config(retries={"total_max_attempts": 1}, connect_timeout=connect, read_timeout=read)
+    given = params.get("config")
+    config = once.merge(given if isinstance(given, Config) else Config(**given)) if given else once
+    return found.options | {"client_params": params | {"config": config}}
 
 
 def _look_at_the_environment_once(connection: Any) -> None:

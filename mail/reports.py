@@ -116,7 +116,7 @@ def of_anymail(event: Any, esp: str) -> Report:
     return Report(
         esp=esp,
         id=_text(event.event_id),
-        meaning=anymail_meaning.meaning(event),
+        meaning=anymail_meaning.meaning(event, esp),
         at=event.timestamp,
         recipient=_text(event.recipient),
         domain="",

@@ -15,17 +15,17 @@ from django.utils import timezone
 
 from jobs.errors import RetryAfter
 from mail import addresses, alerts, breakers, outcome, providers, waiting
-from mail.accounts import Account
+from mail.accounts import Account, accounts
 from mail.clearing import clear_up, patience
 from mail.consequences import carry_out, facts_of
 from mail.envelope import sealed
 from mail.errors import NotCalled, NotSendable
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
-from mail.models import Attachment, Attempt, Message, Suppression
-from mail.policy import Breaker, Decision, decide
+from mail.models import Attachment, Attempt, Event, Message, Suppression
+from mail.policy import Breaker, Decision, decide, only_elsewhere
 from mail.prepared import Prepared
-from mail.reasons import Scope
+from mail.reasons import Reason, Scope
 from mail.status import Status
 
 log = structlog.get_logger(__name__)
@@ -74,14 +74,20 @@ def _work_on(message: Message) -> None:
 
 
 def _send(message: Message, attempts: list[Attempt]) -> None:
-    """Call one provider after the other. Who has or may have had it before, to no avail, comes last."""
-    tried: set[str] = set()
-    had_it = {attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)}
+    """Call one provider after the other. Those that have or may have had it before, to no avail, come last.
+
+    Those that have refused to send it are left out.
+    """
+    refusing = _refusing(message, attempts)
+    tried = set(refusing)
+    had_it = _listing(message) | {
+        attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)
+    }
     while not (_expired(message) or _suppressed(message)):
         waiting.for_a_slow_domain(message)
         found = providers.choose(message.importance, without=tried, last=had_it)
         if found is None:
-            raise RetryAfter(waiting.seconds(message), "no provider is free")
+            raise RetryAfter(waiting.seconds(message, refusing), "no provider is free")
         failure, pause = _call(message, found, attempts)
         if failure is None:
             return
@@ -89,8 +95,25 @@ def _send(message: Message, attempts: list[Attempt]) -> None:
         decision = _decide(message, failure, found, attempts, tried, pause)
         if decision.retry_after is None:
             return
-        if not decision.fall_back:
+        if not decision.fall_back or decision.retry_after:
             raise RetryAfter(decision.retry_after.total_seconds(), failure.detail)
+
+
+def _refusing(message: Message, attempts: list[Attempt]) -> set[str]:
+    """Providers that have said of this message that they do not send it, though others might."""
+    if not attempts:
+        return set()
+    kinds = only_elsewhere(Importance(message.importance))
+    told = Event.objects.filter(message=message, failure_class__in=kinds).values_list("provider", flat=True)
+    return {*told, *(attempt.provider for attempt in attempts if attempt.failure_class in kinds)}
+
+
+def _listing(message: Message) -> set[str]:
+    """Providers on whose own list the recipient of critical mail is unsubscribed: they are tried last."""
+    if message.importance != Importance.CRITICAL or len(accounts()) < 2:
+        return set()
+    found = Suppression.objects.in_force().filter(digest=addresses.digest(message.address), reason=Reason.UNSUBSCRIBE)
+    return set(found.values_list("source", flat=True))
 
 
 def _expired(message: Message) -> bool:
@@ -156,6 +179,7 @@ def _hand_over(message: Message, attempt: Attempt, found: Account) -> str:
     with _before_the_call(FailureClass.CONFIGURATION, "the provider's settings are wrong"):
         line = providers.line_to(found)
     line.send(mail)
+    outcome.check_taken(mail, getattr(line.connection, "esp_name", ""))
     return str(mail.anymail_status.message_id or "")
 
 

@@ -1,6 +1,7 @@
 """Messages that wait because nobody would take them now: how long, and the end of it."""
 
 import random
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,15 +23,16 @@ SHORTEST = 1.0
 
 
 def for_a_slow_domain(message: Message) -> None:
-    """Raises RetryAfter for mail that is not critical while its recipient's server has had enough of us."""
-    until = breakers.slow_until(message.address.rpartition("@")[2])
-    if until and message.importance != Importance.CRITICAL:
+    """Raises RetryAfter for bulk mail while its recipient's server blocks us."""
+    if message.importance != Importance.BULK:
+        return
+    if until := breakers.slow_until(message.address.rpartition("@")[2]):
         raise RetryAfter(_spread(message, until), "the recipient's domain is to be left alone for a while")
 
 
-def seconds(message: Message) -> float:
-    """Until a provider may take it."""
-    return _spread(message, providers.next_free(message.importance) or timezone.now())
+def seconds(message: Message, without: Collection[str] = ()) -> float:
+    """Until a provider may take it. without: not these."""
+    return _spread(message, providers.next_free(message.importance, without) or timezone.now())
 
 
 def end() -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from jobs.models import Job
 from mail import alerts, breakers, consequences
 from mail.failure import Failure, FailureClass
-from mail.models import Alert, Attempt, Message, Provider, Strike, Suppression
+from mail.models import Alert, Attempt, DomainBlock, Message, Provider, Slowdown, Strike, Suppression
 from mail.reasons import Reason, Scope
 from tests.mails import make_message
 from tests.make import do_all_chores
@@ -55,11 +55,65 @@ def test_an_address_is_suppressed_for_what_it_did(kind: str, status: str, reason
     assert found.source == "mailgun"
 
 
-def test_a_block_slows_its_domain_down_and_suppresses_nobody() -> None:
+def blocked(*addresses: str) -> None:
+    for address in addresses:
+        deal_with(FailureClass.BLOCKED, address=address, to=address)
+
+
+def test_one_block_slows_nobody_down_and_suppresses_nobody() -> None:
     message = deal_with(FailureClass.BLOCKED)
     assert (message.status, Suppression.objects.count()) == ("bounced", 0)
-    assert breakers.slow_until("example.org")
+    assert breakers.slow_until("example.org") is None
     assert [alert.kind for alert in Alert.objects.all()] == ["blocked"]
+
+
+def test_several_blocked_addresses_slow_their_domain_down() -> None:
+    blocked("ada@example.org", "bob@example.org", "eve@example.com")
+    assert breakers.slow_until("example.org") is None
+    blocked("eve@example.org")
+    assert breakers.slow_until("example.org")
+    assert breakers.slow_until("example.com") is None
+    assert Alert.objects.filter(kind="domain_slowed_down").count() == 1
+
+
+def test_one_address_that_is_blocked_again_and_again_slows_nobody_down() -> None:
+    blocked(*["ada@example.org"] * 6)
+    assert breakers.slow_until("example.org") is None
+
+
+def test_blocks_that_lie_far_apart_slow_nobody_down() -> None:
+    blocked("ada@example.org", "bob@example.org")
+    DomainBlock.objects.update(at=timezone.now() - timedelta(hours=2))
+    blocked("eve@example.org")
+    assert breakers.slow_until("example.org") is None
+    assert breakers.old_blocks() == 2
+
+
+def test_a_domain_that_is_slowed_down_is_not_renewed_by_each_further_block() -> None:
+    blocked("ada@example.org", "bob@example.org", "eve@example.org")
+    until = breakers.slow_until("example.org")
+    blocked("fay@example.org", "gus@example.org")
+    assert breakers.slow_until("example.org") == until
+    Slowdown.objects.update(until=timezone.now())
+    breakers.look_again()
+    assert breakers.slow_until("example.org") is None
+    breakers.old_blocks()
+    assert not Slowdown.objects.exists()
+
+
+def test_critical_mail_that_was_blocked_is_sent_by_another_provider(settings: Any) -> None:
+    assert deal_with(FailureClass.BLOCKED, importance="critical").status == "bounced"
+    with sending_by(settings, provider(NOBODY), provider(NOBODY, "backup")):
+        assert deal_with(FailureClass.BLOCKED, importance="critical").status == "queued"
+        assert deal_with(FailureClass.BLOCKED, importance="normal").status == "bounced"
+    assert Alert.objects.filter(kind="blocked").count() == 3
+
+
+@pytest.mark.parametrize(("listed", "reason"), [("complaint", "complaint"), ("bounce", "bounce")])
+def test_what_was_never_sent_is_rejected_and_no_complaint_or_bounce(listed: str, reason: str) -> None:
+    message = deal_with(FailureClass(f"listed_{listed}"))
+    assert (message.status, message.failure["class"]) == ("rejected", f"listed_{listed}")
+    assert (Suppression.objects.get().reason, Suppression.objects.get().scope) == (reason, "all")
 
 
 def test_three_soft_bounces_in_a_row_over_two_weeks_suppress() -> None:

@@ -24,6 +24,12 @@ FATES = {
     "complain": ("complained", ["delivered", "complained"]),
     "reordered": ("complained", ["delivered", "complained"]),
     "reject": ("rejected", ["rejected"]),
+    "soft-bounce": ("bounced", ["bounced"]),
+    "delayed-soft-bounce": ("bounced", ["delivered", "bounced"]),
+    "user-unknown": ("bounced", ["bounced"]),
+    "suppressed-bounce": ("rejected", ["rejected"]),
+    "suppressed-complaint": ("rejected", ["rejected"]),
+    "suppressed-unsubscribe": ("rejected", ["rejected"]),
 }
 """By local part: the status, and what is told on the way to it."""
 
@@ -68,6 +74,12 @@ def test_what_a_provider_tells_arrives(mail_stack: Stack, messages: dict[str, di
 def test_who_bounced_is_not_written_to_again(mail_stack: Stack) -> None:
     fate(mail_stack, posted(mail_stack, "bounce+twice"), "bounced")
     fate(mail_stack, posted(mail_stack, "bounce+twice"), "suppressed")
+
+
+def test_who_bounced_softly_is_written_to_again(mail_stack: Stack) -> None:
+    fate(mail_stack, posted(mail_stack, "soft-bounce+again"), "bounced")
+    # The second finds the address on the simulated provider's list, but not on ours: it is tried.
+    fate(mail_stack, posted(mail_stack, "soft-bounce+again"), "rejected")
 
 
 def test_opens_and_clicks_are_counted(mail_stack: Stack) -> None:

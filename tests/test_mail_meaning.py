@@ -1,5 +1,6 @@
 """What events mean: every kind of Mailgun's, in the forms that Mailgun documents, and those of other providers."""
 
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from mail.meaning import News, Reply, plainly
 HARD, SOFT, FULL = FailureClass.HARD_BOUNCE, FailureClass.SOFT_BOUNCE, FailureClass.MAILBOX_FULL
 BLOCKED, INVALID, COMPLAINT = FailureClass.BLOCKED, FailureClass.INVALID, FailureClass.COMPLAINT
 UNSUBSCRIBED, REJECTED = FailureClass.UNSUBSCRIBED, FailureClass.REJECTED
+LISTED_BOUNCE, LISTED_COMPLAINT = FailureClass.LISTED_BOUNCE, FailureClass.LISTED_COMPLAINT
+LISTED_UNSUBSCRIBE = FailureClass.LISTED_UNSUBSCRIBE
 
 
 def failed(severity: str | None, reason: str | None, **status: Any) -> dict[str, Any]:
@@ -70,11 +73,18 @@ CASES: list[tuple[dict[str, Any], str, FailureClass | None]] = [
     (failed("permanent", "old", code=602, last_code=452, last_message="4.2.2 full"), News.BOUNCED, FULL),
     (failed("permanent", "generic", code=499), News.BOUNCED, SOFT),
     # the provider did not even try
-    (failed("permanent", "suppress-bounce", code=605, description="previously bounced"), News.REJECTED, HARD),
-    (failed("permanent", "suppress-complaint", code=607), News.REJECTED, COMPLAINT),
-    (failed("permanent", "suppress-unsubscribe", code=606), News.REJECTED, UNSUBSCRIBED),
-    (failed("permanent", "generic", code=605), News.REJECTED, HARD),
-    (failed("permanent", None, code="607"), News.REJECTED, COMPLAINT),
+    (failed("permanent", "suppress-bounce", code=605, description="previously bounced"), News.REJECTED, LISTED_BOUNCE),
+    (failed("permanent", "suppress-complaint", code=607), News.REJECTED, LISTED_COMPLAINT),
+    (failed("permanent", "suppress-unsubscribe", code=606), News.REJECTED, LISTED_UNSUBSCRIBE),
+    (failed("permanent", "suppress-something-new"), News.REJECTED, FailureClass.LISTED_UNKNOWN),
+    (failed("permanent", "generic", code=605), News.REJECTED, LISTED_BOUNCE),
+    (failed("permanent", None, code="607"), News.REJECTED, LISTED_COMPLAINT),
+    # for good, though the server's code is of class 4: no hard bounce, whatever Mailgun calls it
+    (failed("permanent", "bounce", code=450, message="4.2.1 The user is receiving mail too fast"), News.BOUNCED, SOFT),
+    (failed("permanent", "bounce", code=450), News.BOUNCED, SOFT),
+    (failed("permanent", "bounce", code=421, message="4.4.2 Connection dropped"), News.BOUNCED, SOFT),
+    (failed("permanent", "generic", code=447, message="delayed"), News.BOUNCED, SOFT),
+    (failed("permanent", "bounce", code=450, enhanced_code="5.1.1"), News.BOUNCED, SOFT),
     # fields that are missing, or of another type
     (failed(None, None, code=550, message="5.1.1 unknown"), News.BOUNCED, HARD),
     (failed(None, None, code=421), News.DEFERRED, None),
@@ -106,6 +116,60 @@ def test_what_a_server_said_is_told_without_addresses() -> None:
 
 def test_what_a_server_said_is_bounded() -> None:
     assert len(plainly("x " * 10_000)) == 500
+
+
+REPLIES = [
+    # Yahoo, Microsoft, Gmail and others, of a mailbox that does not exist.
+    (
+        "554",
+        "554 delivery error: dd This user doesn't have a yahoo.com account (ada@yahoo.com) [0] - mta1.example",
+        HARD,
+    ),
+    ("554", "552 1 Requested mail action aborted, mailbox not found ada@yahoo.com", HARD),
+    ("550", "5.5.0 Requested action not taken: mailbox unavailable", HARD),
+    ("550", "5.4.1 Recipient address rejected: Access denied. AS(201806281)", HARD),
+    ("550", "5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup", HARD),
+    ("550", "5.1.1 unknown or illegal alias: ada@icloud.com", HARD),
+    ("554", "Recipient address rejected: User unknown in virtual mailbox table", HARD),
+    ("554", "5.7.1 <ada@example.org>: Recipient address rejected: user unknown", HARD),
+    ("554", "Sorry, no mailbox here by that name.", HARD),
+    # The same servers, of mail that they do not want.
+    ("554", "5.7.9 Message not accepted for policy reasons. See https://postmaster.yahooinc.com/error-codes", BLOCKED),
+    ("550", "5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. ... on our block list (S3140)", BLOCKED),
+    ("550", "Blocked using zen.spamhaus.org", BLOCKED),
+    ("554", "Transaction failed. Reject due to policy restrictions.", BLOCKED),
+    ("554", "5.7.1 <ada@example.org>: Recipient address rejected: Access denied", BLOCKED),
+    ("550", "5.1.0 <l@mg.example.org>: Sender address rejected: User unknown in virtual alias table", BLOCKED),
+    ("550", "5.1.1 too many invalid recipients", BLOCKED),
+    ("554", "Something that nobody knows", BLOCKED),
+    # A mailbox that is full.
+    ("552", "5.2.2 The email account that you tried to reach is over quota", FULL),
+    ("554", "delivery error: dd The mailbox for ada@yahoo.com is full", FULL),
+    ("452", "4.2.2 The recipient's inbox is out of storage space", FULL),
+    # Class 4, whatever it says.
+    ("450", "4.2.1 User unknown", SOFT),
+    ("421", "4.7.0 [TSS04] Messages temporarily deferred due to user complaints", SOFT),
+]
+
+
+@pytest.mark.parametrize(("code", "said", "kind"), REPLIES)
+def test_known_sentences_tell_a_missing_mailbox_from_a_block(code: str, said: str, kind: FailureClass) -> None:
+    meaning = mailgun_meaning.meaning(failed("permanent", "generic", code=code, message=said))
+    assert meaning.failure
+    assert meaning.failure.kind == kind
+
+
+@given(st.text(max_size=300), st.sampled_from(["4.1.1", "4.2.1", "4.7.1", "4.0.0"]))
+def test_a_reply_of_class_4_is_never_a_hard_bounce(words: str, enhanced: str) -> None:
+    assert Reply.read(450, words, enhanced).failure() in (SOFT, FULL)
+    assert Reply.read(None, f"550 {enhanced} user unknown {words}").failure() in (SOFT, FULL)
+
+
+@pytest.mark.parametrize("words", ["mailbox for ", "sender is ", "transaction failed ", "this user doesnt have a "])
+def test_a_long_reply_is_read_in_no_time(words: str) -> None:
+    started = time.perf_counter()
+    assert Reply.read(554, words * 100_000).failure() is None
+    assert time.perf_counter() - started < 5
 
 
 def test_an_enhanced_code_is_not_an_address_or_a_version() -> None:
@@ -155,8 +219,12 @@ LEGACY: list[tuple[dict[str, str], str, FailureClass | None]] = [
     ({"event": "bounced", "code": "550", "error": "5.1.1 no such user"}, News.BOUNCED, HARD),
     ({"event": "bounced", "code": "5.1.1", "notification": "gone"}, News.BOUNCED, HARD),
     ({"event": "bounced", "code": "552", "error": "5.2.2 full"}, News.BOUNCED, FULL),
-    ({"event": "dropped", "reason": "hardfail", "code": "605", "description": "previously"}, News.REJECTED, HARD),
-    ({"event": "dropped", "reason": "hardfail", "code": "607"}, News.REJECTED, COMPLAINT),
+    (
+        {"event": "dropped", "reason": "hardfail", "code": "605", "description": "previously"},
+        News.REJECTED,
+        LISTED_BOUNCE,
+    ),
+    ({"event": "dropped", "reason": "hardfail", "code": "607"}, News.REJECTED, LISTED_COMPLAINT),
     ({"event": "dropped", "reason": "hardfail", "code": "550"}, News.BOUNCED, HARD),
     ({"event": "dropped", "reason": "old", "code": "602"}, News.BOUNCED, SOFT),
 ]
@@ -197,11 +265,14 @@ OTHERS: list[tuple[str, str | None, str, str, FailureClass | None]] = [
     (EventType.BOUNCED, RejectReason.BOUNCED, "", News.BOUNCED, HARD),
     (EventType.BOUNCED, RejectReason.BOUNCED, "552 5.2.2 full", News.BOUNCED, FULL),
     (EventType.BOUNCED, RejectReason.OTHER, "550 5.7.1 no", News.BOUNCED, BLOCKED),
+    (EventType.BOUNCED, RejectReason.BOUNCED, "421 4.4.2 dropped", News.BOUNCED, SOFT),
+    (EventType.BOUNCED, RejectReason.BOUNCED, "smtp; 450 4.2.1 too fast", News.BOUNCED, SOFT),
+    (EventType.BOUNCED, RejectReason.BOUNCED, "450 later", News.BOUNCED, SOFT),
     (EventType.BOUNCED, RejectReason.OTHER, "", News.BOUNCED, SOFT),
     (EventType.BOUNCED, RejectReason.SPAM, "", News.BOUNCED, BLOCKED),
     (EventType.BOUNCED, RejectReason.TIMED_OUT, "", News.BOUNCED, SOFT),
-    (EventType.REJECTED, RejectReason.SPAM, "", News.REJECTED, COMPLAINT),
-    (EventType.REJECTED, RejectReason.UNSUBSCRIBED, "", News.REJECTED, UNSUBSCRIBED),
+    (EventType.REJECTED, RejectReason.SPAM, "", News.REJECTED, LISTED_COMPLAINT),
+    (EventType.REJECTED, RejectReason.UNSUBSCRIBED, "", News.REJECTED, LISTED_UNSUBSCRIBE),
     (EventType.REJECTED, RejectReason.INVALID, "", News.REJECTED, INVALID),
     (EventType.REJECTED, None, "", News.REJECTED, REJECTED),
     (EventType.FAILED, None, "", News.REJECTED, REJECTED),

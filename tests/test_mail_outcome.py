@@ -29,9 +29,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
+from mail import provider_answers
 from mail.errors import NotCalled
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.outcome import asked_pause, failure_of
+from mail.provider_answers import ANSWERS
 from tests.patience import PATIENCE
 from tests.sending import MAILGUN
 
@@ -161,6 +163,43 @@ def test_amazon_says_its_status_inside_of_what_it_answers(status: int, kind: str
     assert (failure.kind, failure.detail) == (kind, f"the provider answered {status}: no")
 
 
+@pytest.mark.parametrize(
+    ("esp", "status", "body", "kind"),
+    [
+        ("mandrill", 500, {"status": "error", "code": -1, "name": "Invalid_Key", "message": "no"}, "account"),
+        ("mandrill", 500, {"status": "error", "code": 10, "name": "PaymentRequired"}, "account"),
+        ("mandrill", 500, {"status": "error", "code": -2, "name": "ValidationError"}, "invalid"),
+        ("mandrill", 500, {"status": "error", "code": -9, "name": "GeneralError"}, None),
+        ("mailersend", 422, {"message": "The from.email domain must be verified #MS42207"}, "account"),
+        ("mailersend", 422, {"message": "unique recipients limit #MS42225"}, "not_permitted"),
+        ("mailersend", 422, {"message": "The given data was invalid."}, None),
+        ("resend", 403, {"name": "validation_error", "message": "The example.org domain is not verified."}, "account"),
+        (
+            "resend",
+            403,
+            {"name": "validation_error", "message": "You can only send testing emails to your own email address"},
+            "not_permitted",
+        ),
+        ("resend", 429, {"name": "daily_quota_exceeded"}, "throttled"),
+        ("postal", 200, {"status": "error", "data": {"code": "UnauthenticatedFromAddress"}}, "account"),
+        ("postal", 200, {"status": "error", "data": {"code": "NoRecipients"}}, "invalid"),
+        ("unheard_of", 400, {"code": "10", "ErrorCode": 405}, None),
+    ],
+)
+def test_what_providers_without_cases_of_their_own_answer(
+    esp: str, status: int, body: dict[str, Any], kind: str | None
+) -> None:
+    """Those of the others are in tests/provider_cases."""
+    assert provider_answers.known(esp, status, json.dumps(body)) == kind
+
+
+@given(st.sampled_from(sorted({row.esp for row in ANSWERS})), st.integers(200, 599), st.text(max_size=200))
+def test_whatever_is_answered_is_read(esp: str, status: int, body: str) -> None:
+    for text in (body, json.dumps({"code": body}), "[" * 5000, f"try again after Mon, 99 Foo 2026 99:99:99 {body}"):
+        assert provider_answers.known(esp, status, text, "l@mg.example.org", body) in (None, *FailureClass)
+        assert provider_answers.try_again_at(text) is None
+
+
 def test_without_credentials_nothing_is_sent_to_amazon() -> None:
     client = boto3.client("sesv2", region_name="eu-west-1", **NOBODYS)
     client._request_signer._credentials = None
@@ -208,6 +247,23 @@ def test_every_class_that_an_answer_can_have_has_an_outcome() -> None:
 def test_the_pause_that_is_asked_for(headers: dict[str, str], seconds: float | None) -> None:
     pause = asked_pause(throttled(headers), NOW)
     assert pause == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("try again after Sun, 01 Mar 2026 12:30:00 UTC", 1800),
+        ("try again after Sun, 01 Mar 2026 12:30:00 GMT", 1800),
+        ("try again after Sun, 01 Mar 2026 12:30:00", 1800),
+        ("try again after Sun, 01 Mar 2026 11:30:00 UTC", 0),
+        ("try again after lunch", None),
+        ("try again after Sun, 99 Mar 2026 12:30:00 UTC", None),
+    ],
+)
+def test_the_pause_that_a_sentence_asks_for(said: str, seconds: float | None) -> None:
+    error = Exception(said)
+    error.response = SimpleNamespace(headers={}, text=json.dumps({"message": f"limit exceeded, {said}"}))  # type: ignore[attr-defined]
+    assert asked_pause(error, NOW) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 @given(st.text(), st.text())

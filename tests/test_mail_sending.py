@@ -233,6 +233,40 @@ def test_a_pause_is_as_long_as_the_provider_asks_for(mailgun: Simulator) -> None
     assert (message.status, classes(message)) == ("queued", [("transient", "throttled")])
 
 
+@pytest.mark.parametrize("importance", ["normal", "bulk"])
+def test_mailgun_s_420_is_a_pause_until_the_date_that_it_names(
+    mailgun: Simulator, settings: Any, importance: str
+) -> None:
+    mailgun.fault("420", seconds=HOUR / 2)
+    with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
+        message = make_message(importance=importance)
+        wait = work_on(message)
+    assert not Provider.objects.filter(opened_at__isnull=False).exists()
+    left = Provider.objects.get(name="mailgun").paused_until - timezone.now()
+    assert timedelta(minutes=28) < left < timedelta(minutes=31)
+    if importance == "bulk":
+        assert (message.status, Attempt.objects.count()) == ("queued", 1)
+        assert 0.45 * HOUR < wait < 0.6 * HOUR
+    else:
+        assert (message.status, message.provider) == ("sent", "backup")
+
+
+@FOR_ALL
+def test_a_sandbox_that_does_not_know_the_recipient_closes_nothing(
+    mailgun: Simulator, settings: Any, importance: str
+) -> None:
+    mailgun.fault("sandbox", times=2)
+    message = make_message(importance=importance)
+    work_on(message)
+    assert (message.status, message.failure["class"]) == ("rejected", "not_permitted")
+    with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
+        message = make_message(importance=importance)
+        work_on(message)
+    assert (message.status, message.provider) == ("sent", "backup")
+    assert not Provider.objects.filter(opened_at__isnull=False).exists()
+    assert {alert.kind for alert in Alert.objects.all()} == {"not_permitted"}
+
+
 def test_what_the_provider_does_not_take_is_rejected(mailgun: Simulator) -> None:
     mailgun.fault("400")
     message = make_message(importance="critical")
@@ -322,19 +356,19 @@ def test_bulk_mail_waits_for_a_provider_that_asks_for_a_pause(mailgun: Simulator
 def test_mail_whose_time_has_come_waits_like_any_other(mailgun: Simulator) -> None:
     breakers.slow_down("example.org", timedelta(hours=1))
     past, ahead = timezone.now(), timezone.now() + timedelta(hours=1)
-    tried, due, later = (make_message("scheduled", send_at=moment) for moment in (past, past, ahead))
+    tried, due, later = (make_message("scheduled", send_at=moment, importance="bulk") for moment in (past, past, ahead))
     assert work_on(tried) > 0
     assert tried.status == "queued"
     do_all_chores()
     assert [Message.objects.get(pk=each.pk).status for each in (due, later)] == ["queued", "scheduled"]
 
 
-def test_a_domain_that_has_had_enough_gets_critical_mail_alone(mailgun: Simulator) -> None:
+def test_a_domain_that_blocks_us_gets_no_bulk_mail_for_a_while(mailgun: Simulator) -> None:
     breakers.slow_down("example.org", timedelta(hours=1))
     waits = {importance: work_on(make_message(importance=importance)) for importance in ("critical", "normal", "bulk")}
-    assert waits["critical"] == 0
-    assert min(waits["normal"], waits["bulk"]) > 0.9 * HOUR
-    assert work_on(make_message(address="ada@example.com", to="ada@example.com")) == 0
+    assert waits["critical"] == waits["normal"] == 0
+    assert waits["bulk"] > 0.9 * HOUR
+    assert work_on(make_message(address="ada@example.com", to="ada@example.com", importance="bulk")) == 0
 
 
 def meet(mailgun: Simulator, fault: str, message: Message, settings: Any) -> None:

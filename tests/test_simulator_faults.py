@@ -32,7 +32,8 @@ SEEN = {
     "drop": (None, requests.ConnectionError),
     "truncated": (None, requests.exceptions.ChunkedEncodingError),
     "html": (200, None),
-    **{str(code): (code, None) for code in (400, 401, 402, 403, 404, 413, 429, 500, 502, 503, 504)},
+    **{str(code): (code, None) for code in (400, 401, 402, 403, 404, 413, 420, 429, 500, 502, 503, 504)},
+    "sandbox": (403, None),
     **{f"{code}-accepted": (code, None) for code in (500, 502, 503, 504)},
 }
 """By fault: the status that Anymail reports, and what else its exception is."""

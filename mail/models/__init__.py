@@ -3,7 +3,7 @@
 from mail.models.attempt import Attempt
 from mail.models.event import Event, WebhookToken
 from mail.models.message import Attachment, Message
-from mail.models.provider import Alert, Provider, Slowdown
+from mail.models.provider import Alert, DomainBlock, Provider, Slowdown
 from mail.models.suppression import Strike, Suppression
 from mail.models.template import Broadcast, Template
 
@@ -12,6 +12,7 @@ __all__ = [
     "Attachment",
     "Attempt",
     "Broadcast",
+    "DomainBlock",
     "Event",
     "Message",
     "Provider",

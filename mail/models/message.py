@@ -138,8 +138,11 @@ class Message(models.Model):
             self.note("possible_duplicate", "sent again before it was certain that it had not been sent", provider)
 
     def requeue(self) -> bool:
-        """To be sent once more although a provider had accepted it; False when it was not under way."""
-        return self._change(UNDER_WAY, status=Status.QUEUED)
+        """To be sent once more although a provider had accepted it, or had even said that it was delivered.
+
+        False when it had not got so far, or has come to another end.
+        """
+        return self._change(UNDER_WAY | {Status.DELIVERED}, status=Status.QUEUED, finished_at=None)
 
     def accepted(self, provider: str, at: datetime | None = None) -> None:
         """A provider has it: learnt from its answer, from its events, or by asking it."""

@@ -19,10 +19,24 @@ class Provider(models.Model):
 
 
 class Slowdown(models.Model):
-    """A recipients' domain that has had enough of us: what is not critical waits."""
+    """A recipients' domain whose servers block us: bulk mail waits."""
 
     domain = models.CharField(primary_key=True, max_length=255)
     until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.domain
+
+
+class DomainBlock(models.Model):
+    """Mail to an address was blocked by its domain's server. Several addresses slow the domain's bulk mail down."""
+
+    domain = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64, help_text="Of the address.")
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        indexes = (models.Index("domain", "at", name="blocks_of_domain"),)
 
     def __str__(self) -> str:
         return self.domain

@@ -4,11 +4,16 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 
 from mail.simulator.addresses import Address
 from mail.simulator.exchange import Answer, RefusedError, Reply, Silence, as_json, said, text
 from mail.simulator.outcomes import leading_word
 
+SANDBOX = (
+    "Domain mg.example.org is not allowed to send: Sandbox subdomains are for test purposes only. "
+    "Please add your own domain or add the address to authorized recipients in Account Settings."
+)
 MAGNIFICENT = "<html><body><h1>Mailgun Magnificent API</h1></body></html>"
 MOST_FAULTS = 10_000
 
@@ -21,7 +26,7 @@ class Kind:
     webhook: bool = False
 
 
-REFUSALS = (400, 401, 402, 403, 404, 413, 429)
+REFUSALS = (400, 401, 402, 403, 404, 413, 420, 429)
 SERVER_ERRORS = (500, 502, 503, 504)
 KINDS: Mapping[str, Kind] = {
     "timeout-before": Kind(),
@@ -29,6 +34,7 @@ KINDS: Mapping[str, Kind] = {
     "drop-before": Kind(),
     "drop": Kind(accepts=True),
     "html": Kind(),
+    "sandbox": Kind(),
     "truncated": Kind(accepts=True),
     **{str(status): Kind() for status in (*REFUSALS, *SERVER_ERRORS)},
     **{f"{status}-accepted": Kind(accepts=True) for status in SERVER_ERRORS},
@@ -47,7 +53,7 @@ APIS = ("messages", "events", "suppressions")
 @dataclass(slots=True)
 class Fault:
     """`times` is how often it still happens; None: until it is cleared. `recipient` is an address or a local part,
-    empty for all. `on` is the API whose calls it hits. `seconds` is the pause that 429 asks for and that delayed
+    empty for all. `on` is the API whose calls it hits. `seconds` is the pause that 420 and 429 ask for and that delayed
     webhooks make, and how long a time-out holds the connection."""
 
     id: int
@@ -138,14 +144,21 @@ def faulty_reply(fault: Fault, accepted: Answer, hold: float) -> Reply:
         return Answer(200, MAGNIFICENT.encode(), "text/html; charset=utf-8")
     if kind == "truncated":
         return Answer(200, accepted.body, headers=accepted.headers, cut=len(accepted.body) // 2)
+    if kind == "sandbox":
+        return said(SANDBOX, 403)
     return _error(int(kind), fault)
 
 
 def _error(status: int, fault: Fault) -> Answer:
     if status == 401:
         return text("Forbidden", 401)
+    pause = 60 if fault.seconds is None else fault.seconds
+    if status == 420:
+        until = formatdate(time.time() + pause, usegmt=True).replace("GMT", "UTC")
+        return said(
+            f"Domain mg.example.org is not allowed to send: recipient limit exceeded, try again after {until}", 420
+        )
     if status == 429:
-        pause = 60 if fault.seconds is None else fault.seconds
         headers = {
             "X-RateLimit-Limit": "100",
             "X-RateLimit-Remaining": "0",

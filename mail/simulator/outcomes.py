@@ -59,6 +59,13 @@ REJECTED = Step("rejected", reason="Sandbox subdomains are for test purposes onl
 
 NO_SUCH_USER = "5.1.1 The email account that you tried to reach does not exist"
 BOUNCED = failed("permanent", "bounce", 550, "5.1.1", NO_SUCH_USER)
+USER_UNKNOWN = failed(
+    "permanent", "generic", 554, "", "delivery error: dd This user doesn't have a yahoo.com account [0]"
+)
+SOFT_BOUNCE = failed("permanent", "bounce", 450, "4.2.1", "4.2.1 The user is receiving mail too quickly")
+DELAYED_SOFT_BOUNCE = replace(
+    failed("permanent", "generic", 447, "", "Message delivery delayed for too long"), after=5 * MINUTE, delayed=True
+)
 DELAYED_BOUNCE = replace(BOUNCED, after=5 * MINUTE, delayed=True)
 BUSY = failed("temporary", "generic", 421, "4.3.2", "4.3.2 Service busy, try again later", retry_seconds=600)
 GREYLISTED = failed("temporary", "greylisted", 450, "4.7.1", "4.7.1 Greylisted, come back later", retry_seconds=600)
@@ -108,6 +115,9 @@ OUTCOMES: Mapping[str, Outcome] = {
     "click": Outcome((DELIVERED, OPENED, CLICKED)),
     "unsubscribe": Outcome((DELIVERED, UNSUBSCRIBED)),
     "delayed-bounce": Outcome((DELIVERED, DELAYED_BOUNCE)),
+    "delayed-soft-bounce": Outcome((DELIVERED, DELAYED_SOFT_BOUNCE)),
+    "soft-bounce": Outcome((SOFT_BOUNCE,)),
+    "user-unknown": Outcome((USER_UNKNOWN,)),
     "mailbox-full": Outcome((SOON_FULL, FULL)),
     "old": Outcome((UNREACHABLE, TOO_OLD)),
     "exhausted": Outcome((UNREACHABLE, TOO_OLD)),
