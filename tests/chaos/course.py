@@ -115,7 +115,7 @@ class Course:
         stalls = Stalls(self.clusters, self.blows.ended)
         self.problems += verdict.broken_promises(self.accepted) + self.monkey.bad_stops
         self.problems += verdict.lost_though_alive(self.blows.frozen)
-        self.problems += verdict.lost_by_a_neighbour(stalls.replaced) + stalls.unexpected_deaths()
+        self.problems += verdict.lost_by_a_neighbour(stalls.replaced, self.blows.frozen) + stalls.unexpected_deaths()
         re_runs = verdict.re_runs(self.blows.killings)
         if re_runs and re_runs[0][0] > verdict.BAR + self.asked.slack:
             self.problems.append(

@@ -68,13 +68,17 @@ def lost_though_alive(frozen: Collection[int]) -> list[str]:
     return [
         f"Attempt {attempt} at {job} was recorded as lost at {at}, but its worker {worker} lived."
         for job, attempt, worker, at in _rows(LOST, ["WorkerLost"])
-        if int(worker.rpartition(":")[2]) not in frozen and _rows(LATER_STARTS, [worker, at]) != [(0,)]
+        if _process(worker) not in frozen and _rows(LATER_STARTS, [worker, at]) != [(0,)]
     ]
 
 
-def lost_by_a_neighbour(replaced: Collection[str]) -> list[str]:
-    """Attempts that were recorded as lost by workers that were killed for one job. replaced: names of such workers."""
-    known = {worker for _, _, worker, _ in _rows(LOST, ["TimedOut"]) if worker in replaced}
+def lost_by_a_neighbour(replaced: Collection[str], frozen: Collection[int]) -> list[str]:
+    """Attempts that were recorded as lost by workers that were killed for one job. replaced: names of such workers.
+
+    frozen: process ids that are excepted, for others may have rescued their jobs before.
+    """
+    stalled = {worker for worker in replaced if _process(worker) not in frozen}
+    known = {worker for _, _, worker, _ in _rows(LOST, ["TimedOut"]) if worker in stalled}
     return [
         f"Attempt {attempt} at {job} was lost with {worker}, which was killed for another job."
         for job, attempt, worker, _ in _rows(LOST, ["WorkerLost"])
@@ -92,6 +96,10 @@ def reasons_of_extra_starts() -> Counter[str]:
 def extra_starts() -> int:
     [[count]] = _rows("SELECT count(*) - count(DISTINCT job) FROM chaos_effect WHERE what = 'start'")
     return int(count)
+
+
+def _process(worker: str) -> int:
+    return int(worker.rpartition(":")[2])
 
 
 def re_runs(killings: Collection[Killing]) -> list[tuple[float, str]]:
