@@ -1,6 +1,6 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint format lock bench chaos clean
+.PHONY: help demo run test check lint format lock bench chaos soak clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
@@ -46,6 +46,10 @@ format: $(READY)  ## Format the code and mend what can be mended by itself
 chaos: $(READY)  ## Kill everything at random for five minutes, then count; CHAOS="--seconds 60 --jobs 2000 --seed 1"
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@$(python) -m tests.chaos --seconds 300 --jobs 10000 $(CHAOS)
+
+soak: $(READY)  ## Keep a cluster busy for half an hour and judge its memory, transactions and snapshots; SOAK="--minutes 5"
+	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
+	@$(python) -m tests.soak $(SOAK)
 
 bench: $(READY)  ## Measure queue, replicas and mail beside their peers; BENCH="--jobs 2000 --rounds 1" shortens the first
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql

@@ -44,7 +44,7 @@ class Tree:
         return sum(_cpu_seconds(pid) for pid in self.pids())
 
     def memory(self) -> Memory:
-        parts = [_memory(pid) for pid in self.pids()]
+        parts = [memory_of(pid) for pid in self.pids()]
         return Memory(sum(part.pss for part in parts), sum(part.uss for part in parts))
 
     def stop(self) -> None:
@@ -114,7 +114,7 @@ def _stat(pid: int) -> list[str]:
     return []
 
 
-def _memory(pid: int) -> Memory:
+def memory_of(pid: int) -> Memory:
     sizes: dict[str, int] = {}
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:

@@ -6,11 +6,11 @@ is worth another try. Never anything else, whatever is sent.
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import import_module
 from typing import Any, cast
 
 import orjson
 import structlog
-from anymail import urls as anymail_urls
 from anymail.exceptions import AnymailWebhookValidationFailure
 from anymail.webhooks.base import AnymailBasicAuthMixin, AnymailCoreWebhookView
 from anymail.webhooks.mailgun import MailgunTrackingWebhookView
@@ -130,11 +130,15 @@ def tracking(request: HttpRequest, provider: str = MAILGUN) -> HttpResponseBase:
 
 @cache
 def _view(esp: str) -> type[Hardened] | None:
-    """Anymail's tracking view of this service, hardened; None when it has none."""
+    """Anymail's tracking view of this service, hardened; None when it has none.
+
+    Anymail's URLs are imported here: with them come the SDKs of all services, which every process would have in memory.
+    """
     if esp == MAILGUN:
         return MailgunView
     names = (f"{esp}_tracking_webhook", f"{esp}_webhook")
-    found = next((pattern.callback.view_class for pattern in anymail_urls.urlpatterns if pattern.name in names), None)
+    patterns = import_module("anymail.urls").urlpatterns
+    found = next((pattern.callback.view_class for pattern in patterns if pattern.name in names), None)
     if found is None:
         return None
     own = {"esp": esp, "needs_secret": found.warn_if_no_basic_auth}

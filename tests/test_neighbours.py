@@ -1,5 +1,6 @@
 """Jobs beside each other in one process: whatever one of them does, the other keeps its only attempt."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.leases import LEASE
-from tests.farm import PATIENCE, Event, Farm, Gate, kill, make_farm, seconds_between
+from tests.farm import PATIENCE, Event, Farm, Gate, kill, make_farm, seconds_between, tell
 
 HOLD, STUCK, QUERY = "trouble.hold_in_thread", "trouble.stuck_in_thread", "trouble.query_in_thread"
 ONCE = {"max_attempts": 1}
@@ -110,6 +111,18 @@ def test_a_process_that_is_killed_costs_only_what_had_started_an_attempt(farm: F
     job = gate.hold(timeout=900)
 
     kill(farm.worker_of(job))
+    gate.open()
+
+    done = farm.wait(job, "succeeded")
+    assert [error["type"] for error in done["errors"]] == ["WorkerLost"]
+
+
+def test_a_process_that_somebody_stops_is_replaced_and_its_job_lost_and_not_timed_out(farm: Farm) -> None:
+    farm.clusters[0].wait_until_up(2)
+    gate = Gate(farm, HOLD)
+    job = gate.hold(timeout=900)
+
+    tell(farm.worker_of(job), signal.SIGSTOP)
     gate.open()
 
     done = farm.wait(job, "succeeded")

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from django.db import connections
 
-from jobs.cluster.stall import STALLED_AFTER, SUSPECT_AFTER, StallClock, may_hold_gil
+from jobs.cluster.stall import STALLED_AFTER, SUSPECT_AFTER, StallClock, is_suspended, may_hold_gil
 from jobs.worker.watchdog import Jobs, Predecessor, Started, Watchdog
 
 SUPERVISOR_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
@@ -86,8 +86,12 @@ class Process:
         return "stalled" if stalled else "overdue"
 
     def _blame(self, overdue: list[Started]) -> Predecessor:
-        """Which jobs stall the process: overdue ones before others. Several that cannot be told apart are lost."""
-        threads = may_hold_gil(self._process.pid) if self._process and self._process.pid else set()
+        """Which jobs stall the process: overdue ones before others. Several that cannot be told apart are lost, and so
+        are those of a process that somebody has stopped."""
+        process = self._process.pid if self._process and self._process.pid else 0
+        if not overdue and is_suspended(process):
+            return Predecessor(self.name, lost=_ids(self.watchdog.started()))
+        threads = may_hold_gil(process)
         suspects = [job for job in self.watchdog.started() if job.thread in threads] or self.watchdog.started()
         culprits = [job for job in suspects if job in overdue] or suspects
         if overdue or len(culprits) == 1:

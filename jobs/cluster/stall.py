@@ -41,6 +41,14 @@ class _Sample:
     ticks: int
 
 
+def is_suspended(process: int) -> bool:
+    """True if somebody has stopped the whole process (SIGSTOP, a debugger): no thread of its own is to blame."""
+    try:
+        return _stat_fields(f"/proc/{process}")[0] in {"T", "t"}
+    except OSError:  # no /proc, or the process has just ended
+        return False
+
+
 def may_hold_gil(process: int) -> set[int]:
     """The native ids of the threads that may hold the GIL of a stalled process: those that do not wait for it.
 
@@ -69,8 +77,13 @@ def _samples(process: int) -> dict[int, _Sample]:
 
 
 def _sample(folder: str) -> _Sample:
-    with open(f"{folder}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
+    fields = _stat_fields(folder)
     with open(f"{folder}/status") as status:
         switches = next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
     return _Sample(switches, int(fields[11]) + int(fields[12]))
+
+
+def _stat_fields(folder: str) -> list[str]:
+    """From the third, the state, on."""
+    with open(f"{folder}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()

@@ -13,7 +13,7 @@ from demo.processes import stop_on_signals
 from tests.servers.postgresql import PostgreSQL
 
 ENVIRONMENT = {
-    "DJANGO_SETTINGS_MODULE": "tests.kinds_of_trouble.settings",
+    "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
     "WORKER_GRACE": "2",
     "LOG_LEVEL": "INFO",
 }
@@ -23,7 +23,7 @@ def main() -> int:
     stop_on_signals()
     asked = _arguments()
     with PostgreSQL(durable=True) as server:
-        os.environ.update(ENVIRONMENT, DATABASE_URL=server.create_database("chaos"))
+        os.environ.update(ENVIRONMENT, CHAOS_FOLDER=str(asked.folder), DATABASE_URL=server.create_database("chaos"))
         django.setup()
         from tests.chaos.course import Course  # models can be imported only now
 
@@ -39,6 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=None, help="Where the clusters' logs go.")
     asked = parser.parse_args()
     asked.folder = asked.folder or Path(tempfile.mkdtemp(prefix="legwork-chaos-"))
+    asked.folder.mkdir(parents=True, exist_ok=True)
     return asked
 
 

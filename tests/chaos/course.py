@@ -2,30 +2,36 @@
 
 import argparse
 import logging
-import os
 import random
 import time
 from uuid import UUID
 
 from django.core.management import call_command
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from rich.console import Console
 from rich.table import Table
 
 from demo.eventually import TooLateError, eventually
-from demo.stack import MANAGE, ROOT
 from jobs.models import Job
 from jobs.submit import submit
-from tests.chaos import ledger, verdict
+from tests.chaos import blows, clock, ledger, verdict
+from tests.chaos.blows import Blows, Order
 from tests.chaos.kinds import some_job
 from tests.chaos.monkey import Monkey
-from tests.farm import Cluster
+from tests.chaos.skewed_cluster import SkewedCluster
+from tests.chaos.stalls import Stalls
 from tests.servers.postgresql import PostgreSQL
 
 DRAINED_WITHIN = 300.0
 """Seconds from the last blow to the end of the last job."""
 STEP = 0.02
+MOST_SHOWN = 50
+WORKERS, IO_WORKERS = 2, 1
+CLOCKS = (0, clock.HOUR)
+"""Of the clusters at their first start."""
 AWAY = (DatabaseError, InterfaceError)
+
+DETAILS = {"all connections cut": [blows.CUT_IN_ALL], "worker frozen (SIGSTOP)": [blows.KILLED_FROZEN]}
 
 console = Console(width=110)
 
@@ -34,8 +40,11 @@ class Course:
     def __init__(self, server: PostgreSQL, asked: argparse.Namespace) -> None:
         self.asked = asked
         self.dice = random.Random(asked.seed)
-        self.clusters = [self._cluster(number) for number in (1, 2)]
-        self.monkey = Monkey(self.clusters, server, random.Random(asked.seed), asked.seconds)
+        self.clusters = [self._cluster(number, clock) for number, clock in enumerate(CLOCKS, 1)]
+        dice = random.Random(asked.seed)
+        url = server.url("chaos")
+        self.blows = Blows(self.clusters, url, asked.folder, dice, self._submit_one, self._own_backends)
+        self.monkey = Monkey(self.clusters, server, self.blows, dice, asked.seconds)
         self.accepted: set[UUID] = set()
         self.problems: list[str] = []
         self.drained_after = 0.0
@@ -49,18 +58,17 @@ class Course:
             for cluster in self.clusters:
                 cluster.start()
             for cluster in self.clusters:
-                cluster.wait_until_up(workers=2)
+                cluster.wait_until_up(WORKERS + IO_WORKERS)
             self._submit_and_kill()
             self._drain()
         finally:
+            self.blows.end_all()
             for cluster in self.clusters:
                 cluster.stop()
         return self._judge()
 
-    def _cluster(self, number: int) -> Cluster:
-        command = [*MANAGE, "qcluster", "--workers", "2"]
-        log = self.asked.folder / f"cluster-{number}.log"
-        return Cluster(f"cluster-{number}", command, log=log, env=dict(os.environ), cwd=ROOT)
+    def _cluster(self, number: int, clock: int) -> SkewedCluster:
+        return SkewedCluster(f"cluster-{number}", self.asked.folder, clock, workers=WORKERS, io_workers=IO_WORKERS)
 
     def _submit_and_kill(self) -> None:
         began = time.monotonic()
@@ -72,14 +80,21 @@ class Course:
             time.sleep(STEP)
 
     def _submit_up_to(self, count: int) -> None:
+        while len(self.accepted) < count and self._submit_one(some_job(self.dice)):
+            pass
+
+    def _submit_one(self, order: Order) -> bool:
         """While the database is away nothing is accepted, and nothing promised."""
+        kind, params = order
         try:
             close_old_connections()
-            while len(self.accepted) < count:
-                kind, params = some_job(self.dice)
-                self.accepted.add(submit(kind, params).pk)
+            self.accepted.add(submit(kind, params).pk)
         except AWAY:
-            return
+            return False
+        return True
+
+    def _own_backends(self) -> list[int]:
+        return [connection.connection.info.backend_pid] if connection.connection else []
 
     def _drain(self) -> None:
         began = time.monotonic()
@@ -97,21 +112,28 @@ class Course:
 
     def _judge(self) -> int:
         close_old_connections()
+        stalls = Stalls(self.clusters, self.blows.ended)
         self.problems += verdict.broken_promises(self.accepted) + self.monkey.bad_stops
-        re_runs = verdict.re_runs(self.monkey.killings)
+        self.problems += verdict.lost_though_alive(self.blows.frozen)
+        self.problems += verdict.lost_by_a_neighbour(stalls.replaced, self.blows.frozen) + stalls.unexpected_deaths()
+        re_runs = verdict.re_runs(self.blows.killings)
         if re_runs and re_runs[0][0] > verdict.BAR + self.asked.slack:
             self.problems.append(
                 f"It took {re_runs[0][0]:.1f} s until what a killed {re_runs[0][1]} ran was run again."
             )
-        self._show(re_runs)
-        for problem in self.problems[:50]:
+        self._show(re_runs, stalls)
+        for problem in self.problems[:MOST_SHOWN]:
             console.print(f"[red]{problem}[/red]", highlight=False)
         console.print(f"{len(self.problems)} broken promises; logs in {self.asked.folder}")
         return 1 if self.problems else 0
 
-    def _show(self, re_runs: list[tuple[float, str]]) -> None:
+    def _show(self, re_runs: list[tuple[float, str]], stalls: Stalls) -> None:
         table = Table("what", "how much", title=f"chaos: {self.asked.seconds:g} s, seed {self.asked.seed}")
         for what, count in sorted(self.monkey.done.items()):
+            table.add_row(what, str(count))
+            for detail in DETAILS.get(what, []):
+                table.add_row(detail, str(self.blows.counts[detail]))
+        for what, count in stalls.counts().items():
             table.add_row(what, str(count))
         table.add_row("longest stop", f"{self.monkey.longest_stop:.1f} s")
         table.add_row("jobs accepted / ended", f"{len(self.accepted)} / {Job.objects.count()}")

@@ -1,31 +1,44 @@
 """What the database itself remembers of a run: each start and end of a handler, and each change of a job's status."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+from uuid import uuid4
 
+import psycopg2
 from django.db import connection
 
 from jobs.run import Run
 
 INSTALL = """
 CREATE TABLE chaos_effect (
-    job uuid NOT NULL, attempt int NOT NULL, process int NOT NULL, what text NOT NULL,
-    at timestamptz NOT NULL DEFAULT clock_timestamp()
+    note uuid PRIMARY KEY, job uuid NOT NULL, attempt int NOT NULL, process int NOT NULL, worker text NOT NULL,
+    what text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE TABLE chaos_transition (
-    job uuid NOT NULL, attempt int NOT NULL, old text NOT NULL, new text NOT NULL,
+    job uuid NOT NULL, attempt int NOT NULL, worker text NOT NULL, old text NOT NULL, new text NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO chaos_transition (job, attempt, old, new) VALUES (OLD.id, OLD.attempt, OLD.status, NEW.status);
+    INSERT INTO chaos_transition (job, attempt, worker, old, new)
+    VALUES (OLD.id, OLD.attempt, OLD.worker, OLD.status, NEW.status);
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER chaos_note AFTER UPDATE OF status ON jobs_job
     FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION chaos_note();
 """
+NOTE = """
+    INSERT INTO chaos_effect (note, job, attempt, process, worker, what) VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT DO NOTHING
+"""
+NOTE_AGAIN = 0.2
+"""Seconds between two tries of a note that does not depend on a connection."""
+
+Note = Callable[[list[Any]], None]
 
 
 def install() -> None:
@@ -35,15 +48,47 @@ def install() -> None:
 
 @contextmanager
 def noted(run: Run) -> Iterator[None]:
-    """Note that a handler has begun and, when it comes to that, that it has ended: each at once and for good."""
-    _note(run, "start")
+    """Note at once that a handler has started and, if it ends without an error, that it has ended.
+
+    The handler fails if its connection does.
+    """
+    with _noted(run, _note):
+        yield
+
+
+@contextmanager
+def noted_for_certain(run: Run) -> Iterator[None]:
+    """The same by connections of its own, until the database is there: the handler does not depend on any."""
+    with _noted(run, _note_for_certain):
+        yield
+
+
+def note(run: Run, what: str) -> None:
+    """Note something else, in the handler's transaction if there is one."""
+    _note(_values(run, what))
+
+
+@contextmanager
+def _noted(run: Run, note: Note) -> Iterator[None]:
+    note(_values(run, "start"))
     yield
-    _note(run, "end")
+    note(_values(run, "end"))
 
 
-def _note(run: Run, what: str) -> None:
+def _values(run: Run, what: str) -> list[Any]:
+    return [str(uuid4()), str(run.job_id), run.attempt, os.getpid(), run._job.worker, what]
+
+
+def _note(values: list[Any]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO chaos_effect (job, attempt, process, what) VALUES (%s, %s, %s, %s)",
-            [run.job_id, run.attempt, os.getpid(), what],
-        )
+        cursor.execute(NOTE, values)
+
+
+def _note_for_certain(values: list[Any]) -> None:
+    while True:
+        try:
+            with closing(psycopg2.connect(**connection.get_connection_params())) as own, own, own.cursor() as cursor:
+                cursor.execute(NOTE, values)
+            return
+        except psycopg2.OperationalError:
+            time.sleep(NOTE_AGAIN)

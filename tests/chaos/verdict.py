@@ -9,7 +9,8 @@ from uuid import UUID
 from django.db import connection
 
 from jobs.models import Job
-from tests.chaos.monkey import Killing
+from tests.chaos.blows import Killing
+from tests.chaos.kinds import INDEPENDENT
 
 BAR = 45.0
 """Seconds from the death of a worker to the next start of what it was running."""
@@ -39,6 +40,17 @@ BROKEN = {
     """,
 }
 
+LOST = """
+    SELECT job, lost.attempt, lost.worker, lost.at FROM chaos_transition AS lost
+    JOIN jobs_job ON jobs_job.id = job, jsonb_array_elements(errors) AS error
+    WHERE old = 'running' AND new IN ('retrying', 'failed')
+        AND (error ->> 'attempt')::int = lost.attempt AND error ->> 'type' = %s
+"""
+LATER_STARTS = "SELECT count(*) FROM chaos_effect WHERE worker = %s AND at > %s AND what = 'start'"
+FAILED_BY_A_CONNECTION = """
+    SELECT id, kind, error ->> 'type', error ->> 'message' FROM jobs_job, jsonb_array_elements(errors) AS error
+    WHERE kind = ANY(%s) AND error ->> 'type' <> 'WorkerLost'
+"""
 STARTS = "SELECT job, process, extract(epoch FROM at)::float FROM chaos_effect WHERE what = 'start' ORDER BY at"
 ENDS = "SELECT job, extract(epoch FROM at)::float FROM chaos_transition WHERE old = 'running'"
 
@@ -47,7 +59,31 @@ def broken_promises(accepted: Collection[UUID]) -> list[str]:
     """A sentence for each job with which something is wrong."""
     kept = set(Job.objects.values_list("pk", flat=True))
     lost = [f"Job {pk} was accepted and is not there." for pk in set(accepted) - kept]
-    return lost + [f"A job {what}: {row}." for what, query in BROKEN.items() for row in _rows(query)]
+    failed = [f"A job failed that uses no connection: {row}." for row in _rows(FAILED_BY_A_CONNECTION, [INDEPENDENT])]
+    return lost + failed + [f"A job {what}: {row}." for what, query in BROKEN.items() for row in _rows(query)]
+
+
+def lost_though_alive(frozen: Collection[int]) -> list[str]:
+    """Attempts that were recorded as lost, and yet their worker went on. frozen: process ids that are excepted."""
+    return [
+        f"Attempt {attempt} at {job} was recorded as lost at {at}, but its worker {worker} lived."
+        for job, attempt, worker, at in _rows(LOST, ["WorkerLost"])
+        if _process(worker) not in frozen and _rows(LATER_STARTS, [worker, at]) != [(0,)]
+    ]
+
+
+def lost_by_a_neighbour(replaced: Collection[str], frozen: Collection[int]) -> list[str]:
+    """Attempts that were recorded as lost by workers that were killed for one job. replaced: names of such workers.
+
+    frozen: process ids that are excepted, for others may have rescued their jobs before.
+    """
+    stalled = {worker for worker in replaced if _process(worker) not in frozen}
+    known = {worker for _, _, worker, _ in _rows(LOST, ["TimedOut"]) if worker in stalled}
+    return [
+        f"Attempt {attempt} at {job} was lost with {worker}, which was killed for another job."
+        for job, attempt, worker, _ in _rows(LOST, ["WorkerLost"])
+        if worker in known
+    ]
 
 
 def reasons_of_extra_starts() -> Counter[str]:
@@ -62,25 +98,26 @@ def extra_starts() -> int:
     return int(count)
 
 
+def _process(worker: str) -> int:
+    return int(worker.rpartition(":")[2])
+
+
 def re_runs(killings: Collection[Killing]) -> list[tuple[float, str]]:
     """Seconds from each killing to the next start of what it interrupted, with the role; the worst first."""
     starts, ends = _rows(STARTS), _rows(ENDS)
     waits = []
     for killing in killings:
-        for process in killing.processes:
-            if job := _interrupted(process, killing.at, starts, ends):
-                again = [at for other, _, at in starts if other == job and at > killing.at]
-                waits += [(min(again) - killing.at, killing.role)] if again else []
+        for job in _interrupted(killing, starts, ends):
+            again = [at for other, _, at in starts if other == job and at > killing.at]
+            waits += [(min(again) - killing.at, killing.role)] if again else []
     return sorted(waits, reverse=True)
 
 
-def _interrupted(process: int, at: float, starts: list[Any], ends: list[Any]) -> UUID | None:
-    """What this process was running when it died: the last that it began, unless that attempt was over."""
-    own = [(job, began) for job, who, began in starts if who == process and began < at]
-    if not own:
-        return None
-    job, began = own[-1]
-    return None if any(other == job and began <= when <= at for other, when in ends) else job
+def _interrupted(killing: Killing, starts: list[Any], ends: list[Any]) -> set[UUID]:
+    """What these processes were running when they died: all that they had started and that had not ended."""
+    begun = {job: at for job, process, at in starts if process in killing.processes and at < killing.at}
+    over = {job for job, at in ends if job in begun and begun[job] <= at <= killing.at}
+    return begun.keys() - over
 
 
 def oldest_unfinished() -> str:

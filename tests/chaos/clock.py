@@ -1,0 +1,28 @@
+"""A wrong clock: what Python code of a process learns of the time of day is shifted, and no other clock is."""
+
+import os
+import time
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+VARIABLE = "CHAOS_CLOCK"
+"""Seconds by which the clock is ahead; negative if it is behind."""
+HOUR = 3600
+CLOCKS = {0: "right", HOUR: "an hour ahead", -HOUR: "an hour behind"}
+
+
+def shift() -> None:
+    """Called by the settings, before any module keeps a reference to timezone.now."""
+    seconds = float(os.environ.get(VARIABLE, 0))
+    if not seconds:
+        return
+    real_time, real_now = time.time, timezone.now
+
+    def shifted_time() -> float:
+        return real_time() + seconds
+
+    def shifted_now() -> datetime:
+        return real_now() + timedelta(seconds=seconds)
+
+    time.time, timezone.now = shifted_time, shifted_now

@@ -1,0 +1,60 @@
+"""What is promised of the samples and of the jobs: a sentence for each broken promise."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from django.db.models import Count
+
+from jobs.models import Job
+from jobs.states import Status
+from tests.soak.kinds import ENDS
+from tests.soak.samples import Samples
+
+GROWTH = 1.05
+"""Of a process's memory at a sixth of the time, the most that it may have at the end."""
+AROUND = 30.0
+"""Seconds around a moment whose samples count for it."""
+OLDEST_TRANSACTION = 5.0
+"""Seconds. A handler's own take 0.2 s; the engine's less than a second, and a second in which to wait for a lock."""
+OLDEST_SNAPSHOT = 5.0
+
+
+def moments(seconds: float) -> tuple[float, float, float]:
+    """When memory is compared, of a soak of so many seconds: early, late, and how far around (minutes 5 and 30)."""
+    around = min(AROUND, seconds / 12)
+    return seconds / 6, seconds - around, around
+
+
+def broken_promises(samples: Samples, seconds: float) -> list[str]:
+    return [*_of_memory(samples, seconds), *_of_backends(samples), *_of_jobs()]
+
+
+def _of_memory(samples: Samples, seconds: float) -> Iterator[str]:
+    early, late, around = moments(seconds)
+    for role, pid in samples.processes:
+        first = samples.memory_at((role, pid), early, around)
+        last = samples.memory_at((role, pid), late, around)
+        if first is None or last is None:
+            yield f"The {role} {pid} was not there all the time."
+        elif last.anonymous > GROWTH * first.anonymous:
+            yield f"The memory of the {role} {pid} grew from {first.anonymous:.1f} to {last.anonymous:.1f} MiB."
+
+
+def _of_backends(samples: Samples) -> Iterator[str]:
+    for what, (age, query), allowed in [
+        ("transaction", samples.oldest_transaction, OLDEST_TRANSACTION),
+        ("snapshot", samples.oldest_snapshot, OLDEST_SNAPSHOT),
+    ]:
+        if age > allowed:
+            yield f"A {what} was {age:.1f} s old: {query}."
+
+
+def _of_jobs() -> Iterator[str]:
+    ends = Job.objects.values_list("kind", "status").annotate(count=Count("pk"))
+    for kind, status, count in ends:
+        if status != ENDS.get(kind, Status.SUCCEEDED):
+            yield f"{count} jobs {kind} are {status}, such as {_example(kind, status)}."
+
+
+def _example(kind: str, status: str) -> UUID | None:
+    return Job.objects.filter(kind=kind, status=status).values_list("pk", flat=True).first()
