@@ -1,21 +1,18 @@
 """Leases are renewed and progress is shown in one statement for all jobs of a worker, and only where it holds them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from threading import Event, Thread
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
 
 from jobs.ids import new_id
 from jobs.leases import LEASE, Renewal
 from jobs.models import Job
 from jobs.states import Status
-from tests.make import WORKER, disconnected, make_job, row
-from tests.patience import PATIENCE
+from tests.concurrency import locked_elsewhere
+from tests.make import WORKER, make_job, row
 
 pytestmark = pytest.mark.django_db
 
@@ -107,24 +104,3 @@ def test_progress_of_an_attempt_that_is_over_goes_nowhere(change: dict[str, Any]
     job.progress = HALF
     Job.objects.show_progress(WORKER, [job])
     assert row(job) == before
-
-
-@contextmanager
-def locked_elsewhere(job: Job) -> Iterator[None]:
-    locked, enough, waited_for = Event(), Event(), []
-
-    def hold() -> None:
-        with disconnected(), transaction.atomic():
-            Job.objects.select_for_update().get(pk=job.pk)
-            locked.set()
-            waited_for.append(not enough.wait(PATIENCE))
-
-    thread = Thread(target=hold)
-    thread.start()
-    assert locked.wait(PATIENCE)
-    try:
-        yield
-    finally:
-        enough.set()
-        thread.join()
-    assert waited_for == [False]
