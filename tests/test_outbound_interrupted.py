@@ -17,8 +17,8 @@ from jobs.registry import find
 from jobs.run import Run
 from jobs.states import Status
 from jobs.worker.interrupt import Cancelled, OtherThread
-from jobs.worker.worker import Worker
-from tests.lone_worker import Broker, Place, contained, run_to_the_end, stop
+from tests.fakes import ringing
+from tests.lone_worker import Broker, contained, make_io_worker, run_to_the_end, stop
 from tests.make import disconnected, make_job, row
 from tests.patience import PATIENCE
 from tests.servers.web import make_raw_server, make_server
@@ -117,7 +117,8 @@ def assert_interrupted(url: str, reached: Reached) -> None:
     with in_a_thread(lambda: thread.call(call, LONG)) as ended:
         eventually(reached, PATIENCE, "the call")
         thread.interrupt(reason)
-        eventually(lambda: ended, PATIENCE, "its end")
+        with ringing(thread):
+            eventually(lambda: ended, PATIENCE, "its end")
     assert ended == [reason]
 
 
@@ -143,10 +144,10 @@ def test_a_call_to_a_silent_server_costs_its_worker_nothing(
         over.wait(LONG)
         return 200, {}, b""
 
-    place = Place()
     with contained(monkeypatch), make_server(never) as server:
         timeout = 1 if how == "takes too long" else 60
         job = make_job(kind="http.request", params={"url": server.url}, timeout=timeout)
-        run_to_the_end(Worker(place, Broker(stop)))
+        worker = make_io_worker(monkeypatch, Broker(stop))
+        run_to_the_end(worker)
     assert row(job)["status"] == (Status.CANCELLED if how == "is cancelled" else Status.RETRYING)
-    assert place.expected == []
+    assert worker.place.watchdog.started() == []

@@ -6,12 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
-from jobs import run as run_module
 from jobs.errors import PermanentError
 from jobs.models import Job
 from jobs.run import Run
 from jobs.states import Status
-from tests.make import make_job, row
+from tests.make import WORKER, make_job, row
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +29,7 @@ def test_a_handler_knows_its_job_and_attempt(job: Job) -> None:
 )
 def test_progress_is_shown_as_a_percentage(job: Job, percent: float, shown: float) -> None:
     Run(job).progress(percent, "counting")
+    Job.objects.show_progress(WORKER, [job])
     assert row(job)["progress"] == {"percent": shown, "message": "counting"}
 
 
@@ -52,6 +52,7 @@ def test_what_is_no_percentage_is_a_bug_that_no_retry_mends(job: Job, percent: f
 )
 def test_messages_are_cut_and_freed_of_what_cannot_be_stored(job: Job, message: str, shown: str) -> None:
     Run(job).progress(1, message)
+    Job.objects.show_progress(WORKER, [job])
     assert row(job)["progress"]["message"] == shown
 
 
@@ -59,33 +60,14 @@ def test_messages_are_cut_and_freed_of_what_cannot_be_stored(job: Job, message: 
 def test_a_message_with_half_a_character_can_be_stored_and_shown(job: Job, message: str) -> None:
     """It comes from file names (surrogateescape); it must not keep the job's end from being recorded."""
     Run(job).progress(1, message)
+    Job.objects.show_progress(WORKER, [job])
     job.succeed(None)
     orjson.dumps(row(job)["progress"])
 
 
-def test_fast_progress_is_written_now_and_then(
-    job: Job, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
-) -> None:
-    monkeypatch.setattr(run_module, "SHOWN_EVERY", 1000)
-    with django_assert_num_queries(1):
-        run = Run(job)
+def test_progress_costs_the_handler_no_query(job: Job, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
         for percent in range(100):
-            run.progress(percent, "fast")
-    assert row(job)["progress"]["percent"] == 0
-    job.renew_lease()
-    assert row(job)["progress"] == {"percent": 99, "message": "fast"}
-
-
-def test_slow_progress_is_written_at_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "SHOWN_EVERY", 0)
-    run = Run(job)
-    for percent in (10, 20):
-        run.progress(percent)
-        assert row(job)["progress"]["percent"] == percent
-
-
-def test_progress_of_an_attempt_that_is_over_goes_nowhere(job: Job) -> None:
-    Job.objects.update(attempt=3)
-    before = row(job)
-    Run(job).progress(50, "from the past")
-    assert row(job) == before
+            Run(job).progress(percent, "fast")
+    job.succeed(None)
+    assert row(job)["progress"] == {"percent": 100, "message": "fast"}

@@ -1,20 +1,17 @@
 """What becomes of the jobs of a process that died, when the next one takes its place."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from jobs.models import Job
 from jobs.run import Run
 from jobs.states import Status
 from jobs.worker.take_over import take_over
 from jobs.worker.watchdog import Jobs, Predecessor
-from tests.make import disconnected, make_job, make_kind, row
-from tests.patience import PATIENCE
+from tests.concurrency import locked_elsewhere
+from tests.make import make_job, make_kind, row
 
 pytestmark = pytest.mark.django_db
 
@@ -116,24 +113,3 @@ def test_a_row_that_somebody_else_has_locked_is_not_waited_for_and_keeps_its_att
         take_over(Predecessor(DEAD, lost=ids(locked, free) if role == "lost" else frozenset()))
     assert row(free)["status"] == (Status.RETRYING if role == "lost" else Status.QUEUED)
     assert (row(locked)["status"], row(locked)["attempt"]) == (Status.RUNNING, 1)
-
-
-@contextmanager
-def locked_elsewhere(job: Job) -> Iterator[None]:
-    locked, enough, waited_for = Event(), Event(), []
-
-    def hold() -> None:
-        with disconnected(), transaction.atomic():
-            Job.objects.select_for_update().get(pk=job.pk)
-            locked.set()
-            waited_for.append(not enough.wait(PATIENCE))
-
-    thread = Thread(target=hold)
-    thread.start()
-    assert locked.wait(PATIENCE)
-    try:
-        yield
-    finally:
-        enough.set()
-        thread.join()
-    assert waited_for == [False]
