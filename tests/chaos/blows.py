@@ -100,11 +100,11 @@ class Blows:
     def dispatcher(self) -> bool:
         return self._kill_child("dispatcher")
 
-    def guard(self) -> bool:
+    def supervisor(self) -> bool:
         cluster = self.dice.choice(self.clusters)
         if not cluster.running():
             return False
-        self._kill("guard", cluster.pid, cluster.members())
+        self._kill("supervisor", cluster.pid, cluster.members())
         self.ended.append((cluster.name, time.time()))
         self.stopping.pop(cluster, None)
         return True
