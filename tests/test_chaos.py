@@ -18,7 +18,7 @@ BLOWS = [
         "worker killed (SIGKILL)",
         "I/O worker killed (SIGKILL)",
         "dispatcher killed (SIGKILL)",
-        "guard killed (SIGKILL)",
+        "supervisor killed (SIGKILL)",
     ],
     *["cluster stopped (SIGTERM)", "cluster stopped, back with another clock", "PostgreSQL restarted (immediate)"],
     *["half of the connections cut", "all connections cut", "worker frozen (SIGSTOP)"],

@@ -31,7 +31,7 @@ MORE = 2.0
 """Seconds for which it goes on failing if no dispatcher has met it by then."""
 TRANSACTIONS = 3
 CUT_IN_ALL = "  connections that were cut in all"
-KILLED_FROZEN = "  of these killed by their cluster"
+KILLED_FROZEN = "  of these killed for it, or stopped with their cluster"
 
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL(%s)"
 CUT = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid"
@@ -71,6 +71,8 @@ class Blows:
         self.stopping: dict[SkewedCluster, float] = {}
         self.ended: list[tuple[str, float]] = []
         """Of each cluster that was killed or stopped: its name, and when (seconds since 1970)."""
+        self.freezes: list[tuple[str, float, float]] = []
+        """Of each cluster that was frozen: its name, from when, until when (seconds since 1970)."""
         self.frozen: set[int] = set()
         """The process ids of all that were ever frozen."""
         self.counts: Counter[str] = Counter()
@@ -100,11 +102,11 @@ class Blows:
     def dispatcher(self) -> bool:
         return self._kill_child("dispatcher")
 
-    def guard(self) -> bool:
+    def supervisor(self) -> bool:
         cluster = self.dice.choice(self.clusters)
         if not cluster.running():
             return False
-        self._kill("guard", cluster.pid, cluster.members())
+        self._kill("supervisor", cluster.pid, cluster.members())
         self.ended.append((cluster.name, time.time()))
         self.stopping.pop(cluster, None)
         return True
@@ -149,7 +151,8 @@ class Blows:
     def freeze_cluster(self) -> bool:
         """For longer than a lease, and never two at once. Its jobs are to run elsewhere as if it were dead."""
         cluster = self.dice.choice(self.clusters)
-        if not cluster.running() or cluster in self.stopping or self._frozen_clusters:
+        up = cluster.running() and cluster not in self.stopping and cluster.children("dispatcher")
+        if not up or self._frozen_clusters:
             return False
         members, began = cluster.members(), time.time()
         self._signal(members, signal.SIGSTOP)
@@ -160,6 +163,7 @@ class Blows:
         def thaw() -> None:
             self._signal(cluster.members(), signal.SIGCONT)
             self._frozen_clusters.discard(cluster)
+            self.freezes.append((cluster.name, began, time.time()))
 
         self._do_later(self.dice.uniform(*CLUSTER_FREEZES), thaw)
         return True

@@ -19,7 +19,7 @@ from tests.chaos.blows import Blows, Order
 from tests.chaos.kinds import some_job
 from tests.chaos.monkey import Monkey
 from tests.chaos.skewed_cluster import SkewedCluster
-from tests.chaos.stalls import Stalls
+from tests.chaos.stalls import Stalls, times_up
 from tests.servers.postgresql import PostgreSQL
 
 DRAINED_WITHIN = 300.0
@@ -116,18 +116,20 @@ class Course:
         self.problems += verdict.broken_promises(self.accepted) + self.monkey.bad_stops
         self.problems += verdict.lost_though_alive(self.blows.frozen)
         self.problems += verdict.lost_by_a_neighbour(stalls.replaced, self.blows.frozen) + stalls.unexpected_deaths()
-        re_runs = verdict.re_runs(self.blows.killings)
-        if re_runs and re_runs[0][0] > verdict.BAR + self.asked.slack:
-            self.problems.append(
-                f"It took {re_runs[0][0]:.1f} s until what a killed {re_runs[0][1]} ran was run again."
-            )
+        up = times_up(self.clusters, self.blows.ended, self.blows.freezes)
+        re_runs = verdict.re_runs(self.blows.killings, up)
+        self.problems += [
+            f"It took {one.seconds:.1f} s until job {one.job}, which a killed {one.role} ran, was run again."
+            for one in re_runs
+            if one.seconds > verdict.BAR + self.asked.slack
+        ]
         self._show(re_runs, stalls)
         for problem in self.problems[:MOST_SHOWN]:
             console.print(f"[red]{problem}[/red]", highlight=False)
         console.print(f"{len(self.problems)} broken promises; logs in {self.asked.folder}")
         return 1 if self.problems else 0
 
-    def _show(self, re_runs: list[tuple[float, str]], stalls: Stalls) -> None:
+    def _show(self, re_runs: list[verdict.ReRun], stalls: Stalls) -> None:
         table = Table("what", "how much", title=f"chaos: {self.asked.seconds:g} s, seed {self.asked.seed}")
         for what, count in sorted(self.monkey.done.items()):
             table.add_row(what, str(count))
@@ -140,8 +142,8 @@ class Course:
         table.add_row("extra starts of handlers", str(verdict.extra_starts()))
         for reason, count in verdict.reasons_of_extra_starts().most_common():
             table.add_row(f"  attempts that came to nothing: {reason}", str(count))
-        for role in sorted({role for _, role in re_runs}):
-            waits = [wait for wait, of in re_runs if of == role]
+        for role in sorted({one.role for one in re_runs}):
+            waits = [one.seconds for one in re_runs if one.role == role]
             table.add_row(f"from killing the {role} to the re-run", f"{len(waits)} times, worst {max(waits):.1f} s")
         table.add_row("drained after", f"{self.drained_after:.1f} s")
         console.print(table)

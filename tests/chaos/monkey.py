@@ -18,7 +18,7 @@ ACTS: dict[str, tuple[int, Callable[[Blows], bool]]] = {
     "worker killed (SIGKILL)": (30, Blows.worker),
     "I/O worker killed (SIGKILL)": (12, Blows.io_worker),
     "dispatcher killed (SIGKILL)": (8, Blows.dispatcher),
-    "guard killed (SIGKILL)": (8, Blows.guard),
+    "supervisor killed (SIGKILL)": (8, Blows.supervisor),
     "cluster stopped (SIGTERM)": (7, Blows.stop),
     "cluster stopped, back with another clock": (4, Blows.clock),
     "half of the connections cut": (5, Blows.cut_some),

@@ -1,10 +1,12 @@
 """What the clusters' logs say about workers that stood still and were replaced, and about those that died."""
 
 import signal
+import time
 from collections.abc import Collection
 from datetime import datetime
 
 from jobs.leases import LEASE
+from tests.chaos import uptime
 from tests.chaos.chores import chaos_task
 from tests.farm import Cluster, Event
 
@@ -43,6 +45,24 @@ class Stalls:
 
     def _ended_soon(self, cluster: str, at: float) -> bool:
         return any(name == cluster and at <= ended < at + LEASE.total_seconds() for name, ended in self._ended)
+
+
+def times_up(
+    clusters: Collection[Cluster],
+    ended: Collection[tuple[str, float]],
+    freezes: Collection[tuple[str, float, float]],
+) -> list[uptime.Interval]:
+    """When at least one of the clusters was up."""
+    return uptime.union(
+        interval
+        for cluster in clusters
+        for interval in uptime.of_cluster(
+            [_at(event) for event in cluster.events("cluster_started")],
+            [at for name, at in ended if name == cluster.name],
+            [(since, until) for name, since, until in freezes if name == cluster.name],
+            time.time(),
+        )
+    )
 
 
 def failures_of_task(clusters: Collection[Cluster]) -> int:

@@ -1,7 +1,8 @@
 """Afterwards: is every job accounted for? Each question is a query; each answer that is not empty a broken promise."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -11,9 +12,10 @@ from django.db import connection
 from jobs.models import Job
 from tests.chaos.blows import Killing
 from tests.chaos.kinds import INDEPENDENT
+from tests.chaos.uptime import Interval, seconds_within
 
 BAR = 45.0
-"""Seconds from the death of a worker to the next start of what it was running."""
+"""Seconds from the death of a worker to the next start of what it was running, while a cluster was up."""
 
 BROKEN = {
     "has not ended": "SELECT id, status, attempt FROM jobs_job WHERE status <> 'succeeded'",
@@ -53,6 +55,15 @@ FAILED_BY_A_CONNECTION = """
 """
 STARTS = "SELECT job, process, extract(epoch FROM at)::float FROM chaos_effect WHERE what = 'start' ORDER BY at"
 ENDS = "SELECT job, extract(epoch FROM at)::float FROM chaos_transition WHERE old = 'running'"
+
+
+@dataclass(frozen=True)
+class ReRun:
+    """seconds: from the killing to the next start of the job, while a cluster was up. role: of the killed process."""
+
+    seconds: float
+    role: str
+    job: UUID
 
 
 def broken_promises(accepted: Collection[UUID]) -> list[str]:
@@ -102,15 +113,15 @@ def _process(worker: str) -> int:
     return int(worker.rpartition(":")[2])
 
 
-def re_runs(killings: Collection[Killing]) -> list[tuple[float, str]]:
-    """Seconds from each killing to the next start of what it interrupted, with the role; the worst first."""
+def re_runs(killings: Collection[Killing], up: Sequence[Interval]) -> list[ReRun]:
+    """What happened to everything that was interrupted by a killing; the longest wait first. up: see ReRun.seconds."""
     starts, ends = _rows(STARTS), _rows(ENDS)
-    waits = []
+    found = []
     for killing in killings:
         for job in _interrupted(killing, starts, ends):
-            again = [at for other, _, at in starts if other == job and at > killing.at]
-            waits += [(min(again) - killing.at, killing.role)] if again else []
-    return sorted(waits, reverse=True)
+            if again := [at for other, _, at in starts if other == job and at > killing.at]:
+                found.append(ReRun(seconds_within(up, killing.at, min(again)), killing.role, job))
+    return sorted(found, key=lambda one: -one.seconds)
 
 
 def _interrupted(killing: Killing, starts: list[Any], ends: list[Any]) -> set[UUID]:

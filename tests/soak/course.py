@@ -16,6 +16,7 @@ from demo.stack import MANAGE, ROOT
 from jobs.models import Job
 from tests.farm import Cluster
 from tests.soak import verdict
+from tests.soak.ends import wrong_ends
 from tests.soak.load import Load, Notifications
 from tests.soak.samples import Sampler, Samples
 
@@ -81,7 +82,7 @@ class Course:
         return not Job.objects.unfinished().exists()
 
     def _judge(self, samples: Samples) -> int:
-        self.problems += verdict.broken_promises(samples, self.seconds)
+        self.problems += [*verdict.broken_promises(samples, self.seconds), *wrong_ends()]
         self._show(samples)
         for problem in self.problems[:MOST_SHOWN]:
             console.print(f"[red]{problem}[/red]", highlight=False)

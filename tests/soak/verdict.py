@@ -1,13 +1,7 @@
-"""What is promised of the samples and of the jobs: a sentence for each broken promise."""
+"""What is promised of the samples: a sentence for each broken promise. Pure."""
 
 from collections.abc import Iterator
-from uuid import UUID
 
-from django.db.models import Count
-
-from jobs.models import Job
-from jobs.states import Status
-from tests.soak.kinds import ENDS
 from tests.soak.samples import Samples
 
 GROWTH = 1.05
@@ -26,7 +20,7 @@ def moments(seconds: float) -> tuple[float, float, float]:
 
 
 def broken_promises(samples: Samples, seconds: float) -> list[str]:
-    return [*_of_memory(samples, seconds), *_of_backends(samples), *_of_jobs()]
+    return [*_of_memory(samples, seconds), *_of_backends(samples)]
 
 
 def _of_memory(samples: Samples, seconds: float) -> Iterator[str]:
@@ -47,14 +41,3 @@ def _of_backends(samples: Samples) -> Iterator[str]:
     ]:
         if age > allowed:
             yield f"A {what} was {age:.1f} s old: {query}."
-
-
-def _of_jobs() -> Iterator[str]:
-    ends = Job.objects.values_list("kind", "status").annotate(count=Count("pk"))
-    for kind, status, count in ends:
-        if status != ENDS.get(kind, Status.SUCCEEDED):
-            yield f"{count} jobs {kind} are {status}, such as {_example(kind, status)}."
-
-
-def _example(kind: str, status: str) -> UUID | None:
-    return Job.objects.filter(kind=kind, status=status).values_list("pk", flat=True).first()
