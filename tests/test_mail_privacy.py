@@ -203,6 +203,31 @@ def test_answers_to_mail_of_others_do_not_go_to_them() -> None:
     assert (other.to, other.text, other.status) == (GRACE, "There", "queued")
 
 
+@pytest.mark.parametrize(
+    "other", ["diana@b.com", "diana@b.co", "ana@b.com", "ana@b.co.uk", "x.ana@b.co", "d'ana@b.co", "x/ana@b.co"]
+)
+def test_an_address_that_contains_theirs_is_another_one(other: str) -> None:
+    api = client(make_token(make_user("somebody")))
+    body = {"to": GRACE, "reply_to": [other], "metadata": {"agent": other}, "send_at": "2100-01-01T00:00:00Z"}
+    made = post(api, {"Idempotency-Key": "k"}, **body)
+    Alert.objects.create(kind="hard_bounce", detail=f"<{other}> unknown")
+    Event.objects.create(source="webhook", type="bounced", raw={"recipient": other}, disregarded="x")
+    make_broadcast(f"not an address {other} at all")
+    before = everything()
+    forget("ana@b.co")
+    assert everything() == before
+    again = post(api, {"Idempotency-Key": "k"}, **body)
+    assert again.json()["id"] == made.json()["id"]
+
+
+@pytest.mark.parametrize("written", ["(ana@b.co)", "'Ana@b.co'", "to=ana@b.co", "wrote ana@b.co.", "mailto:ANA@b.co?x"])
+def test_an_address_is_found_whatever_stands_around_it(written: str) -> None:
+    Alert.objects.create(kind="hard_bounce", detail=written)
+    forget("ana@b.co")
+    assert "(forgotten)" in Alert.objects.get().detail
+    assert "ana@b.co" not in everything()
+
+
 @pytest.mark.parametrize("written", ["ada@müller.example", "ADA@xn--mller-kva.example", "ada@MÜLLER.example"])
 def test_a_domain_is_known_in_every_spelling(written: str) -> None:
     api = client(make_token(make_user("somebody")))
