@@ -29,8 +29,11 @@ def due_messages() -> int:
 
 @every(minutes=5)
 def reconciliation() -> int:
-    """A job, because providers are asked; none while the last one is at work."""
-    if Message.objects.unfinished().exists():
+    """A job, because providers are asked; none while the last one is at work.
+
+    Finished messages count, too: complaints and delayed bounces come after the delivery.
+    """
+    if Message.objects.exists():
         with suppress(UniqueKeyTaken):
             submit("mail.reconcile", unique_key="mail.reconcile")
     return 0

@@ -41,7 +41,7 @@ def forget(address: str) -> dict[str, int]:
         found["details"] = sum(_hide(model, mentions) for model in (Event, Attempt, Alert))
         found["events"] = _erase_raw_events(ids, mentions)
         _hide_failures(ids, mentions)
-        found["messages"] = Message.objects.filter(pk__in=ids).update(**NOTHING, look_up_at=None, erased_at=Now())
+        found["messages"] = Message.objects.filter(pk__in=ids).update(**NOTHING, erased_at=Now())
         found["mentions"] = _leave_out_of_messages(mentions)
         found["broadcasts"] = _leave_out_of_broadcasts(address, mentions)
         found["answers"] = _delete_answers(mentions)

@@ -54,7 +54,7 @@ def alert(run: Run, *, kind: str) -> dict[str, int]:
 
 @job("mail.reconcile", timeout=minutes(10), retry=exponential(attempts=1), internal=True)
 def reconcile(run: Run) -> dict[str, int]:
-    """Ask providers about messages of which nothing has been heard, and find jobs for those that have lost theirs."""
+    """Read the providers' event logs, and find jobs for messages that have lost theirs."""
     return reconciliation.reconcile()
 
 

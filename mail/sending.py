@@ -166,7 +166,7 @@ def _works(found: Account) -> None:
 
 def _begun(message: Message, found: Account, before: list[Attempt]) -> Attempt:
     try:
-        attempt = message.begin_attempt(found.name)
+        attempt = message.begin_attempt(found.name, found.esp, found.domain_for(message.sender))
     except IntegrityError:
         raise RetryAfter(1, "another attempt is under way") from None
     if unclear := [earlier for earlier in before if earlier.unclear]:

@@ -155,7 +155,6 @@ def test_a_person_is_forgotten_everywhere() -> None:
         failure=failure,
         reply_to=[ADA],
         tags=[f"of-{ADA}"],
-        look_up_at=timezone.now(),
     )
     Attachment.objects.create(message=message, filename="ada", content_type="a/b", content=b"x")
     attempt = Attempt.objects.create(message=message, provider="mailgun", outcome="permanent", detail=f"no {ADA} here")
@@ -176,7 +175,6 @@ def test_a_person_is_forgotten_everywhere() -> None:
     assert "dear ada" not in found
     message.refresh_from_db()
     assert (message.status, message.subject, message.to, message.address) == ("bounced", "", "", "")
-    assert message.look_up_at is None
     assert message.events.count() == 1
     broadcast.refresh_from_db()
     assert broadcast.recipients[0] is None

@@ -15,7 +15,19 @@ from mail import receiver
 from mail.models import Attempt, Event, WebhookToken
 from mail.status import Status
 from tests.callers import assert_problem
-from tests.mailgun import ADA, URL, failure, make_attempt, make_event, make_message, only_event, post, sign, tell
+from tests.mailgun import (
+    ADA,
+    DOMAIN,
+    URL,
+    failure,
+    make_attempt,
+    make_event,
+    make_message,
+    only_event,
+    post,
+    sign,
+    tell,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -123,6 +135,21 @@ def test_another_attempt_s_event_is_not_believed_of_this_one() -> None:
 def test_the_event_of_another_provider_s_message_is_not_believed() -> None:
     tell(make_event(make_attempt(provider="sendgrid")))
     assert "was not given to mailgun" in only_event().disregarded
+
+
+@pytest.mark.parametrize("kind", ["complained", "delivered"])
+def test_an_event_is_believed_after_the_configuration_has_changed(kind: str, settings: Any) -> None:
+    """The sender domain is another one now, or the account was removed: the attempt says what they were."""
+    attempts = [
+        make_attempt(make_message(), service="mailgun", domain=DOMAIN, provider=name) for name in ("mailgun", "old")
+    ]
+    options = {**settings.MAIL_PROVIDERS[0]["options"], "sender_domain": "new.example.org"}
+    settings.MAIL_PROVIDERS = [{**settings.MAIL_PROVIDERS[0], "options": options}]
+    for attempt in attempts:
+        tell(make_event(attempt, kind))
+    assert set(Event.objects.values_list("attempt", "disregarded")) == {(attempt.pk, "") for attempt in attempts}
+    tell(make_event(attempts[0], "opened", domain={"name": "new.example.org"}))
+    assert "another domain" in Event.objects.get(type="opened").disregarded
 
 
 def test_a_forged_event_does_not_keep_the_true_one_out() -> None:

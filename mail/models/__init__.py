@@ -3,7 +3,7 @@
 from mail.models.attempt import Attempt
 from mail.models.event import Event, WebhookToken
 from mail.models.message import Attachment, Message
-from mail.models.provider import Alert, DomainBlock, Provider, Slowdown
+from mail.models.provider import Alert, DomainBlock, EventLogPosition, Provider, Slowdown
 from mail.models.suppression import Lift, Strike, Suppression
 from mail.models.template import Broadcast, Template
 
@@ -14,6 +14,7 @@ __all__ = [
     "Broadcast",
     "DomainBlock",
     "Event",
+    "EventLogPosition",
     "Lift",
     "Message",
     "Provider",
