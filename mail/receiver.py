@@ -41,6 +41,8 @@ def take_many(reports: Sequence[Report], source: str) -> list[Event]:
 
     A provider's log also holds the mail of others who send from the domain: what is about none of ours is left out.
     """
+    if len(reports) > 1:
+        reports = _unknown(reports)
     attempts = _Attempts(reports)
     events = []
     for report in reports:
@@ -54,6 +56,13 @@ def take_many(reports: Sequence[Report], source: str) -> list[Event]:
     for event in stored:
         _log_taken(event)
     return stored
+
+
+def _unknown(reports: Sequence[Report]) -> list[Report]:
+    """Those that are not stored yet: webhooks have told most of what is read in a log."""
+    keys = {report.key: report for report in reports}
+    known = set(Event.objects.filter(key__in=keys).values_list("key", flat=True))
+    return [report for key, report in keys.items() if key not in known]
 
 
 class _Attempts:
@@ -144,9 +153,6 @@ def _event(report: Report) -> Event:
 
 def _stored(events: list[Event]) -> list[Event]:
     """Insert those whose key is new; of two at the same time the database lets the second wait for the first."""
-    if len(events) > 1:
-        known = set(Event.objects.filter(key__in=[event.key for event in events]).values_list("key", flat=True))
-        events = [event for event in events if event.key not in known]
     if not events:
         return []
     Event.objects.bulk_create(events, ignore_conflicts=True)
