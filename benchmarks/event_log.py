@@ -52,9 +52,9 @@ def _measure(simulator: Simulator, events: int) -> None:
         began, cpu = time.monotonic(), time.process_time()
         counts = read_logs()
         seconds = time.monotonic() - began
-        rate = counts["read"] / seconds
+        rate, cpu = counts["read"] / seconds, time.process_time() - cpu
         Console().print(
-            f"{what}: {counts['read']} read, {counts['news']} new, {seconds:.1f} s, {rate:.0f}/s, {time.process_time() - cpu:.1f} s of CPU"
+            f"{what}: {counts['read']} read, {counts['news']} new, {seconds:.1f} s, {rate:.0f}/s, {cpu:.1f} s of CPU"
         )
 
 

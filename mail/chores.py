@@ -17,6 +17,7 @@ hourly(effects.used_tokens)
 hourly(effects.disregarded_events)
 hourly(retention.expired_bodies)
 hourly(retention.expired_recipients)
+hourly(retention.expired_messages)
 hourly(lifting.expired_suppressions)
 hourly(lifting.old_lifts)
 

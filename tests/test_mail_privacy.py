@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -123,6 +126,37 @@ def test_recipients_of_old_broadcasts_are_erased_unless_they_are_waited_for() ->
     kept = {broadcast.pk for broadcast in Broadcast.objects.exclude(recipients=[])}
     assert kept == {waiting.pk, young.pk}
     assert kept & {done.pk, given_up.pk} == set()
+
+
+def test_old_messages_are_deleted_with_all_that_is_known_of_them() -> None:
+    long_ago = timezone.now() - timedelta(days=366)
+    old = make_message(Status.DELIVERED, user=make_user(), created_at=long_ago, finished_at=long_ago)
+    attempt = make_attempt(old)
+    receiver.take(of_mailgun(make_event(attempt)))
+    Alert.objects.create(kind="hard_bounce", message=old)
+    Attachment.objects.create(message=old, filename="a", content_type="a/b", content=b"x")
+    silent = make_message(Status.SENT, created_at=long_ago, sent_at=long_ago)
+    young = make_old(finished_at=timezone.now() - LONG_AGO)
+    pending = make_message(Status.SCHEDULED, created_at=long_ago, send_at=timezone.now())
+    then = make_broadcast(created_at=long_ago, finished_at=long_ago)
+    do_all_chores()
+    assert set(Message.objects.values_list("pk", flat=True)) == {young.pk, pending.pk}
+    assert silent.pk not in (young.pk, pending.pk)
+    assert not any(model.objects.exists() for model in (Attempt, Event, Attachment))
+    assert Alert.objects.get().message is None
+    assert not Broadcast.objects.filter(pk=then.pk).exists()
+
+
+def test_retention_is_read_at_the_start_and_must_make_sense() -> None:
+    said = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "settings.test", "MAIL_RETENTION": "7"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode != 0
+    assert "MAIL_RETENTION must not be less than MAIL_BODY_RETENTION." in said.stderr
 
 
 # --- forgetting ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from mail.models.attempt import Attempt
 from mail.models.event import Event, WebhookToken
+from mail.models.figure import MessageFigure
 from mail.models.message import Attachment, Message
 from mail.models.provider import Alert, DomainBlock, EventLogPosition, Provider, Slowdown
 from mail.models.suppression import Lift, Strike, Suppression
@@ -17,6 +18,7 @@ __all__ = [
     "EventLogPosition",
     "Lift",
     "Message",
+    "MessageFigure",
     "Provider",
     "Slowdown",
     "Strike",

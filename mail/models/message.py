@@ -86,8 +86,9 @@ class Message(models.Model):
             # What the reconciliation looks through: all unfinished, oldest first.
             models.Index("created_at", name="message_unfinished", condition=~Q(status__in=TERMINAL)),
             models.Index("send_at", name="message_scheduled", condition=Q(status=Status.SCHEDULED)),
-            # What the retention looks through: old ones that still have a body.
+            # What the retention looks through: old ones that still have a body, and those that have none any more.
             models.Index("created_at", name="message_to_erase", condition=Q(erased_at__isnull=True)),
+            models.Index("created_at", name="message_to_delete", condition=Q(erased_at__isnull=False)),
         )
 
     def __str__(self) -> str:
