@@ -43,7 +43,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An address on a provider's list."""
+    """An address on a provider's list, or of a file. source: empty for that of all entries."""
 
     address: str
     digest: str
@@ -51,6 +51,7 @@ class Entry:
     reason: Reason
     scope: Scope
     expires_at: datetime | None
+    source: str = ""
 
 
 def compare() -> dict[str, int]:
@@ -122,7 +123,7 @@ def import_entries(entries: Sequence[Entry], *, source: str) -> int:
             reason=entry.reason,
             scope=entry.scope,
             expires_at=entry.expires_at,
-            source=source[:50],
+            source=(entry.source or source)[:50],
             created_at=entry.since,
         )
         for fact, entry in facts.items()
