@@ -5,18 +5,20 @@ Page by page, with a stored position for each domain. mail.receiver takes the ev
 
 import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
+from django.db import DataError
 from django.utils import timezone
 
 from mail import receiver
 from mail.accounts import Account
 from mail.lookups import PER_PAGE, denied, readable, seconds
-from mail.mailgun_api import UNREADABLE, Denied, MailgunApi, mailgun_accounts
+from mail.mailgun_api import Denied, MailgunApi, NoAnswer, mailgun_accounts
 from mail.models import Event, EventLogPosition
+from mail.reports import Report
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +41,8 @@ def read_logs() -> Counter[str]:
                     _read(api, position, counts, ends_at)
         except Denied:
             denied(account)
-        except UNREADABLE as error:
-            log.warning("event_log_not_read", provider=account.name, error=type(error).__name__)
+        except NoAnswer as error:
+            log.warning("event_log_not_read", provider=account.name, error=str(error))
     return counts
 
 
@@ -64,9 +66,11 @@ def _read(api: MailgunApi, position: EventLogPosition, counts: Counter[str], end
         return
     wanted = {"begin": seconds(position.read_until), "end": seconds(end), "ascending": "yes"}
     for items in api.pages(f"{position.domain}/events", **wanted, event=KINDS, limit=str(PER_PAGE)):
+        reports = list(readable(items))
         counts["read"] += len(items)
-        counts["news"] += len(receiver.take_many(list(readable(items)), Event.Source.LOOKUP))
-        _move(position, _time(items[-1]))
+        counts["news"] += _taken(reports)
+        if times := [report.at for report in reports if report.at]:
+            _move(position, times[-1])
         if time.monotonic() > ends_at:
             return
     _move(position, end)
@@ -78,5 +82,12 @@ def _move(position: EventLogPosition, read_until: datetime) -> None:
     own.update(read_until=read_until)
 
 
-def _time(item: dict[str, Any]) -> datetime:
-    return datetime.fromtimestamp(float(item["timestamp"]), UTC)
+def _taken(reports: Sequence[Report]) -> int:
+    """How many are news. One that cannot be stored is left out, and must not keep the log from being read on."""
+    try:
+        return len(receiver.take_many(reports, Event.Source.LOOKUP))
+    except DataError:
+        if len(reports) == 1:
+            log.exception("event_not_taken", provider_event_id=reports[0].id)
+            return 0
+        return sum(_taken([report]) for report in reports)

@@ -12,7 +12,7 @@ from jobs.errors import PermanentError, TransientError
 from jobs.queue import BATCH, delete_in_batches
 from jobs.submit import submit_many
 from mail import addresses, alerts
-from mail.mailgun_api import UNREADABLE, Denied, MailgunApi, mailgun_accounts
+from mail.mailgun_api import Denied, MailgunApi, NoAnswer, mailgun_accounts
 from mail.models import Lift, Suppression
 from mail.queries import SuppressionQuerySet
 from mail.reasons import Reason
@@ -70,8 +70,8 @@ def lift_at_providers(lift_id: int) -> int:
         except Denied:
             alerts.alert_once("suppressions_not_changeable", DENIED, provider=account.name)
             raise PermanentError(DENIED) from None
-        except UNREADABLE as error:
-            raise TransientError(f"{account.name} did not lift it: {type(error).__name__}") from None
+        except NoAnswer as error:
+            raise TransientError(f"{account.name} did not lift it: {error}") from None
     Lift.objects.filter(pk=found.pk).update(done_at=Now())
     log.info("suppression_lifted_at_providers", address=addresses.masked(found.address), lists=removed)
     return removed

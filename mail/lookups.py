@@ -9,7 +9,7 @@ import structlog
 
 from mail import alerts, reports
 from mail.accounts import Account
-from mail.mailgun_api import ESP, UNREADABLE, Denied, MailgunApi
+from mail.mailgun_api import ESP, Denied, MailgunApi, NoAnswer
 from mail.models import Attempt
 from mail.reports import NotAnEvent, Report
 
@@ -33,8 +33,8 @@ def reports_of(attempt: Attempt, found: Account) -> list[Report] | None:
     except Denied:
         denied(found)
         return None
-    except UNREADABLE as error:
-        log.warning("look_up_failed", attempt_id=str(attempt.pk), provider=found.name, error=type(error).__name__)
+    except NoAnswer as error:
+        log.warning("look_up_failed", attempt_id=str(attempt.pk), provider=found.name, error=str(error))
         return None
     return [report for report in read if report.attempt_id == attempt.pk]
 

@@ -18,7 +18,7 @@ from mail import addresses, alerts, recipient
 from mail.accounts import Account
 from mail.failure import FailureClass
 from mail.lifting import LISTS
-from mail.mailgun_api import UNREADABLE, Denied, MailgunApi, mailgun_accounts
+from mail.mailgun_api import Denied, MailgunApi, NoAnswer, mailgun_accounts
 from mail.meaning import Reply
 from mail.models import Lift, Suppression
 from mail.reasons import Reason, Scope
@@ -75,8 +75,8 @@ def _compared(account: Account, counts: Counter[str]) -> bool:
                     _compare_list(api, domain, name, counts)
     except Denied:
         alerts.alert_once("suppressions_not_readable", DENIED, provider=account.name)
-    except UNREADABLE as error:
-        log.warning("suppression_lists_not_read", provider=account.name, error=type(error).__name__)
+    except NoAnswer as error:
+        log.warning("suppression_lists_not_read", provider=account.name, error=str(error))
         return False
     return True
 
@@ -97,7 +97,7 @@ def read(name: str, item: Item) -> Entry | None:
     """An item of a list as Mailgun writes it; None for what is no address, or concerns certain tags only."""
     try:
         address = recipient.parsed(str(item["address"])).address
-    except (BadAddress, KeyError):
+    except (BadAddress, KeyError, TypeError):
         return None
     if EVERYTHING not in (item.get("tags") or [EVERYTHING]):
         return None

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from django.utils import timezone
 
 from demo.eventually import eventually
@@ -139,6 +139,22 @@ def test_a_round_that_fails_goes_on_with_the_page_where_it_was(
     assert Event.objects.count() == 2
     assert reconcile()["news"] == 3
     assert taken[0] == 2
+
+
+def test_an_event_that_cannot_be_stored_does_not_stop_the_log(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, *_ = [silent(mailgun, f"a{number}@example.org") for number in range(3)]
+    take_many = receiver.take_many
+
+    def choke(reports: list[Any], source: str) -> Any:
+        if any(report.recipient == bad.address for report in reports):
+            raise DataError
+        return take_many(reports, source)
+
+    monkeypatch.setattr(receiver, "take_many", choke)
+    assert reconcile()["news"] == 2
+    assert reconcile()["read"] == 0
 
 
 def test_mail_of_others_in_the_log_is_left_alone(mailgun: Simulator) -> None:
