@@ -149,8 +149,8 @@ def test_a_legacy_webhook_of_mailgun_is_taken() -> None:
         ({"event": "opened", "client-name": "Firefox"}, "opened", ""),
         ({"event": "complained"}, "complained", "complaint"),
         ({"event": "bounced", "code": "552", "error": "5.2.2 full"}, "bounced", "mailbox_full"),
-        ({"event": "dropped", "reason": "hardfail", "code": "605"}, "rejected", "hard_bounce"),
-        ({"event": "dropped", "reason": "hardfail", "code": "607"}, "rejected", "complaint"),
+        ({"event": "dropped", "reason": "hardfail", "code": "605"}, "rejected", "listed_bounce"),
+        ({"event": "dropped", "reason": "hardfail", "code": "607"}, "rejected", "listed_complaint"),
     ],
 )
 def test_what_a_legacy_webhook_means(fields: dict[str, str], news: str, kind: str) -> None:
