@@ -244,7 +244,7 @@ def test_a_message_that_lost_its_job_gets_another(fate: str) -> None:
     elif fate == "is cancelled":
         job.cancel()
     elif fate == "has succeeded":
-        Job.objects.claim("here:1")[0].succeed(None)
+        Job.objects.claim_for_pools("here:1", {"mail.send": 1})[0].succeed(None)
     else:
         Message.objects.update(job_id=None)
     assert reconcile()["jobs"] == 0
