@@ -21,6 +21,13 @@ class Account:
         """Anymail's name of the service: anymail.backends.mailgun.EmailBackend → mailgun."""
         return self.backend.split(".")[-2]
 
+    @property
+    def domains(self) -> list[str]:
+        """All domains that it sends from."""
+        if own := self.options.get("sender_domain"):
+            return [str(own).lower()]
+        return list(dict.fromkeys([address_domain(settings.MAIL_FROM).lower(), *settings.MAIL_FROM_DOMAINS]))
+
     def domain_for(self, sender: str) -> str:
         """What it sends this sender's mail from: its own domain, or else that of the address."""
         return str(self.options.get("sender_domain") or address_domain(sender)).lower()

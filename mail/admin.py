@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from mail import recipient, waiting
 from mail.errors import AlreadySent
+from mail.lifting import lift_exactly
 from mail.models import Alert, Broadcast, Event, Message, Provider, Suppression, Template
 from mail.queries import MessageQuerySet
 from mail.recipient import BadAddress
@@ -156,7 +157,10 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Suppression)
 class SuppressionAdmin(ReadOnly):
-    """An address is suppressed by adding it here, and written to again once its rows, one a scope, are deleted here."""
+    """An address is suppressed by adding it here, and written to again once its rows, one a reason, are deleted here.
+
+    What is deleted here is lifted at the providers, too.
+    """
 
     form = SuppressionForm
     list_display = ("shown_address", "reason", "scope", "expires_at", "source", "created_at")
@@ -174,10 +178,16 @@ class SuppressionAdmin(ReadOnly):
         return suppression.address or f"(forgotten: {suppression.digest[:12]})"
 
     def save_model(self, request: HttpRequest, obj: Suppression, form: Any, change: bool) -> None:
-        """Of two suppressions of one address and scope the one that lasts longer stays."""
+        """Of two suppressions of one address, scope and reason the one that lasts longer stays."""
         source = request.user.get_username()[:50]
         kept = Suppression.objects.suppress(obj.address, obj.reason, obj.scope, obj.expires_at, source=source)
         obj.pk = kept.pk
+
+    def delete_model(self, request: HttpRequest, obj: Suppression) -> None:
+        lift_exactly([obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        lift_exactly(queryset)
 
 
 @admin.register(Alert)

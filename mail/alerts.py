@@ -25,6 +25,7 @@ TOLD_EVERY = timedelta(minutes=10)
 NEWS_FOR = timedelta(days=1)
 """What was not told by then, because nobody was named or could be reached, is looked up in the admin if at all."""
 KEPT = timedelta(days=30)
+ONCE_EVERY = timedelta(hours=6)
 SHOWN = 10
 """Alerts that are told one by one; the others are counted."""
 
@@ -42,6 +43,12 @@ def alert(kind: str, detail: str, *, message: Message | None = None, provider: s
     Alert.objects.create(kind=kind, detail=detail, message=message, provider=provider)
     if settings.MAIL_ALERT_TO:
         _tell_soon(kind)
+
+
+def alert_once(kind: str, detail: str, *, provider: str) -> None:
+    """As alert(), for something that lasts: not again within ONCE_EVERY."""
+    if not Alert.objects.filter(kind=kind, provider=provider, at__gt=timezone.now() - ONCE_EVERY).exists():
+        alert(kind, detail, provider=provider)
 
 
 def tell(kind: str) -> int:

@@ -5,7 +5,8 @@ from contextlib import suppress
 from jobs.errors import UniqueKeyTaken
 from jobs.housekeeping import every, hourly
 from jobs.submit import submit
-from mail import alerts, breakers, effects, retention
+from mail import alerts, breakers, effects, lifting, retention
+from mail.mailgun_api import mailgun_accounts
 from mail.models import Message
 
 every(minutes=5)(effects.lost_events)
@@ -16,6 +17,9 @@ hourly(effects.used_tokens)
 hourly(effects.disregarded_events)
 hourly(retention.expired_bodies)
 hourly(retention.expired_recipients)
+hourly(retention.expired_messages)
+hourly(lifting.expired_suppressions)
+hourly(lifting.old_lifts)
 
 
 @every(minutes=1)
@@ -26,8 +30,20 @@ def due_messages() -> int:
 
 @every(minutes=5)
 def reconciliation() -> int:
-    """A job, because providers are asked; none while the last one is at work."""
-    if Message.objects.unfinished().exists():
+    """A job, because providers are asked; none while the last one is at work.
+
+    Finished messages count, too: complaints and delayed bounces come after the delivery.
+    """
+    if Message.objects.exists():
         with suppress(UniqueKeyTaken):
             submit("mail.reconcile", unique_key="mail.reconcile")
+    return 0
+
+
+@every(minutes=6 * 60)
+def suppression_lists() -> int:
+    """A job, because providers are asked."""
+    if mailgun_accounts() and Message.objects.exists():
+        with suppress(UniqueKeyTaken):
+            submit("mail.compare_lists", unique_key="mail.compare_lists")
     return 0

@@ -18,6 +18,8 @@ from mail.policy import Breaker, Decision, decide
 from mail.reports import Report
 
 DIED = Failure(FailureClass.AMBIGUOUS, "the process that called the provider ended before the answer came")
+NEVER_CLEARED_UP = "never_cleared_up"
+"""The kind of alert for mail that is given up although a provider may have sent it, as it cannot be asked."""
 UNKNOWN = Failure(FailureClass.UNREACHABLE, "the provider does not know it")
 
 
@@ -74,6 +76,11 @@ def _decide(
     )
     decision = decide(FailureClass.AMBIGUOUS, Importance(message.importance), facts)
     # The provider has been blamed when it happened; that nobody knows yet is no further failure.
-    blameless = replace(decision, breaker=Breaker.LEAVE)
+    blameless = replace(decision, breaker=Breaker.LEAVE, alert=decision.alert or _alert_of_the_end(decision, asked))
     carry_out(blameless, message, Failure(FailureClass.AMBIGUOUS, attempt.detail), provider=attempt.provider)
     return decision
+
+
+def _alert_of_the_end(decision: Decision, asked: bool) -> str:
+    """Critical mail has an alert by policy; other mail must not end in silence while nobody knows what became of it."""
+    return NEVER_CLEARED_UP if decision.retry_after is None and decision.status and not asked else ""

@@ -16,12 +16,16 @@ from jobs import submit as jobs
 from mail import addresses, alerts, breakers, providers
 from mail.failure import Failure, FailureClass
 from mail.importance import Importance
+from mail.lifting import lift_under_way
 from mail.models import Attempt, Message, Strike, Suppression
-from mail.policy import Breaker, Decision, Facts, decide, only_elsewhere, rule_of
+from mail.policy import Breaker, Decision, Facts, Suppress, decide, only_elsewhere, rule_of
 from mail.status import Status
 from mail.submit import sending_job
 
 log = structlog.get_logger(__name__)
+
+LISTED = frozenset({FailureClass.LISTED_BOUNCE, FailureClass.LISTED_COMPLAINT, FailureClass.LISTED_UNSUBSCRIBE})
+"""The provider did not send the message because of its own suppression list."""
 
 
 def deal_with(message: Message, failure: Failure, *, provider: str, arrived: bool = False) -> Decision:
@@ -112,11 +116,16 @@ def _about_the_address(decision: Decision, message: Message, failure: Failure, p
         return
     if decision.strike:
         Strike.objects.create(digest=addresses.digest(message.address), kind=failure.kind)
-    if suppress := decision.suppress:
+    if (suppress := decision.suppress) and not _is_being_lifted(message, failure, suppress):
         until = timezone.now() + suppress.lasts if suppress.lasts else None
         Suppression.objects.suppress(message.address, suppress.reason, suppress.scope, until, source=provider)
     if decision.slow:
         _about_the_domain(message, decision.slow, failure)
+
+
+def _is_being_lifted(message: Message, failure: Failure, suppress: Suppress) -> bool:
+    """Whether the provider's list has the address only because it was not told yet that it was lifted here."""
+    return failure.kind in LISTED and lift_under_way(message.address, suppress.reason)
 
 
 def _about_the_domain(message: Message, slow: timedelta, failure: Failure) -> None:

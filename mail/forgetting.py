@@ -1,8 +1,7 @@
 """A person is forgotten: what was written to them, their address wherever it stands, and not that they want no mail."""
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -14,7 +13,8 @@ from django.db.models.functions import Cast, Now
 
 from jobs.models import IdempotencyKey
 from mail import addresses, recipient
-from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, Suppression
+from mail.mentions import Mentions
+from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Lift, Message, Suppression
 from mail.recipient import BadAddress
 from mail.status import PENDING, Status
 
@@ -28,87 +28,97 @@ NOTHING: dict[str, Any] = {
 }
 """What is left of a message to them besides what happened to it."""
 
-Spellings = Sequence[str]
-
 
 def forget(address: str) -> dict[str, int]:
     """What was erased, by name. Mail to them that waits is cancelled; a suppression stays, as a digest alone."""
     found: Counter[str] = Counter()
-    spellings = addresses.spellings(address)
+    mentions = Mentions(address)
     with transaction.atomic():
         ids = list(Message.objects.filter(address=address).values_list("pk", flat=True))
         for message in Message.objects.filter(pk__in=ids, status__in=PENDING):
             found["cancelled"] += message.learn(Status.CANCELLED)
         found["attachments"] = Attachment.objects.filter(message__in=ids).delete()[0]
-        found["details"] = sum(_hide(model, spellings) for model in (Event, Attempt, Alert))
-        found["events"] = _raw_events(ids, spellings).update(raw=None)
-        _hide_failures(ids, spellings)
-        found["messages"] = Message.objects.filter(pk__in=ids).update(**NOTHING, look_up_at=None, erased_at=Now())
-        found["mentions"] = _leave_out_of_messages(spellings)
-        found["broadcasts"] = _leave_out_of_broadcasts(address, spellings)
-        found["answers"] = IdempotencyKey.objects.filter(_says("body", spellings)).delete()[0]
+        found["details"] = sum(_hide(model, mentions) for model in (Event, Attempt, Alert))
+        found["events"] = _erase_raw_events(ids, mentions)
+        _hide_failures(ids, mentions)
+        found["messages"] = Message.objects.filter(pk__in=ids).update(**NOTHING, erased_at=Now())
+        found["mentions"] = _leave_out_of_messages(mentions)
+        found["broadcasts"] = _leave_out_of_broadcasts(address, mentions)
+        found["answers"] = _delete_answers(mentions)
         found["suppressions"] = Suppression.objects.filter(digest=addresses.digest(address)).update(address="")
+        Lift.objects.filter(digest=addresses.digest(address)).update(address="")
     log.info("address_forgotten", address=addresses.masked(address), **found)
     return dict(found)
 
 
-def _says(field: str, spellings: Spellings) -> Q:
-    """Rows in which the address stands in this field, however it is written."""
-    return reduce(or_, (Q(**{f"{field}__icontains": spelling}) for spelling in spellings))
+def _contains(field: str, mentions: Mentions) -> Q:
+    """Rows in which a spelling of the address occurs, perhaps as a part of another address: Mentions decides."""
+    return reduce(or_, (Q(**{f"{field}__icontains": spelling}) for spelling in mentions.spellings))
 
 
-def _raw_events(ids: list[Any], spellings: Spellings) -> models.QuerySet[Event]:
+def _erase_raw_events(ids: list[Any], mentions: Mentions) -> int:
     """What providers sent about their mail, and what was sent and not believed."""
+    erased = Event.objects.exclude(raw=None).filter(message__in=ids).update(raw=None)
     events = Event.objects.exclude(raw=None).annotate(raw_text=Cast("raw", models.TextField()))
-    return events.filter(Q(message__in=ids) | Q(message=None) & _says("raw_text", spellings))
+    unbelieved = events.filter(_contains("raw_text", mentions), message=None).values_list("pk", "raw")
+    named = [pk for pk, raw in unbelieved.iterator() if mentions.in_value(raw)]
+    return erased + Event.objects.filter(pk__in=named).update(raw=None)
 
 
-def _hide(model: type[models.Model], spellings: Spellings) -> int:
+def _hide(model: type[models.Model], mentions: Mentions) -> int:
     """Servers like to repeat the address in what they say."""
-    rows: Any = model._default_manager.filter(_says("detail", spellings))
+    rows: Iterator[Any] = model._default_manager.filter(_contains("detail", mentions)).only("detail").iterator()
+    hidden = 0
     for row in rows:
-        model._default_manager.filter(pk=row.pk).update(detail=_without(row.detail, spellings))
-    return len(rows)
+        if mentions.in_text(row.detail):
+            hidden += model._default_manager.filter(pk=row.pk).update(detail=mentions.replaced(row.detail, HIDDEN))
+    return hidden
 
 
-def _hide_failures(ids: list[Any], spellings: Spellings) -> None:
+def _hide_failures(ids: list[Any], mentions: Mentions) -> None:
     for message in Message.objects.filter(pk__in=ids).exclude(failure=None):
-        failure = message.failure | {"detail": _without(message.failure["detail"], spellings)}
+        failure = message.failure | {"detail": mentions.replaced(message.failure["detail"], HIDDEN)}
         if failure != message.failure:
             Message.objects.filter(pk=message.pk).update(failure=failure)
 
 
-def _without(text: str, spellings: Spellings) -> str:
-    return re.sub("|".join(map(re.escape, spellings)), HIDDEN, text, flags=re.IGNORECASE)
-
-
-def _leave_out_of_messages(spellings: Spellings) -> int:
+def _leave_out_of_messages(mentions: Mentions) -> int:
     """Of mail to others: answers do not go to them, and what it was marked with does not name them."""
-    texts = {f"{name}_text": Cast(name, models.TextField()) for name in ("reply_to", "headers", "tags", "metadata")}
-    said = reduce(or_, (_says(name, spellings) for name in texts))
-    rows = list(Message.objects.annotate(**texts).filter(said).only("reply_to", "headers", "tags", "metadata"))
-    for row in rows:
-        Message.objects.filter(pk=row.pk).update(
-            reply_to=[each for each in row.reply_to if _without(each, spellings) == each],
-            headers={name: _without(line, spellings) for name, line in row.headers.items()},
-            tags=[_without(tag, spellings) for tag in row.tags],
-            metadata={name: _without(line, spellings) for name, line in row.metadata.items()},
+    names = ("reply_to", "headers", "tags", "metadata")
+    texts = {f"{name}_text": Cast(name, models.TextField()) for name in names}
+    possible = Message.objects.annotate(**texts).filter(reduce(or_, (_contains(name, mentions) for name in texts)))
+    left_out = 0
+    for row in possible.only(*names).iterator():
+        if not any(mentions.in_value(getattr(row, name)) for name in names):
+            continue
+        left_out += Message.objects.filter(pk=row.pk).update(
+            reply_to=[each for each in row.reply_to if not mentions.in_text(each)],
+            headers={name: mentions.replaced(line, HIDDEN) for name, line in row.headers.items()},
+            tags=[mentions.replaced(tag, HIDDEN) for tag in row.tags],
+            metadata={name: mentions.replaced(line, HIDDEN) for name, line in row.metadata.items()},
         )
-    return len(rows)
+    return left_out
 
 
-def _leave_out_of_broadcasts(address: str, spellings: Spellings) -> int:
+def _leave_out_of_broadcasts(address: str, mentions: Mentions) -> int:
     left_out = 0
     for broadcast in Broadcast.objects.exclude(recipients=[]).only("recipients").iterator(chunk_size=1):
-        rows = [None if row and _is(row["to"], address, spellings) else row for row in broadcast.recipients]
+        rows = [None if row and _is(row["to"], address, mentions) else row for row in broadcast.recipients]
         if rows != broadcast.recipients:
             Broadcast.objects.filter(pk=broadcast.pk).update(recipients=rows)
             left_out += 1
     return left_out
 
 
-def _is(written: str, address: str, spellings: Spellings) -> bool:
+def _is(written: str, address: str, mentions: Mentions) -> bool:
     try:
         return recipient.parsed(written).address == address
     except BadAddress:
-        return any(spelling in written.lower() for spelling in spellings)
+        return mentions.in_text(written)
+
+
+def _delete_answers(mentions: Mentions) -> int:
+    """Stored answers to POSTs, which repeat what was posted."""
+    possible = IdempotencyKey.objects.filter(_contains("body", mentions)).values_list("pk", "body")
+    named = [pk for pk, body in possible.iterator() if mentions.in_json(body)]
+    return IdempotencyKey.objects.filter(pk__in=named).delete()[0]

@@ -10,7 +10,7 @@ from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
 from jobs.strict import StrictSerializer
-from mail import alerts, effects, reconciliation, sending
+from mail import alerts, effects, lifting, provider_lists, reconciliation, sending
 from mail.broadcast import carry_out
 
 
@@ -54,7 +54,7 @@ def alert(run: Run, *, kind: str) -> dict[str, int]:
 
 @job("mail.reconcile", timeout=minutes(10), retry=exponential(attempts=1), internal=True)
 def reconcile(run: Run) -> dict[str, int]:
-    """Ask providers about messages of which nothing has been heard, and find jobs for those that have lost theirs."""
+    """Read the providers' event logs, and find jobs for messages that have lost theirs."""
     return reconciliation.reconcile()
 
 
@@ -62,6 +62,24 @@ def reconcile(run: Run) -> dict[str, int]:
 def event(run: Run, *, event: UUID) -> dict[str, bool]:
     """Let what a provider told of a message have its effect."""
     return {"applied": effects.apply(event)}
+
+
+class LiftParams(StrictSerializer):
+    """What mail.lift takes."""
+
+    lift = serializers.IntegerField()
+
+
+@job(lifting.KIND, params=LiftParams, retry=exponential(attempts=20, base=5, cap=3600), internal=True)
+def lift_at_providers(run: Run, *, lift: int) -> dict[str, int]:
+    """Take a lifted address off the providers' own lists, which would refuse it again."""
+    return {"removed": lifting.lift_at_providers(lift)}
+
+
+@job("mail.compare_lists", timeout=minutes(60), retry=exponential(attempts=5, base=60), internal=True)
+def compare_lists(run: Run) -> dict[str, int]:
+    """Import what is on the providers' suppression lists, and lift there what was lifted here."""
+    return provider_lists.compare()
 
 
 class BroadcastParams(StrictSerializer):

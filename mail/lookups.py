@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
-import requests
 import structlog
-from django.conf import settings
 
-from mail import reports
+from mail import alerts, reports
 from mail.accounts import Account
+from mail.mailgun_api import ESP, Denied, MailgunApi, NoAnswer
 from mail.models import Attempt
 from mail.reports import NotAnEvent, Report
 
@@ -19,58 +19,54 @@ MARGIN = timedelta(minutes=5)
 """Before the attempt began by our clock; the provider's may be another."""
 PER_PAGE = 300
 MOST_PAGES = 20
-
-Item = dict[str, Any]
-"""An event as Mailgun's events API writes it."""
+DENIED = "its API key may not read events: unclear and silent mail cannot be looked up; use a full key"
 
 
 def can_ask(found: Account | None) -> bool:
-    return found is not None and found.esp == reports.MAILGUN
+    return found is not None and found.esp == ESP
 
 
 def reports_of(attempt: Attempt, found: Account) -> list[Report] | None:
     """All that the provider says of this attempt; None when it could not be asked."""
     try:
-        read = [report for item in _events(attempt, found) if (report := _report(item))]
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        log.warning("look_up_failed", attempt_id=str(attempt.pk), provider=found.name, error=type(error).__name__)
+        read = list(_events(attempt, found))
+    except Denied:
+        denied(found)
+        return None
+    except NoAnswer as error:
+        log.warning("look_up_failed", attempt_id=str(attempt.pk), provider=found.name, error=str(error))
         return None
     return [report for report in read if report.attempt_id == attempt.pk]
 
 
-def _events(attempt: Attempt, found: Account) -> Iterator[Item]:
+def denied(found: Account) -> None:
+    """Tell operators that the account may not read events."""
+    alerts.alert_once("events_not_readable", DENIED, provider=found.name)
+
+
+def readable(items: list[dict[str, Any]]) -> Iterator[Report]:
+    """The events among the items of a page of Mailgun's events API."""
+    for item in items:
+        try:
+            yield reports.of_mailgun(item)
+        except NotAnEvent:
+            log.warning("look_up_brought_no_event")
+
+
+def _events(attempt: Attempt, found: Account) -> Iterator[Report]:
     """What happened to the recipient's mail since the attempt began (Mailgun, "Events")."""
-    base = found.options.get("api_url", "https://api.mailgun.net/v3").rstrip("/")
-    url = f"{base}/{found.domain_for(attempt.message.sender)}/events"
+    domain = attempt.domain or found.domain_for(attempt.message.sender)
     wanted = {
         "recipient": attempt.message.address,
-        "begin": _seconds(attempt.started_at - MARGIN),
+        "begin": seconds(attempt.started_at - MARGIN),
         "ascending": "yes",
         "limit": str(PER_PAGE),
     }
-    page = _page(url, found, wanted)
-    for _ in range(MOST_PAGES):
-        yield from page["items"]
-        if len(page["items"]) < PER_PAGE:
-            return
-        page = _page(page["paging"]["next"], found, {})
+    with MailgunApi(found) as api:
+        for items in islice(api.pages(f"{domain}/events", **wanted), MOST_PAGES):
+            yield from readable(items)
 
 
-def _page(url: str, found: Account, wanted: dict[str, str]) -> dict[str, Any]:
-    key = found.options.get("api_key", "")
-    answer = requests.get(url, params=wanted, auth=("api", key), timeout=settings.MAIL_TIMEOUT)
-    answer.raise_for_status()
-    page: dict[str, Any] = answer.json()
-    return page
-
-
-def _report(item: Item) -> Report | None:
-    try:
-        return reports.of_mailgun(item)
-    except NotAnEvent:
-        log.warning("look_up_brought_no_event")
-        return None
-
-
-def _seconds(moment: datetime) -> str:
-    return f"{moment.timestamp():.0f}"
+def seconds(moment: datetime) -> str:
+    """As Mailgun takes times: whole seconds since 1970, rounded down."""
+    return str(int(moment.timestamp()))

@@ -1,18 +1,19 @@
 """The two writes of each e-mail, before and after its call, as one statement each where the database can do that."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
+from mail.models.attempt import Attempt
 from mail.status import PENDING, Status, lighter_than
 
 BEGIN = """
     WITH taken AS (UPDATE mail_message SET status = %(sending)s WHERE id = %(message)s AND status = ANY(%(pending)s)
                    RETURNING id)
-    INSERT INTO mail_attempt (id, message_id, provider, started_at, outcome, failure_class, detail, provider_message_id)
-    SELECT %(attempt)s, id, %(provider)s, %(at)s, '', '', '', '' FROM taken
+    INSERT INTO mail_attempt (id, message_id, provider, service, domain, started_at,
+                              outcome, failure_class, detail, provider_message_id)
+    SELECT %(attempt)s, id, %(provider)s, %(service)s, %(domain)s, %(at)s, '', '', '', '' FROM taken
 """
 
 ACCEPT = """
@@ -22,7 +23,6 @@ ACCEPT = """
                      RETURNING message_id)
     UPDATE mail_message SET provider = %(provider)s,
            sent_at = coalesce(sent_at, now()),
-           look_up_at = now() + %(look_up_after)s * interval '1 second',
            status = CASE WHEN status = ANY(%(lighter)s) THEN %(sent)s ELSE status END,
            finished_at = CASE WHEN status = ANY(%(lighter)s) THEN NULL ELSE finished_at END,
            failure = CASE WHEN status = ANY(%(lighter)s) THEN NULL ELSE failure END
@@ -31,18 +31,18 @@ ACCEPT = """
 """
 
 
-def begin_attempt(message_id: UUID, attempt_id: UUID, provider: str, at: datetime) -> bool:
+def begin_attempt(attempt: Attempt) -> bool:
     """As Message.begin_attempt; False when the message is not waiting to be sent any more."""
-    values: dict[str, Any] = {"message": message_id, "attempt": attempt_id, "provider": provider, "at": at}
+    values: dict[str, Any] = {"message": attempt.message_id, "attempt": attempt.pk, "at": attempt.started_at}
+    values |= {"provider": attempt.provider, "service": attempt.service, "domain": attempt.domain}
     with connection.cursor() as cursor:
         cursor.execute(BEGIN, values | {"sending": Status.SENDING, "pending": list(PENDING)})
         return bool(cursor.rowcount)
 
 
-def accept(attempt_id: UUID, provider: str, provider_message_id: str, look_up_after: float) -> str:
+def accept(attempt_id: UUID, provider: str, provider_message_id: str) -> str:
     """As Message.accept; the message's status afterwards, empty when that was known before."""
-    values: dict[str, Any] = {"attempt": attempt_id, "provider": provider}
-    values |= {"provider_message_id": provider_message_id, "look_up_after": look_up_after}
+    values: dict[str, Any] = {"attempt": attempt_id, "provider": provider, "provider_message_id": provider_message_id}
     with connection.cursor() as cursor:
         cursor.execute(ACCEPT, values | {"sent": Status.SENT, "lighter": list(lighter_than(Status.SENT))})
         row = cursor.fetchone()

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Now
 
 from mail import addresses
 from mail.importance import Importance
-from mail.reasons import Reason, Scope
+from mail.reasons import WISHES, Scope
 from mail.status import PENDING, TERMINAL, Status
 
 
@@ -34,14 +34,19 @@ class SuppressionQuerySet(models.QuerySet[Any]):
     def in_force(self) -> Self:
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
 
+    def strongest_first(self) -> Self:
+        """By scope, then by duration; of two that are equal a recipient's wish comes last."""
+        wish = Case(When(reason__in=WISHES, then=Value(1)), default=Value(0))
+        return self.order_by("scope", F("expires_at").desc(nulls_first=True), wish, "pk")
+
     def shown(self) -> Self:
-        """Of each address the one in force that forbids most."""
-        forbids_all = self.model._default_manager.in_force().filter(digest=OuterRef("digest"), scope=Scope.ALL)
-        return self.in_force().filter(Q(scope=Scope.ALL) | ~Exists(forbids_all))
+        """Of each address the strongest one in force."""
+        of_address = self.model._default_manager.in_force().filter(digest=OuterRef("digest"))
+        return self.in_force().filter(pk=Subquery(of_address.strongest_first().values("pk")[:1]))
 
     def against(self, address: str, importance: str) -> Any | None:
         """What forbids to write this address mail of this importance; None when nothing does."""
-        return self._forbidding(importance).shown().filter(digest=addresses.digest(address)).first()
+        return self._forbidding(importance).filter(digest=addresses.digest(address)).strongest_first().first()
 
     def forbidden_among(self, many: Iterable[str], importance: str) -> set[str]:
         """Which of these addresses may not be written mail of this importance."""
@@ -50,24 +55,24 @@ class SuppressionQuerySet(models.QuerySet[Any]):
         return {by_digest[digest] for digest in found}
 
     def suppress(self, address: str, reason: str, scope: str, expires_at: datetime | None, *, source: str) -> Any:
-        """Write this address no more; of two reasons in one scope the one that lasts longer is kept, and returned."""
-        values: dict[str, Any] = {"address": addresses.normalized(address), "reason": reason, "source": source}
-        return self.suppress_digest(addresses.digest(address), scope, values | {"expires_at": expires_at})
+        """Write this address no more. Known for this reason and scope already: the longer duration is kept."""
+        fact = {"digest": addresses.digest(address), "scope": scope, "reason": reason}
+        return self.suppress_fact(fact, address=addresses.normalized(address), source=source, expires_at=expires_at)
 
-    def suppress_digest(self, digest: str, scope: str, values: dict[str, Any]) -> Any:
-        """As suppress(), where the address itself may not be known."""
+    def suppress_fact(self, fact: dict[str, str], **values: Any) -> Any:
+        """As suppress(), where the address itself may be unknown. fact: digest, scope and reason, which are unique."""
         with transaction.atomic():
-            _, made = self.get_or_create(digest=digest, scope=scope, defaults=values)
-            kept = self.select_for_update().get(digest=digest, scope=scope)
+            _, made = self.get_or_create(**fact, defaults=values)
+            kept = self.select_for_update().get(**fact)
             if not made and kept.ends_before(values["expires_at"]):
                 self.filter(pk=kept.pk).update(**values, created_at=Now())
                 kept.refresh_from_db()
         return kept
 
-    def lift(self) -> int:
-        """Delete these; an unsubscription only where it is all there is. Returns how many."""
-        others = self.exclude(reason=Reason.UNSUBSCRIBE)
-        return (others if others.exists() else self).delete()[0]
+    def liftable(self) -> list[Any]:
+        """Of those of one address: the strongest, which is shown, and all others that are no wish of the recipient."""
+        strongest, *others = list(self.strongest_first()) or [None]
+        return [strongest, *(each for each in others if each.reason not in WISHES)] if strongest else []
 
     def _forbidding(self, importance: str) -> Self:
         found = self.in_force()

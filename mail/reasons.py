@@ -15,3 +15,7 @@ class Reason(TextChoices):
     COMPLAINT = "complaint"
     UNSUBSCRIBE = "unsubscribe"
     MANUAL = "manual"
+
+
+WISHES = frozenset({Reason.COMPLAINT, Reason.UNSUBSCRIBE})
+"""What the recipient has asked for, other than what happened to mail or what an operator decided."""

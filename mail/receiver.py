@@ -3,6 +3,7 @@
 mail.webhooks and the look-ups of the reconciliation come in here; mail.effects goes on from the job.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -11,7 +12,7 @@ from django.db import transaction
 from django.dispatch import receiver
 from django.utils import timezone
 
-from jobs.submit import submit
+from jobs.submit import submit_many
 from mail import accounts, addresses, reports
 from mail.meaning import News
 from mail.models import Attempt, Event
@@ -32,55 +33,86 @@ def take_anymail(sender: Any, event: Any, **_: object) -> None:
 
 def take(report: Report, source: str = Event.Source.WEBHOOK) -> Event | None:
     """Keep an event and submit the job that applies it; None when it was known already."""
-    attempt = _attempt(report)
+    return next(iter(take_many([report], source)), None)
+
+
+def take_many(reports: Sequence[Report], source: str) -> list[Event]:
+    """As take(), for many at once; returns those that were not known already.
+
+    A provider's log also holds the mail of others who send from the domain: what is about none of ours is left out.
+    """
+    if len(reports) > 1:
+        reports = _unknown(reports)
+    attempts = _Attempts(reports)
+    events = []
+    for report in reports:
+        attempt = attempts.of(report)
+        if attempt or source == Event.Source.WEBHOOK:
+            events.append(_event_of(report, attempt, source))
+    with transaction.atomic():
+        stored = _stored(events)
+        if to_apply := [{"event": str(event.pk)} for event in stored if not event.disregarded]:
+            submit_many(KIND, to_apply)
+    for event in stored:
+        _log_taken(event)
+    return stored
+
+
+def _unknown(reports: Sequence[Report]) -> list[Report]:
+    """Those that are not stored yet: webhooks have told most of what is read in a log."""
+    keys = {report.key: report for report in reports}
+    known = set(Event.objects.filter(key__in=keys).values_list("key", flat=True))
+    return [report for key, report in keys.items() if key not in known]
+
+
+class _Attempts:
+    """The attempts that reports are about, without the bodies of their messages.
+
+    Our own id is looked for first: a webhook may come before the API's answer, which has the provider's id.
+    """
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        known = Attempt.objects.select_related("message").defer("message__text", "message__html")
+        self._by_id = known.in_bulk({report.attempt_id for report in reports if report.attempt_id})
+        names = {report.message_id for report in reports if report.message_id and not report.attempt_id}
+        found = known.filter(provider_message_id__in=[spelled for name in names for spelled in (name, f"<{name}>")])
+        self._by_message_id = {each.provider_message_id.strip("<>"): each for each in found} if names else {}
+
+    def of(self, report: Report) -> Attempt | None:
+        return self._by_id.get(report.attempt_id) if report.attempt_id else self._by_message_id.get(report.message_id)
+
+
+def _event_of(report: Report, attempt: Attempt | None, source: str) -> Event:
     objection = _objection(report, attempt)
     event = _believed(report, attempt) if attempt and not objection else _disregarded(report, objection)
     event.source = source
-    with transaction.atomic():
-        if not _stored(event):
-            return None
-        if not objection:
-            submit(KIND, {"event": str(event.pk)})
-    log.info(
-        "event_taken",
-        event_id=str(event.pk),
-        message_id=event.message_id and str(event.message_id),
-        provider=event.provider,
-        type=event.type,
-        source=source,
-        recipient=addresses.masked(report.recipient),
-        disregarded=objection,
-    )
     return event
-
-
-def _attempt(report: Report) -> Attempt | None:
-    """What it is about. Our own id is known before the provider's is: a webhook may be faster than the API's answer."""
-    known = Attempt.objects.select_related("message")
-    if report.attempt_id:
-        return known.filter(pk=report.attempt_id).first()
-    if not report.message_id:
-        return None
-    ids = [report.message_id, f"<{report.message_id}>"]
-    return known.filter(provider_message_id__in=ids).exclude(provider_message_id="").first()
 
 
 def _objection(report: Report, attempt: Attempt | None) -> str:
     """Why it is not believed. A signature covers no more than a time and a token, and so anything may be behind it."""
     if attempt is None:
         return "It is about nothing that we sent."
-    used = accounts.account(attempt.provider)
-    if (used.esp if used else attempt.provider) != report.esp:
+    service, domain = _sent_by(attempt)
+    if service != report.esp:
         return f"The message was not given to {report.esp}."
     if not attempt.message.address:
         return FORGOTTEN
     if not _same_recipient(report, attempt):
         return "It names another recipient."
-    sender = attempt.message.sender
-    sent_from = used.domain_for(sender) if used else accounts.address_domain(sender).lower()
-    if report.domain and report.domain.lower() != sent_from:
+    if report.domain and report.domain.lower() != domain:
         return "It was sent from another domain."
     return ""
+
+
+def _sent_by(attempt: Attempt) -> tuple[str, str]:
+    """Service and domain as they were then; of an attempt that was stored without them, as they are configured now."""
+    if attempt.service:
+        return attempt.service, attempt.domain
+    used, sender = accounts.account(attempt.provider), attempt.message.sender
+    if used:
+        return used.esp, used.domain_for(sender)
+    return attempt.provider, accounts.address_domain(sender).lower()
 
 
 def _same_recipient(report: Report, attempt: Attempt) -> bool:
@@ -119,7 +151,23 @@ def _event(report: Report) -> Event:
     )
 
 
-def _stored(event: Event) -> bool:
-    """Insert it unless its key is taken; of two at the same time the database lets the second wait for the first."""
-    Event.objects.bulk_create([event], ignore_conflicts=True)
-    return Event.objects.filter(pk=event.pk).exists()
+def _stored(events: list[Event]) -> list[Event]:
+    """Insert those whose key is new; of two at the same time the database lets the second wait for the first."""
+    if not events:
+        return []
+    Event.objects.bulk_create(events, ignore_conflicts=True)
+    stored = set(Event.objects.filter(pk__in=[event.pk for event in events]).values_list("pk", flat=True))
+    return [event for event in events if event.pk in stored]
+
+
+def _log_taken(event: Event) -> None:
+    log.info(
+        "event_taken",
+        event_id=str(event.pk),
+        message_id=event.message_id and str(event.message_id),
+        provider=event.provider,
+        type=event.type,
+        source=event.source,
+        recipient=addresses.masked(event.message.address) if event.message else None,
+        disregarded=event.disregarded,
+    )

@@ -97,7 +97,7 @@ def of_json(items: Iterable[object]) -> Recipients:
 
 def of_csv(content: bytes) -> Recipients:
     """Recipients of a file whose first line names its columns: `to`, and what the template says. Raises BadFile."""
-    text = _text(content)
+    text = decoded(content)
     lines = _lines(text)
     columns = _columns(next(lines, []))
     found = Recipients()
@@ -110,7 +110,8 @@ def of_csv(content: bytes) -> Recipients:
     return found
 
 
-def _text(content: bytes) -> str:
+def decoded(content: bytes) -> str:
+    """The text of a file. Raises BadFile."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -25,6 +25,7 @@ from mail.importance import Importance
 from mail.models import Attachment, Attempt, Event, Message, Suppression
 from mail.policy import Breaker, Decision, decide, only_elsewhere
 from mail.prepared import Prepared
+from mail.queries import SuppressionQuerySet
 from mail.reasons import Reason, Scope
 from mail.status import Status
 
@@ -38,13 +39,14 @@ def _to_send(message_id: UUID) -> QuerySet[Message]:
     return rows.filter(pk=message_id).order_by()
 
 
+def _in_force(digest: str) -> SuppressionQuerySet:
+    in_force: SuppressionQuerySet = Suppression.objects.in_force().filter(digest=digest).strongest_first()
+    return in_force
+
+
 TO_SEND = Prepared(_to_send, UUID(int=1), lambda pk: Message._meta.pk.get_db_prep_value(pk, connection))
-AGAINST_ALL = Prepared(
-    lambda digest: Suppression.objects.in_force().filter(digest=digest, scope=Scope.ALL).values_list("reason"), "digest"
-)
-AGAINST_BULK = Prepared(
-    lambda digest: Suppression.objects.shown().filter(digest=digest).values_list("reason"), "digest"
-)
+AGAINST_ALL = Prepared(lambda digest: _in_force(digest).filter(scope=Scope.ALL).values_list("reason"), "digest")
+AGAINST_BULK = Prepared(lambda digest: _in_force(digest).values_list("reason"), "digest")
 
 
 def send(message_id: UUID) -> str:
@@ -164,7 +166,7 @@ def _works(found: Account) -> None:
 
 def _begun(message: Message, found: Account, before: list[Attempt]) -> Attempt:
     try:
-        attempt = message.begin_attempt(found.name)
+        attempt = message.begin_attempt(found.name, found.esp, found.domain_for(message.sender))
     except IntegrityError:
         raise RetryAfter(1, "another attempt is under way") from None
     if unclear := [earlier for earlier in before if earlier.unclear]:

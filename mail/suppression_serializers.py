@@ -13,6 +13,7 @@ from jobs.strict import StrictSerializer
 from mail.fields import MailboxField
 from mail.models import Suppression
 from mail.reasons import Reason, Scope
+from mail.suppression_files import COLUMNS
 
 
 class SuppressionRequest(StrictSerializer):
@@ -27,6 +28,31 @@ class SuppressionRequest(StrictSerializer):
         if value and value <= timezone.now():
             raise serializers.ValidationError("This lies in the past.", "past")
         return value
+
+
+class SuppressionExport(StrictSerializer):
+    """The query of GET mail/suppressions/export/. list: of Mailgun's, in its format; all in our own without it."""
+
+    list = serializers.ChoiceField(tuple(COLUMNS), required=False)
+
+
+class SuppressionUpload(StrictSerializer):
+    """The body of POST mail/suppressions/import/ as a form.
+
+    file: CSV with a column `address`. list: which of Mailgun's lists it is, where its columns do not tell.
+    """
+
+    file = serializers.FileField()
+    list = serializers.ChoiceField(tuple(COLUMNS), required=False)
+
+
+class SuppressionImported(serializers.Serializer[Any]):
+    """What came of an import. refused: the first bad rows; 1 is the first after the names of the columns."""
+
+    imported = serializers.IntegerField()
+    known = serializers.IntegerField(help_text="Suppressed for the same reason before.")
+    refused = serializers.ListField(child=serializers.DictField())
+    refusals = serializers.IntegerField(help_text="All bad rows.")
 
 
 class SuppressionResponse(serializers.Serializer[Any]):

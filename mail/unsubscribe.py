@@ -80,6 +80,6 @@ def unsubscribe(link: Link) -> None:
 
 def _suppress(link: Link, message: Message | None) -> None:
     """With the address where we have it, and else by its digest alone."""
-    values = {"reason": Reason.UNSUBSCRIBE, "source": SOURCE, "expires_at": None}
+    fact = {"digest": link.digest, "scope": Scope.BULK, "reason": Reason.UNSUBSCRIBE}
     known = {"address": addresses.normalized(message.address)} if message else {}
-    Suppression.objects.suppress_digest(link.digest, Scope.BULK, values | known)
+    Suppression.objects.suppress_fact(fact, source=SOURCE, expires_at=None, **known)

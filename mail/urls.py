@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mail.views import broadcasts, messages, suppressions, templates
+from mail.views import broadcasts, messages, suppression_files, suppressions, templates
 
 urlpatterns = [
     path("messages/", messages.MessageListView.as_view(), name="messages"),
@@ -19,6 +19,8 @@ urlpatterns = [
     path("templates/<slug:name>/", templates.TemplateView.as_view(), name="template"),
     path("templates/<slug:name>/preview/", templates.PreviewView.as_view(), name="template-preview"),
     path("suppressions/", suppressions.SuppressionListView.as_view(), name="suppressions"),
+    path("suppressions/export/", suppression_files.SuppressionExportView.as_view(), name="suppressions-export"),
+    path("suppressions/import/", suppression_files.SuppressionImportView.as_view(), name="suppressions-import"),
     # An address may have slashes in it; percent-encoded ones are slashes by the time they come here.
     path("suppressions/<path:address>/", suppressions.SuppressionView.as_view(), name="suppression"),
 ]

@@ -5,14 +5,15 @@ is worth another try. Never anything else, whatever is sent.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
 import orjson
 import structlog
-from anymail.exceptions import AnymailWebhookValidationFailure
-from anymail.webhooks.base import AnymailBasicAuthMixin, AnymailCoreWebhookView
+from anymail.exceptions import AnymailConfigurationError, AnymailWebhookValidationFailure
+from anymail.webhooks.base import AnymailCoreWebhookView
 from anymail.webhooks.mailgun import MailgunTrackingWebhookView
 from django.core.exceptions import BadRequest, ImproperlyConfigured, SuspiciousOperation
 from django.db import DataError, transaction
@@ -24,11 +25,11 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import APIException, NotAcceptable
 from rest_framework.settings import api_settings
 
-from mail import accounts, mailgun_legacy, receiver, reports
+from mail import accounts, receiver, refusals, reports
 from mail.mailgun_meaning import mapping
 from mail.models import WebhookToken
-from mail.reports import MAILGUN, NotAnEvent
-from mail.signature import BadSignature, checked_token
+from mail.reports import MAILGUN, NotAnEvent, Report
+from mail.signature import BadSignature, NoSignature, check_age, token_of
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,8 @@ UNACCEPTABLE = (
     UnreadablePostError,
 )
 """What will be no better the next time."""
+DISBELIEVED = (BadSignature, AnymailWebhookValidationFailure)
+"""What cannot be told from a forgery; many in a row mean that something is wrong here."""
 MISREAD = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 """What Anymail's views raise of an event that has not the form which they expect."""
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -79,13 +82,17 @@ class Hardened(AnymailCoreWebhookView):  # type: ignore[misc]
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             with transaction.atomic():
-                return self.take(request)
+                answer = self.take(request)
         except self.refused as error:
+            if isinstance(error, DISBELIEVED) and not isinstance(error, NoSignature):
+                refusals.refused(self.esp, str(error))
             log.warning("webhook_refused", esp=self.esp, error=type(error).__name__, reason=_reason(error))
             return _problem(request, NotAcceptable(_reason(error)))
         except Exception:
             log.exception("webhook_failed", esp=self.esp)
             return _problem(request, TryAgain())
+        refusals.taken(self.esp)
+        return answer
 
     def take(self, request: HttpRequest) -> HttpResponseBase:
         if self.needs_secret and not self.basic_auth:
@@ -94,7 +101,11 @@ class Hardened(AnymailCoreWebhookView):  # type: ignore[misc]
 
 
 class MailgunView(Hardened, MailgunTrackingWebhookView):  # type: ignore[misc]
-    """Mailgun's. Its events are read by mail.reports, which knows more of them than Anymail."""
+    """Mailgun's. Its events are read by mail.reports, which knows more of them than Anymail; Anymail reads the forms of
+    before 2018.
+
+    webhook_signing_key: several, comma-separated, while one replaces the other.
+    """
 
     esp = MAILGUN
     refused = UNACCEPTABLE
@@ -102,14 +113,37 @@ class MailgunView(Hardened, MailgunTrackingWebhookView):  # type: ignore[misc]
     def take(self, request: HttpRequest) -> HttpResponseBase:
         if not self.webhook_signing_key:
             raise ImproperlyConfigured("MAILGUN_WEBHOOK_SIGNING_KEY is not set; no webhook can be believed.")
-        AnymailBasicAuthMixin.validate_request(self, request)
         block, data = _parts(request)
-        token = checked_token(block, self.webhook_signing_key.decode(), timezone.now())
-        report = reports.of_mailgun(data)
+        token = token_of(block)
+        self._check_signature(request)
+        check_age(block, timezone.now())
+        report = self._legacy_report(request) if data is None else reports.of_mailgun(data)
         if not WebhookToken.objects.use(token, report.key):
             raise BadSignature("The signature was used for another event.")
         receiver.take(report)
         return HttpResponse()
+
+    def _check_signature(self, request: HttpRequest) -> None:
+        """By Anymail, with one key after the other. Raises BadSignature."""
+        reason = ""
+        keys: bytes = self.webhook_signing_key
+        for key in keys.split(b","):
+            self.webhook_signing_key: bytes = key.strip()
+            try:
+                MailgunTrackingWebhookView.validate_request(self, request)
+                return
+            except AnymailWebhookValidationFailure as error:
+                reason = str(error)
+            except MISREAD:
+                reason = "The signature is not right."
+        raise BadSignature(reason)
+
+    def _legacy_report(self, request: HttpRequest) -> Report:
+        try:
+            event = self.mailgun_legacy_to_anymail_event(request.POST)
+        except (*MISREAD, AnymailConfigurationError):
+            raise NotAnEvent("This is not an event that can be taken.") from None
+        return replace(reports.of_anymail(event, MAILGUN), domain=request.POST.getlist("domain", [""])[0])
 
 
 @csrf_exempt
@@ -146,14 +180,14 @@ def _view(esp: str) -> type[Hardened] | None:
 
 
 def _parts(request: HttpRequest) -> tuple[Mapping[str, object], object]:
-    """The signature block and the event-data, of today's webhooks or of those before 2018."""
+    """The signature block and the event-data; no event-data where the body is a form, as it was before 2018."""
     if request.content_type in FORMS:
-        return mailgun_legacy.parts(dict(request.POST.lists()))
+        return request.POST, None
     try:
         body = mapping(orjson.loads(request.body))
     except orjson.JSONDecodeError:
         raise NotAnEvent("The body is not JSON.") from None
-    return mapping(body.get("signature")), body.get("event-data")
+    return mapping(body.get("signature")), body.get("event-data") or {}
 
 
 def _reason(error: Exception) -> str:

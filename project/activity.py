@@ -10,7 +10,7 @@ from django.db.models import Count, QuerySet
 from django.db.models.functions import TruncDate
 
 from jobs.models import Job
-from mail.models import Message
+from mail.models import Message, MessageFigure
 
 JOBS = ("created", "succeeded", "failed", "cancelled")
 MAIL = (
@@ -67,6 +67,15 @@ FIGURES = (
     Figure("mail", Message, "sent_at", "sent"),
     Figure("mail", Message, "finished_at"),
 )
+
+
+def of_deleted_messages(span: Span, owner: dict[str, int]) -> Counts:
+    """What was counted of messages before they were deleted. owner: as Figure.counted() takes it."""
+    found = MessageFigure.objects.filter(**owner, day__range=(span.first, span.last)).order_by()
+    counts: Counts = Counter()
+    for day, name, number in found.values_list("day", "name", "number").iterator():
+        counts[day, f"mail_{name}"] += number
+    return counts
 
 
 def rows(span: Span, counts: Counts) -> Iterator[list[object]]:

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from jobs.registry import job, minutes
 from jobs.run import Run
 from jobs.strict import StrictSerializer
-from project.activity import COLUMNS, FIGURES, Counts, Span, rows
+from project.activity import COLUMNS, FIGURES, Counts, Span, of_deleted_messages, rows
 
 MOST_DAYS = 366
 USUAL_DAYS = 30
@@ -45,6 +45,7 @@ def activity(
     for done, figure in enumerate(FIGURES):
         run.progress(100 * done / len(FIGURES), f"counting {figure.what} by {figure.moment}")
         counts += figure.counted(span, owner)
+    counts += of_deleted_messages(span, owner)
     filename = f"activity-{span.first}-to-{span.last}.csv"
     with run.text_output(filename) as file:
         csv.writer(file).writerows([COLUMNS, *rows(span, counts)])

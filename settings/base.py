@@ -3,6 +3,8 @@
 import os
 from datetime import timedelta
 
+from django.core.exceptions import ImproperlyConfigured
+
 from settings import env
 
 BASE_DIR = env.BASE_DIR
@@ -186,6 +188,10 @@ MAIL_PROBE_AFTER = env.number("MAIL_PROBE_AFTER", 30.0, least=0.1)
 # How long after an unclear attempt a provider's events are believed when they do not know it: they are indexed late.
 MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
 MAIL_BODY_RETENTION = timedelta(days=env.integer("MAIL_BODY_RETENTION", 30, least=1))
+# Messages themselves; their bodies are erased before they are deleted.
+MAIL_RETENTION = timedelta(days=env.integer("MAIL_RETENTION", max(365, MAIL_BODY_RETENTION.days), least=1))
+if MAIL_RETENTION < MAIL_BODY_RETENTION:
+    raise ImproperlyConfigured("MAIL_RETENTION must not be less than MAIL_BODY_RETENTION.")
 # Whom an alert is told besides the log: an e-mail address, or a URL that takes a POST.
 MAIL_ALERT_TO = env.text("MAIL_ALERT_TO", "")
 MAILGUN_API_KEY = env.text("MAILGUN_API_KEY", "")

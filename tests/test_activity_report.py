@@ -15,7 +15,7 @@ from jobs import registry
 from jobs.models import Job
 from mail.models import Message
 from tests.callers import client, make_token
-from tests.make import make_job, make_user
+from tests.make import do_all_chores, make_job, make_user
 from tests.workers import run_due
 
 pytestmark = pytest.mark.django_db
@@ -154,3 +154,17 @@ def test_the_ends_of_the_calendar_do_not_trip_it(ada: User, day: str) -> None:
 
 def test_it_is_read_from_a_replica_where_there_is_one() -> None:
     assert registry.find("report.activity").reads == "replica"
+
+
+def test_messages_that_were_deleted_are_still_counted(ada: User, settings: Any) -> None:
+    make_message(ada, "delivered", created_at=at(1), sent_at=at(1), finished_at=at(3))
+    make_message(ada, "bounced", created_at=at(1), sent_at=at(2), finished_at=at(2))
+    make_message(ada, "sent", created_at=at(2), sent_at=at(2))
+    make_message(make_user("grace"), "failed", created_at=at(2), finished_at=at(2))
+    _, before = reported(ada, MAY)
+    for day, left in [(at(2, 18), 1), (at(4), 0)]:
+        settings.MAIL_RETENTION = settings.MAIL_BODY_RETENTION = timezone.now() - day
+        do_all_chores()
+        assert Message.objects.count() == left
+        _, after = reported(ada, MAY)
+        assert after == before

@@ -106,7 +106,7 @@ def test_what_seemed_not_to_have_been_accepted_is_not_sent_again() -> None:
     happen(an_event(attempt, "opened"))
     message, attempt = Message.objects.get(), Attempt.objects.get()
     assert (message.status, attempt.outcome) == (Status.SENT, Attempt.Outcome.ACCEPTED)
-    assert message.look_up_at is not None
+    assert message.sent_at is not None
 
 
 def test_what_we_gave_up_has_arrived_after_all() -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from demo.eventually import eventually
 from tests.conftest import make_database
+from tests.servers.simulator import API_KEY, DOMAIN
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("fates")]
@@ -80,6 +82,22 @@ def test_who_bounced_softly_is_written_to_again(mail_stack: Stack) -> None:
     fate(mail_stack, posted(mail_stack, "soft-bounce+again"), "bounced")
     # The second finds the address on the simulated provider's list, but not on ours: it is tried.
     fate(mail_stack, posted(mail_stack, "soft-bounce+again"), "rejected")
+
+
+def test_who_was_lifted_is_written_to_again_by_the_provider_too(mail_stack: Stack) -> None:
+    address = "bounce+lifted@example.org"
+    listed = f"{mail_stack.env['MAILGUN_API_URL']}/{DOMAIN}/bounces/{address}"
+    fate(mail_stack, posted(mail_stack, "bounce+lifted"), "bounced")
+    assert requests.get(listed, auth=("api", API_KEY), timeout=30).ok
+    operator = mail_stack.client("operator")
+    mail_stack.manage(
+        *("shell", "--verbosity", "0", "--command"),
+        "from django.contrib.auth.models import User; User.objects.filter(username='operator').update(is_staff=True)",
+    )
+    operator.delete(f"mail/suppressions/{address}/", expect=204)
+    eventually(lambda: not requests.get(listed, auth=("api", API_KEY), timeout=30).ok, WITHIN, "the lift at Mailgun")
+    again = fate(mail_stack, posted(mail_stack, "bounce+lifted"), "bounced", ["bounced"])
+    assert "does not exist" in again["failure"]["detail"]  # the recipient's server said so, and not Mailgun's list
 
 
 def test_opens_and_clicks_are_counted(mail_stack: Stack) -> None:

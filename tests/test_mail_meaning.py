@@ -8,7 +8,7 @@ from anymail.signals import AnymailTrackingEvent, EventType, RejectReason
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail import anymail_meaning, mailgun_legacy, mailgun_meaning, reports
+from mail import anymail_meaning, mailgun_meaning, reports
 from mail.failure import FailureClass
 from mail.meaning import News, Reply, plainly
 
@@ -206,53 +206,6 @@ def test_whatever_is_in_an_event_it_has_a_meaning(event: str, fields: dict[str, 
     report = reports.of_mailgun({**fields, "event": event})
     assert report.meaning.news in {*News.values, event}
     assert len(report.key) == len(report.disregarded_key) == 64
-
-
-# --- before 2018 ------------------------------------------------------------------------------------------------
-
-LEGACY: list[tuple[dict[str, str], str, FailureClass | None]] = [
-    ({"event": "delivered"}, News.DELIVERED, None),
-    ({"event": "opened", "client-name": "Firefox"}, News.OPENED, None),
-    ({"event": "clicked", "url": "https://example.org/"}, News.CLICKED, None),
-    ({"event": "complained"}, News.COMPLAINED, COMPLAINT),
-    ({"event": "unsubscribed"}, News.UNSUBSCRIBED, UNSUBSCRIBED),
-    ({"event": "bounced", "code": "550", "error": "5.1.1 no such user"}, News.BOUNCED, HARD),
-    ({"event": "bounced", "code": "5.1.1", "notification": "gone"}, News.BOUNCED, HARD),
-    ({"event": "bounced", "code": "552", "error": "5.2.2 full"}, News.BOUNCED, FULL),
-    (
-        {"event": "dropped", "reason": "hardfail", "code": "605", "description": "previously"},
-        News.REJECTED,
-        LISTED_BOUNCE,
-    ),
-    ({"event": "dropped", "reason": "hardfail", "code": "607"}, News.REJECTED, LISTED_COMPLAINT),
-    ({"event": "dropped", "reason": "hardfail", "code": "550"}, News.BOUNCED, HARD),
-    ({"event": "dropped", "reason": "old", "code": "602"}, News.BOUNCED, SOFT),
-]
-
-
-@pytest.mark.parametrize(("fields", "news", "kind"), LEGACY, ids=lambda part: str(part)[:90])
-def test_what_a_legacy_event_means(fields: dict[str, str], news: str, kind: FailureClass | None) -> None:
-    _, data = mailgun_legacy.parts({name: [value] for name, value in fields.items()})
-    meaning = reports.of_mailgun(data).meaning
-    assert (meaning.news, meaning.failure and meaning.failure.kind) == (news, kind)
-
-
-def test_legacy_fields_are_told_from_our_own_variables() -> None:
-    ours = "0197b3a0-0000-7000-8000-000000000000"
-    fields = {
-        "event": ["delivered", "a variable of ours"],
-        "timestamp": ["a variable of ours", "1534108637"],
-        "token": ["a variable of ours", "token"],
-        "recipient": ["ada@example.org"],
-        "domain": ["mg.example.org"],
-        "message-headers": [f'[["X-Mailgun-Variables", "{{\\"attempt_id\\": \\"{ours}\\"}}"], ["To", "ada"]]'],
-        "Message-Id": ["<1@mg.example.org>"],
-    }
-    block, data = mailgun_legacy.parts(fields)
-    report = reports.of_mailgun(data)
-    assert block == {"timestamp": "1534108637", "token": "token", "signature": None}
-    assert (report.meaning.news, report.recipient, report.domain) == ("delivered", "ada@example.org", "mg.example.org")
-    assert (str(report.attempt_id), report.message_id) == (ours, "1@mg.example.org")
 
 
 # --- other providers --------------------------------------------------------------------------------------------

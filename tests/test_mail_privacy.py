@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -125,6 +128,37 @@ def test_recipients_of_old_broadcasts_are_erased_unless_they_are_waited_for() ->
     assert kept & {done.pk, given_up.pk} == set()
 
 
+def test_old_messages_are_deleted_with_all_that_is_known_of_them() -> None:
+    long_ago = timezone.now() - timedelta(days=366)
+    old = make_message(Status.DELIVERED, user=make_user(), created_at=long_ago, finished_at=long_ago)
+    attempt = make_attempt(old)
+    receiver.take(of_mailgun(make_event(attempt)))
+    Alert.objects.create(kind="hard_bounce", message=old)
+    Attachment.objects.create(message=old, filename="a", content_type="a/b", content=b"x")
+    silent = make_message(Status.SENT, created_at=long_ago, sent_at=long_ago)
+    young = make_old(finished_at=timezone.now() - LONG_AGO)
+    pending = make_message(Status.SCHEDULED, created_at=long_ago, send_at=timezone.now())
+    then = make_broadcast(created_at=long_ago, finished_at=long_ago)
+    do_all_chores()
+    assert set(Message.objects.values_list("pk", flat=True)) == {young.pk, pending.pk}
+    assert silent.pk not in (young.pk, pending.pk)
+    assert not any(model.objects.exists() for model in (Attempt, Event, Attachment))
+    assert Alert.objects.get().message is None
+    assert not Broadcast.objects.filter(pk=then.pk).exists()
+
+
+def test_retention_is_read_at_the_start_and_must_make_sense() -> None:
+    said = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "settings.test", "MAIL_RETENTION": "7"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode != 0
+    assert "MAIL_RETENTION must not be less than MAIL_BODY_RETENTION." in said.stderr
+
+
 # --- forgetting ----------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +189,6 @@ def test_a_person_is_forgotten_everywhere() -> None:
         failure=failure,
         reply_to=[ADA],
         tags=[f"of-{ADA}"],
-        look_up_at=timezone.now(),
     )
     Attachment.objects.create(message=message, filename="ada", content_type="a/b", content=b"x")
     attempt = Attempt.objects.create(message=message, provider="mailgun", outcome="permanent", detail=f"no {ADA} here")
@@ -176,7 +209,6 @@ def test_a_person_is_forgotten_everywhere() -> None:
     assert "dear ada" not in found
     message.refresh_from_db()
     assert (message.status, message.subject, message.to, message.address) == ("bounced", "", "", "")
-    assert message.look_up_at is None
     assert message.events.count() == 1
     broadcast.refresh_from_db()
     assert broadcast.recipients[0] is None
@@ -201,6 +233,31 @@ def test_answers_to_mail_of_others_do_not_go_to_them() -> None:
     assert (other.reply_to, other.tags) == (["office@example.org"], ["(forgotten)", "news"])
     assert (other.headers, other.metadata) == ({"X-From": "by (forgotten)"}, {"agent": "(forgotten)", "n": "1"})
     assert (other.to, other.text, other.status) == (GRACE, "There", "queued")
+
+
+@pytest.mark.parametrize(
+    "other", ["diana@b.com", "diana@b.co", "ana@b.com", "ana@b.co.uk", "x.ana@b.co", "d'ana@b.co", "x/ana@b.co"]
+)
+def test_an_address_that_contains_theirs_is_another_one(other: str) -> None:
+    api = client(make_token(make_user("somebody")))
+    body = {"to": GRACE, "reply_to": [other], "metadata": {"agent": other}, "send_at": "2100-01-01T00:00:00Z"}
+    made = post(api, {"Idempotency-Key": "k"}, **body)
+    Alert.objects.create(kind="hard_bounce", detail=f"<{other}> unknown")
+    Event.objects.create(source="webhook", type="bounced", raw={"recipient": other}, disregarded="x")
+    make_broadcast(f"not an address {other} at all")
+    before = everything()
+    forget("ana@b.co")
+    assert everything() == before
+    again = post(api, {"Idempotency-Key": "k"}, **body)
+    assert again.json()["id"] == made.json()["id"]
+
+
+@pytest.mark.parametrize("written", ["(ana@b.co)", "'Ana@b.co'", "to=ana@b.co", "wrote ana@b.co.", "mailto:ANA@b.co?x"])
+def test_an_address_is_found_whatever_stands_around_it(written: str) -> None:
+    Alert.objects.create(kind="hard_bounce", detail=written)
+    forget("ana@b.co")
+    assert "(forgotten)" in Alert.objects.get().detail
+    assert "ana@b.co" not in everything()
 
 
 @pytest.mark.parametrize("written", ["ada@müller.example", "ADA@xn--mller-kva.example", "ada@MÜLLER.example"])

@@ -11,11 +11,24 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from jobs.models import Job
-from mail import receiver
-from mail.models import Attempt, Event, WebhookToken
+from mail import receiver, refusals
+from mail.models import Alert, Attempt, Event, WebhookToken
 from mail.status import Status
 from tests.callers import assert_problem
-from tests.mailgun import ADA, URL, failure, make_attempt, make_event, make_message, only_event, post, sign, tell
+from tests.mailgun import (
+    ADA,
+    DOMAIN,
+    KEY,
+    URL,
+    failure,
+    make_attempt,
+    make_event,
+    make_message,
+    only_event,
+    post,
+    sign,
+    tell,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -123,6 +136,21 @@ def test_another_attempt_s_event_is_not_believed_of_this_one() -> None:
 def test_the_event_of_another_provider_s_message_is_not_believed() -> None:
     tell(make_event(make_attempt(provider="sendgrid")))
     assert "was not given to mailgun" in only_event().disregarded
+
+
+@pytest.mark.parametrize("kind", ["complained", "delivered"])
+def test_an_event_is_believed_after_the_configuration_has_changed(kind: str, settings: Any) -> None:
+    """The sender domain is another one now, or the account was removed: the attempt says what they were."""
+    attempts = [
+        make_attempt(make_message(), service="mailgun", domain=DOMAIN, provider=name) for name in ("mailgun", "old")
+    ]
+    options = {**settings.MAIL_PROVIDERS[0]["options"], "sender_domain": "new.example.org"}
+    settings.MAIL_PROVIDERS = [{**settings.MAIL_PROVIDERS[0], "options": options}]
+    for attempt in attempts:
+        tell(make_event(attempt, kind))
+    assert set(Event.objects.values_list("attempt", "disregarded")) == {(attempt.pk, "") for attempt in attempts}
+    tell(make_event(attempts[0], "opened", domain={"name": "new.example.org"}))
+    assert "another domain" in Event.objects.get(type="opened").disregarded
 
 
 def test_a_forged_event_does_not_keep_the_true_one_out() -> None:
@@ -262,6 +290,53 @@ def test_the_secret_in_the_url_is_asked_for_when_there_is_one(given: str | None,
     assert_problem(tell(make_event(make_attempt()), headers=headers), 406)
     right = {"Authorization": "Basic " + base64.b64encode(b"user:right").decode()}
     assert tell(make_event(make_attempt()), headers=right).status_code == 200
+
+
+# --- keys that change, clocks that are wrong --------------------------------------------------------------------------
+
+
+def test_two_keys_are_good_while_one_replaces_the_other(settings: Any) -> None:
+    options = {**settings.MAIL_PROVIDERS[0]["options"], "webhook_signing_key": f"old, {KEY}"}
+    settings.MAIL_PROVIDERS = [{**settings.MAIL_PROVIDERS[0], "options": options}]
+    settings.ANYMAIL = {"MAILGUN_WEBHOOK_SIGNING_KEY": f"old, {KEY}"}
+    for key in ("old", KEY):
+        assert tell(make_event(make_attempt()), sign(key=key)).status_code == 200
+    for key in ("older", "", f"old, {KEY}"):
+        assert_problem(tell(make_event(make_attempt()), sign(key=key)), 406)
+    settings.MAIL_PROVIDERS = []  # the key is known although the account is not any more
+    assert tell(make_event(make_attempt(service="mailgun", domain=DOMAIN)), sign(key="old")).status_code == 200
+
+
+@pytest.fixture
+def no_refusals() -> None:
+    refusals.taken("mailgun")
+
+
+@pytest.mark.usefixtures("no_refusals")
+@pytest.mark.parametrize(
+    "wrong", [lambda: sign(key="another"), lambda: sign(int(time.time()) + 3600)], ids=["the key", "the clock"]
+)
+def test_webhooks_that_are_refused_in_series_are_an_alert(wrong: Callable[[], Any]) -> None:
+    data = make_event(make_attempt())
+    for _ in range(refusals.IN_A_ROW - 1):
+        tell(data, wrong())
+    assert not Alert.objects.exists()
+    for _ in range(2 * refusals.IN_A_ROW):
+        assert_problem(tell(data, wrong()), 406)
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.provider) == ("webhooks_refused", "mailgun")
+    assert "signature" in alert.detail
+
+
+@pytest.mark.usefixtures("no_refusals")
+def test_a_single_forgery_among_good_webhooks_and_what_no_provider_sends_are_no_alert() -> None:
+    for _ in range(refusals.IN_A_ROW):
+        tell(make_event(make_attempt()), sign(key="another"))
+        tell(make_event(make_attempt()))
+    for _ in range(refusals.IN_A_ROW):
+        post({"hello": "world"})
+        post(b"{")
+    assert not Alert.objects.exists()
 
 
 # --- what is worth another try ----------------------------------------------------------------------------------

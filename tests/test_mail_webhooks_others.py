@@ -142,6 +142,31 @@ def test_a_legacy_webhook_of_mailgun_is_taken() -> None:
     assert (event.type, event.failure_class, event.attempt) == ("bounced", "hard_bounce", attempt)
 
 
+@pytest.mark.parametrize(
+    ("fields", "news", "kind"),
+    [
+        ({"event": "delivered"}, "delivered", ""),
+        ({"event": "opened", "client-name": "Firefox"}, "opened", ""),
+        ({"event": "complained"}, "complained", "complaint"),
+        ({"event": "bounced", "code": "552", "error": "5.2.2 full"}, "bounced", "mailbox_full"),
+        ({"event": "dropped", "reason": "hardfail", "code": "605"}, "rejected", "listed_bounce"),
+        ({"event": "dropped", "reason": "hardfail", "code": "607"}, "rejected", "listed_complaint"),
+    ],
+)
+def test_what_a_legacy_webhook_means(fields: dict[str, str], news: str, kind: str) -> None:
+    attempt = make_attempt()
+    usual = {"recipient": ADA, "domain": DOMAIN, "Message-Id": attempt.provider_message_id, **sign()}
+    assert Client().post(URL, usual | fields, headers=basic()).status_code == 200
+    event = Event.objects.get()
+    assert (event.type, event.failure_class, event.attempt) == (news, kind, attempt)
+
+
+def test_a_legacy_webhook_from_another_domain_is_not_believed() -> None:
+    fields = {"event": "complained", "recipient": ADA, "domain": "evil.example.org", **sign()}
+    Client().post(URL, fields | {"Message-Id": make_attempt().provider_message_id}, headers=basic())
+    assert "another domain" in Event.objects.get().disregarded
+
+
 def test_a_legacy_webhook_with_a_wrong_signature_is_refused() -> None:
     assert_problem(Client().post(URL, {"event": "delivered", **sign(key="another")}, headers=basic()), 406)
     assert_problem(Client().post(URL, {"event": "delivered"}, headers=basic()), 406)

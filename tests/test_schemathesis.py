@@ -50,6 +50,7 @@ GOOD_BEYOND_SCHEMA = {
     "templates_preview": "what the template makes of it",
     "suppressions_list": "a cursor is what next and previous say",
     "suppressions_create": "an address",
+    "suppressions_import": "a CSV file",
     "tokens_create": "a password",
     "session_create": "a password",
 }

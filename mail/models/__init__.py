@@ -2,9 +2,10 @@
 
 from mail.models.attempt import Attempt
 from mail.models.event import Event, WebhookToken
+from mail.models.figure import MessageFigure
 from mail.models.message import Attachment, Message
-from mail.models.provider import Alert, DomainBlock, Provider, Slowdown
-from mail.models.suppression import Strike, Suppression
+from mail.models.provider import Alert, DomainBlock, EventLogPosition, Provider, Slowdown
+from mail.models.suppression import Lift, Strike, Suppression
 from mail.models.template import Broadcast, Template
 
 __all__ = [
@@ -14,7 +15,10 @@ __all__ = [
     "Broadcast",
     "DomainBlock",
     "Event",
+    "EventLogPosition",
+    "Lift",
     "Message",
+    "MessageFigure",
     "Provider",
     "Slowdown",
     "Strike",

@@ -12,14 +12,17 @@ from mail.failure import Failure, FailureClass, Outcome
 class Attempt(models.Model):
     """One call of one provider. Its id goes with the mail as metadata, so that events can be matched to it.
 
-    outcome: empty while the call is under way, and for ever if the process died in it.
+    service, domain: events are matched to these, whatever is configured by then. outcome: empty while the call is under
+    way, and for ever if the process died in it.
     """
 
     Outcome = Outcome
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     message = models.ForeignKey("Message", models.CASCADE, related_name="attempts")
-    provider = models.CharField(max_length=50)
+    provider = models.CharField(max_length=50, help_text="The account's name in the configuration of that time.")
+    service = models.CharField(max_length=50, default="", blank=True, help_text="Anymail's name of the service.")
+    domain = models.CharField(max_length=255, default="", blank=True, help_text="From which it was sent.")
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=10, choices=Outcome.choices, default="", blank=True)

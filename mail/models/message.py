@@ -1,6 +1,6 @@
 """Messages and what goes with them."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -22,9 +22,6 @@ from mail.queries import MessageQuerySet
 from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, lighter_than
 
 log = structlog.get_logger(__name__)
-
-LOOK_UP_AFTER = timedelta(hours=1)
-"""What has been sent and not heard of since is asked for; the next time twice as late."""
 
 
 class Message(models.Model):
@@ -68,7 +65,6 @@ class Message(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     sent_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    look_up_at = models.DateTimeField(null=True, blank=True, help_text="When its provider is asked what became of it.")
     erased_at = models.DateTimeField(null=True, blank=True, help_text="When body and attachments were erased.")
 
     objects = MessageQuerySet.as_manager()
@@ -87,12 +83,12 @@ class Message(models.Model):
         indexes = (
             models.Index("user", F("id").desc(), name="message_of_user"),
             models.Index("address", F("id").desc(), name="message_to_address"),
-            # What the reconciliation looks through: what was sent and not heard of, and all unfinished, oldest first.
-            models.Index("look_up_at", name="message_to_look_up", condition=Q(status__in=UNDER_WAY)),
+            # What the reconciliation looks through: all unfinished, oldest first.
             models.Index("created_at", name="message_unfinished", condition=~Q(status__in=TERMINAL)),
             models.Index("send_at", name="message_scheduled", condition=Q(status=Status.SCHEDULED)),
-            # What the retention looks through: old ones that still have a body.
+            # What the retention looks through: old ones that still have a body, and those that have none any more.
             models.Index("created_at", name="message_to_erase", condition=Q(erased_at__isnull=True)),
+            models.Index("created_at", name="message_to_delete", condition=Q(erased_at__isnull=False)),
         )
 
     def __str__(self) -> str:
@@ -106,9 +102,9 @@ class Message(models.Model):
     def pending(self) -> bool:
         return self.status in PENDING
 
-    def begin_attempt(self, provider: str) -> Attempt:
+    def begin_attempt(self, provider: str, service: str = "", domain: str = "") -> Attempt:
         """Store, before the provider is called, that it is about to be. Raises NotSendable."""
-        attempt = Attempt(message=self, provider=provider)
+        attempt = Attempt(message=self, provider=provider, service=service, domain=domain[:255])
         if not self._begin(attempt):
             raise NotSendable(self.pk)
         self.status = Status.SENDING
@@ -117,14 +113,12 @@ class Message(models.Model):
     def accept(self, attempt: Attempt, provider_message_id: str) -> None:
         """The provider has it, by this attempt. Whoever learns so first says it: what came of it since then stands."""
         if connection.vendor == "postgresql":
-            seconds = LOOK_UP_AFTER.total_seconds()
-            accepted = postgresql.accept(attempt.pk, attempt.provider, provider_message_id, seconds)
+            accepted = postgresql.accept(attempt.pk, attempt.provider, provider_message_id)
             self.status = accepted or self._now().values_list("status", flat=True).first() or ""
         else:
             with transaction.atomic():
                 if attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=provider_message_id):
                     self.accepted(attempt.provider)
-                    self._now().update(look_up_at=Now() + LOOK_UP_AFTER)
             self.refresh_from_db(fields=["status"])
         log.info("message_accepted", message_id=str(self.pk), provider=attempt.provider, status=self.status)
 
@@ -173,7 +167,7 @@ class Message(models.Model):
 
     def _begin(self, attempt: Attempt) -> bool:
         if connection.vendor == "postgresql":
-            return postgresql.begin_attempt(self.pk, attempt.pk, attempt.provider, attempt.started_at)
+            return postgresql.begin_attempt(attempt)
         with transaction.atomic():
             taken = bool(self._now().filter(status__in=PENDING).update(status=Status.SENDING))
             if taken:

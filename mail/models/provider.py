@@ -18,6 +18,21 @@ class Provider(models.Model):
         return self.name
 
 
+class EventLogPosition(models.Model):
+    """How far the event log of a provider's domain has been read: all before `read_until` is known here."""
+
+    provider = models.CharField(max_length=50)
+    domain = models.CharField(max_length=255)
+    read_until = models.DateTimeField(help_text="By the provider's clock.")
+    configured_at = models.DateTimeField(help_text="When the domain was last one of the configuration.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="one_position_per_log", fields=("provider", "domain")),)
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.domain} {self.read_until:%Y-%m-%d %H:%M:%S}"
+
+
 class Slowdown(models.Model):
     """A recipients' domain whose servers block us: bulk mail waits."""
 

@@ -14,8 +14,8 @@ from mail.reasons import Reason, Scope
 class Suppression(models.Model):
     """An address that is not written to. When its person was forgotten, only the digest of the address is left.
 
-    One for each scope: that an address bounces says nothing of its owner's wish to get no bulk mail, and neither may
-    be forgotten with the other.
+    One for each fact: a reason and a scope. That an address bounces says nothing of its owner's complaint or
+    unsubscription, and lifting the one keeps the other.
     """
 
     Scope = Scope
@@ -26,14 +26,14 @@ class Suppression(models.Model):
     reason = models.CharField(max_length=20, choices=Reason.choices)
     scope = models.CharField(max_length=5, choices=Scope.choices, default=Scope.ALL)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: until it is lifted by hand.")
-    source = models.CharField(max_length=50, help_text="A provider's name, a user's, or one-click.")
+    source = models.CharField(max_length=50, help_text="A provider's name, a user's, import or one-click.")
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = SuppressionQuerySet.as_manager()
 
     class Meta:
         ordering = ("-created_at",)
-        constraints = (models.UniqueConstraint(name="one_suppression_of_a_scope", fields=("digest", "scope")),)
+        constraints = (models.UniqueConstraint(name="one_suppression_per_fact", fields=("digest", "scope", "reason")),)
 
     def __str__(self) -> str:
         return addresses.masked(self.address) if self.address else self.digest[:12]
@@ -41,6 +41,25 @@ class Suppression(models.Model):
     def ends_before(self, expires_at: datetime | None) -> bool:
         """Whether one that ends then would last longer; None is never."""
         return self.expires_at is not None and (expires_at is None or self.expires_at < expires_at)
+
+
+class Lift(models.Model):
+    """A suppression that was lifted here or has expired, and is to leave the providers' own lists too.
+
+    Kept for a while afterwards, so that the comparison with these lists does not import it again.
+    """
+
+    digest = models.CharField(max_length=64)
+    address = models.CharField(max_length=320, default="", blank=True, help_text="Empty once the person was forgotten.")
+    reason = models.CharField(max_length=20, choices=Reason.choices)
+    lifted_at = models.DateTimeField(default=timezone.now)
+    done_at = models.DateTimeField(null=True, blank=True, help_text="When all providers had lifted it.")
+
+    class Meta:
+        indexes = (models.Index("digest", name="lifts_of_address"),)
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.digest[:12]}"
 
 
 class Strike(models.Model):

@@ -2,13 +2,16 @@
 
 import time
 from email.utils import formatdate
+from urllib.parse import quote
 
 from mail.simulator.addresses import read_addresses
-from mail.simulator.exchange import Reply, Request, Respond, as_json, said
+from mail.simulator.exchange import RefusedError, Reply, Request, Respond, as_json, said
 from mail.simulator.faults import faulty_reply
 from mail.simulator.forms import read_form
 from mail.simulator.office import Office
 from mail.simulator.suppressions import Entry
+
+MOST_ITEMS = 10_000
 
 
 class SuppressionList:
@@ -28,7 +31,16 @@ class SuppressionList:
         ]
 
     async def show_all(self, request: Request, domain: str) -> Reply:
-        return as_json({"items": [_as_fields(entry) for entry in self._entries(domain).values()], "paging": {}})
+        """One page, by address; the next one begins after the last address of this one."""
+        limit, after = request.first("limit", "100"), request.first("address").lower()
+        if not limit.isdecimal() or not 0 < int(limit) <= MOST_ITEMS:
+            raise RefusedError(400, f"limit must be from 1 to {MOST_ITEMS}")
+        entries = self._entries(domain)
+        found = [entries[key] for key in sorted(entries) if key > after][: int(limit)]
+        last = found[-1].address if found else after
+        url = f"{request.root}{request.path}?limit={limit}"
+        paging = {"first": url, "next": f"{url}&page=next&address={quote(last)}"}
+        return as_json({"items": [_as_fields(entry) for entry in found], "paging": paging})
 
     async def show(self, request: Request, domain: str, address: str) -> Reply:
         entry = self._entries(domain).get(address.lower())

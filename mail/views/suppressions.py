@@ -19,6 +19,7 @@ from jobs.answers import conditional, etag
 from jobs.idempotency import idempotent
 from jobs.parameters import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from mail import addresses, recipient
+from mail.lifting import lift
 from mail.models import Message, Suppression
 from mail.parameters import CREATED, REPLAYED_CREATED
 from mail.queries import SuppressionQuerySet
@@ -86,7 +87,7 @@ class SuppressionView(APIView):
         parameters=[ADDRESS, IF_NONE_MATCH, ETAG],
     )
     def get(self, request: Request, address: str) -> HttpResponseBase:
-        """What forbids to write to this address; where there are two suppressions, the one of all mail."""
+        """What forbids to write to this address; where there are several reasons, the strongest one."""
         normalized = _normalized(address)
         found = _visible(request, normalized).filter(digest=addresses.digest(normalized)).first()
         if found is None:
@@ -96,14 +97,14 @@ class SuppressionView(APIView):
 
     @extend_schema(operation_id="suppressions_delete", responses={204: None}, parameters=[ADDRESS])
     def delete(self, request: Request, address: str) -> Response:
-        """Lift what forbids to write to the address.
+        """Lift what is shown for the address, here and on the providers' own lists.
 
-        What its owner has asked for, to get no bulk mail, stays behind anything else, and is shown then; where there is
-        nothing else, it is lifted.
+        What its owner has asked for, a complaint or an unsubscription, is lifted only when it is shown: where it stands
+        behind something else, such as a bounce, it is shown after that was lifted.
         """
         user = _permitted(request, "delete")
         normalized = _normalized(address)
-        lifted = Suppression.objects.in_force().filter(digest=addresses.digest(normalized)).lift()
+        lifted = lift(Suppression.objects.in_force().filter(digest=addresses.digest(normalized)))
         if not lifted:
             raise NotFound
         log.info("suppression_lifted", address=addresses.masked(normalized), count=lifted, user_id=user.pk)

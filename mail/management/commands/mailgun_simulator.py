@@ -34,7 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, domain: list[str], **options: Any) -> None:
         knobs = Knobs(options["webhook_url"], options["latency"], options["time_scale"])
-        office = Office(knobs, signing_key=settings.MAILGUN_WEBHOOK_SIGNING_KEY)
+        office = Office(knobs, signing_key=settings.MAILGUN_WEBHOOK_SIGNING_KEY.split(",")[0].strip())
         api = Api(
             office,
             settings.MAILGUN_API_KEY,
