@@ -276,10 +276,11 @@ class BroadcastAdmin(ReadOnly):
         "refusals",
         "created_at",
         "finished_at",
+        "cancelled_at",
     )
     list_select_related = ("user",)
     list_filter = ("importance", "created_at")
-    fields = readonly_fields = (*list_display, "suppressed")
+    fields = readonly_fields = (*list_display, "sender", "send_at", "expires_at", "released_at", "suppressed")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """A list of recipients is long, and not looked at here."""

@@ -155,6 +155,14 @@ class LinesField(serializers.DictField):
 class HeadersField(LinesField):
     """Header fields that a message has besides those that we set."""
 
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        lines = super().to_internal_value(data)
+        spelled: dict[str, str] = {}
+        for name in lines:
+            if (first := spelled.setdefault(name.lower(), name)) != name:
+                raise serializers.ValidationError({name: [f"This is the same header field as {first}."]}, "duplicate")
+        return lines
+
     def refusal(self, name: str) -> str:
         if not FIELD_NAME.fullmatch(name) or len(name) > 100:
             return "This is not the name of a header field."

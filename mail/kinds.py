@@ -12,6 +12,8 @@ from jobs.run import Run
 from jobs.strict import StrictSerializer
 from mail import alerts, effects, reconciliation, sending
 from mail.broadcast import carry_out
+from mail.broadcast_cancellation import KIND as BROADCAST_CANCELLATION
+from mail.broadcast_cancellation import cancel_broadcast, cancel_the_rest
 
 
 class SendParams(StrictSerializer):
@@ -70,7 +72,20 @@ class BroadcastParams(StrictSerializer):
     broadcast = serializers.UUIDField()
 
 
-@job("mail.broadcast", params=BroadcastParams, timeout=minutes(6 * 60), retry=exponential(attempts=10), internal=True)
+@job(
+    "mail.broadcast",
+    params=BroadcastParams,
+    timeout=minutes(6 * 60),
+    retry=exponential(attempts=10),
+    internal=True,
+    on_cancel=cancel_broadcast,
+)
 def broadcast(run: Run, *, broadcast: UUID) -> dict[str, Any]:
     """Make a message of one template for each of many addresses; after a crash it goes on where it was."""
     return carry_out(run, broadcast)
+
+
+@job(BROADCAST_CANCELLATION, params=BroadcastParams, retry=exponential(attempts=None), internal=True)
+def broadcast_cancellation(run: Run, *, broadcast: UUID) -> dict[str, int]:
+    """Cancel what has not been sent of a broadcast that was cancelled."""
+    return {"cancelled": cancel_the_rest(broadcast)}

@@ -1,11 +1,11 @@
-"""Verbs on many messages, suppressions and strikes."""
+"""Verbs on many messages, broadcasts, suppressions and strikes."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Self
 
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from mail import addresses
@@ -25,9 +25,19 @@ class MessageQuerySet(models.QuerySet[Any]):
         """What was scheduled and has its time waits like all the others; returns how many."""
         return self.filter(status=Status.SCHEDULED, send_at__lte=Now()).update(status=Status.QUEUED)
 
+    def by_status(self) -> dict[str, int]:
+        """How many there are of each status that occurs."""
+        return dict(self.order_by().values_list("status").annotate(count=Count("pk")))
+
     def tagged(self, tag: str) -> Self:
         """Those that have this among their tags, of which there are three at most."""
         return self.filter(Q(tags__0=tag) | Q(tags__1=tag) | Q(tags__2=tag))
+
+
+class BroadcastQuerySet(models.QuerySet[Any]):
+    def to_release(self) -> Self:
+        """Those of which messages may wait for their release."""
+        return self.filter(released_at__isnull=True, cancelled_at=None)
 
 
 class SuppressionQuerySet(models.QuerySet[Any]):

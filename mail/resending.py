@@ -1,10 +1,16 @@
 """The same mail once more, as a new message: what has finished is never sent again itself."""
 
+from datetime import datetime, timedelta
+
 from django.utils import timezone
 
 from mail.errors import Erased, StillUnderWay, Suppressed
 from mail.models import Attachment, Message, Suppression
+from mail.status import UNDER_WAY
 from mail.submit import drafted, store
+
+SILENT_AFTER = timedelta(days=5)
+"""Since it was sent: no provider retries for longer, so no final event will come any more."""
 
 COPIED = (
     "user",
@@ -24,7 +30,8 @@ COPIED = (
 
 def resend(old: Message) -> Message:
     """A new message with the old one's content. Raises StillUnderWay, Erased, Suppressed."""
-    if not old.finished:
+    now = timezone.now()
+    if not (old.finished or _is_silent(old, now)):
         raise StillUnderWay(old.pk, old.status)
     if old.erased_at or not old.address:
         raise Erased(old.pk)
@@ -35,5 +42,10 @@ def resend(old: Message) -> Message:
         Attachment(filename=file.filename, content_type=file.content_type, content=file.content)
         for file in old.attachments.all()
     ]
-    store([drafted(copy, files, now=timezone.now())])
+    store([drafted(copy, files, now=now)])
     return copy
+
+
+def _is_silent(message: Message, now: datetime) -> bool:
+    """A provider accepted it long ago and never said what came of it."""
+    return message.status in UNDER_WAY and message.sent_at is not None and message.sent_at < now - SILENT_AFTER

@@ -51,7 +51,10 @@ SHOWN = (
 )
 """The columns that representation() needs, for .values()."""
 
-MOST_ATTACHMENTS = 100
+DETAILED = (*SHOWN, "broadcast_id", "text", "html", "erased_at")
+"""The columns that detail() needs."""
+
+MOST_ATTACHMENTS, MOST_REPLY_TO, MOST_TAGS = 100, 10, 3
 NEEDS_CONTENT = "One of text, html and template is required."
 
 
@@ -63,7 +66,7 @@ class MessageRequest(StrictSerializer):
     """
 
     to = RecipientField()
-    reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=10)
+    reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MOST_REPLY_TO)
     subject = LineField(required=False, allow_null=True, min_length=1)
     text = SourceField(required=False, allow_null=True, allow_blank=True)
     html = SourceField(required=False, allow_null=True, allow_blank=True)
@@ -71,7 +74,7 @@ class MessageRequest(StrictSerializer):
     context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
     headers = HeadersField(required=False, allow_null=True)
     tags = serializers.ListField(
-        child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=3
+        child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MOST_TAGS
     )
     metadata = MetadataField(required=False, allow_null=True)
     attachments = serializers.ListField(
@@ -87,7 +90,7 @@ class MessageRequest(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in attrs.items() if value is not None and value != ""}
-        errors = _content_errors(given) | _time_errors(given) | _envelope_errors(given)
+        errors = _content_errors(given) | time_errors(given) | envelope_errors(given)
         if errors:
             raise serializers.ValidationError(errors)
         return given
@@ -103,7 +106,7 @@ def _content_errors(given: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _time_errors(given: dict[str, Any]) -> dict[str, Any]:
+def time_errors(given: dict[str, Any]) -> dict[str, Any]:
     expires_at: datetime | None = given.get("expires_at")
     if expires_at is None:
         return {}
@@ -114,7 +117,7 @@ def _time_errors(given: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
+def envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
     reply_to = [mailbox.written for mailbox in given.get("reply_to", [])]
     sent = envelope_size(given.get("headers", {}), given.get("tags", []), reply_to)
     if sent > ENVELOPE:
@@ -180,6 +183,22 @@ class MessageResponse(MessageSummary):
     """A message as its owner sees it."""
 
     timeline = TimelineEntry(many=True)
+
+
+class MessageDetail(MessageResponse):
+    """A message as its owner reads it by itself."""
+
+    broadcast = serializers.URLField(allow_null=True, help_text="The job that made it.")
+    text = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once it was erased.")
+    html = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once it was erased.")
+
+
+def detail(row: dict[str, Any], request: Request) -> dict[str, Any]:
+    """A row of DETAILED columns as its owner sees it, without the timeline: MessageDetail."""
+    bodies = {name: None if row["erased_at"] else row[name] or None for name in ("text", "html")}
+    broadcast_id = row["broadcast_id"]
+    broadcast = request.build_absolute_uri(reverse("job", args=[broadcast_id])) if broadcast_id else None
+    return representation({name: row[name] for name in SHOWN}, request) | bodies | {"broadcast": broadcast}
 
 
 def representation(row: dict[str, Any], request: Request) -> dict[str, Any]:

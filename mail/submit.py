@@ -7,6 +7,7 @@ from datetime import datetime
 
 import structlog
 from django.db import transaction
+from django.utils import timezone
 
 from jobs import submit as jobs
 from jobs.errors import AlreadyFinished
@@ -42,6 +43,10 @@ def patience_ends(importance: str, due_at: datetime) -> datetime:
     return due_at + PATIENCE[Importance(importance)]
 
 
+def patience_from_now(importance: str) -> datetime:
+    return patience_ends(importance, timezone.now())
+
+
 def drafted(message: Message, attachments: Sequence[Attachment] = (), *, now: datetime) -> Draft:
     """A draft of a message whose content is decided: its status is, too. Raises OverflowError."""
     due_at = max(message.send_at or now, now)
@@ -73,13 +78,19 @@ def _run_at(message: Message) -> datetime | None:
     return message.send_at if message.status == Status.SCHEDULED else None
 
 
-def store_alike(drafts: Sequence[Draft], importance: str) -> None:
-    """As store(), for many messages of one importance that are due now and have no attachments."""
+def store_alike(drafts: Sequence[Draft], importance: str, *, room: int) -> None:
+    """As store(), for messages of one importance that are due now and have no attachments.
+
+    room: as many of them are queued; the others wait for their release (mail.release).
+    """
+    queued = drafts[:room]
     with transaction.atomic():
-        params = [{"message": str(draft.message.pk)} for draft in drafts]
+        params = [{"message": str(draft.message.pk)} for draft in queued]
         ids = jobs.submit_many(SEND, params, priority=PRIORITY[Importance(importance)])
-        for draft, job_id in zip(drafts, ids, strict=True):
+        for draft, job_id in zip(queued, ids, strict=True):
             draft.message.job_id = job_id
+        for draft in drafts[room:]:
+            draft.message.awaits_release = True
         Message.objects.bulk_create([draft.message for draft in drafts])
 
 

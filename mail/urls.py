@@ -15,6 +15,12 @@ urlpatterns = [
     ),
     path("messages/<uuid:message_id>/resends/", messages.ResendListView.as_view(), name="message-resends"),
     path("broadcasts/", broadcasts.BroadcastListView.as_view(), name="broadcasts"),
+    path("broadcasts/<uuid:broadcast_id>/", broadcasts.BroadcastView.as_view(), name="broadcast"),
+    path(
+        "broadcasts/<uuid:broadcast_id>/cancellation/",
+        broadcasts.BroadcastCancellationView.as_view(),
+        name="broadcast-cancellation",
+    ),
     path("templates/", templates.TemplateListView.as_view(), name="templates"),
     path("templates/<slug:name>/", templates.TemplateView.as_view(), name="template"),
     path("templates/<slug:name>/preview/", templates.PreviewView.as_view(), name="template-preview"),

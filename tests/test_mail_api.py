@@ -307,6 +307,18 @@ def test_its_job_is_cancelled_with_it(api: APIClient) -> None:
     assert [entry["type"] for entry in answer.json()["timeline"]] == ["created", "cancelled"]
 
 
+# --- one message ---------------------------------------------------------------------------------------------------
+
+
+def test_one_message_is_shown_with_its_bodies_until_they_are_erased(api: APIClient, ada: User) -> None:
+    message = make_message(user=ada, text="There", html="<b>There</b>")
+    shown = api.get(url(message)).json()
+    assert set(shown) == KEYS | {"broadcast", "text", "html"}
+    assert (shown["broadcast"], shown["text"], shown["html"]) == (None, "There", "<b>There</b>")
+    Message.objects.update(text="", html="", erased_at=timezone.now())
+    assert [api.get(url(message)).json()[name] for name in ("text", "html")] == [None, None]
+
+
 # --- resends -------------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +344,17 @@ def test_a_resend_is_a_new_message_with_the_old_content(api: APIClient, ada: Use
     assert (file.filename, bytes(file.content)) == ("a.txt", b"A")
     assert old.attachments.count() == 1
     assert Job.objects.get().params == {"message": shown["id"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "days", "code"),
+    [("sent", 6, 202), ("deferred", 6, 202), ("sent", 4, 409), ("deferred", 4, 409), ("queued", 6, 409)],
+)
+def test_what_nothing_was_heard_of_for_five_days_can_be_resent(
+    api: APIClient, ada: User, status: str, days: int, code: int
+) -> None:
+    old = make_message(status, user=ada, sent_at=timezone.now() - timedelta(days=days))
+    assert api.post(url(old, "resends")).status_code == code
 
 
 def test_the_same_key_resends_once(api: APIClient, ada: User) -> None:

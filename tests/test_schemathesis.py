@@ -20,7 +20,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
 from jobs.states import Status
-from mail.models import Suppression, Template
+from mail.models import Broadcast, Suppression, Template
 from mail.status import Status as MessageStatus
 from project.wsgi import application
 from tests.callers import make_token
@@ -111,6 +111,16 @@ def test_every_operation_on_a_template_or_suppression_answers_as_its_schema_says
     Suppression.objects.suppress("ada@example.org", "manual", "all", None, source="test")
     there = {"name": "news", "address": "ada@example.org"}
     case.path_parameters |= {name: there[name] for name in case.path_parameters if name in there}
+    assert_answered_as_documented(case, caller)
+
+
+@schema.include(path_regex="broadcast_id").parametrize()
+def test_every_operation_on_a_broadcast_that_there_is_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+    caller = make_caller()
+    if is_uuid(case.path_parameters.get("broadcast_id")):
+        broadcast = Broadcast.objects.create(user=caller, subject="News", recipients=[])
+        make_message(user=caller, broadcast=broadcast, row=1)
+        case.path_parameters["broadcast_id"] = str(broadcast.pk)
     assert_answered_as_documented(case, caller)
 
 

@@ -56,6 +56,7 @@ class Message(models.Model):
         "Broadcast", models.SET_NULL, null=True, blank=True, related_name="messages", db_index=False
     )
     row = models.PositiveIntegerField(null=True, blank=True, help_text="Of the broadcast's recipients; 1 is the first.")
+    awaits_release = models.BooleanField(default=False, help_text="It gets its job when the broadcast comes to it.")
     request_id = models.CharField(max_length=128, default="", blank=True)
     job_id = models.UUIDField(null=True, blank=True, help_text="The job that sends it; pruned before the message is.")
 
@@ -83,10 +84,24 @@ class Message(models.Model):
             ),
             models.CheckConstraint(name="message_status_known", condition=Q(status__in=Status.values)),
             models.UniqueConstraint(name="one_message_per_row", fields=("broadcast", "row")),
+            models.UniqueConstraint(
+                name="one_message_per_address",
+                fields=("broadcast", "address"),
+                condition=Q(broadcast__isnull=False) & ~Q(address=""),
+            ),
         )
         indexes = (
             models.Index("user", F("id").desc(), name="message_of_user"),
             models.Index("address", F("id").desc(), name="message_to_address"),
+            models.Index(
+                "broadcast", F("id").desc(), name="message_of_broadcast", condition=Q(broadcast__isnull=False)
+            ),
+            # What mail.release counts and takes.
+            models.Index(
+                *("broadcast", "awaits_release", "row"),
+                name="message_to_release",
+                condition=Q(broadcast__isnull=False, status__in=PENDING),
+            ),
             # What the reconciliation looks through: what was sent and not heard of, and all unfinished, oldest first.
             models.Index("look_up_at", name="message_to_look_up", condition=Q(status__in=UNDER_WAY)),
             models.Index("created_at", name="message_unfinished", condition=~Q(status__in=TERMINAL)),
