@@ -26,6 +26,7 @@ from mail.recipient import BadAddress, Mailbox
 from mail.recipients import RefusedRow, bad_row, first_told
 from mail.submit import Draft, drafted, store_alike
 from mail.templates import BadTemplate, Meter, MissingVariable, Sandboxed
+from mail.unsubscribe import context_for
 
 log = structlog.get_logger(__name__)
 
@@ -155,8 +156,8 @@ def _draft(
         sender=broadcast.sender or settings.MAIL_FROM,
         importance=broadcast.importance,
         **{name: getattr(broadcast, name) for name in ("reply_to", "tags", "send_at", "expires_at")},
-        **pages.for_(context, meter),
     )
+    message.set_content(pages.for_(context_for(message) | context, meter))
     return drafted(message, now=timezone.now())
 
 

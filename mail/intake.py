@@ -16,6 +16,7 @@ from mail.models import Attachment, Message, Template
 from mail.serializers import MessageRequest
 from mail.submit import Draft, drafted, store
 from mail.templates import BadTemplate, Meter, rendered
+from mail.unsubscribe import context_for
 
 Templates = Mapping[str, Template]
 
@@ -48,9 +49,10 @@ def prepared(data: object, user: User, templates: Templates, meter: Meter) -> Dr
         sender=given["from"].written if "from" in given else settings.MAIL_FROM,
         reply_to=[mailbox.written for mailbox in given.get("reply_to", [])],
         importance=given.get("importance", Importance.NORMAL),
-        **content(given, templates, meter),
         **{name: given[name] for name in ("headers", "tags", "metadata", "send_at", "expires_at") if name in given},
     )
+    context = context_for(message) | given.get("context", {})
+    message.set_content(content(given | {"context": context}, templates, meter))
     attachments = [
         Attachment(**file | {"content_type": file.get("content_type") or "application/octet-stream"})
         for file in given.get("attachments", [])

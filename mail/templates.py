@@ -54,6 +54,10 @@ SECONDS = 0.5
 """Of computing, for all that one Meter is used for."""
 
 
+UNSUBSCRIBE_URL = "unsubscribe_url"
+"""A variable of bulk mail. Other mail that shows it would have a link to nowhere, and is refused."""
+
+
 class BadTemplate(ValueError):
     """Says why a template is broken, or cannot be rendered with this context."""
 
@@ -62,7 +66,8 @@ class MissingVariable(BadTemplate):
     """The template shows a variable that the context lacks, and has no default for it."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"The template needs {name}, and the context does not have it.")
+        where = "only bulk mail has it" if name == UNSUBSCRIBE_URL else "the context does not have it"
+        super().__init__(f"The template needs {name}, and {where}.")
         self.name = name
 
 
@@ -184,7 +189,9 @@ class _Expression(FilterExpression):
 
     def require(self, context: Context) -> None:
         """Raises MissingVariable where the template is strict."""
-        if not (self.template.strict and isinstance(self.var, Variable)) or self._has_default:
+        if not isinstance(self.var, Variable) or self._has_default:
+            return
+        if not self.template.strict and self.var.var != UNSUBSCRIBE_URL:
             return
         try:
             self.var.resolve(context)

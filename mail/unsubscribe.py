@@ -17,6 +17,7 @@ from mail import addresses
 from mail.importance import Importance
 from mail.models import Message, Suppression
 from mail.reasons import Reason, Scope
+from mail.templates import UNSUBSCRIBE_URL
 
 log = structlog.get_logger(__name__)
 
@@ -59,13 +60,26 @@ class Link:
 
 def headers_for(message: Message) -> dict[str, str]:
     """The header fields of List-Unsubscribe that bulk mail has (RFC 2369, RFC 8058), and other mail has not."""
+    url = url_for(message)
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"} if url else {}
+
+
+def context_for(message: Message) -> dict[str, str]:
+    """What the templates of a message know besides what its sender says: the link of bulk mail."""
+    url = url_for(message)
+    return {UNSUBSCRIBE_URL: url} if url else {}
+
+
+def preview_context() -> dict[str, str]:
+    """As context_for(), with a link that belongs to nobody."""
+    return {UNSUBSCRIBE_URL: _absolute("preview")}
+
+
+def url_for(message: Message) -> str:
+    """The page on which the recipient ends bulk mail; empty for other mail."""
     if message.importance != Importance.BULK or not message.address:
-        return {}
-    path = reverse("unsubscribe", args=[Link(message.pk, addresses.digest(message.address)).token])
-    return {
-        "List-Unsubscribe": f"<{settings.PUBLIC_URL.rstrip('/')}{path}>",
-        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-    }
+        return ""
+    return _absolute(Link(message.pk, addresses.digest(message.address)).token)
 
 
 def unsubscribe(link: Link) -> None:
@@ -76,6 +90,10 @@ def unsubscribe(link: Link) -> None:
         if message and not message.events.filter(type=SOURCE).exists():
             message.note(SOURCE, "the recipient wants no more bulk mail")
     log.info("unsubscribed", message_id=str(link.message_id), digest=link.digest[:12])
+
+
+def _absolute(token: str) -> str:
+    return f"{settings.PUBLIC_URL.rstrip('/')}{reverse('unsubscribe', args=[token])}"
 
 
 def _suppress(link: Link, message: Message | None) -> None:

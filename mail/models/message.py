@@ -1,5 +1,6 @@
 """Messages and what goes with them."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -120,6 +121,10 @@ class Message(models.Model):
     @property
     def pending(self) -> bool:
         return self.status in PENDING
+
+    def set_content(self, parts: Mapping[str, str]) -> None:
+        """The rendered subject, text and html of a message that is not stored yet."""
+        self.subject, self.text, self.html = parts["subject"], parts["text"], parts["html"]
 
     def begin_attempt(self, provider: str) -> Attempt:
         """Store, before the provider is called, that it is about to be. Raises NotSendable."""
