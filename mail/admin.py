@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from mail import recipient, waiting
 from mail.errors import AlreadySent
-from mail.models import Alert, Broadcast, Event, Message, Provider, Suppression, Template
+from mail.models import Alert, Broadcast, Event, Message, Provider, StreamSuppression, Suppression, Template
 from mail.queries import MessageQuerySet
 from mail.recipient import BadAddress
 from mail.submit import withdraw
@@ -45,14 +45,25 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's is not g
 class MessageAdmin(ReadOnly):
     """Messages are looked at and cancelled here; they are made by the API."""
 
-    list_display = ("id", "to", "subject", "status", "importance", "provider", "user", "created_at", "finished_at")
+    list_display = (
+        "id",
+        "to",
+        "subject",
+        "status",
+        "importance",
+        "stream",
+        "provider",
+        "user",
+        "created_at",
+        "finished_at",
+    )
     list_filter = ("status", "importance", "provider", "created_at")
     list_select_related = ("user",)
     search_fields = ("=id", "=address", "user__username", "=request_id", "=attempts__provider_message_id")
     search_help_text = "id, address, user, request id or a provider's message id"
     actions = ("cancel",)
     fields = (
-        ("id", "status", "importance"),
+        ("id", "status", "importance", "stream"),
         ("to", "sender", "shown_reply_to"),
         "subject",
         ("user", "provider", "possible_duplicate", "opens", "clicks"),
@@ -178,6 +189,24 @@ class SuppressionAdmin(ReadOnly):
         source = request.user.get_username()[:50]
         kept = Suppression.objects.suppress(obj.address, obj.reason, obj.scope, obj.expires_at, source=source)
         obj.pk = kept.pk
+
+
+@admin.register(StreamSuppression)
+class StreamSuppressionAdmin(ReadOnly):
+    """Who wants no mail of a stream."""
+
+    list_display = ("stream", "user", "shown_address", "source", "created_at")
+    list_select_related = ("user",)
+    list_filter = ("source", "created_at")
+    search_fields = ("address", "=stream", "user__username")
+    fields = readonly_fields = list_display
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("mail.delete_streamsuppression")
+
+    @admin.display(description="address", ordering="address")
+    def shown_address(self, suppression: StreamSuppression) -> str:
+        return suppression.address or f"(forgotten: {suppression.digest[:12]})"
 
 
 @admin.register(Alert)

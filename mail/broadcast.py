@@ -21,7 +21,7 @@ from jobs.models import Job
 from jobs.run import Run
 from mail import recipient, release
 from mail.intake import one_line, with_a_body
-from mail.models import Broadcast, Message, Suppression
+from mail.models import Broadcast, Message, Stream, StreamSuppression, Suppression
 from mail.recipient import BadAddress, Mailbox
 from mail.recipients import RefusedRow, bad_row, first_told
 from mail.submit import Draft, drafted, store_alike
@@ -62,6 +62,8 @@ def begin(broadcast: Broadcast) -> Job:
     job = jobs.prepare(KIND, {"broadcast": str(broadcast.pk)}, user=broadcast.user, run_at=broadcast.send_at)
     job.pk = broadcast.pk
     with transaction.atomic():
+        if broadcast.stream:
+            Stream.objects.ensure([(broadcast.user_id, broadcast.stream)])
         broadcast.save(force_insert=True)
         jobs.store(job)
     return job
@@ -87,7 +89,9 @@ def _advance(broadcast: Broadcast, pages: Pages) -> None:
     """Do the next chunk, unless somebody else has done it meanwhile."""
     start = broadcast.next_row
     drafts, refused = _drafts(broadcast, pages, broadcast.recipients[start : start + CHUNK])
-    forbidden = Suppression.objects.forbidden_among((draft.message.address for draft in drafts), broadcast.importance)
+    addresses = [draft.message.address for draft in drafts]
+    forbidden = Suppression.objects.forbidden_among(addresses, broadcast.importance)
+    forbidden |= StreamSuppression.objects.forbidden_among(broadcast.user_id, broadcast.stream, addresses)
     with transaction.atomic():
         here = Broadcast.objects.filter(pk=broadcast.pk, next_row=start, cancelled_at=None)
         if here.update(
@@ -155,7 +159,7 @@ def _draft(
         address=to.address,
         sender=broadcast.sender or settings.MAIL_FROM,
         importance=broadcast.importance,
-        **{name: getattr(broadcast, name) for name in ("reply_to", "tags", "send_at", "expires_at")},
+        **{name: getattr(broadcast, name) for name in ("reply_to", "tags", "stream", "send_at", "expires_at")},
     )
     message.set_content(pages.for_(context_for(message) | context, meter))
     return drafted(message, now=timezone.now())

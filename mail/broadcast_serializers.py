@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from jobs.strict import AnyValueField, StrictSerializer
-from mail.fields import LineField, MailboxField, SenderField, StringField
+from mail.fields import LineField, MailboxField, SenderField, StreamField, StringField
 from mail.importance import Importance
 from mail.models import Broadcast
 from mail.recipients import MOST_IN_JSON
@@ -21,6 +21,7 @@ class BroadcastOptions(StrictSerializer):
 
     template = StringField(max_length=100)
     importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
+    stream = StreamField(required=False, allow_null=True)
     reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MOST_REPLY_TO)
     tags = serializers.ListField(
         child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MOST_TAGS
@@ -68,6 +69,7 @@ class BroadcastResponse(serializers.Serializer[Any]):
     messages = serializers.URLField()
     subject = serializers.CharField(help_text="The template's.")
     importance = serializers.ChoiceField(Importance.choices)
+    stream = serializers.CharField(allow_null=True)
     tags = serializers.ListField(child=serializers.CharField())
     created_at = serializers.DateTimeField()
     send_at = serializers.DateTimeField(allow_null=True)
@@ -95,5 +97,6 @@ def broadcast_representation(broadcast: Broadcast, request: Request) -> dict[str
         "job": request.build_absolute_uri(reverse("job", args=[broadcast.pk])),
         "messages": request.build_absolute_uri(f"{reverse('messages')}?broadcast={broadcast.pk}"),
         "refused": broadcast.refusals,
+        "stream": broadcast.stream or None,
         "figures": broadcast.messages.by_status(),
     }

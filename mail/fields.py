@@ -45,6 +45,7 @@ OURS = frozenset(
 """Header fields that a message does not say itself: they are made from its other fields, or on the way."""
 OURS_BEGIN = ("content-", "x-mailgun-", "arc-", "resent-")
 RESERVED_METADATA = frozenset({"attempt_id"})
+STREAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 FIELD_NAME = re.compile(r"[!-9;-~]+")
 CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:; ?[\w-]+=(?:[\w.+-]+|\"[^\"\r\n\\]*\"))*", re.ASCII)
 
@@ -110,6 +111,21 @@ class SenderField(MailboxField):
         if mailbox.domain not in own:
             raise BadAddress(f"Mail is not sent from {mailbox.domain} here.", "sender")
         return mailbox
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{STREAM_NAME.pattern}$"})
+class StreamField(StringField):
+    """The name of a stream."""
+
+    default_error_messages = {  # noqa: RUF012
+        "stream": "A stream's name has 1 to 50 of a-z, 0-9, - and _, and begins with a letter or digit."
+    }
+
+    def to_internal_value(self, data: Any) -> str:
+        name = super().to_internal_value(data)
+        if not STREAM_NAME.fullmatch(name):
+            self.fail("stream")
+        return name
 
 
 class SourceField(StringField):

@@ -14,7 +14,7 @@ from django.db.models.functions import Cast, Now
 
 from jobs.models import IdempotencyKey
 from mail import addresses, recipient
-from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, Suppression
+from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, StreamSuppression, Suppression
 from mail.recipient import BadAddress
 from mail.status import PENDING, Status
 
@@ -47,7 +47,10 @@ def forget(address: str) -> dict[str, int]:
         found["mentions"] = _leave_out_of_messages(spellings)
         found["broadcasts"] = _leave_out_of_broadcasts(address, spellings)
         found["answers"] = IdempotencyKey.objects.filter(_says("body", spellings)).delete()[0]
-        found["suppressions"] = Suppression.objects.filter(digest=addresses.digest(address)).update(address="")
+        found["suppressions"] = sum(
+            model._default_manager.filter(digest=addresses.digest(address)).update(address="")
+            for model in (Suppression, StreamSuppression)
+        )
     log.info("address_forgotten", address=addresses.masked(address), **found)
     return dict(found)
 

@@ -49,7 +49,11 @@ def prepared(data: object, user: User, templates: Templates, meter: Meter) -> Dr
         sender=given["from"].written if "from" in given else settings.MAIL_FROM,
         reply_to=[mailbox.written for mailbox in given.get("reply_to", [])],
         importance=given.get("importance", Importance.NORMAL),
-        **{name: given[name] for name in ("headers", "tags", "metadata", "send_at", "expires_at") if name in given},
+        **{
+            name: given[name]
+            for name in ("headers", "tags", "metadata", "stream", "send_at", "expires_at")
+            if name in given
+        },
     )
     context = context_for(message) | given.get("context", {})
     message.set_content(content(given | {"context": context}, templates, meter))

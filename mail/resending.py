@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from mail.errors import Erased, StillUnderWay, Suppressed
-from mail.models import Attachment, Message, Suppression
+from mail.importance import Importance
+from mail.models import Attachment, Message, StreamSuppression, Suppression
 from mail.status import UNDER_WAY
 from mail.submit import drafted, store
 
@@ -25,6 +26,7 @@ COPIED = (
     "tags",
     "metadata",
     "importance",
+    "stream",
 )
 
 
@@ -37,6 +39,10 @@ def resend(old: Message) -> Message:
         raise Erased(old.pk)
     if suppression := Suppression.objects.against(old.address, old.importance):
         raise Suppressed(old.pk, suppression.reason)
+    if old.importance != Importance.CRITICAL and StreamSuppression.objects.forbids(
+        old.user_id, old.stream, old.address
+    ):
+        raise Suppressed(old.pk, f"it gets no mail of the stream {old.stream}")
     copy = Message(resend_of=old, **{name: getattr(old, name) for name in COPIED})
     files = [
         Attachment(filename=file.filename, content_type=file.content_type, content=file.content)

@@ -22,7 +22,7 @@ from mail.envelope import sealed
 from mail.errors import NotCalled, NotSendable
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
-from mail.models import Attachment, Attempt, Event, Message, Suppression
+from mail.models import Attachment, Attempt, Event, Message, StreamSuppression, Suppression
 from mail.policy import Breaker, Decision, decide, only_elsewhere
 from mail.prepared import Prepared
 from mail.reasons import Reason, Scope
@@ -129,11 +129,17 @@ def _expired(message: Message) -> bool:
 def _suppressed(message: Message) -> bool:
     against = AGAINST_BULK if message.importance == Importance.BULK else AGAINST_ALL
     suppression = against.first(addresses.digest(message.address))
-    if suppression is None:
+    if suppression:
+        reason = suppression[0]
+    elif message.importance != Importance.CRITICAL and StreamSuppression.objects.forbids(
+        message.user_id, message.stream, message.address
+    ):
+        reason = f"it gets no mail of the stream {message.stream}"
+    else:
         return False
     with transaction.atomic():
         if message.learn(Status.SUPPRESSED):
-            message.note("suppressed", suppression[0])
+            message.note("suppressed", reason)
     return True
 
 

@@ -21,6 +21,7 @@ from mail.fields import (
     RecipientField,
     SenderField,
     SourceField,
+    StreamField,
     StringField,
     envelope_size,
     size,
@@ -34,6 +35,7 @@ SHOWN = (
     "sender",
     "subject",
     "importance",
+    "stream",
     "status",
     "provider",
     "tags",
@@ -81,6 +83,7 @@ class MessageRequest(StrictSerializer):
         child=AttachmentRequest(), required=False, allow_null=True, max_length=MOST_ATTACHMENTS
     )
     importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
+    stream = StreamField(required=False, allow_null=True)
     send_at = serializers.DateTimeField(required=False, allow_null=True)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
@@ -153,6 +156,7 @@ class MessageSummary(serializers.Serializer[Any]):
     to = serializers.CharField(allow_blank=True)
     subject = serializers.CharField(allow_blank=True)
     importance = serializers.ChoiceField(Importance.choices)
+    stream = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(Status.choices)
     provider = serializers.CharField(allow_null=True, help_text="Who accepted it.")
     tags = serializers.ListField(child=serializers.CharField())
@@ -205,7 +209,8 @@ def representation(row: dict[str, Any], request: Request) -> dict[str, Any]:
     """A row of SHOWN columns as its owner sees it: MessageSummary."""
     shown = {"id": row["id"], "url": url_of(row["id"], request), "to": row["to"], "from": row["sender"]} | row
     del shown["sender"]
-    return shown | {"provider": row["provider"] or None, "resend_of": shown.pop("resend_of_id")}
+    named = {name: row[name] or None for name in ("provider", "stream")}
+    return {"resend_of": shown.pop("resend_of_id")} | shown | named
 
 
 def url_of(message_id: object, request: Request) -> str:

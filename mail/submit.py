@@ -14,7 +14,7 @@ from jobs.errors import AlreadyFinished
 from jobs.models import Job
 from jobs.states import WAITING
 from mail.importance import PATIENCE, PRIORITY, Importance
-from mail.models import Attachment, Message
+from mail.models import Attachment, Message, Stream
 from mail.status import Status
 
 log = structlog.get_logger(__name__)
@@ -63,6 +63,11 @@ def store(drafts: Sequence[Draft]) -> None:
     """Insert the messages, their attachments and their jobs, in three statements at most, and wake workers for them."""
     prepared = [sending_job(draft.message, _run_at(draft.message)) for draft in drafts]
     with transaction.atomic():
+        Stream.objects.ensure(
+            (draft.message.user_id, draft.message.stream)
+            for draft in drafts
+            if draft.message.stream and draft.message.user_id
+        )
         Message.objects.bulk_create([draft.message for draft in drafts])
         if attachments := [attachment for draft in drafts for attachment in draft.attachments]:
             Attachment.objects.bulk_create(attachments)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mail.views import broadcasts, messages, suppressions, templates
+from mail.views import broadcasts, messages, streams, suppressions, templates
 
 urlpatterns = [
     path("messages/", messages.MessageListView.as_view(), name="messages"),
@@ -20,6 +20,18 @@ urlpatterns = [
         "broadcasts/<uuid:broadcast_id>/cancellation/",
         broadcasts.BroadcastCancellationView.as_view(),
         name="broadcast-cancellation",
+    ),
+    path("streams/", streams.StreamListView.as_view(), name="streams"),
+    path("streams/<slug:name>/", streams.StreamView.as_view(), name="stream"),
+    path(
+        "streams/<slug:name>/suppressions/",
+        streams.StreamSuppressionListView.as_view(),
+        name="stream-suppressions",
+    ),
+    path(
+        "streams/<slug:name>/suppressions/<path:address>/",
+        streams.StreamSuppressionView.as_view(),
+        name="stream-suppression",
     ),
     path("templates/", templates.TemplateListView.as_view(), name="templates"),
     path("templates/<slug:name>/", templates.TemplateView.as_view(), name="template"),

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 NumQueries = Callable[[int], AbstractContextManager[Any]]
 
 KEYS = {
-    *("id", "url", "to", "from", "subject", "importance", "status", "provider", "tags", "metadata"),
+    *("id", "url", "to", "from", "subject", "importance", "stream", "status", "provider", "tags", "metadata"),
     *("created_at", "send_at", "expires_at", "sent_at", "finished_at", "opens", "clicks"),
     *("possible_duplicate", "failure", "resend_of", "timeline"),
 }

@@ -20,7 +20,8 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
 from jobs.states import Status
-from mail.models import Broadcast, Suppression, Template
+from mail.addresses import digest
+from mail.models import Broadcast, Stream, StreamSuppression, Suppression, Template
 from mail.status import Status as MessageStatus
 from project.wsgi import application
 from tests.callers import make_token
@@ -50,6 +51,9 @@ GOOD_BEYOND_SCHEMA = {
     "templates_preview": "what the template makes of it",
     "suppressions_list": "a cursor is what next and previous say",
     "suppressions_create": "an address",
+    "streams_list": "a cursor is what next and previous say",
+    "stream_suppressions_list": "a cursor is what next and previous say",
+    "stream_suppressions_create": "an address",
     "tokens_create": "a password",
     "session_create": "a password",
 }
@@ -104,11 +108,15 @@ def test_every_operation_on_a_message_that_there_is_answers_as_its_schema_says(c
     assert_answered_as_documented(case, caller)
 
 
-@schema.include(path_regex="templates/.name|address").parametrize()
-def test_every_operation_on_a_template_or_suppression_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+@schema.include(path_regex="templates/.name|streams/.name|address").parametrize()
+def test_every_operation_on_a_template_stream_or_suppression_answers_as_its_schema_says(
+    case: schemathesis.Case,
+) -> None:
     caller = make_caller()
     Template.objects.update_or_create(user=caller, name="news", defaults={"subject": "{{ a }}", "text": "{{ b }}"})
     Suppression.objects.suppress("ada@example.org", "manual", "all", None, source="test")
+    Stream.objects.ensure([(caller.pk, "news")])
+    StreamSuppression.objects.add(caller.pk, "news", digest("ada@example.org"), "ada@example.org", "test")
     there = {"name": "news", "address": "ada@example.org"}
     case.path_parameters |= {name: there[name] for name in case.path_parameters if name in there}
     assert_answered_as_documented(case, caller)

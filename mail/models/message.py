@@ -19,6 +19,7 @@ from mail.failure import Failure
 from mail.importance import Importance
 from mail.models.attempt import Attempt
 from mail.models.event import Event
+from mail.models.stream import LONGEST_NAME
 from mail.queries import MessageQuerySet
 from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, lighter_than
 
@@ -50,6 +51,7 @@ class Message(models.Model):
     tags = models.JSONField(default=list, blank=True)
     metadata = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     importance = models.CharField(max_length=10, choices=Importance.choices, default=Importance.NORMAL)
+    stream = models.CharField(max_length=LONGEST_NAME, default="", blank=True)
     send_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(help_text="Not sent after this.")
     resend_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="resends")
@@ -94,6 +96,7 @@ class Message(models.Model):
         indexes = (
             models.Index("user", F("id").desc(), name="message_of_user"),
             models.Index("address", F("id").desc(), name="message_to_address"),
+            models.Index(*("user", "stream", "created_at"), name="message_of_stream", condition=~Q(stream="")),
             models.Index(
                 "broadcast", F("id").desc(), name="message_of_broadcast", condition=Q(broadcast__isnull=False)
             ),

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from jobs.ids import new_id
 from mail.importance import Importance
+from mail.models.stream import LONGEST_NAME
 from mail.queries import BroadcastQuerySet
 
 
@@ -49,6 +50,7 @@ class Broadcast(models.Model):
     sender = models.CharField(max_length=500, db_column="from", verbose_name="from", default="", blank=True)
     reply_to = models.JSONField(default=list, blank=True)
     tags = models.JSONField(default=list, blank=True)
+    stream = models.CharField(max_length=LONGEST_NAME, default="", blank=True)
     send_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Of all its messages.")
     messages_url = models.TextField(default="", blank=True, help_text="Where its owner finds the messages.")

@@ -58,7 +58,7 @@ class BroadcastListView(APIView):
             recipients=recipients.rows,
             refused=first_told(recipients.refused),
             refusals=recipients.refusals,
-            **{name: given[name] for name in ("tags", "send_at", "expires_at") if name in given},
+            **{name: given[name] for name in ("stream", "tags", "send_at", "expires_at") if name in given},
         )
         broadcast.messages_url = request.build_absolute_uri(f"{reverse('messages')}?broadcast={broadcast.pk}")
         return job_answer(request, begin(broadcast), status.HTTP_202_ACCEPTED)
