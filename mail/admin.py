@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mail import recipient, waiting
+from mail import pace, recipient, waiting
 from mail.errors import AlreadySent
-from mail.models import Alert, Broadcast, Event, Message, Provider, StreamSuppression, Suppression, Template
+from mail.models import Alert, Broadcast, Event, Message, Provider, RateBucket, StreamSuppression, Suppression, Template
 from mail.queries import MessageQuerySet
 from mail.recipient import BadAddress
 from mail.submit import withdraw
@@ -275,6 +275,18 @@ class ProviderAdmin(ReadOnly):
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         super().delete_queryset(request, queryset)
         waiting.end()
+
+
+@admin.register(RateBucket)
+class RateBucketAdmin(ReadOnly):
+    """How much mail providers and receivers have got lately; `manage.py mail_rates` shows the rates besides."""
+
+    list_display = ("name", "rate", "taken_until", "planned_until")
+    fields = readonly_fields = list_display
+
+    @admin.display
+    def rate(self, bucket: RateBucket) -> str:
+        return str(pace.rate_of(bucket.name) or "unlimited")
 
 
 @admin.register(Template)

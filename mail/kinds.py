@@ -14,6 +14,7 @@ from mail import alerts, effects, reconciliation, sending
 from mail.broadcast import carry_out
 from mail.broadcast_cancellation import KIND as BROADCAST_CANCELLATION
 from mail.broadcast_cancellation import cancel_broadcast, cancel_the_rest
+from mail.submit import SEND, SEND_BULK
 
 
 class SendParams(StrictSerializer):
@@ -35,7 +36,7 @@ class EventParams(StrictSerializer):
 
 
 @job(
-    "mail.send",
+    SEND,
     params=SendParams,
     timeout=minutes(5),
     retry=exponential(attempts=None, base=5, cap=300),
@@ -45,6 +46,20 @@ class EventParams(StrictSerializer):
 )
 def send(run: Run, *, message: UUID) -> dict[str, str]:
     """Send a message by the provider whose turn it is, and again, until it has left our hands or is given up."""
+    return {"status": sending.send(message)}
+
+
+@job(
+    SEND_BULK,
+    params=SendParams,
+    timeout=minutes(5),
+    retry=exponential(attempts=None, base=5, cap=300),
+    queue="mail",
+    threads=max(1, settings.MAIL_THREADS * 3 // 4),
+    internal=True,
+)
+def send_bulk(run: Run, *, message: UUID) -> dict[str, str]:
+    """As mail.send, for bulk mail and broadcasts: it has fewer threads, and mail.send keeps all of its own."""
     return {"status": sending.send(message)}
 
 

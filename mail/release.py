@@ -11,16 +11,17 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from jobs import submit as jobs
+from mail import pace
 from mail.importance import PRIORITY, Importance
 from mail.models import Broadcast, Message
 from mail.queries import MessageQuerySet
 from mail.status import PENDING, Status
-from mail.submit import SEND, patience_from_now
+from mail.submit import SEND_BULK, patience_from_now
 
 log = structlog.get_logger(__name__)
 
 WINDOW = 2000
-"""Messages of one broadcast that are queued at the same time."""
+"""Messages of one broadcast that are queued at the same time, where no rate makes them fewer."""
 
 
 def room(broadcast_id: UUID) -> int:
@@ -64,7 +65,7 @@ def _queue(broadcast: Broadcast, count: int) -> int:
     if not ids:
         return 0
     importance = Importance(broadcast.importance)
-    job_ids = jobs.submit_many(SEND, [{"message": str(pk)} for pk in ids], priority=PRIORITY[importance])
+    job_ids = jobs.submit_many(SEND_BULK, [{"message": str(pk)} for pk in ids], priority=PRIORITY[importance])
     changes = {"awaits_release": False, "expires_at": broadcast.expires_at or patience_from_now(importance)}
     messages = [Message(pk=pk, job_id=job_id, **changes) for pk, job_id in zip(ids, job_ids, strict=True)]
     Message.objects.bulk_update(messages, ["job_id", *changes], batch_size=500)
@@ -80,4 +81,4 @@ def _awaiting(broadcast_id: UUID) -> MessageQuerySet:
 
 
 def _room(broadcast_id: UUID) -> int:
-    return WINDOW - Message.objects.pending().filter(broadcast=broadcast_id, awaits_release=False).count()
+    return pace.window(WINDOW) - Message.objects.pending().filter(broadcast=broadcast_id, awaits_release=False).count()

@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_object
 from django.utils import timezone
 
 from jobs.errors import RetryAfter
-from mail import addresses, alerts, breakers, outcome, providers, waiting
+from mail import addresses, alerts, breakers, outcome, pace, providers, waiting
 from mail.accounts import Account, accounts
 from mail.clearing import clear_up, patience
 from mail.consequences import carry_out, facts_of
@@ -88,6 +88,8 @@ def _send(message: Message, attempts: list[Attempt]) -> None:
         found = providers.choose(message.importance, without=tried, last=had_it)
         if found is None:
             raise RetryAfter(waiting.seconds(message, refusing), "no provider is free")
+        if not found.probing:
+            pace.wait_for_a_place(message, found)
         failure, pause = _call(message, found, attempts)
         if failure is None:
             return

@@ -19,7 +19,9 @@ from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
-SEND = "mail.send"
+SEND, SEND_BULK = "mail.send", "mail.send_bulk"
+"""Bulk mail and broadcasts have a kind of job of their own, so that they never occupy all threads of a worker."""
+SENDING = (SEND, SEND_BULK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Draft:
 def sending_job(message: Message, run_at: datetime | None = None) -> Job:
     """What sends it, not stored yet. It is nobody's: clients see messages, and their jobs are ours."""
     params, priority = {"message": str(message.pk)}, PRIORITY[Importance(message.importance)]
-    job = jobs.prepare(SEND, params, run_at=run_at, priority=priority)
+    is_bulk = message.importance == Importance.BULK or message.broadcast_id
+    job = jobs.prepare(SEND_BULK if is_bulk else SEND, params, run_at=run_at, priority=priority)
     message.job_id = job.pk
     return job
 
@@ -84,14 +87,14 @@ def _run_at(message: Message) -> datetime | None:
 
 
 def store_alike(drafts: Sequence[Draft], importance: str, *, room: int) -> None:
-    """As store(), for messages of one importance that are due now and have no attachments.
+    """As store(), for messages of a broadcast: of one importance, due now, and without attachments.
 
     room: as many of them are queued; the others wait for their release (mail.release).
     """
     queued = drafts[:room]
     with transaction.atomic():
         params = [{"message": str(draft.message.pk)} for draft in queued]
-        ids = jobs.submit_many(SEND, params, priority=PRIORITY[Importance(importance)])
+        ids = jobs.submit_many(SEND_BULK, params, priority=PRIORITY[Importance(importance)])
         for draft, job_id in zip(queued, ids, strict=True):
             draft.message.job_id = job_id
         for draft in drafts[room:]:

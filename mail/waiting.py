@@ -14,7 +14,7 @@ from jobs.states import Status as JobStatus
 from mail import breakers, providers
 from mail.importance import Importance
 from mail.models import Message
-from mail.submit import SEND
+from mail.submit import SENDING
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ def end() -> None:
     Than until all processes have seen that: one that has not would let it wait as long once more.
     """
     soon = Now() + timedelta(seconds=breakers.LOOK_EVERY)
-    count = Job.objects.filter(kind=SEND, status=JobStatus.RETRYING, run_at__gt=soon).update(run_at=soon)
+    count = Job.objects.filter(kind__in=SENDING, status=JobStatus.RETRYING, run_at__gt=soon).update(run_at=soon)
     log.info("mail_waits_no_longer", count=count)
 
 

@@ -185,6 +185,11 @@ MAIL_THREADS = env.integer("MAIL_THREADS", 32, least=1)
 MAIL_PROBE_AFTER = env.number("MAIL_PROBE_AFTER", 30.0, least=0.1)
 # How long after an unclear attempt a provider's events are believed when they do not know it: they are indexed late.
 MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
+# How fast providers (by name) and receivers (by domain) get mail, besides the table in mail/rates.py:
+# mailgun=100/s,gmail.com=20/s.
+MAIL_RATES = env.rates("MAIL_RATES", [])
+# Providers that begin slowly, and on which day: mailgun=2026-03-01.
+MAIL_WARM_UP = env.days("MAIL_WARM_UP", [])
 MAIL_BODY_RETENTION = timedelta(days=env.integer("MAIL_BODY_RETENTION", 30, least=1))
 # Whom an alert is told besides the log: an e-mail address, or a URL that takes a POST.
 MAIL_ALERT_TO = env.text("MAIL_ALERT_TO", "")

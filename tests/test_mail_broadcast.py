@@ -63,7 +63,7 @@ def test_each_recipient_gets_a_message_of_their_own(api: APIClient, ada: User) -
         (f"reader{n}@example.org", f"News, R{n}", f"Dear R{n}", f"<b>R{n}</b>") for n in range(3)
     ]
     assert {(message.user, message.importance, message.status) for message in messages} == {(ada, "bulk", "queued")}
-    sends = Job.objects.filter(kind="mail.send")
+    sends = Job.objects.filter(kind="mail.send_bulk")
     assert {job.pk for job in sends} == {message.job_id for message in messages}
     assert {(job.user, job.priority) for job in sends} == {(None, -10)}
     assert {job.params["message"] for job in sends} == {str(message.pk) for message in messages}
@@ -158,7 +158,7 @@ def test_a_broadcast_that_died_goes_on_where_it_was(api: APIClient, monkeypatch:
     assert (made, Broadcast.objects.get().next_row) == (10, 10)
     assert run(answer)["accepted"] == 45
     assert sorted(Message.objects.values_list("row", flat=True)) == list(range(1, 46))
-    assert Job.objects.filter(kind="mail.send").count() == 45
+    assert Job.objects.filter(kind="mail.send_bulk").count() == 45
     assert run(answer)["accepted"] == Message.objects.count() == 45
 
 

@@ -56,12 +56,12 @@ def run_all(kind: str) -> None:
 def test_only_a_window_of_a_broadcast_is_queued_at_once(api: APIClient) -> None:
     assert run(post(api, recipients=recipients(10)))["accepted"] == 10
     assert queued() == [1, 2, 3, 4]
-    assert Job.objects.filter(kind="mail.send").count() == 4
+    assert Job.objects.filter(kind="mail.send_bulk").count() == 4
     assert release.next_portions() == 0
     end(3)
     assert release.next_portions() == 3
     assert queued() == [1, 2, 3, 4, 5, 6, 7]
-    jobs = {job.pk: job for job in Job.objects.filter(kind="mail.send")}
+    jobs = {job.pk: job for job in Job.objects.filter(kind="mail.send_bulk")}
     for message in Message.objects.filter(row__in=queued()):
         assert jobs[message.job_id].params == {"message": str(message.pk)}
 

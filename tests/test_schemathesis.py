@@ -109,7 +109,7 @@ def test_every_operation_on_a_message_that_there_is_answers_as_its_schema_says(c
 
 
 @schema.include(path_regex="templates/.name|streams/.name|address").parametrize()
-def test_every_operation_on_a_template_stream_or_suppression_answers_as_its_schema_says(
+def test_every_operation_on_a_template_or_suppression_answers_as_its_schema_says(
     case: schemathesis.Case,
 ) -> None:
     caller = make_caller()

@@ -4,6 +4,7 @@ from mail.models.attempt import Attempt
 from mail.models.event import Event, WebhookToken
 from mail.models.message import Attachment, Message
 from mail.models.provider import Alert, DomainBlock, Provider, Slowdown
+from mail.models.rate import RateBucket
 from mail.models.stream import Stream, StreamSuppression
 from mail.models.suppression import Strike, Suppression
 from mail.models.template import Broadcast, Template
@@ -17,6 +18,7 @@ __all__ = [
     "Event",
     "Message",
     "Provider",
+    "RateBucket",
     "Slowdown",
     "Stream",
     "StreamSuppression",
