@@ -9,9 +9,20 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mail import pace, recipient, waiting
-from mail.errors import AlreadySent
-from mail.models import Alert, Broadcast, Event, Message, Provider, RateBucket, StreamSuppression, Suppression, Template
+from mail import guard, pace, recipient, waiting
+from mail.errors import AlreadySent, NotStopped
+from mail.models import (
+    Alert,
+    Broadcast,
+    Event,
+    Message,
+    Provider,
+    RateBucket,
+    Stream,
+    StreamSuppression,
+    Suppression,
+    Template,
+)
 from mail.queries import MessageQuerySet
 from mail.recipient import BadAddress
 from mail.submit import withdraw
@@ -191,6 +202,32 @@ class SuppressionAdmin(ReadOnly):
         obj.pk = kept.pk
 
 
+class Resumable(ReadOnly):
+    """What the guard may have stopped, and an operator resumes."""
+
+    actions = ("resume",)
+
+    @admin.action(description="Resume what was stopped", permissions=["change"])
+    def resume(self, request: HttpRequest, chosen: Any) -> None:
+        resumed = 0
+        for each in chosen:
+            try:
+                guard.resume(each)
+                resumed += 1
+            except NotStopped as error:
+                self.message_user(request, str(error), messages.WARNING)
+        self.message_user(request, f"{resumed} resumed.")
+
+
+@admin.register(Stream)
+class StreamAdmin(Resumable):
+    list_display = ("name", "user", "created_at", "stopped_at", "stop_reason")
+    list_select_related = ("user",)
+    list_filter = ("stopped_at",)
+    search_fields = ("=name", "user__username")
+    fields = readonly_fields = (*list_display, "watched_from")
+
+
 @admin.register(StreamSuppression)
 class StreamSuppressionAdmin(ReadOnly):
     """Who wants no mail of a stream."""
@@ -306,7 +343,7 @@ class TemplateAdmin(ReadOnly):
 
 
 @admin.register(Broadcast)
-class BroadcastAdmin(ReadOnly):
+class BroadcastAdmin(Resumable):
     list_display = (
         "id",
         "subject",
@@ -318,10 +355,14 @@ class BroadcastAdmin(ReadOnly):
         "created_at",
         "finished_at",
         "cancelled_at",
+        "stopped_at",
     )
     list_select_related = ("user",)
     list_filter = ("importance", "created_at")
-    fields = readonly_fields = (*list_display, "sender", "send_at", "expires_at", "released_at", "suppressed")
+    fields = readonly_fields = (
+        *list_display,
+        *("stop_reason", "watched_from", "sender", "stream", "send_at", "expires_at", "released_at", "suppressed"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """A list of recipients is long, and not looked at here."""

@@ -76,6 +76,8 @@ class BroadcastResponse(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True, help_text="When the last message was made.")
     cancelled_at = serializers.DateTimeField(allow_null=True)
+    stopped_at = serializers.DateTimeField(allow_null=True, help_text="Since when the guard keeps its mail back.")
+    stop_reason = serializers.CharField(allow_null=True)
     accepted = serializers.IntegerField(min_value=0, help_text="Messages made.")
     refused = serializers.IntegerField(min_value=0, help_text="Bad rows.")
     suppressed = serializers.IntegerField(min_value=0, help_text="Messages made to addresses that are not written to.")
@@ -86,7 +88,7 @@ class BroadcastResponse(serializers.Serializer[Any]):
 
 SHOWN_AS_THEY_ARE = (
     *("id", "subject", "importance", "tags", "created_at", "send_at", "expires_at", "finished_at", "cancelled_at"),
-    *("accepted", "suppressed"),
+    *("stopped_at", "accepted", "suppressed"),
 )
 
 
@@ -98,5 +100,6 @@ def broadcast_representation(broadcast: Broadcast, request: Request) -> dict[str
         "messages": request.build_absolute_uri(f"{reverse('messages')}?broadcast={broadcast.pk}"),
         "refused": broadcast.refusals,
         "stream": broadcast.stream or None,
+        "stop_reason": broadcast.stop_reason or None,
         "figures": broadcast.messages.by_status(),
     }

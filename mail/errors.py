@@ -66,3 +66,10 @@ class NothingToCancel(MailError):
 
     def __init__(self, broadcast_id: UUID) -> None:
         super().__init__(f"broadcast {broadcast_id} has nothing left to cancel")
+
+
+class NotStopped(MailError):
+    """Only what was stopped can be resumed."""
+
+    def __init__(self, subject: object) -> None:
+        super().__init__(f"{type(subject).__name__.lower()} {subject} is not stopped")

@@ -10,7 +10,7 @@ from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
 from jobs.strict import StrictSerializer
-from mail import alerts, effects, reconciliation, sending
+from mail import alerts, effects, guard, reconciliation, sending
 from mail.broadcast import carry_out
 from mail.broadcast_cancellation import KIND as BROADCAST_CANCELLATION
 from mail.broadcast_cancellation import cancel_broadcast, cancel_the_rest
@@ -104,3 +104,18 @@ def broadcast(run: Run, *, broadcast: UUID) -> dict[str, Any]:
 def broadcast_cancellation(run: Run, *, broadcast: UUID) -> dict[str, int]:
     """Cancel what has not been sent of a broadcast that was cancelled."""
     return {"cancelled": cancel_the_rest(broadcast)}
+
+
+class GuardParams(StrictSerializer):
+    """What mail.guard takes: a broadcast, or a user and the name of a stream."""
+
+    broadcast = serializers.UUIDField(required=False)
+    user = serializers.IntegerField(required=False)
+    stream = serializers.CharField(required=False)
+
+
+@job(guard.KIND, params=GuardParams, internal=True)
+def look_at(run: Run, *, broadcast: UUID | None = None, user: int = 0, stream: str = "") -> dict[str, bool]:
+    """Stop a broadcast or stream of which too much bounced or was complained about."""
+    stopped = guard.look_at_broadcast(broadcast) if broadcast else guard.look_at_stream(user, stream)
+    return {"stopped": stopped}

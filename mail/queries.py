@@ -1,4 +1,4 @@
-"""Verbs on many messages, broadcasts, suppressions and strikes."""
+"""Verbs on many messages, suppressions and strikes."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -32,12 +32,6 @@ class MessageQuerySet(models.QuerySet[Any]):
     def tagged(self, tag: str) -> Self:
         """Those that have this among their tags, of which there are three at most."""
         return self.filter(Q(tags__0=tag) | Q(tags__1=tag) | Q(tags__2=tag))
-
-
-class BroadcastQuerySet(models.QuerySet[Any]):
-    def to_release(self) -> Self:
-        """Those of which messages may wait for their release."""
-        return self.filter(released_at__isnull=True, cancelled_at=None)
 
 
 class SuppressionQuerySet(models.QuerySet[Any]):

@@ -26,7 +26,7 @@ WINDOW = 2000
 
 def room(broadcast_id: UUID) -> int:
     """How many messages of this broadcast may be queued now."""
-    if _awaiting(broadcast_id).exists():
+    if _awaiting(broadcast_id).exists() or not Broadcast.objects.to_release().filter(pk=broadcast_id).exists():
         return 0
     return _room(broadcast_id)
 

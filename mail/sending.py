@@ -64,7 +64,7 @@ def send(message_id: UUID) -> str:
 
 
 def _work_on(message: Message) -> None:
-    if not message.pending:
+    if not message.pending or message.awaits_release:
         return
     attempts = list(message.attempts.all()) if getattr(message, "was_tried", True) else []
     if attempts and attempts[-1].unclear:
@@ -84,6 +84,7 @@ def _send(message: Message, attempts: list[Attempt]) -> None:
         attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)
     }
     while not (_expired(message) or _suppressed(message)):
+        waiting.for_a_stopped_stream(message)
         waiting.for_a_slow_domain(message)
         found = providers.choose(message.importance, without=tried, last=had_it)
         if found is None:

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 
 from jobs.strict import StrictSerializer
 from mail.fields import MailboxField
+from mail.guard import STREAM_DAYS, rates_of_stream
 from mail.models import Stream, StreamSuppression
 from mail.stream_figures import DAYS, figures_of
 
@@ -24,6 +25,15 @@ class StreamSummary(serializers.Serializer[Any]):
 
 class StreamResponse(StreamSummary):
     """A stream as its owner sees it."""
+
+    stopped_at = serializers.DateTimeField(allow_null=True, help_text="Since when the guard keeps its mail back.")
+    stop_reason = serializers.CharField(allow_null=True)
+    bounce_rate = serializers.FloatField(
+        min_value=0, allow_null=True, help_text=f"Percent of the last {STREAM_DAYS} days' mail whose fate is known."
+    )
+    complaint_rate = serializers.FloatField(
+        min_value=0, allow_null=True, help_text=f"Percent of the last {STREAM_DAYS} days' mail that was delivered."
+    )
 
     figures = serializers.DictField(
         child=serializers.IntegerField(min_value=0),
@@ -59,7 +69,14 @@ def stream_summary(stream: Stream, request: Request) -> dict[str, Any]:
 
 def stream_representation(stream: Stream, request: Request) -> dict[str, Any]:
     """A stream as its owner sees it: StreamResponse."""
-    return stream_summary(stream, request) | {"figures": figures_of(stream)}
+    rates = rates_of_stream(stream)
+    return stream_summary(stream, request) | {
+        "stopped_at": stream.stopped_at,
+        "stop_reason": stream.stop_reason or None,
+        "bounce_rate": rates.bounces,
+        "complaint_rate": rates.complaints,
+        "figures": figures_of(stream),
+    }
 
 
 def stream_suppression_representation(suppression: StreamSuppression, address: str, request: Request) -> dict[str, Any]:

@@ -21,8 +21,14 @@ urlpatterns = [
         broadcasts.BroadcastCancellationView.as_view(),
         name="broadcast-cancellation",
     ),
+    path(
+        "broadcasts/<uuid:broadcast_id>/resumption/",
+        broadcasts.BroadcastResumptionView.as_view(),
+        name="broadcast-resumption",
+    ),
     path("streams/", streams.StreamListView.as_view(), name="streams"),
     path("streams/<slug:name>/", streams.StreamView.as_view(), name="stream"),
+    path("streams/<slug:name>/resumption/", streams.StreamResumptionView.as_view(), name="stream-resumption"),
     path(
         "streams/<slug:name>/suppressions/",
         streams.StreamSuppressionListView.as_view(),

@@ -190,6 +190,12 @@ MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
 MAIL_RATES = env.rates("MAIL_RATES", [])
 # Providers that begin slowly, and on which day: mailgun=2026-03-01.
 MAIL_WARM_UP = env.days("MAIL_WARM_UP", [])
+# Stop a broadcast or stream when this much of its mail bounces or is complained about, in percent, once the fate of so
+# many messages is known (mail/guard_bounds.py).
+MAIL_GUARD = env.boolean("MAIL_GUARD", default=True)
+MAIL_GUARD_MINIMUM = env.integer("MAIL_GUARD_MINIMUM", 200, least=1)
+MAIL_GUARD_BOUNCES = env.number("MAIL_GUARD_BOUNCES", 5.0, least=0.01)
+MAIL_GUARD_COMPLAINTS = env.number("MAIL_GUARD_COMPLAINTS", 0.3, least=0.01)
 MAIL_BODY_RETENTION = timedelta(days=env.integer("MAIL_BODY_RETENTION", 30, least=1))
 # Whom an alert is told besides the log: an e-mail address, or a URL that takes a POST.
 MAIL_ALERT_TO = env.text("MAIL_ALERT_TO", "")

@@ -40,6 +40,7 @@ WRONG = [
     (DEVELOPMENT, "LOG_LEVEL", "LOUD"),
     (DEVELOPMENT, "MAIL_RATES", "mailgun=fast"),
     (DEVELOPMENT, "MAIL_WARM_UP", "mailgun=soon"),
+    (DEVELOPMENT, "MAIL_GUARD_BOUNCES", "0"),
     (PRODUCTION, "SECRET_KEY", None),
     (PRODUCTION, "SECRET_KEY", "short"),
     (PRODUCTION, "ALLOWED_HOSTS", None),

@@ -26,6 +26,9 @@ class Stream(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="streams", db_index=False)
     name = models.SlugField(max_length=LONGEST_NAME)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    stopped_at = models.DateTimeField(null=True, blank=True, help_text="Since when the guard keeps its mail back.")
+    stop_reason = models.CharField(max_length=300, default="", blank=True)
+    watched_from = models.DateTimeField(null=True, blank=True, help_text="The guard counts mail sent since then.")
 
     objects = StreamQuerySet.as_manager()
 

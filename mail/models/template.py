@@ -1,15 +1,16 @@
 """What messages are made from."""
 
+from typing import Any, Self
+
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from jobs.ids import new_id
 from mail.importance import Importance
-from mail.models.stream import LONGEST_NAME
-from mail.queries import BroadcastQuerySet
+from mail.models.stream import LONGEST_NAME, Stream
 
 
 class Template(models.Model):
@@ -29,6 +30,13 @@ class Template(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class BroadcastQuerySet(models.QuerySet[Any]):
+    def to_release(self) -> Self:
+        """Those of which messages may wait for their release, and neither they nor their stream is stopped."""
+        stopped = Stream.objects.filter(user=OuterRef("user"), name=OuterRef("stream"), stopped_at__isnull=False)
+        return self.filter(~Exists(stopped), released_at__isnull=True, cancelled_at=None, stopped_at=None)
 
 
 class Broadcast(models.Model):
@@ -64,11 +72,17 @@ class Broadcast(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True, help_text="When the last message was made.")
     released_at = models.DateTimeField(null=True, blank=True, help_text="When the last message was queued.")
     cancelled_at = models.DateTimeField(null=True, blank=True)
+    stopped_at = models.DateTimeField(null=True, blank=True, help_text="Since when the guard keeps its mail back.")
+    stop_reason = models.CharField(max_length=300, default="", blank=True)
+    watched_from = models.DateTimeField(null=True, blank=True, help_text="The guard counts mail sent since then.")
 
     objects = BroadcastQuerySet.as_manager()
 
     class Meta:
-        permissions = (("broadcast_normal", "Can send broadcasts that are not bulk mail"),)
+        permissions = (
+            ("broadcast_normal", "Can send broadcasts that are not bulk mail"),
+            ("resume_stopped", "Can resume own broadcasts and streams that were stopped"),
+        )
         indexes = (
             models.Index(
                 "created_at", name="broadcast_to_release", condition=Q(released_at__isnull=True, cancelled_at=None)

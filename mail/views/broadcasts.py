@@ -27,6 +27,7 @@ from mail.errors import NothingToCancel
 from mail.importance import Importance
 from mail.models import Broadcast, Template
 from mail.recipients import BadFile, Recipients, first_told, of_csv, of_json
+from mail.views.resumption import resume_if_permitted
 
 PARSERS = cast("list[type[BaseParser]]", api_settings.DEFAULT_PARSER_CLASSES)
 
@@ -87,6 +88,17 @@ class BroadcastCancellationView(APIView):
             raise Conflict(f"The {error}.") from None
         broadcast.refresh_from_db(fields=["cancelled_at"])
         return Response(broadcast_representation(broadcast, request))
+
+
+class BroadcastResumptionView(APIView):
+    problems: ClassVar = {"POST": (409,)}
+
+    @extend_schema(operation_id="broadcasts_resume", request=None, responses={200: BroadcastResponse})
+    def post(self, request: Request, broadcast_id: UUID) -> Response:
+        """Send on what the guard has stopped, with the permission mail.resume_stopped."""
+        broadcast = _owned(request, broadcast_id)
+        resume_if_permitted(request, broadcast)
+        return Response(broadcast_representation(_owned(request, broadcast_id), request))
 
 
 def _owned(request: Request, broadcast_id: UUID) -> Broadcast:

@@ -32,6 +32,7 @@ from mail.stream_serializers import (
     stream_suppression_representation,
     stream_suppression_url,
 )
+from mail.views.resumption import resume_if_permitted
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,16 @@ class StreamView(APIView):
         """One stream, with the figures of its last days."""
         shown = stream_representation(_owned_stream(request, name), request)
         return conditional(request, Response(shown, headers={"ETag": etag(shown)}))
+
+
+class StreamResumptionView(APIView):
+    problems: ClassVar = {"POST": (409,)}
+
+    @extend_schema(operation_id="streams_resume", request=None, responses={200: StreamResponse})
+    def post(self, request: Request, name: str) -> Response:
+        """Send on what the guard has stopped, with the permission mail.resume_stopped."""
+        resume_if_permitted(request, _owned_stream(request, name))
+        return Response(stream_representation(_owned_stream(request, name), request))
 
 
 class StreamSuppressionListView(GenericAPIView[Any]):
