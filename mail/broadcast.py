@@ -34,6 +34,8 @@ Addressed = tuple[Mailbox, dict[str, Any]]
 """Whom a row is for, and its context."""
 
 KIND = "mail.broadcast"
+COPIED = ("reply_to", "tags", "stream", "track_opens", "track_clicks", "test_mode", "send_at", "expires_at")
+"""What a broadcast says of all its messages."""
 CHUNK = 500
 SECONDS_OF_CHUNK = 30.0
 """Of computing, for the templates of a chunk; rows that come after that are refused."""
@@ -159,7 +161,7 @@ def _draft(
         address=to.address,
         sender=broadcast.sender or settings.MAIL_FROM,
         importance=broadcast.importance,
-        **{name: getattr(broadcast, name) for name in ("reply_to", "tags", "stream", "send_at", "expires_at")},
+        **{name: getattr(broadcast, name) for name in COPIED},
     )
     message.set_content(pages.for_(context_for(message) | context, meter))
     return drafted(message, now=timezone.now())

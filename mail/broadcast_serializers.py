@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from jobs.strict import AnyValueField, StrictSerializer
-from mail.fields import LineField, MailboxField, SenderField, StreamField, StringField
+from mail.fields import LineField, MailboxField, SenderField, StreamField, StringField, TruthField
 from mail.importance import Importance
 from mail.models import Broadcast
 from mail.recipients import MOST_IN_JSON
@@ -22,6 +22,9 @@ class BroadcastOptions(StrictSerializer):
     template = StringField(max_length=100)
     importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
     stream = StreamField(required=False, allow_null=True)
+    track_opens = TruthField(required=False, allow_null=True)
+    track_clicks = TruthField(required=False, allow_null=True)
+    test_mode = TruthField(required=False, allow_null=True)
     reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MOST_REPLY_TO)
     tags = serializers.ListField(
         child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MOST_TAGS

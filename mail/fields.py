@@ -10,6 +10,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
+from rest_framework.utils.html import is_html_input
 
 from jobs.json_value import NotStorable, json_value
 from jobs.strict import StrictSerializer
@@ -47,6 +48,7 @@ OURS_BEGIN = ("content-", "x-mailgun-", "arc-", "resent-")
 RESERVED_METADATA = frozenset({"attempt_id"})
 STREAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 FIELD_NAME = re.compile(r"[!-9;-~]+")
+CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
 CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:; ?[\w-]+=(?:[\w.+-]+|\"[^\"\r\n\\]*\"))*", re.ASCII)
 
 
@@ -126,6 +128,24 @@ class StreamField(StringField):
         if not STREAM_NAME.fullmatch(name):
             self.fail("stream")
         return name
+
+
+@extend_schema_field({"type": "boolean"})
+class TruthField(serializers.Field[bool, Any, bool, Any]):
+    """true or false as JSON has them, or as words in a form; DRF's own takes many other values for them."""
+
+    default_error_messages = {"invalid": "This is true or false."}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> bool:
+        words = {"true": True, "false": False} if is_html_input(self.root.initial_data) else {}
+        if isinstance(data, bool):
+            return data
+        if not isinstance(data, str) or data not in words:
+            self.fail("invalid")
+        return words[data]
+
+    def to_representation(self, value: bool) -> bool:
+        return value
 
 
 class SourceField(StringField):
@@ -218,6 +238,7 @@ class AttachmentRequest(StrictSerializer):
     filename = LineField(min_length=1, max_length=255)
     content_type = LineField(max_length=255, required=False, allow_null=True)
     content = Base64Field()
+    content_id = LineField(max_length=100, required=False, allow_null=True)
 
     def validate_filename(self, name: str) -> str:
         if "/" in name or "\\" in name or name.strip(" .") == "":
@@ -228,6 +249,17 @@ class AttachmentRequest(StrictSerializer):
         if value and not CONTENT_TYPE.fullmatch(value):
             raise serializers.ValidationError("This is not a media type, such as application/pdf.", "invalid")
         return value
+
+    def validate_content_id(self, value: str | None) -> str | None:
+        if value is not None and not CONTENT_ID.fullmatch(value):
+            raise serializers.ValidationError("This has letters, digits and . _ @ + - only.", "invalid")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("content_id") and not (attrs.get("content_type") or "").lower().startswith("image/"):
+            detail = "A file with a content_id is an image, and its content_type says so."
+            raise serializers.ValidationError({"content_type": [serializers.ErrorDetail(detail, "image")]})
+        return attrs
 
 
 def envelope_size(headers: dict[str, str], tags: list[str], reply_to: list[str]) -> int:

@@ -27,6 +27,9 @@ COPIED = (
     "metadata",
     "importance",
     "stream",
+    "track_opens",
+    "track_clicks",
+    "test_mode",
 )
 
 
@@ -45,7 +48,7 @@ def resend(old: Message) -> Message:
         raise Suppressed(old.pk, f"it gets no mail of the stream {old.stream}")
     copy = Message(resend_of=old, **{name: getattr(old, name) for name in COPIED})
     files = [
-        Attachment(filename=file.filename, content_type=file.content_type, content=file.content)
+        Attachment(**{name: getattr(file, name) for name in ("filename", "content_type", "content", "content_id")})
         for file in old.attachments.all()
     ]
     store([drafted(copy, files, now=now)])

@@ -184,7 +184,7 @@ def _begun(message: Message, found: Account, before: list[Attempt]) -> Attempt:
 def _hand_over(message: Message, attempt: Attempt, found: Account) -> str:
     """The provider's id of the mail. Raises NotCalled, and from the call itself what Anymail and requests raise."""
     with _before_the_call(FailureClass.INVALID, "it cannot be put together"):
-        mail = sealed(message, attempt)
+        mail = sealed(message, attempt, found)
     with _before_the_call(FailureClass.CONFIGURATION, "the provider's settings are wrong"):
         line = providers.line_to(found)
     line.send(mail)
@@ -197,6 +197,8 @@ def _before_the_call(kind: FailureClass, said: str) -> Iterator[None]:
     """Whatever goes wrong here is no reason to believe that the provider has the message. Raises NotCalled."""
     try:
         yield
+    except NotCalled:
+        raise
     except Exception as error:
         raise NotCalled(Failure(kind, f"{said} ({type(error).__name__})")) from error
 

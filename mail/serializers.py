@@ -23,6 +23,7 @@ from mail.fields import (
     SourceField,
     StreamField,
     StringField,
+    TruthField,
     envelope_size,
     size,
 )
@@ -53,7 +54,8 @@ SHOWN = (
 )
 """The columns that representation() needs, for .values()."""
 
-DETAILED = (*SHOWN, "broadcast_id", "text", "html", "erased_at")
+OPTIONS = ("track_opens", "track_clicks", "test_mode")
+DETAILED = (*SHOWN, *OPTIONS, "broadcast_id", "text", "html", "erased_at")
 """The columns that detail() needs."""
 
 MOST_ATTACHMENTS, MOST_REPLY_TO, MOST_TAGS = 100, 10, 3
@@ -82,6 +84,9 @@ class MessageRequest(StrictSerializer):
     attachments = serializers.ListField(
         child=AttachmentRequest(), required=False, allow_null=True, max_length=MOST_ATTACHMENTS
     )
+    track_opens = TruthField(required=False, allow_null=True)
+    track_clicks = TruthField(required=False, allow_null=True)
+    test_mode = TruthField(required=False, allow_null=True)
     importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
     stream = StreamField(required=False, allow_null=True)
     send_at = serializers.DateTimeField(required=False, allow_null=True)
@@ -93,7 +98,7 @@ class MessageRequest(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in attrs.items() if value is not None and value != ""}
-        errors = _content_errors(given) | time_errors(given) | envelope_errors(given)
+        errors = _content_errors(given) | _inline_errors(given) | time_errors(given) | envelope_errors(given)
         if errors:
             raise serializers.ValidationError(errors)
         return given
@@ -106,6 +111,15 @@ def _content_errors(given: dict[str, Any]) -> dict[str, Any]:
         return {"text": [serializers.ErrorDetail(NEEDS_CONTENT, "required")]}
     if "subject" not in given and "template" not in given:
         return {"subject": [serializers.ErrorDetail("This field is required.", "required")]}
+    return {}
+
+
+def _inline_errors(given: dict[str, Any]) -> dict[str, Any]:
+    ids = [file["content_id"] for file in given.get("attachments", []) if file.get("content_id")]
+    if len(set(ids)) < len(ids):
+        return {"attachments": [serializers.ErrorDetail("Two have the same content_id.", "duplicate")]}
+    if ids and not {"html", "template"} & set(given):
+        return {"attachments": [serializers.ErrorDetail("An image with a content_id needs html.", "html")]}
     return {}
 
 
@@ -192,6 +206,9 @@ class MessageResponse(MessageSummary):
 class MessageDetail(MessageResponse):
     """A message as its owner reads it by itself."""
 
+    track_opens = serializers.BooleanField(allow_null=True, help_text="null: as the provider's account says.")
+    track_clicks = serializers.BooleanField(allow_null=True, help_text="null: as the provider's account says.")
+    test_mode = serializers.BooleanField(help_text="The provider accepts it and does not deliver it.")
     broadcast = serializers.URLField(allow_null=True, help_text="The job that made it.")
     text = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once it was erased.")
     html = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once it was erased.")
@@ -202,7 +219,8 @@ def detail(row: dict[str, Any], request: Request) -> dict[str, Any]:
     bodies = {name: None if row["erased_at"] else row[name] or None for name in ("text", "html")}
     broadcast_id = row["broadcast_id"]
     broadcast = request.build_absolute_uri(reverse("job", args=[broadcast_id])) if broadcast_id else None
-    return representation({name: row[name] for name in SHOWN}, request) | bodies | {"broadcast": broadcast}
+    options = {name: row[name] for name in OPTIONS}
+    return representation({name: row[name] for name in SHOWN}, request) | options | bodies | {"broadcast": broadcast}
 
 
 def representation(row: dict[str, Any], request: Request) -> dict[str, Any]:

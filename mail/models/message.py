@@ -52,6 +52,9 @@ class Message(models.Model):
     metadata = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     importance = models.CharField(max_length=10, choices=Importance.choices, default=Importance.NORMAL)
     stream = models.CharField(max_length=LONGEST_NAME, default="", blank=True)
+    track_opens = models.BooleanField(null=True, blank=True, help_text="Empty: as the provider's account says.")
+    track_clicks = models.BooleanField(null=True, blank=True, help_text="Empty: as the provider's account says.")
+    test_mode = models.BooleanField(default=False, help_text="The provider accepts it and does not deliver it.")
     send_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(help_text="Not sent after this.")
     resend_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="resends")
@@ -222,6 +225,7 @@ class Attachment(models.Model):
     filename = models.CharField(max_length=255)
     content_type = models.CharField(max_length=255)
     content = models.BinaryField()
+    content_id = models.CharField(max_length=100, default="", blank=True, help_text="Of an inline image.")
 
     def __str__(self) -> str:
         return self.filename

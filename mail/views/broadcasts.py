@@ -20,7 +20,7 @@ from jobs.idempotency import idempotent
 from jobs.parameters import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
 from jobs.serializers import JobResponse
 from jobs.views import job_answer
-from mail.broadcast import begin
+from mail.broadcast import COPIED, begin
 from mail.broadcast_cancellation import stop
 from mail.broadcast_serializers import BroadcastRequest, BroadcastResponse, BroadcastUpload, broadcast_representation
 from mail.errors import NothingToCancel
@@ -59,7 +59,7 @@ class BroadcastListView(APIView):
             recipients=recipients.rows,
             refused=first_told(recipients.refused),
             refusals=recipients.refusals,
-            **{name: given[name] for name in ("stream", "tags", "send_at", "expires_at") if name in given},
+            **{name: given[name] for name in COPIED if name in given and name != "reply_to"},
         )
         broadcast.messages_url = request.build_absolute_uri(f"{reverse('messages')}?broadcast={broadcast.pk}")
         return job_answer(request, begin(broadcast), status.HTTP_202_ACCEPTED)
