@@ -314,7 +314,7 @@ def test_its_job_is_cancelled_with_it(api: APIClient) -> None:
 def test_one_message_is_shown_with_its_bodies_until_they_are_erased(api: APIClient, ada: User) -> None:
     message = make_message(user=ada, text="There", html="<b>There</b>")
     shown = api.get(url(message)).json()
-    assert set(shown) == KEYS | {"broadcast", "text", "html"}
+    assert set(shown) == KEYS | {"broadcast", "text", "html", "track_opens", "track_clicks", "test_mode"}
     assert (shown["broadcast"], shown["text"], shown["html"]) == (None, "There", "<b>There</b>")
     Message.objects.update(text="", html="", erased_at=timezone.now())
     assert [api.get(url(message)).json()[name] for name in ("text", "html")] == [None, None]
