@@ -63,8 +63,8 @@ class BroadcastUpload(BroadcastOptions):
     file = serializers.FileField()
 
 
-class BroadcastResponse(serializers.Serializer[Any]):
-    """A broadcast as its owner sees it."""
+class BroadcastSummary(serializers.Serializer[Any]):
+    """A broadcast as its owner sees it in a list."""
 
     id = serializers.UUIDField()
     url = serializers.URLField()
@@ -84,6 +84,11 @@ class BroadcastResponse(serializers.Serializer[Any]):
     accepted = serializers.IntegerField(min_value=0, help_text="Messages made.")
     refused = serializers.IntegerField(min_value=0, help_text="Bad rows.")
     suppressed = serializers.IntegerField(min_value=0, help_text="Messages made to addresses that are not written to.")
+
+
+class BroadcastResponse(BroadcastSummary):
+    """A broadcast as its owner sees it."""
+
     figures = serializers.DictField(
         child=serializers.IntegerField(min_value=0), help_text="Messages by status, those that there are."
     )
@@ -97,6 +102,11 @@ SHOWN_AS_THEY_ARE = (
 
 def broadcast_representation(broadcast: Broadcast, request: Request) -> dict[str, Any]:
     """A broadcast as its owner sees it: BroadcastResponse."""
+    return broadcast_summary(broadcast, request) | {"figures": broadcast.messages.by_status()}
+
+
+def broadcast_summary(broadcast: Broadcast, request: Request) -> dict[str, Any]:
+    """A broadcast as it is listed: BroadcastSummary."""
     return {name: getattr(broadcast, name) for name in SHOWN_AS_THEY_ARE} | {
         "url": request.build_absolute_uri(reverse("broadcast", args=[broadcast.pk])),
         "job": request.build_absolute_uri(reverse("job", args=[broadcast.pk])),
@@ -104,5 +114,4 @@ def broadcast_representation(broadcast: Broadcast, request: Request) -> dict[str
         "refused": broadcast.refusals,
         "stream": broadcast.stream or None,
         "stop_reason": broadcast.stop_reason or None,
-        "figures": broadcast.messages.by_status(),
     }

@@ -162,6 +162,14 @@ def test_a_broadcast_is_read_with_its_figures(api: APIClient, news: Template) ->
     assert client(make_token(make_user("eve"))).get(url).status_code == 404
 
 
+def test_ones_own_broadcasts_are_listed_newest_first(api: APIClient, news: Template) -> None:
+    made = [post(api).json()["id"] for _ in range(3)]
+    listed = api.get(BROADCASTS).json()["results"]
+    assert [each["id"] for each in listed] == made[::-1]
+    assert "figures" not in listed[0]
+    assert client(make_token(make_user("eve"))).get(BROADCASTS).json()["results"] == []
+
+
 # --- options -------------------------------------------------------------------------------------------------------
 
 

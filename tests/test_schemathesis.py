@@ -43,6 +43,7 @@ GOOD_BEYOND_SCHEMA = {
     "messages_create": "an address, base64, and which of text, html and template go together",
     "messages_resend": "an Idempotency-Key",
     "messages_batch": "an Idempotency-Key",
+    "broadcasts_list": "a cursor is what next and previous say",
     "broadcasts_create": "a template of the caller's, a CSV file",
     "templates_list": "a cursor is what next and previous say",
     "templates_create": "Django's template language",

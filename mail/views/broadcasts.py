@@ -4,11 +4,13 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpResponseBase, QueryDict
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, NotFound, PermissionDenied, ValidationError
+from rest_framework.generics import GenericAPIView
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,7 +24,14 @@ from jobs.serializers import JobResponse
 from jobs.views import job_answer
 from mail.broadcast import COPIED, begin
 from mail.broadcast_cancellation import stop
-from mail.broadcast_serializers import BroadcastRequest, BroadcastResponse, BroadcastUpload, broadcast_representation
+from mail.broadcast_serializers import (
+    BroadcastRequest,
+    BroadcastResponse,
+    BroadcastSummary,
+    BroadcastUpload,
+    broadcast_representation,
+    broadcast_summary,
+)
 from mail.errors import NothingToCancel
 from mail.importance import Importance
 from mail.models import Broadcast, Template
@@ -32,9 +41,20 @@ from mail.views.resumption import resume_if_permitted
 PARSERS = cast("list[type[BaseParser]]", api_settings.DEFAULT_PARSER_CLASSES)
 
 
-class BroadcastListView(APIView):
+class BroadcastListView(GenericAPIView[Any]):
     problems: ClassVar = {"POST": (409, 422)}
     parser_classes = (*PARSERS, MultiPartParser)
+    serializer_class = BroadcastSummary
+    filter_backends = ()
+
+    def get_queryset(self) -> QuerySet[Broadcast]:
+        return _all_owned(self.request)
+
+    @extend_schema(operation_id="broadcasts_list", responses=BroadcastSummary(many=True))
+    def get(self, request: Request) -> Response:
+        """One's own broadcasts, newest first, without their figures."""
+        page = self.paginate_queryset(self.get_queryset()) or []
+        return self.get_paginated_response([broadcast_summary(broadcast, request) for broadcast in page])
 
     @extend_schema(
         operation_id="broadcasts_create",
@@ -102,11 +122,15 @@ class BroadcastResumptionView(APIView):
 
 
 def _owned(request: Request, broadcast_id: UUID) -> Broadcast:
-    owned = Broadcast.objects.filter(user=request.user.pk).defer("recipients")
-    broadcast: Broadcast | None = owned.filter(pk=broadcast_id).first()
+    broadcast = _all_owned(request).filter(pk=broadcast_id).first()
     if broadcast is None:
         raise NotFound
     return broadcast
+
+
+def _all_owned(request: Request) -> QuerySet[Broadcast]:
+    owned: QuerySet[Broadcast] = Broadcast.objects.filter(user=request.user.pk)
+    return owned.defer("recipients", "refused", "text", "html")
 
 
 def _listed(request: Request) -> tuple[dict[str, Any], Recipients]:
