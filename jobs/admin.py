@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from jobs.cancellation import cancel
 from jobs.errors import AlreadyFinished, JobError, NotRepeatable, UniqueKeyTaken
 from jobs.models import Job
 from jobs.queue import JobQuerySet
@@ -87,7 +88,7 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in its stu
 
     @admin.action(description="Cancel", permissions=["change"])
     def cancel(self, request: HttpRequest, jobs: JobQuerySet) -> None:
-        self._each(request, jobs, Job.cancel, "cancelled, or told to stop")
+        self._each(request, jobs, cancel, "cancelled, or told to stop")
 
     @admin.action(description="Run afresh", permissions=["change"])
     def run_afresh(self, request: HttpRequest, jobs: JobQuerySet) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import UUID
 
 from rest_framework.serializers import Serializer, ValidationError
 
@@ -15,6 +16,7 @@ from jobs.strict import StrictSerializer
 
 Handler = Callable[..., Any]
 Reads = Literal["primary", "replica"]
+OnCancel = Callable[[UUID], None]
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
 """What a queue may be called: it is the end of an SQS queue's name, and a column's value."""
@@ -42,6 +44,7 @@ class Kind:
     threads: int
     internal: bool = False
     reads: Reads = "primary"
+    on_cancel: OnCancel | None = None
 
     @property
     def description(self) -> str:
@@ -87,6 +90,7 @@ def job(
     threads: int = 0,
     internal: bool = False,
     reads: Reads = "primary",
+    on_cancel: OnCancel | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a function as a kind of job: it is called as handler(run, **params) and returns JSON or nothing.
 
@@ -94,7 +98,8 @@ def job(
     wait for others, how many jobs of this kind one I/O worker process may run at once (settings.IO_WORKERS); with 0 a
     worker process runs one job at a time (settings.WORKERS).
     internal: it is submitted by our own code only; to clients there is no such kind. reads: "replica" keeps the reads
-    of a handler off the primary (jobs/reads.py).
+    of a handler off the primary (jobs/reads.py). on_cancel: called with the job's id when the job is cancelled or told
+    to stop, in the same transaction.
     """
 
     def register(handler: Handler) -> Handler:
@@ -102,7 +107,9 @@ def job(
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
         if not QUEUE_NAME.fullmatch(queue):
             raise JobError(f"The queue of {name} is called {queue!r}; it must be {IN_WORDS}.")
-        _kinds[name] = Kind(name, handler, params, timeout, retry or exponential(), queue, threads, internal, reads)
+        _kinds[name] = Kind(
+            name, handler, params, timeout, retry or exponential(), queue, threads, internal, reads, on_cancel
+        )
         return handler
 
     return register

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.answers import Conflict, conditional, etag, retry_after
+from jobs.cancellation import cancel
 from jobs.errors import AlreadyFinished, NotRepeatable, UniqueKeyTaken
 from jobs.filters import JobFilter
 from jobs.idempotency import idempotent
@@ -142,7 +143,7 @@ class CancellationView(APIView):
         """Stop a job: at once (200) while it waits, soon (202) when it runs. Asking again answers the same."""
         job = _owned_job(request, job_id)
         try:
-            job.cancel()
+            cancel(job)
         except AlreadyFinished as error:
             raise Conflict(f"The {error}.") from None
         running = job.status == Status.RUNNING

@@ -9,10 +9,21 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mail import recipient, waiting
-from mail.errors import AlreadySent
+from mail import guard, pace, recipient, waiting
+from mail.errors import AlreadySent, NotStopped
 from mail.lifting import lift_exactly
-from mail.models import Alert, Broadcast, Event, Message, Provider, Suppression, Template
+from mail.models import (
+    Alert,
+    Broadcast,
+    Event,
+    Message,
+    Provider,
+    RateBucket,
+    Stream,
+    StreamSuppression,
+    Suppression,
+    Template,
+)
 from mail.queries import MessageQuerySet
 from mail.recipient import BadAddress
 from mail.submit import withdraw
@@ -46,14 +57,25 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's is not g
 class MessageAdmin(ReadOnly):
     """Messages are looked at and cancelled here; they are made by the API."""
 
-    list_display = ("id", "to", "subject", "status", "importance", "provider", "user", "created_at", "finished_at")
+    list_display = (
+        "id",
+        "to",
+        "subject",
+        "status",
+        "importance",
+        "stream",
+        "provider",
+        "user",
+        "created_at",
+        "finished_at",
+    )
     list_filter = ("status", "importance", "provider", "created_at")
     list_select_related = ("user",)
     search_fields = ("=id", "=address", "user__username", "=request_id", "=attempts__provider_message_id")
     search_help_text = "id, address, user, request id or a provider's message id"
     actions = ("cancel",)
     fields = (
-        ("id", "status", "importance"),
+        ("id", "status", "importance", "stream"),
         ("to", "sender", "shown_reply_to"),
         "subject",
         ("user", "provider", "possible_duplicate", "opens", "clicks"),
@@ -190,6 +212,50 @@ class SuppressionAdmin(ReadOnly):
         lift_exactly(queryset)
 
 
+class Resumable(ReadOnly):
+    """What the guard may have stopped, and an operator resumes."""
+
+    actions = ("resume",)
+
+    @admin.action(description="Resume what was stopped", permissions=["change"])
+    def resume(self, request: HttpRequest, chosen: Any) -> None:
+        resumed = 0
+        for each in chosen:
+            try:
+                guard.resume(each)
+                resumed += 1
+            except NotStopped as error:
+                self.message_user(request, str(error), messages.WARNING)
+        self.message_user(request, f"{resumed} resumed.")
+
+
+@admin.register(Stream)
+class StreamAdmin(Resumable):
+    list_display = ("name", "user", "created_at", "stopped_at", "stop_reason")
+    list_select_related = ("user",)
+    list_filter = ("stopped_at",)
+    search_fields = ("=name", "user__username")
+    fields = readonly_fields = (*list_display, "watched_from")
+
+
+@admin.register(StreamSuppression)
+class StreamSuppressionAdmin(ReadOnly):
+    """Who wants no mail of a stream."""
+
+    list_display = ("stream", "user", "shown_address", "source", "created_at")
+    list_select_related = ("user",)
+    list_filter = ("source", "created_at")
+    search_fields = ("address", "=stream", "user__username")
+    fields = readonly_fields = list_display
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("mail.delete_streamsuppression")
+
+    @admin.display(description="address", ordering="address")
+    def shown_address(self, suppression: StreamSuppression) -> str:
+        return suppression.address or f"(forgotten: {suppression.digest[:12]})"
+
+
 @admin.register(Alert)
 class AlertAdmin(ReadOnly):
     list_display = ("at", "kind", "provider", "detail", "message", "told_at")
@@ -258,6 +324,18 @@ class ProviderAdmin(ReadOnly):
         waiting.end()
 
 
+@admin.register(RateBucket)
+class RateBucketAdmin(ReadOnly):
+    """How much mail providers and receivers have got lately; `manage.py mail_rates` shows the rates besides."""
+
+    list_display = ("name", "rate", "taken_until", "planned_until")
+    fields = readonly_fields = list_display
+
+    @admin.display
+    def rate(self, bucket: RateBucket) -> str:
+        return str(pace.rate_of(bucket.name) or "unlimited")
+
+
 @admin.register(Template)
 class TemplateAdmin(ReadOnly):
     list_display = ("name", "user", "subject", "updated_at")
@@ -275,7 +353,7 @@ class TemplateAdmin(ReadOnly):
 
 
 @admin.register(Broadcast)
-class BroadcastAdmin(ReadOnly):
+class BroadcastAdmin(Resumable):
     list_display = (
         "id",
         "subject",
@@ -286,10 +364,15 @@ class BroadcastAdmin(ReadOnly):
         "refusals",
         "created_at",
         "finished_at",
+        "cancelled_at",
+        "stopped_at",
     )
     list_select_related = ("user",)
     list_filter = ("importance", "created_at")
-    fields = readonly_fields = (*list_display, "suppressed")
+    fields = readonly_fields = (
+        *list_display,
+        *("stop_reason", "watched_from", "sender", "stream", "send_at", "expires_at", "released_at", "suppressed"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """A list of recipients is long, and not looked at here."""

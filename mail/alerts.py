@@ -103,6 +103,7 @@ def _mail(kind: str, untold: list[Alert]) -> None:
         "\n".join([*lines[:SHOWN], *more]),
         settings.MAIL_FROM,
         [settings.MAIL_ALERT_TO],
+        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation message answers it
     )
     errors = []
     for found in accounts():

@@ -35,6 +35,18 @@ def alerts_are_heard(app_configs: Any, **options: Any) -> list[CheckMessage]:
     return [Warning("MAIL_ALERT_TO is neither an e-mail address nor a URL.", id="mail.W002")]
 
 
+@register
+def rates_have_providers(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    """A rate of a provider that does not exist bounds nothing."""
+    known = {found.name for found in accounts()}
+    return [
+        Warning(f"{setting} names {name}, which is neither in MAIL_PROVIDERS nor a domain.", id="mail.W003")
+        for setting in ("MAIL_RATES", "MAIL_WARM_UP")
+        for name in getattr(settings, setting)
+        if name not in known and ("." not in name or setting == "MAIL_WARM_UP")
+    ]
+
+
 def _not_importable(found: Account) -> list[CheckMessage]:
     try:
         import_string(found.backend)

@@ -5,10 +5,12 @@ from contextlib import suppress
 from jobs.errors import UniqueKeyTaken
 from jobs.housekeeping import every, hourly
 from jobs.submit import submit
-from mail import alerts, breakers, effects, lifting, retention
+from mail import alerts, breakers, effects, guard, lifting, release, retention
 from mail.mailgun_api import mailgun_accounts
 from mail.models import Message
 
+every(minutes=1 / 60)(release.next_portions)
+every(minutes=1)(guard.look_at_all)
 every(minutes=5)(effects.lost_events)
 every(minutes=5)(alerts.untold_alerts)
 hourly(alerts.old_alerts)

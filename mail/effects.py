@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs.queue import delete_in_batches
-from mail import consequences
+from mail import consequences, guard
 from mail.failure import Failure, FailureClass
 from mail.importance import Importance
 from mail.meaning import STATUS, News
@@ -101,6 +101,7 @@ def _learn(event: Event, message: Message) -> None:
     status = STATUS.get(event.type)
     if status and not arrived and not (decision and decision.resends):
         message.learn(status, failure)
+    guard.watch(message)
 
 
 def _arrived_by_another(event: Event, message: Message) -> bool:

@@ -59,3 +59,17 @@ class Suppressed(MailError):
 
     def __init__(self, message_id: UUID, reason: str) -> None:
         super().__init__(f"recipient of message {message_id} is on the list of suppressed addresses: {reason}")
+
+
+class NothingToCancel(MailError):
+    """All messages of the broadcast have been sent, or ended otherwise."""
+
+    def __init__(self, broadcast_id: UUID) -> None:
+        super().__init__(f"broadcast {broadcast_id} has nothing left to cancel")
+
+
+class NotStopped(MailError):
+    """Only what was stopped can be resumed."""
+
+    def __init__(self, subject: object) -> None:
+        super().__init__(f"{type(subject).__name__.lower()} {subject} is not stopped")

@@ -10,6 +10,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
+from rest_framework.utils.html import is_html_input
 
 from jobs.json_value import NotStorable, json_value
 from jobs.strict import StrictSerializer
@@ -45,7 +46,9 @@ OURS = frozenset(
 """Header fields that a message does not say itself: they are made from its other fields, or on the way."""
 OURS_BEGIN = ("content-", "x-mailgun-", "arc-", "resent-")
 RESERVED_METADATA = frozenset({"attempt_id"})
+STREAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 FIELD_NAME = re.compile(r"[!-9;-~]+")
+CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
 CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:; ?[\w-]+=(?:[\w.+-]+|\"[^\"\r\n\\]*\"))*", re.ASCII)
 
 
@@ -112,6 +115,39 @@ class SenderField(MailboxField):
         return mailbox
 
 
+@extend_schema_field({"type": "string", "pattern": f"^{STREAM_NAME.pattern}$"})
+class StreamField(StringField):
+    """The name of a stream."""
+
+    default_error_messages = {  # noqa: RUF012
+        "stream": "A stream's name has 1 to 50 of a-z, 0-9, - and _, and begins with a letter or digit."
+    }
+
+    def to_internal_value(self, data: Any) -> str:
+        name = super().to_internal_value(data)
+        if not STREAM_NAME.fullmatch(name):
+            self.fail("stream")
+        return name
+
+
+@extend_schema_field({"type": "boolean"})
+class TruthField(serializers.Field[bool, Any, bool, Any]):
+    """true or false as JSON has them, or as words in a form; DRF's own takes many other values for them."""
+
+    default_error_messages = {"invalid": "This is true or false."}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> bool:
+        words = {"true": True, "false": False} if is_html_input(self.root.initial_data) else {}
+        if isinstance(data, bool):
+            return data
+        if not isinstance(data, str) or data not in words:
+            self.fail("invalid")
+        return words[data]
+
+    def to_representation(self, value: bool) -> bool:
+        return value
+
+
 class SourceField(StringField):
     """A Django template, as it was written."""
 
@@ -155,6 +191,14 @@ class LinesField(serializers.DictField):
 class HeadersField(LinesField):
     """Header fields that a message has besides those that we set."""
 
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        lines = super().to_internal_value(data)
+        spelled: dict[str, str] = {}
+        for name in lines:
+            if (first := spelled.setdefault(name.lower(), name)) != name:
+                raise serializers.ValidationError({name: [f"This is the same header field as {first}."]}, "duplicate")
+        return lines
+
     def refusal(self, name: str) -> str:
         if not FIELD_NAME.fullmatch(name) or len(name) > 100:
             return "This is not the name of a header field."
@@ -194,6 +238,7 @@ class AttachmentRequest(StrictSerializer):
     filename = LineField(min_length=1, max_length=255)
     content_type = LineField(max_length=255, required=False, allow_null=True)
     content = Base64Field()
+    content_id = LineField(max_length=100, required=False, allow_null=True)
 
     def validate_filename(self, name: str) -> str:
         if "/" in name or "\\" in name or name.strip(" .") == "":
@@ -204,6 +249,17 @@ class AttachmentRequest(StrictSerializer):
         if value and not CONTENT_TYPE.fullmatch(value):
             raise serializers.ValidationError("This is not a media type, such as application/pdf.", "invalid")
         return value
+
+    def validate_content_id(self, value: str | None) -> str | None:
+        if value is not None and not CONTENT_ID.fullmatch(value):
+            raise serializers.ValidationError("This has letters, digits and . _ @ + - only.", "invalid")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("content_id") and not (attrs.get("content_type") or "").lower().startswith("image/"):
+            detail = "A file with a content_id is an image, and its content_type says so."
+            raise serializers.ValidationError({"content_type": [serializers.ErrorDetail(detail, "image")]})
+        return attrs
 
 
 def envelope_size(headers: dict[str, str], tags: list[str], reply_to: list[str]) -> int:

@@ -1,6 +1,9 @@
 """What the lists of mail can be narrowed by."""
 
+from typing import Any
+
 import django_filters
+from django import forms
 from django.core.exceptions import ValidationError
 
 from jobs.filters import TimeFilter
@@ -25,19 +28,49 @@ class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
     field_class = ChoiceField
 
 
+class UUIDField(forms.UUIDField):
+    """An empty parameter is no UUID; only one that is left out narrows nothing."""
+
+    def to_python(self, value: Any) -> Any:
+        if value == "":
+            raise ValidationError(self.error_messages["invalid"], "invalid")
+        return super().to_python(value)
+
+
+class UUIDFilter(django_filters.UUIDFilter):  # type: ignore[misc]
+    field_class = UUIDField
+
+
+class TextField(forms.CharField):
+    """An empty parameter is no name; only one that is left out narrows nothing."""
+
+    def to_python(self, value: Any) -> Any:
+        if value == "":
+            raise ValidationError(self.error_messages["required"], "invalid")
+        return super().to_python(value)
+
+
+class CharFilter(django_filters.CharFilter):  # type: ignore[misc]
+    field_class = TextField
+
+
 class MessageFilter(django_filters.FilterSet):  # type: ignore[misc]
-    """?status= (repeatable), ?to= (the bare address), ?tag=, ?importance=, ?created_after=, ?created_before=."""
+    """?status= (repeatable), ?to= (the bare address), ?tag=, ?importance=, ?stream=, ?broadcast= (a job's id),
+    ?created_after=, ?created_before=.
+    """
 
     status = django_filters.MultipleChoiceFilter(choices=Status.choices)
     to = django_filters.CharFilter(method="written_to")
     tag = django_filters.CharFilter(method="tagged")
     importance = ChoiceFilter(choices=Importance.choices)
+    stream = CharFilter()
+    broadcast = UUIDFilter(field_name="broadcast_id")
     created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Message
-        fields = ("status", "to", "tag", "importance", "created_after", "created_before")
+        fields = ("status", "to", "tag", "importance", "stream", "broadcast", "created_after", "created_before")
 
     def written_to(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
         return messages.filter(address=addresses.in_ascii(value))

@@ -14,7 +14,17 @@ from django.db.models.functions import Cast, Now
 from jobs.models import IdempotencyKey
 from mail import addresses, recipient
 from mail.mentions import Mentions
-from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Lift, Message, Suppression
+from mail.models import (
+    Alert,
+    Attachment,
+    Attempt,
+    Broadcast,
+    Event,
+    Lift,
+    Message,
+    StreamSuppression,
+    Suppression,
+)
 from mail.recipient import BadAddress
 from mail.status import PENDING, Status
 
@@ -45,7 +55,10 @@ def forget(address: str) -> dict[str, int]:
         found["mentions"] = _leave_out_of_messages(mentions)
         found["broadcasts"] = _leave_out_of_broadcasts(address, mentions)
         found["answers"] = _delete_answers(mentions)
-        found["suppressions"] = Suppression.objects.filter(digest=addresses.digest(address)).update(address="")
+        found["suppressions"] = sum(
+            model._default_manager.filter(digest=addresses.digest(address)).update(address="")
+            for model in (Suppression, StreamSuppression)
+        )
         Lift.objects.filter(digest=addresses.digest(address)).update(address="")
     log.info("address_forgotten", address=addresses.masked(address), **found)
     return dict(found)

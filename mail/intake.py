@@ -16,12 +16,19 @@ from mail.models import Attachment, Message, Template
 from mail.serializers import MessageRequest
 from mail.submit import Draft, drafted, store
 from mail.templates import BadTemplate, Meter, rendered
+from mail.unsubscribe import context_for
 
 Templates = Mapping[str, Template]
 
 BATCH_SECONDS = 2.0
 """Of computing, for all the templates of a batch."""
 PARTS = ("subject", "text", "html")
+COPIED = (
+    *("headers", "tags", "metadata", "stream", "track_opens", "track_clicks", "test_mode"),
+    *("send_at", "expires_at"),
+)
+"""What a message keeps as it was given."""
+USUAL_FILE = {"content_type": "application/octet-stream"}
 
 
 def look_up_domains(items: Iterable[object]) -> None:
@@ -48,11 +55,12 @@ def prepared(data: object, user: User, templates: Templates, meter: Meter) -> Dr
         sender=given["from"].written if "from" in given else settings.MAIL_FROM,
         reply_to=[mailbox.written for mailbox in given.get("reply_to", [])],
         importance=given.get("importance", Importance.NORMAL),
-        **content(given, templates, meter),
-        **{name: given[name] for name in ("headers", "tags", "metadata", "send_at", "expires_at") if name in given},
+        **{name: given[name] for name in COPIED if name in given},
     )
+    context = context_for(message) | given.get("context", {})
+    message.set_content(content(given | {"context": context}, templates, meter))
     attachments = [
-        Attachment(**file | {"content_type": file.get("content_type") or "application/octet-stream"})
+        Attachment(**USUAL_FILE | {name: value for name, value in file.items() if value is not None})
         for file in given.get("attachments", [])
     ]
     try:

@@ -10,8 +10,11 @@ from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
 from jobs.strict import StrictSerializer
-from mail import alerts, effects, lifting, provider_lists, reconciliation, sending
+from mail import alerts, effects, guard, lifting, provider_lists, reconciliation, sending
 from mail.broadcast import carry_out
+from mail.broadcast_cancellation import KIND as BROADCAST_CANCELLATION
+from mail.broadcast_cancellation import cancel_broadcast, cancel_the_rest
+from mail.submit import SEND, SEND_BULK
 
 
 class SendParams(StrictSerializer):
@@ -33,7 +36,7 @@ class EventParams(StrictSerializer):
 
 
 @job(
-    "mail.send",
+    SEND,
     params=SendParams,
     timeout=minutes(5),
     retry=exponential(attempts=None, base=5, cap=300),
@@ -43,6 +46,20 @@ class EventParams(StrictSerializer):
 )
 def send(run: Run, *, message: UUID) -> dict[str, str]:
     """Send a message by the provider whose turn it is, and again, until it has left our hands or is given up."""
+    return {"status": sending.send(message)}
+
+
+@job(
+    SEND_BULK,
+    params=SendParams,
+    timeout=minutes(5),
+    retry=exponential(attempts=None, base=5, cap=300),
+    queue="mail",
+    threads=max(1, settings.MAIL_THREADS * 3 // 4),
+    internal=True,
+)
+def send_bulk(run: Run, *, message: UUID) -> dict[str, str]:
+    """As mail.send, for bulk mail and broadcasts: it has fewer threads, and mail.send keeps all of its own."""
     return {"status": sending.send(message)}
 
 
@@ -88,7 +105,35 @@ class BroadcastParams(StrictSerializer):
     broadcast = serializers.UUIDField()
 
 
-@job("mail.broadcast", params=BroadcastParams, timeout=minutes(6 * 60), retry=exponential(attempts=10), internal=True)
+@job(
+    "mail.broadcast",
+    params=BroadcastParams,
+    timeout=minutes(6 * 60),
+    retry=exponential(attempts=10),
+    internal=True,
+    on_cancel=cancel_broadcast,
+)
 def broadcast(run: Run, *, broadcast: UUID) -> dict[str, Any]:
     """Make a message of one template for each of many addresses; after a crash it goes on where it was."""
     return carry_out(run, broadcast)
+
+
+@job(BROADCAST_CANCELLATION, params=BroadcastParams, retry=exponential(attempts=None), internal=True)
+def broadcast_cancellation(run: Run, *, broadcast: UUID) -> dict[str, int]:
+    """Cancel what has not been sent of a broadcast that was cancelled."""
+    return {"cancelled": cancel_the_rest(broadcast)}
+
+
+class GuardParams(StrictSerializer):
+    """What mail.guard takes: a broadcast, or a user and the name of a stream."""
+
+    broadcast = serializers.UUIDField(required=False)
+    user = serializers.IntegerField(required=False)
+    stream = serializers.CharField(required=False)
+
+
+@job(guard.KIND, params=GuardParams, internal=True)
+def look_at(run: Run, *, broadcast: UUID | None = None, user: int = 0, stream: str = "") -> dict[str, bool]:
+    """Stop a broadcast or stream of which too much bounced or was complained about."""
+    stopped = guard.look_at_broadcast(broadcast) if broadcast else guard.look_at_stream(user, stream)
+    return {"stopped": stopped}

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models, transaction
-from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Now
 
 from mail import addresses
@@ -24,6 +24,10 @@ class MessageQuerySet(models.QuerySet[Any]):
     def queue_due(self) -> int:
         """What was scheduled and has its time waits like all the others; returns how many."""
         return self.filter(status=Status.SCHEDULED, send_at__lte=Now()).update(status=Status.QUEUED)
+
+    def by_status(self) -> dict[str, int]:
+        """How many there are of each status that occurs."""
+        return dict(self.order_by().values_list("status").annotate(count=Count("pk")))
 
     def tagged(self, tag: str) -> Self:
         """Those that have this among their tags, of which there are three at most."""

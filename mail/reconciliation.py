@@ -36,7 +36,9 @@ def reconcile() -> dict[str, int]:
 def _find_jobs() -> int:
     """Pending messages whose job has ended, was cancelled or pruned, get another."""
     at_work = Job.objects.unfinished().filter(pk=OuterRef("job_id"))
-    lost = Message.objects.pending().filter(~Exists(at_work), created_at__lt=Now() - JOB_LOST_AFTER)
+    lost = Message.objects.pending().filter(
+        ~Exists(at_work), created_at__lt=Now() - JOB_LOST_AFTER, awaits_release=False
+    )
     found = list(lost.filter(Q(send_at=None) | Q(send_at__lte=Now())).order_by("created_at")[:AT_ONCE])
     for message in found:
         log.warning("message_without_job", message_id=str(message.pk), status=message.status)

@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_object
 from django.utils import timezone
 
 from jobs.errors import RetryAfter
-from mail import addresses, alerts, breakers, outcome, providers, waiting
+from mail import addresses, alerts, breakers, outcome, pace, providers, waiting
 from mail.accounts import Account, accounts
 from mail.clearing import clear_up, patience
 from mail.consequences import carry_out, facts_of
@@ -22,7 +22,7 @@ from mail.envelope import sealed
 from mail.errors import NotCalled, NotSendable
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
-from mail.models import Attachment, Attempt, Event, Message, Suppression
+from mail.models import Attachment, Attempt, Event, Message, StreamSuppression, Suppression
 from mail.policy import Breaker, Decision, decide, only_elsewhere
 from mail.prepared import Prepared
 from mail.queries import SuppressionQuerySet
@@ -66,7 +66,7 @@ def send(message_id: UUID) -> str:
 
 
 def _work_on(message: Message) -> None:
-    if not message.pending:
+    if not message.pending or message.awaits_release:
         return
     attempts = list(message.attempts.all()) if getattr(message, "was_tried", True) else []
     if attempts and attempts[-1].unclear:
@@ -86,10 +86,13 @@ def _send(message: Message, attempts: list[Attempt]) -> None:
         attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)
     }
     while not (_expired(message) or _suppressed(message)):
+        waiting.for_a_stopped_stream(message)
         waiting.for_a_slow_domain(message)
         found = providers.choose(message.importance, without=tried, last=had_it)
         if found is None:
             raise RetryAfter(waiting.seconds(message, refusing), "no provider is free")
+        if not found.probing:
+            pace.wait_for_a_place(message, found)
         failure, pause = _call(message, found, attempts)
         if failure is None:
             return
@@ -131,11 +134,17 @@ def _expired(message: Message) -> bool:
 def _suppressed(message: Message) -> bool:
     against = AGAINST_BULK if message.importance == Importance.BULK else AGAINST_ALL
     suppression = against.first(addresses.digest(message.address))
-    if suppression is None:
+    if suppression:
+        reason = suppression[0]
+    elif message.importance != Importance.CRITICAL and StreamSuppression.objects.forbids(
+        message.user_id, message.stream, message.address
+    ):
+        reason = f"it gets no mail of the stream {message.stream}"
+    else:
         return False
     with transaction.atomic():
         if message.learn(Status.SUPPRESSED):
-            message.note("suppressed", suppression[0])
+            message.note("suppressed", reason)
     return True
 
 
@@ -177,7 +186,7 @@ def _begun(message: Message, found: Account, before: list[Attempt]) -> Attempt:
 def _hand_over(message: Message, attempt: Attempt, found: Account) -> str:
     """The provider's id of the mail. Raises NotCalled, and from the call itself what Anymail and requests raise."""
     with _before_the_call(FailureClass.INVALID, "it cannot be put together"):
-        mail = sealed(message, attempt)
+        mail = sealed(message, attempt, found)
     with _before_the_call(FailureClass.CONFIGURATION, "the provider's settings are wrong"):
         line = providers.line_to(found)
     line.send(mail)
@@ -190,6 +199,8 @@ def _before_the_call(kind: FailureClass, said: str) -> Iterator[None]:
     """Whatever goes wrong here is no reason to believe that the provider has the message. Raises NotCalled."""
     try:
         yield
+    except NotCalled:
+        raise
     except Exception as error:
         raise NotCalled(Failure(kind, f"{said} ({type(error).__name__})")) from error
 

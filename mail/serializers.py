@@ -21,7 +21,9 @@ from mail.fields import (
     RecipientField,
     SenderField,
     SourceField,
+    StreamField,
     StringField,
+    TruthField,
     envelope_size,
     size,
 )
@@ -34,6 +36,7 @@ SHOWN = (
     "sender",
     "subject",
     "importance",
+    "stream",
     "status",
     "provider",
     "tags",
@@ -51,7 +54,11 @@ SHOWN = (
 )
 """The columns that representation() needs, for .values()."""
 
-MOST_ATTACHMENTS = 100
+OPTIONS = ("track_opens", "track_clicks", "test_mode")
+DETAILED = (*SHOWN, *OPTIONS, "broadcast_id", "text", "html", "erased_at")
+"""The columns that detail() needs."""
+
+MOST_ATTACHMENTS, MOST_REPLY_TO, MOST_TAGS = 100, 10, 3
 NEEDS_CONTENT = "One of text, html and template is required."
 
 
@@ -63,7 +70,7 @@ class MessageRequest(StrictSerializer):
     """
 
     to = RecipientField()
-    reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=10)
+    reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MOST_REPLY_TO)
     subject = LineField(required=False, allow_null=True, min_length=1)
     text = SourceField(required=False, allow_null=True, allow_blank=True)
     html = SourceField(required=False, allow_null=True, allow_blank=True)
@@ -71,13 +78,17 @@ class MessageRequest(StrictSerializer):
     context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
     headers = HeadersField(required=False, allow_null=True)
     tags = serializers.ListField(
-        child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=3
+        child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MOST_TAGS
     )
     metadata = MetadataField(required=False, allow_null=True)
     attachments = serializers.ListField(
         child=AttachmentRequest(), required=False, allow_null=True, max_length=MOST_ATTACHMENTS
     )
+    track_opens = TruthField(required=False, allow_null=True)
+    track_clicks = TruthField(required=False, allow_null=True)
+    test_mode = TruthField(required=False, allow_null=True)
     importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
+    stream = StreamField(required=False, allow_null=True)
     send_at = serializers.DateTimeField(required=False, allow_null=True)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
@@ -87,7 +98,7 @@ class MessageRequest(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in attrs.items() if value is not None and value != ""}
-        errors = _content_errors(given) | _time_errors(given) | _envelope_errors(given)
+        errors = _content_errors(given) | _inline_errors(given) | time_errors(given) | envelope_errors(given)
         if errors:
             raise serializers.ValidationError(errors)
         return given
@@ -103,7 +114,16 @@ def _content_errors(given: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _time_errors(given: dict[str, Any]) -> dict[str, Any]:
+def _inline_errors(given: dict[str, Any]) -> dict[str, Any]:
+    ids = [file["content_id"] for file in given.get("attachments", []) if file.get("content_id")]
+    if len(set(ids)) < len(ids):
+        return {"attachments": [serializers.ErrorDetail("Two have the same content_id.", "duplicate")]}
+    if ids and not {"html", "template"} & set(given):
+        return {"attachments": [serializers.ErrorDetail("An image with a content_id needs html.", "html")]}
+    return {}
+
+
+def time_errors(given: dict[str, Any]) -> dict[str, Any]:
     expires_at: datetime | None = given.get("expires_at")
     if expires_at is None:
         return {}
@@ -114,7 +134,7 @@ def _time_errors(given: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
+def envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
     reply_to = [mailbox.written for mailbox in given.get("reply_to", [])]
     sent = envelope_size(given.get("headers", {}), given.get("tags", []), reply_to)
     if sent > ENVELOPE:
@@ -150,6 +170,7 @@ class MessageSummary(serializers.Serializer[Any]):
     to = serializers.CharField(allow_blank=True)
     subject = serializers.CharField(allow_blank=True)
     importance = serializers.ChoiceField(Importance.choices)
+    stream = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(Status.choices)
     provider = serializers.CharField(allow_null=True, help_text="Who accepted it.")
     tags = serializers.ListField(child=serializers.CharField())
@@ -182,11 +203,32 @@ class MessageResponse(MessageSummary):
     timeline = TimelineEntry(many=True)
 
 
+class MessageDetail(MessageResponse):
+    """A message as its owner reads it by itself."""
+
+    track_opens = serializers.BooleanField(allow_null=True, help_text="null: as the provider's account says.")
+    track_clicks = serializers.BooleanField(allow_null=True, help_text="null: as the provider's account says.")
+    test_mode = serializers.BooleanField(help_text="The provider accepts it and does not deliver it.")
+    broadcast = serializers.URLField(allow_null=True, help_text="The job that made it.")
+    text = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once it was erased.")
+    html = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once it was erased.")
+
+
+def detail(row: dict[str, Any], request: Request) -> dict[str, Any]:
+    """A row of DETAILED columns as its owner sees it, without the timeline: MessageDetail."""
+    bodies = {name: None if row["erased_at"] else row[name] or None for name in ("text", "html")}
+    broadcast_id = row["broadcast_id"]
+    broadcast = request.build_absolute_uri(reverse("job", args=[broadcast_id])) if broadcast_id else None
+    options = {name: row[name] for name in OPTIONS}
+    return representation({name: row[name] for name in SHOWN}, request) | options | bodies | {"broadcast": broadcast}
+
+
 def representation(row: dict[str, Any], request: Request) -> dict[str, Any]:
     """A row of SHOWN columns as its owner sees it: MessageSummary."""
     shown = {"id": row["id"], "url": url_of(row["id"], request), "to": row["to"], "from": row["sender"]} | row
     del shown["sender"]
-    return shown | {"provider": row["provider"] or None, "resend_of": shown.pop("resend_of_id")}
+    named = {name: row[name] or None for name in ("provider", "stream")}
+    return {"resend_of": shown.pop("resend_of_id")} | shown | named
 
 
 def url_of(message_id: object, request: Request) -> str:

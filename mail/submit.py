@@ -7,18 +7,21 @@ from datetime import datetime
 
 import structlog
 from django.db import transaction
+from django.utils import timezone
 
 from jobs import submit as jobs
 from jobs.errors import AlreadyFinished
 from jobs.models import Job
 from jobs.states import WAITING
 from mail.importance import PATIENCE, PRIORITY, Importance
-from mail.models import Attachment, Message
+from mail.models import Attachment, Message, Stream
 from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
-SEND = "mail.send"
+SEND, SEND_BULK = "mail.send", "mail.send_bulk"
+"""Bulk mail and broadcasts have a kind of job of their own, so that they never occupy all threads of a worker."""
+SENDING = (SEND, SEND_BULK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class Draft:
 def sending_job(message: Message, run_at: datetime | None = None) -> Job:
     """What sends it, not stored yet. It is nobody's: clients see messages, and their jobs are ours."""
     params, priority = {"message": str(message.pk)}, PRIORITY[Importance(message.importance)]
-    job = jobs.prepare(SEND, params, run_at=run_at, priority=priority)
+    is_bulk = message.importance == Importance.BULK or message.broadcast_id
+    job = jobs.prepare(SEND_BULK if is_bulk else SEND, params, run_at=run_at, priority=priority)
     message.job_id = job.pk
     return job
 
@@ -40,6 +44,10 @@ def sending_job(message: Message, run_at: datetime | None = None) -> Job:
 def patience_ends(importance: str, due_at: datetime) -> datetime:
     """When a message of this importance is not worth sending any more. Raises OverflowError."""
     return due_at + PATIENCE[Importance(importance)]
+
+
+def patience_from_now(importance: str) -> datetime:
+    return patience_ends(importance, timezone.now())
 
 
 def drafted(message: Message, attachments: Sequence[Attachment] = (), *, now: datetime) -> Draft:
@@ -58,6 +66,11 @@ def store(drafts: Sequence[Draft]) -> None:
     """Insert the messages, their attachments and their jobs, in three statements at most, and wake workers for them."""
     prepared = [sending_job(draft.message, _run_at(draft.message)) for draft in drafts]
     with transaction.atomic():
+        Stream.objects.ensure(
+            (draft.message.user_id, draft.message.stream)
+            for draft in drafts
+            if draft.message.stream and draft.message.user_id
+        )
         Message.objects.bulk_create([draft.message for draft in drafts])
         if attachments := [attachment for draft in drafts for attachment in draft.attachments]:
             Attachment.objects.bulk_create(attachments)
@@ -73,13 +86,19 @@ def _run_at(message: Message) -> datetime | None:
     return message.send_at if message.status == Status.SCHEDULED else None
 
 
-def store_alike(drafts: Sequence[Draft], importance: str) -> None:
-    """As store(), for many messages of one importance that are due now and have no attachments."""
+def store_alike(drafts: Sequence[Draft], importance: str, *, room: int) -> None:
+    """As store(), for messages of a broadcast: of one importance, due now, and without attachments.
+
+    room: as many of them are queued; the others wait for their release (mail.release).
+    """
+    queued = drafts[:room]
     with transaction.atomic():
-        params = [{"message": str(draft.message.pk)} for draft in drafts]
-        ids = jobs.submit_many(SEND, params, priority=PRIORITY[Importance(importance)])
-        for draft, job_id in zip(drafts, ids, strict=True):
+        params = [{"message": str(draft.message.pk)} for draft in queued]
+        ids = jobs.submit_many(SEND_BULK, params, priority=PRIORITY[Importance(importance)])
+        for draft, job_id in zip(queued, ids, strict=True):
             draft.message.job_id = job_id
+        for draft in drafts[room:]:
+            draft.message.awaits_release = True
         Message.objects.bulk_create([draft.message for draft in drafts])
 
 

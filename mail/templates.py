@@ -21,6 +21,7 @@ from django.template.base import (
     VariableDoesNotExist,
 )
 from django.template.defaultfilters import register as all_filters
+from django.template.defaulttags import ForNode
 from django.template.defaulttags import register as all_tags
 
 from jobs.json_value import plain_text
@@ -47,12 +48,27 @@ UNCLOSED = 100
 """Tags that a line may open and not close: the lexer looks to the end of the line for each."""
 DIGITS = 100
 """Places that floatformat may be asked for."""
+LONGEST_NAME = 100
+"""Characters of a variable's name that an error repeats."""
 SECONDS = 0.5
 """Of computing, for all that one Meter is used for."""
 
 
+UNSUBSCRIBE_URL = "unsubscribe_url"
+"""A variable of bulk mail. Other mail that shows it would have a link to nowhere, and is refused."""
+
+
 class BadTemplate(ValueError):
     """Says why a template is broken, or cannot be rendered with this context."""
+
+
+class MissingVariable(BadTemplate):
+    """The template shows a variable that the context lacks, and has no default for it."""
+
+    def __init__(self, name: str) -> None:
+        where = "only bulk mail has it" if name == UNSUBSCRIBE_URL else "the context does not have it"
+        super().__init__(f"The template needs {name}, and {where}.")
+        self.name = name
 
 
 class Meter:
@@ -80,6 +96,7 @@ class Sandboxed(Template):
     """A compiled template. Raises BadTemplate where Django's raises whatever it meets."""
 
     meter: Meter
+    strict = False
 
     def __init__(self, source: str, *, autoescape: bool = False) -> None:
         _refuse_what_the_lexer_takes_long_for(source)
@@ -95,9 +112,12 @@ class Sandboxed(Template):
     def compile_nodelist(self) -> NodeList:
         return _Parser(self).parse()
 
-    def rendered(self, context: Mapping[str, Any], meter: Meter | None = None) -> str:
-        """The text. context: JSON values. meter: of several renderings that may not take longer together."""
-        self.meter = meter or Meter()
+    def rendered(self, context: Mapping[str, Any], meter: Meter | None = None, *, strict: bool = False) -> str:
+        """The text. context: JSON values. meter: of several renderings that may not take longer together.
+
+        strict: raises MissingVariable where Django would show nothing. Tests (if, firstof) and default are no failure.
+        """
+        self.meter, self.strict = meter or Meter(), strict
         self.meter.start()
         try:
             text = str(self.render(Context(dict(context), autoescape=self.engine.autoescape)))
@@ -131,7 +151,7 @@ class _Parser(Parser):
         super().__init__(_tokens(template.source), {}, [_library(template)], template.origin)
 
     def compile_filter(self, token: str) -> FilterExpression:
-        expression = FilterExpression(token, self)
+        expression = _Expression(token, self, self.template)
         expression.var = _plain(expression.var)
         expression.filters = [
             (function, [(is_variable, _plain(value)) for is_variable, value in arguments])
@@ -142,6 +162,8 @@ class _Parser(Parser):
     def extend_nodelist(self, nodelist: NodeList, node: Node, token: Token) -> None:
         """Every node counts when it is rendered."""
         render, template = node.render_annotated, self.template
+        if isinstance(node, ForNode) and not node.nodelist_empty:
+            node.sequence = _Needed(node.sequence)  # type: ignore[arg-type,assignment]
 
         def counted(context: Context) -> Any:
             template.meter.step()
@@ -151,6 +173,45 @@ class _Parser(Parser):
 
         node.render_annotated = counted  # type: ignore[method-assign]
         super().extend_nodelist(nodelist, node, token)
+
+
+class _Expression(FilterExpression):
+    """A variable with its filters; a strict template needs each that is shown."""
+
+    def __init__(self, token: str, parser: Parser, template: Sandboxed) -> None:
+        super().__init__(token, parser)
+        self.template = template
+
+    def resolve(self, context: Context, ignore_failures: bool = False) -> Any:
+        if not ignore_failures:
+            self.require(context)
+        return super().resolve(context, ignore_failures)
+
+    def require(self, context: Context) -> None:
+        """Raises MissingVariable where the template is strict."""
+        if not isinstance(self.var, Variable) or self._has_default:
+            return
+        if not self.template.strict and self.var.var != UNSUBSCRIBE_URL:
+            return
+        try:
+            self.var.resolve(context)
+        except VariableDoesNotExist:
+            raise MissingVariable(str(self.var.var)[:LONGEST_NAME]) from None
+
+    @property
+    def _has_default(self) -> bool:
+        return any(getattr(function, "_filter_name", "") == "default" for function, _ in self.filters)
+
+
+class _Needed:
+    """The list of a {% for %} without {% empty %}: a strict template needs it, too."""
+
+    def __init__(self, expression: _Expression) -> None:
+        self.expression = expression
+
+    def resolve(self, context: Context, ignore_failures: bool = False) -> Any:
+        self.expression.require(context)
+        return self.expression.resolve(context, ignore_failures)
 
 
 class _PlainVariable(Variable):

@@ -11,6 +11,8 @@ from mail.unsubscribe import BadLink, Link, unsubscribe
 
 ONE_CLICK = ("List-Unsubscribe", "One-Click")
 """What a mail program, or the page's button, posts (RFC 8058, 3.2)."""
+ALL_BULK = "All"
+"""What the page's second button posts: not this stream alone, but all bulk mail."""
 
 
 @csrf_exempt
@@ -24,18 +26,19 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
         return _page("unknown", 404)
     if request.method != "POST":
         message = link.message()
-        return _page("ask", address=addresses.masked(message.address) if message else "")
+        return _page("ask", address=addresses.masked(message.address) if message else "", stream=link.stream)
     name, value = ONE_CLICK
-    if request.POST.get(name) != value:
-        return _page("ask", 400)
-    unsubscribe(link)
-    return _page("done")
+    said = request.POST.get(name)
+    if said not in (value, ALL_BULK):
+        return _page("ask", 400, stream=link.stream)
+    unsubscribe(link, all_bulk=said == ALL_BULK)
+    return _page("done", stream="" if said == ALL_BULK else link.stream)
 
 
-def _page(state: str, status: int = 200, address: str = "") -> HttpResponse:
+def _page(state: str, status: int = 200, address: str = "", stream: str = "") -> HttpResponse:
     # Without the request: its context processors know sessions, and this page none.
     response = HttpResponse(
-        render_to_string("mail/unsubscribe.html", {"state": state, "address": address}), status=status
+        render_to_string("mail/unsubscribe.html", {"state": state, "address": address, "stream": stream}), status=status
     )
     response["Referrer-Policy"] = "no-referrer"
     response["X-Robots-Tag"] = "noindex"

@@ -13,13 +13,23 @@ from jobs.models import Job
 from jobs.states import Status as JobStatus
 from mail import breakers, providers
 from mail.importance import Importance
-from mail.models import Message
-from mail.submit import SEND
+from mail.models import Message, Stream
+from mail.submit import SENDING
 
 log = structlog.get_logger(__name__)
 
 SHORTEST = 1.0
 """Seconds."""
+WHILE_STOPPED = timedelta(hours=1)
+"""Between two looks at a stream that is stopped; whoever resumes it has its mail sent at once."""
+
+
+def for_a_stopped_stream(message: Message) -> None:
+    """Raises RetryAfter for mail that is not critical while the guard keeps its stream back."""
+    if not message.stream or message.importance == Importance.CRITICAL:
+        return
+    if Stream.objects.filter(user=message.user_id, name=message.stream, stopped_at__isnull=False).exists():
+        raise RetryAfter(_spread(message, timezone.now() + WHILE_STOPPED), "its stream is stopped")
 
 
 def for_a_slow_domain(message: Message) -> None:
@@ -41,7 +51,7 @@ def end() -> None:
     Than until all processes have seen that: one that has not would let it wait as long once more.
     """
     soon = Now() + timedelta(seconds=breakers.LOOK_EVERY)
-    count = Job.objects.filter(kind=SEND, status=JobStatus.RETRYING, run_at__gt=soon).update(run_at=soon)
+    count = Job.objects.filter(kind__in=SENDING, status=JobStatus.RETRYING, run_at__gt=soon).update(run_at=soon)
     log.info("mail_waits_no_longer", count=count)
 
 

@@ -187,6 +187,17 @@ MAIL_THREADS = env.integer("MAIL_THREADS", 32, least=1)
 MAIL_PROBE_AFTER = env.number("MAIL_PROBE_AFTER", 30.0, least=0.1)
 # How long after an unclear attempt a provider's events are believed when they do not know it: they are indexed late.
 MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
+# How fast providers (by name) and receivers (by domain) get mail, besides the table in mail/rates.py:
+# mailgun=100/s,gmail.com=20/s.
+MAIL_RATES = env.rates("MAIL_RATES", [])
+# Providers that begin slowly, and on which day: mailgun=2026-03-01.
+MAIL_WARM_UP = env.days("MAIL_WARM_UP", [])
+# Stop a broadcast or stream when this much of its mail bounces or is complained about, in percent, once the fate of so
+# many messages is known (mail/guard_bounds.py).
+MAIL_GUARD = env.boolean("MAIL_GUARD", default=True)
+MAIL_GUARD_MINIMUM = env.integer("MAIL_GUARD_MINIMUM", 200, least=1)
+MAIL_GUARD_BOUNCES = env.number("MAIL_GUARD_BOUNCES", 5.0, least=0.01)
+MAIL_GUARD_COMPLAINTS = env.number("MAIL_GUARD_COMPLAINTS", 0.3, least=0.01)
 MAIL_BODY_RETENTION = timedelta(days=env.integer("MAIL_BODY_RETENTION", 30, least=1))
 # Messages themselves; their bodies are erased before they are deleted.
 MAIL_RETENTION = timedelta(days=env.integer("MAIL_RETENTION", max(365, MAIL_BODY_RETENTION.days), least=1))

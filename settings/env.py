@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 MISSING = object()
 
 BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+UNITS = {"s": 1, "min": 60, "h": 3600, "day": 86_400}
+"""Seconds."""
 
 _env = environ.Env()
 
@@ -117,6 +121,34 @@ def providers(name: str, default: Any = MISSING) -> list[dict[str, Any]]:
     if not found or len(set(names)) < len(names):
         raise ImproperlyConfigured(f"{name} must name one provider at least, and none twice.")
     return found
+
+
+def rates(name: str, default: Any = MISSING) -> dict[str, tuple[int, int]]:
+    """A comma-separated list such as mailgun=100/s,gmail.com=600/min: each as a count and its seconds."""
+    return _pairs(name, default, _rate, "mailgun=100/s, with /s, /min, /h or /day")
+
+
+def days(name: str, default: Any = MISSING) -> dict[str, date]:
+    """A comma-separated list such as mailgun=2026-03-01: a day for each."""
+    return _pairs(name, default, date.fromisoformat, "mailgun=2026-03-01")
+
+
+def _pairs(name: str, default: Any, reader: Callable[[str], Value], expected: str) -> dict[str, Value]:
+    pairs = [item.partition("=") for item in texts(name, default)]
+    try:
+        found = {key.strip().lower(): reader(value.strip()) for key, _, value in pairs}
+    except ValueError:
+        found = {}
+    if len(found) < len(pairs) or "" in found:
+        raise ImproperlyConfigured(f"{name} must be a comma-separated list of items such as {expected}, none twice.")
+    return found
+
+
+def _rate(text: str) -> tuple[int, int]:
+    count, _, unit = text.partition("/")
+    if not re.fullmatch("[1-9][0-9]{0,8}", count) or unit not in UNITS:
+        raise ValueError(text)
+    return int(count), UNITS[unit]
 
 
 def _provider(variable: str, item: str) -> dict[str, Any]:

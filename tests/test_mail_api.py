@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 NumQueries = Callable[[int], AbstractContextManager[Any]]
 
 KEYS = {
-    *("id", "url", "to", "from", "subject", "importance", "status", "provider", "tags", "metadata"),
+    *("id", "url", "to", "from", "subject", "importance", "stream", "status", "provider", "tags", "metadata"),
     *("created_at", "send_at", "expires_at", "sent_at", "finished_at", "opens", "clicks"),
     *("possible_duplicate", "failure", "resend_of", "timeline"),
 }
@@ -63,7 +63,8 @@ def test_a_message_is_accepted_with_its_address_and_its_job(api: APIClient, ada:
 def test_its_job_is_nobodys_and_as_urgent_as_it_is_important(api: APIClient, importance: str, priority: int) -> None:
     shown = post(api, importance=importance).json()
     job = Job.objects.get()
-    assert (job.kind, job.params, job.user, job.priority) == ("mail.send", {"message": shown["id"]}, None, priority)
+    kind = "mail.send_bulk" if importance == "bulk" else "mail.send"
+    assert (job.kind, job.params, job.user, job.priority) == (kind, {"message": shown["id"]}, None, priority)
     assert Message.objects.get().job_id == job.pk
     assert api.get("/api/v1/jobs/").json()["results"] == []
     assert seconds_ahead(shown["expires_at"]) == pytest.approx(PATIENCE[importance].total_seconds(), abs=20)
@@ -307,6 +308,18 @@ def test_its_job_is_cancelled_with_it(api: APIClient) -> None:
     assert [entry["type"] for entry in answer.json()["timeline"]] == ["created", "cancelled"]
 
 
+# --- one message ---------------------------------------------------------------------------------------------------
+
+
+def test_one_message_is_shown_with_its_bodies_until_they_are_erased(api: APIClient, ada: User) -> None:
+    message = make_message(user=ada, text="There", html="<b>There</b>")
+    shown = api.get(url(message)).json()
+    assert set(shown) == KEYS | {"broadcast", "text", "html", "track_opens", "track_clicks", "test_mode"}
+    assert (shown["broadcast"], shown["text"], shown["html"]) == (None, "There", "<b>There</b>")
+    Message.objects.update(text="", html="", erased_at=timezone.now())
+    assert [api.get(url(message)).json()[name] for name in ("text", "html")] == [None, None]
+
+
 # --- resends -------------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +345,17 @@ def test_a_resend_is_a_new_message_with_the_old_content(api: APIClient, ada: Use
     assert (file.filename, bytes(file.content)) == ("a.txt", b"A")
     assert old.attachments.count() == 1
     assert Job.objects.get().params == {"message": shown["id"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "days", "code"),
+    [("sent", 6, 202), ("deferred", 6, 202), ("sent", 4, 409), ("deferred", 4, 409), ("queued", 6, 409)],
+)
+def test_what_nothing_was_heard_of_for_five_days_can_be_resent(
+    api: APIClient, ada: User, status: str, days: int, code: int
+) -> None:
+    old = make_message(status, user=ada, sent_at=timezone.now() - timedelta(days=days))
+    assert api.post(url(old, "resends")).status_code == code
 
 
 def test_the_same_key_resends_once(api: APIClient, ada: User) -> None:

@@ -116,6 +116,11 @@ def test_what_is_not_one_address_is_refused(api: APIClient, to: Any) -> None:
     assert set(refusals(post(api, to=to))) == {"to"}
 
 
+def test_headers_that_differ_in_case_are_one_error(api: APIClient) -> None:
+    refused = refusals(post(api, headers={"X-Thread": "1", "x-thread": "2", "X-Other": "3"}))
+    assert refused == {"headers.x-thread": "duplicate"}
+
+
 @pytest.mark.parametrize(
     ("to", "address"),
     [

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.files.uploadedfile import SimpleUploadedFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
@@ -14,13 +13,11 @@ from rest_framework.test import APIClient
 from jobs.field_errors import FieldError
 from jobs.json_value import json_value
 from jobs.models import Job
-from jobs.registry import find
-from jobs.run import Run
 from mail import broadcast as broadcasting
 from mail.models import Broadcast, Message, Suppression, Template
 from mail.recipients import BadFile, bad_row, first_told, of_csv
+from tests.broadcasts import BROADCASTS, allow_normal, make_template, post, recipients, run, upload
 from tests.callers import assert_problem, client, make_token
-from tests.mails import MAIL
 from tests.make import make_user
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +31,6 @@ json_values = st.recursive(
     ),
     max_leaves=6,
 )
-BROADCASTS = f"{MAIL}broadcasts/"
 
 
 @pytest.fixture
@@ -44,33 +40,9 @@ def ada() -> User:
 
 @pytest.fixture
 def api(ada: User) -> APIClient:
-    Template.objects.create(
-        user=ada, name="news", subject="News, {{ name }}", text="Dear {{ name }}", html="<b>{{ name }}</b>"
-    )
+    make_template(ada)
+    allow_normal(ada)
     return client(make_token(ada))
-
-
-def recipients(count: int) -> list[dict[str, Any]]:
-    return [{"to": f"reader{number}@example.org", "context": {"name": f"R{number}"}} for number in range(count)]
-
-
-def post(api: APIClient, headers: dict[str, str] | None = None, /, **fields: Any) -> Any:
-    body = {"template": "news", "recipients": recipients(3)} | fields
-    return api.post(
-        BROADCASTS, {name: value for name, value in body.items() if value is not ...}, headers=headers or {}
-    )
-
-
-def upload(api: APIClient, content: bytes | str, headers: dict[str, str] | None = None, **fields: Any) -> Any:
-    file = SimpleUploadedFile("readers.csv", content.encode() if isinstance(content, str) else content)
-    return api.post(BROADCASTS, {"template": "news", "file": file} | fields, format="multipart", headers=headers or {})
-
-
-def run(answer: Any) -> dict[str, Any]:
-    """What the job of this answer makes of it."""
-    assert answer.status_code == 202, answer.content
-    job = Job.objects.get(pk=answer.json()["id"])
-    return find(job.kind).handler(Run(job), **find(job.kind).arguments(job.params))
 
 
 def test_a_broadcast_is_a_job_of_its_user(api: APIClient, ada: User) -> None:
@@ -84,13 +56,14 @@ def test_a_broadcast_is_a_job_of_its_user(api: APIClient, ada: User) -> None:
 
 def test_each_recipient_gets_a_message_of_their_own(api: APIClient, ada: User) -> None:
     result = run(post(api))
+    assert "?broadcast=" in result.pop("messages")
     assert result == {"rows": 3, "accepted": 3, "suppressed": 0, "refused": 0, "errors": []}
     messages = Message.objects.order_by("row")
     assert [(message.address, message.subject, message.text, message.html) for message in messages] == [
         (f"reader{n}@example.org", f"News, R{n}", f"Dear R{n}", f"<b>R{n}</b>") for n in range(3)
     ]
     assert {(message.user, message.importance, message.status) for message in messages} == {(ada, "bulk", "queued")}
-    sends = Job.objects.filter(kind="mail.send")
+    sends = Job.objects.filter(kind="mail.send_bulk")
     assert {job.pk for job in sends} == {message.job_id for message in messages}
     assert {(job.user, job.priority) for job in sends} == {(None, -10)}
     assert {job.params["message"] for job in sends} == {str(message.pk) for message in messages}
@@ -185,7 +158,7 @@ def test_a_broadcast_that_died_goes_on_where_it_was(api: APIClient, monkeypatch:
     assert (made, Broadcast.objects.get().next_row) == (10, 10)
     assert run(answer)["accepted"] == 45
     assert sorted(Message.objects.values_list("row", flat=True)) == list(range(1, 46))
-    assert Job.objects.filter(kind="mail.send").count() == 45
+    assert Job.objects.filter(kind="mail.send_bulk").count() == 45
     assert run(answer)["accepted"] == Message.objects.count() == 45
 
 
@@ -207,7 +180,7 @@ def test_two_runs_at_once_make_no_message_twice(api: APIClient, monkeypatch: pyt
 
 def test_a_chunk_costs_few_statements(api: APIClient, django_assert_max_num_queries: Any) -> None:
     answer = post(api, recipients=recipients(500))
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(19):
         assert run(answer)["accepted"] == 500
 
 

@@ -17,8 +17,9 @@ from django.utils import timezone
 from jobs.models import IdempotencyKey
 from jobs.submit import submit
 from mail import addresses, effects, receiver
+from mail.addresses import digest
 from mail.management.commands import forget_address
-from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, Suppression
+from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, StreamSuppression, Suppression
 from mail.reports import of_mailgun
 from mail.status import Status
 from tests.callers import client, make_token
@@ -170,7 +171,7 @@ def forget(address: str = ADA) -> str:
 
 def everything() -> str:
     """All that the tables of mail say, as text."""
-    models = (Message, Event, Attempt, Alert, Broadcast, Suppression, IdempotencyKey)
+    models = (Message, Event, Attempt, Alert, Broadcast, Suppression, StreamSuppression, IdempotencyKey)
     return json.dumps([list(model.objects.values()) for model in models], default=str).lower()
 
 
@@ -200,6 +201,7 @@ def test_a_person_is_forgotten_everywhere() -> None:
     Alert.objects.create(kind="hard_bounce", detail=said, message=message)
     broadcast = make_broadcast(f"Ada <{ADA}>", GRACE)
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
+    StreamSuppression.objects.add(ada.pk, "news", digest(ADA), ADA, "one-click")
 
     report = forget(ADA.upper())
 
@@ -215,6 +217,7 @@ def test_a_person_is_forgotten_everywhere() -> None:
     assert broadcast.recipients[1]["to"] == GRACE
     assert Suppression.objects.against(ADA, "normal")
     assert Suppression.objects.get().address == ""
+    assert StreamSuppression.objects.forbids(ada.pk, "news", ADA)
     assert "2 messages" in report
     assert "a***@example.org is forgotten" in report
 

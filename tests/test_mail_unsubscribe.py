@@ -5,17 +5,24 @@ from datetime import timedelta
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.signing import Signer
 from django.test import Client
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from mail.addresses import digest
 from mail.importance import Importance
-from mail.models import Message, Suppression
+from mail.models import Message, Suppression, Template
 from mail.reasons import Reason, Scope
 from mail.unsubscribe import headers_for
+from tests import mails
+from tests.broadcasts import make_template, run
+from tests.broadcasts import post as post_broadcast
+from tests.callers import assert_problem
 from tests.mailgun import ADA, make_message
 
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
 
 CLICK = {"List-Unsubscribe": "One-Click"}
@@ -142,3 +149,47 @@ def test_a_link_that_is_not_ours_is_a_page_that_says_so(spoil: object) -> None:
 def test_other_methods_are_not_allowed() -> None:
     assert browser().delete(make_link()).status_code == 405
     assert not Suppression.objects.exists()
+
+
+# --- the link in templates -----------------------------------------------------------------------------------------
+
+SHOWS_THE_LINK = "Stop: {{ unsubscribe_url }}"
+
+
+def test_templates_of_bulk_mail_know_the_link(api: APIClient) -> None:
+    answer = mails.post(api, importance="bulk", text=SHOWS_THE_LINK, html="<a href='{{ unsubscribe_url }}'>Stop</a>")
+    assert answer.status_code == 202
+    message = Message.objects.get()
+    url = headers_for(message)["List-Unsubscribe"].strip("<>")
+    assert (message.text, message.html) == (f"Stop: {url}", f"<a href='{url}'>Stop</a>")
+    assert browser().post(urlsplit(url).path, CLICK).status_code == 200
+    assert Suppression.objects.get().address == ADA
+
+
+def test_templates_of_broadcasts_know_the_link_of_each_message(api: APIClient, ada: User) -> None:
+    make_template(ada)
+    Template.objects.update(text=SHOWS_THE_LINK)
+    run(post_broadcast(api))
+    links = {message.text for message in Message.objects.all()}
+    assert links == {f"Stop: {headers_for(each)['List-Unsubscribe'].strip('<>')}" for each in Message.objects.all()}
+    assert len(links) == 3
+
+
+@pytest.mark.parametrize("importance", ["normal", "critical"])
+def test_other_mail_with_the_link_is_refused(api: APIClient, importance: str) -> None:
+    answer = mails.post(api, importance=importance, text=SHOWS_THE_LINK)
+    assert [error["field"] for error in assert_problem(answer, 400)["errors"]] == ["text"]
+    assert mails.post(api, importance=importance, text="{{ unsubscribe_url|default:'' }}.").status_code == 202
+
+
+def test_a_sender_with_a_page_of_its_own_may_say_so(api: APIClient) -> None:
+    own = {"unsubscribe_url": "https://example.org/stop"}
+    assert mails.post(api, text=SHOWS_THE_LINK, context=own).status_code == 202
+    assert Message.objects.get().text == "Stop: https://example.org/stop"
+
+
+def test_a_preview_shows_a_link_that_belongs_to_nobody(api: APIClient, ada: User) -> None:
+    make_template(ada)
+    Template.objects.update(text=SHOWS_THE_LINK)
+    shown = api.post("/api/v1/mail/templates/news/preview/", {"context": {"name": "Ada"}}).json()
+    assert shown["text"] == "Stop: http://127.0.0.1:8000/unsubscribe/preview/"

@@ -22,7 +22,7 @@ from rest_framework.views import APIView
 from jobs.models import Job
 from jobs.run import Run
 from mail import addresses
-from mail.models import Suppression, Template
+from mail.models import Broadcast, Stream, StreamSuppression, Suppression, Template
 from mail.unsubscribe import Link
 from project.read_only import WriteInSafeMethod
 from tests.callers import assert_problem, make_token, make_user
@@ -202,7 +202,16 @@ def existing_objects(user: User) -> dict[str, Any]:
     digest = addresses.digest(message.address)
     Suppression.objects.create(digest=digest, address=message.address, reason="manual", source="ada")
     Template.objects.create(user=user, name="hello", subject="Hi", text="There")
-    mail = {"message_id": message.pk, "name": "hello", "address": message.address, "provider": "mailgun"}
+    Stream.objects.ensure([(user.pk, "hello")])
+    StreamSuppression.objects.add(user.pk, "hello", digest, message.address, "ada")
+    broadcast = Broadcast.objects.create(user=user, subject="Hi", recipients=[])
+    mail = {
+        "message_id": message.pk,
+        "broadcast_id": broadcast.pk,
+        "name": "hello",
+        "address": message.address,
+        "provider": "mailgun",
+    }
     # An object that is not there makes the admin say so, and a message must not be stored in the database either.
     return {
         "job_id": job.pk,

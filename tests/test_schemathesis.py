@@ -20,7 +20,8 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
 from jobs.states import Status
-from mail.models import Suppression, Template
+from mail.addresses import digest
+from mail.models import Broadcast, Stream, StreamSuppression, Suppression, Template
 from mail.status import Status as MessageStatus
 from project.wsgi import application
 from tests.callers import make_token
@@ -42,6 +43,7 @@ GOOD_BEYOND_SCHEMA = {
     "messages_create": "an address, base64, and which of text, html and template go together",
     "messages_resend": "an Idempotency-Key",
     "messages_batch": "an Idempotency-Key",
+    "broadcasts_list": "a cursor is what next and previous say",
     "broadcasts_create": "a template of the caller's, a CSV file",
     "templates_list": "a cursor is what next and previous say",
     "templates_create": "Django's template language",
@@ -51,6 +53,9 @@ GOOD_BEYOND_SCHEMA = {
     "suppressions_list": "a cursor is what next and previous say",
     "suppressions_create": "an address",
     "suppressions_import": "a CSV file",
+    "streams_list": "a cursor is what next and previous say",
+    "stream_suppressions_list": "a cursor is what next and previous say",
+    "stream_suppressions_create": "an address",
     "tokens_create": "a password",
     "session_create": "a password",
 }
@@ -105,13 +110,27 @@ def test_every_operation_on_a_message_that_there_is_answers_as_its_schema_says(c
     assert_answered_as_documented(case, caller)
 
 
-@schema.include(path_regex="templates/.name|address").parametrize()
-def test_every_operation_on_a_template_or_suppression_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+@schema.include(path_regex="templates/.name|streams/.name|address").parametrize()
+def test_every_operation_on_a_template_or_suppression_answers_as_its_schema_says(
+    case: schemathesis.Case,
+) -> None:
     caller = make_caller()
     Template.objects.update_or_create(user=caller, name="news", defaults={"subject": "{{ a }}", "text": "{{ b }}"})
     Suppression.objects.suppress("ada@example.org", "manual", "all", None, source="test")
+    Stream.objects.ensure([(caller.pk, "news")])
+    StreamSuppression.objects.add(caller.pk, "news", digest("ada@example.org"), "ada@example.org", "test")
     there = {"name": "news", "address": "ada@example.org"}
     case.path_parameters |= {name: there[name] for name in case.path_parameters if name in there}
+    assert_answered_as_documented(case, caller)
+
+
+@schema.include(path_regex="broadcast_id").parametrize()
+def test_every_operation_on_a_broadcast_that_there_is_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+    caller = make_caller()
+    if is_uuid(case.path_parameters.get("broadcast_id")):
+        broadcast = Broadcast.objects.create(user=caller, subject="News", recipients=[])
+        make_message(user=caller, broadcast=broadcast, row=1)
+        case.path_parameters["broadcast_id"] = str(broadcast.pk)
     assert_answered_as_documented(case, caller)
 
 

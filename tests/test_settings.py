@@ -38,6 +38,9 @@ WRONG = [
     (DEVELOPMENT, "WEB_THREADS", "-1"),
     (DEVELOPMENT, "DEBUG", "perhaps"),
     (DEVELOPMENT, "LOG_LEVEL", "LOUD"),
+    (DEVELOPMENT, "MAIL_RATES", "mailgun=fast"),
+    (DEVELOPMENT, "MAIL_WARM_UP", "mailgun=soon"),
+    (DEVELOPMENT, "MAIL_GUARD_BOUNCES", "0"),
     (PRODUCTION, "SECRET_KEY", None),
     (PRODUCTION, "SECRET_KEY", "short"),
     (PRODUCTION, "ALLOWED_HOSTS", None),
@@ -128,3 +131,22 @@ def test_a_cache_is_redis_or_local_memory(monkeypatch: pytest.MonkeyPatch, url: 
     monkeypatch.setenv("SOME_URL", url)
     with pytest.raises(ImproperlyConfigured, match="SOME_URL"):
         env.cache("SOME_URL")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("mailgun", "mailgun=", "=1/s", "mailgun=0/s", "mailgun=-1/s", "mailgun=1.5/s", "mailgun=1", "mailgun=1/week"),
+        *("mailgun=1/s,mailgun=2/s", "mailgun=9999999999/s", "mailgun=1/s/s"),
+    ],
+)
+def test_rates_are_counts_of_a_unit(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_RATES", value)
+    with pytest.raises(ImproperlyConfigured, match="MAIL_RATES"):
+        env.rates("MAIL_RATES")
+
+
+def test_rates_are_read_with_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_RATES", "mailgun=100/s, Gmail.com=600/min,b=5/h,c=9/day")
+    read = {"mailgun": (100, 1), "gmail.com": (600, 60), "b": (5, 3600), "c": (9, 86_400)}
+    assert env.rates("MAIL_RATES") == read

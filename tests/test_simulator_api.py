@@ -34,7 +34,8 @@ def test_anymail_sends_a_mail_with_everything_in_it(simulator: Simulator) -> Non
     assert (stored["text"], stored["html"], stored["tags"]) == ("Hi", "<p>Hi</p>", ["one", "two"])
     assert stored["headers"] == {"Reply-To": "help@example.org", "X-Shelf": "7"}
     assert stored["variables"] == {"message_id": "m1", "attempt_id": "a1"}
-    assert stored["files"] == [{"name": "report.bin", "type": "application/x-report", "size": 12}]
+    [file] = stored["files"]
+    assert file == {"field": "attachment", "name": "report.bin", "type": "application/x-report", "size": 12}
     content = requests.get(f"{simulator.url}/messages/{found['id']}/files/0", timeout=PATIENCE).content
     assert content == b"a;b\r\n1;2\r\n\xff\x00"
 

@@ -5,6 +5,8 @@ from mail.models.event import Event, WebhookToken
 from mail.models.figure import MessageFigure
 from mail.models.message import Attachment, Message
 from mail.models.provider import Alert, DomainBlock, EventLogPosition, Provider, Slowdown
+from mail.models.rate import RateBucket
+from mail.models.stream import Stream, StreamSuppression
 from mail.models.suppression import Lift, Strike, Suppression
 from mail.models.template import Broadcast, Template
 
@@ -20,7 +22,10 @@ __all__ = [
     "Message",
     "MessageFigure",
     "Provider",
+    "RateBucket",
     "Slowdown",
+    "Stream",
+    "StreamSuppression",
     "Strike",
     "Suppression",
     "Template",

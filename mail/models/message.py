@@ -1,5 +1,6 @@
 """Messages and what goes with them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from mail.failure import Failure
 from mail.importance import Importance
 from mail.models.attempt import Attempt
 from mail.models.event import Event
+from mail.models.stream import LONGEST_NAME
 from mail.queries import MessageQuerySet
 from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, lighter_than
 
@@ -46,6 +48,10 @@ class Message(models.Model):
     tags = models.JSONField(default=list, blank=True)
     metadata = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     importance = models.CharField(max_length=10, choices=Importance.choices, default=Importance.NORMAL)
+    stream = models.CharField(max_length=LONGEST_NAME, default="", blank=True)
+    track_opens = models.BooleanField(null=True, blank=True, help_text="Empty: as the provider's account says.")
+    track_clicks = models.BooleanField(null=True, blank=True, help_text="Empty: as the provider's account says.")
+    test_mode = models.BooleanField(default=False, help_text="The provider accepts it and does not deliver it.")
     send_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(help_text="Not sent after this.")
     resend_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="resends")
@@ -53,6 +59,7 @@ class Message(models.Model):
         "Broadcast", models.SET_NULL, null=True, blank=True, related_name="messages", db_index=False
     )
     row = models.PositiveIntegerField(null=True, blank=True, help_text="Of the broadcast's recipients; 1 is the first.")
+    awaits_release = models.BooleanField(default=False, help_text="It gets its job when the broadcast comes to it.")
     request_id = models.CharField(max_length=128, default="", blank=True)
     job_id = models.UUIDField(null=True, blank=True, help_text="The job that sends it; pruned before the message is.")
 
@@ -79,10 +86,25 @@ class Message(models.Model):
             ),
             models.CheckConstraint(name="message_status_known", condition=Q(status__in=Status.values)),
             models.UniqueConstraint(name="one_message_per_row", fields=("broadcast", "row")),
+            models.UniqueConstraint(
+                name="one_message_per_address",
+                fields=("broadcast", "address"),
+                condition=Q(broadcast__isnull=False) & ~Q(address=""),
+            ),
         )
         indexes = (
             models.Index("user", F("id").desc(), name="message_of_user"),
             models.Index("address", F("id").desc(), name="message_to_address"),
+            models.Index(*("user", "stream", "created_at"), name="message_of_stream", condition=~Q(stream="")),
+            models.Index(
+                "broadcast", F("id").desc(), name="message_of_broadcast", condition=Q(broadcast__isnull=False)
+            ),
+            # What mail.release counts and takes.
+            models.Index(
+                *("broadcast", "awaits_release", "row"),
+                name="message_to_release",
+                condition=Q(broadcast__isnull=False, status__in=PENDING),
+            ),
             # What the reconciliation looks through: all unfinished, oldest first.
             models.Index("created_at", name="message_unfinished", condition=~Q(status__in=TERMINAL)),
             models.Index("send_at", name="message_scheduled", condition=Q(status=Status.SCHEDULED)),
@@ -101,6 +123,10 @@ class Message(models.Model):
     @property
     def pending(self) -> bool:
         return self.status in PENDING
+
+    def set_content(self, parts: Mapping[str, str]) -> None:
+        """The rendered subject, text and html of a message that is not stored yet."""
+        self.subject, self.text, self.html = parts["subject"], parts["text"], parts["html"]
 
     def begin_attempt(self, provider: str, service: str = "", domain: str = "") -> Attempt:
         """Store, before the provider is called, that it is about to be. Raises NotSendable."""
@@ -193,6 +219,7 @@ class Attachment(models.Model):
     filename = models.CharField(max_length=255)
     content_type = models.CharField(max_length=255)
     content = models.BinaryField()
+    content_id = models.CharField(max_length=100, default="", blank=True, help_text="Of an inline image.")
 
     def __str__(self) -> str:
         return self.filename

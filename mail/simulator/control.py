@@ -94,7 +94,11 @@ class Control:
     async def message(self, request: Request, mail_id: str) -> Reply:
         mail = self._mail(mail_id)
         bodies = {"text": mail.text, "html": mail.html, "headers": mail.headers, "variables": mail.variables}
-        files = [{"name": file.name, "type": file.content_type, "size": len(file.content)} for file in mail.files]
+        bodies |= {"options": mail.options}
+        files = [
+            {"field": file.field, "name": file.name, "type": file.content_type, "size": len(file.content)}
+            for file in mail.files
+        ]
         events = [event_data(event) for event in self._office.log.of_mail(mail.id)]
         return as_json({**_summary(mail), **bodies, "files": files, "events": events})
 

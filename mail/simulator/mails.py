@@ -37,6 +37,7 @@ class Mail:
     variables: dict[str, str]
     recipient_variables: dict[str, dict[str, str]]
     tags: list[str]
+    options: dict[str, str]
     files: list[File]
     deliver_at: float
     test_mode: bool
@@ -85,6 +86,7 @@ def read_mail(form: Form, domain: str, size: int, now: float) -> Mail:
         variables=_variables(form),
         recipient_variables=_recipient_variables(form),
         tags=form.all("o:tag"),
+        options=form.starting("o:"),
         files=form.files,
         deliver_at=read_date("o:deliverytime", form.first("o:deliverytime")) or now,
         test_mode=form.first("o:testmode") in ("yes", "true", "True"),

@@ -26,11 +26,14 @@ from mail.models import Message
 from mail.queries import MessageQuerySet
 from mail.resending import resend
 from mail.serializers import (
+    DETAILED,
     SHOWN,
     MessageBatchRequest,
+    MessageDetail,
     MessageRequest,
     MessageResponse,
     MessageSummary,
+    detail,
     representation,
     url_of,
 )
@@ -111,15 +114,15 @@ class MessageBatchView(APIView):
 class MessageView(APIView):
     @extend_schema(
         operation_id="messages_read",
-        responses={200: MessageResponse, 304: None},
+        responses={200: MessageDetail, 304: None},
         parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER],
     )
     def get(self, request: Request, message_id: UUID) -> HttpResponseBase:
         """One message and what has happened to it. Ask again after Retry-After seconds until it has finished."""
-        row = _owned(request).filter(pk=message_id).values(*SHOWN).first()
+        row = _owned(request).filter(pk=message_id).values(*DETAILED).first()
         if row is None:
             raise NotFound
-        shown = _shown(request, row)
+        shown = detail(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
         return conditional(request, Response(shown, headers={"ETag": etag(shown)} | _retry_after(row)))
 
 

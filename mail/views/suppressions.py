@@ -6,8 +6,7 @@ import structlog
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef
 from django.http import HttpResponseBase
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.generics import GenericAPIView
@@ -21,7 +20,7 @@ from jobs.parameters import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from mail import addresses, recipient
 from mail.lifting import lift
 from mail.models import Message, Suppression
-from mail.parameters import CREATED, REPLAYED_CREATED
+from mail.parameters import ADDRESS, CREATED, REPLAYED_CREATED
 from mail.queries import SuppressionQuerySet
 from mail.recipient import BadAddress
 from mail.suppression_serializers import (
@@ -32,10 +31,6 @@ from mail.suppression_serializers import (
 )
 
 log = structlog.get_logger(__name__)
-
-ADDRESS = OpenApiParameter(
-    "address", OpenApiTypes.EMAIL, "path", description="Percent-encoded; upper and lower case are the same."
-)
 
 
 class SuppressionListView(GenericAPIView[Any]):

@@ -31,6 +31,7 @@ from mail.template_serializers import (
     template_url,
 )
 from mail.templates import Meter
+from mail.unsubscribe import preview_context
 
 CREATING = [IDEMPOTENCY_KEY, REPLAYED_CREATED, CREATED]
 
@@ -119,7 +120,7 @@ class PreviewView(APIView):
         body = PreviewRequest(data=request.data)
         body.is_valid(raise_exception=True)
         template = _owned_template(request, name)
-        given = {"template": name, "context": body.validated_data.get("context") or {}}
+        given = {"template": name, "context": preview_context() | (body.validated_data.get("context") or {})}
         rendered = content(given, {name: template}, Meter())
         shown = {"text": None, "html": None} | {part: text for part, text in rendered.items() if text}
         return Response(shown)

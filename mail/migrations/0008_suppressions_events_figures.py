@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("mail", "0002_failure_classes"),
+        ("mail", "0007_message_options"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
