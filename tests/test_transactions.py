@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from unittest.mock import patch
 
 import pytest
 from django.db import DatabaseError, InterfaceError, connection, transaction
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
+from jobs.worker import database_waits
 from jobs.worker.database_waits import databases_of_this_thread, end_waits
 from jobs.worker.transactions import connections_left_clean
 from tests.make import make_job
@@ -35,6 +38,12 @@ def fail_in_a_transaction_without_django() -> None:
         cursor.execute("SELECT 1 / 0")
 
 
+def cut_just_after_a_statement() -> None:
+    """As an interruption does that comes when the answer has just been read: the driver believes to be connected."""
+    with patch.object(database_waits, "TRANSACTION_STATUS_ACTIVE", TRANSACTION_STATUS_IDLE):
+        assert end_waits([connection._connections[connection._alias]])
+
+
 def enter_a_transaction() -> None:
     transaction.atomic().__enter__()
 
@@ -50,7 +59,13 @@ def leave_autocommit() -> None:
         leave_autocommit,
         *[
             pytest.param(leave, marks=on_postgresql)
-            for leave in (cut, cut_by_server, begin_without_django, fail_in_a_transaction_without_django)
+            for leave in (
+                cut,
+                cut_by_server,
+                cut_just_after_a_statement,
+                begin_without_django,
+                fail_in_a_transaction_without_django,
+            )
         ],
     ],
 )
