@@ -1,5 +1,8 @@
 """A job is inserted as save() would do it; PostgreSQL reads and plans the INSERT once for each connection."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
@@ -7,6 +10,7 @@ from django.utils import timezone
 from jobs import prepared
 from jobs.models import Job
 from jobs.submit import submit
+from jobs.worker.interrupt import Cancelled
 from tests.make import make_job, make_user, row
 
 INSERT = "INSERT INTO jobs_job"
@@ -90,6 +94,24 @@ def test_one_that_could_not_be_prepared_is_tried_again() -> None:
         transaction.set_rollback(True)
     prepared.execute(connection, "SELECT %s::int", [1])
     assert statements("SELECT $1::int") == [1]
+
+
+@prepares
+def test_a_statement_whose_preparation_was_interrupted_is_prepared_again() -> None:
+    """The server had prepared it already when the exception came, so that its name is taken."""
+
+    def interrupt_after(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        done = execute(sql, *rest)
+        if sql.startswith("PREPARE"):
+            raise Cancelled("now")
+        return done
+
+    with pytest.raises(Cancelled), connection.execute_wrapper(interrupt_after):
+        submit("demo.countdown", {"seconds": 1})
+    for _ in range(2):
+        submit("demo.countdown", {"seconds": 1})
+    assert sorted(statements(INSERT)) == [0, 2]
+    assert Job.objects.count() == 2
 
 
 @prepares

@@ -11,11 +11,15 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 import psycopg2
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
+
+_cut: WeakSet[Any] = WeakSet()
+"""Drivers' connections whose socket was shut down. One whose statement was just over does not notice by itself."""
 
 
 def databases_of_this_thread() -> list[BaseDatabaseWrapper]:
@@ -29,12 +33,18 @@ def end_waits(databases: Iterable[BaseDatabaseWrapper]) -> bool:
     return any(ended)
 
 
+def was_cut(driver: Any) -> bool:
+    """True if a statement of this driver's connection was ended so: no other can be executed there."""
+    return driver in _cut
+
+
 def _end_wait(driver: Any) -> bool:
     if isinstance(driver, sqlite3.Connection):
         driver.interrupt()
         return False  # there may have been no statement
     with suppress(psycopg2.Error, OSError):
         if driver.info.transaction_status == TRANSACTION_STATUS_ACTIVE:
+            _cut.add(driver)
             with socket.socket(fileno=os.dup(driver.fileno())) as end:
                 end.shutdown(socket.SHUT_RDWR)
             return True

@@ -8,6 +8,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
+from jobs.worker.database_waits import was_cut
+
 log = structlog.get_logger(__name__)
 
 State = tuple[bool, int, bool]
@@ -35,7 +37,8 @@ def _broken(connection: BaseDatabaseWrapper) -> bool:
     driver = connection.connection
     if driver is None or connection.vendor != "postgresql":
         return False
-    return bool(driver.closed) or (connection.autocommit and driver.info.transaction_status != TRANSACTION_STATUS_IDLE)
+    in_doubt = connection.autocommit and driver.info.transaction_status != TRANSACTION_STATUS_IDLE
+    return bool(driver.closed) or was_cut(driver) or in_doubt
 
 
 def _drop(connection: BaseDatabaseWrapper) -> None:
