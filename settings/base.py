@@ -77,6 +77,10 @@ APPEND_SLASH = False
 
 # Counters of tries and requests live here; the default of 300 entries would let a crowd push them out.
 CACHES = {"default": env.cache("CACHE_URL", "locmem://")}
+# What all processes must see: the results of django-q's Iter and of cached tasks, and the status of its clusters.
+CACHES["shared"] = CACHES["default"]
+if CACHES["default"]["BACKEND"].endswith(".LocMemCache"):
+    CACHES["shared"] = {"BACKEND": "jobs.database_cache.DatabaseCache"}
 
 WEB_THREADS = env.integer("WEB_THREADS", 4, least=1)
 
@@ -161,7 +165,7 @@ Q_CLUSTER = {
     "retry": 3660,
     "max_attempts": 3,
     "save_limit": 1000,
-    "poll": 0,  # the broker waits by itself, see jobs.brokers
+    "cache": "shared",
     "ALT_CLUSTERS": {},
     "label": "Django Q",
 }

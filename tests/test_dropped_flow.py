@@ -7,8 +7,8 @@ import sys
 
 import pytest
 from django.db import connection
-
 from jobs.heartbeat import BEAT, LOOK
+
 from jobs.queue import LEASE
 from settings import env
 from tests.patience import PATIENCE, lost_time

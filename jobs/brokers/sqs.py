@@ -71,7 +71,7 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
         return sent
 
     def dequeue(self) -> list[tuple[str, str]]:
-        """A plain django-q task, if one has arrived: where a worker waits is wait()."""
+        """Up to `bulk` plain django-q tasks that have arrived; does not wait for any."""
         nothing: list[Message] = []
         return [(task["ReceiptHandle"], task["Body"]) for task in self._breaker.attempt(self._take, nothing)]
 
@@ -84,6 +84,13 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
 
     fail = delete = acknowledge
 
+    def release(self, receipt: str) -> None:
+        """Let any worker have the task again at once; should SQS be away at this moment, after `retry` seconds."""
+        try:
+            self._ask("change_message_visibility", ReceiptHandle=receipt, VisibilityTimeout=0)
+        except AWAY:
+            log.warning("broker_unavailable", exc_info=True)
+
     def listen(self) -> None:
         self._receive(int(self.WAIT))
 
@@ -95,6 +102,16 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
 
     def purge_queue(self) -> None:
         self._ask("purge_queue")
+
+    def delete_queue(self) -> None:
+        """Of a name that is made anew at its next use; AWS allows that after a minute."""
+        self._ask("delete_queue")
+        self._urls.pop(_name(self.channel), None)
+
+    def ping(self) -> bool:
+        """Raises what AWS answers when the queue cannot be used."""
+        self._ask("get_queue_attributes", AttributeNames=["QueueArn"])
+        return True
 
     def info(self) -> str:
         return "Amazon SQS"
@@ -118,9 +135,9 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
         # A ticket has done its work when a worker wakes: the job's lease, not the message, keeps it from being lost.
         tickets = [message for message in messages if message["Body"].startswith(TICKET)]
         plain = [message for message in messages if message not in tickets]
-        # One is begun at once; the others are for whoever is free.
-        self._received, self._held_until = plain[:1], monotonic() + HELD / 2
-        for task in plain[1:]:
+        # As many as are begun now; the others are for whoever is free.
+        self._received, self._held_until = plain[: Conf.BULK], monotonic() + HELD / 2
+        for task in plain[Conf.BULK :]:
             self._hide(task, 0)
         if tickets:
             entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(tickets)]
