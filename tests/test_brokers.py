@@ -87,6 +87,38 @@ def test_a_plain_task_comes_again_unless_it_is_acknowledged(broker: Any, monkeyp
     assert (broker.queue_size(), broker.lock_size()) == (0, 0)
 
 
+def test_a_plain_task_that_is_released_is_due_again_at_once(broker: Any) -> None:
+    broker.enqueue("a signed package")
+    [(receipt, _)] = taken(broker)
+    broker.release(receipt)
+    [(receipt, package)] = taken(broker)
+    assert package in ("a signed package", b"a signed package")
+    broker.acknowledge(receipt)
+    broker.release(receipt)  # it has been acknowledged: there is nothing to bring back
+    assert (broker.queue_size(), broker.lock_size()) == (0, 0)
+
+
+def test_bulk_is_how_many_plain_tasks_are_taken_at_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "BULK", 2)
+    for number in range(3):
+        broker.enqueue(f"package {number}")
+    assert len(taken(broker)) == 2
+    assert len(taken(broker)) == 1
+
+
+@pytest.mark.parametrize("verb", ["purge_queue", "delete_queue"])
+def test_a_queue_that_is_purged_or_deleted_holds_nothing_not_even_what_was_taken(broker: Any, verb: str) -> None:
+    broker.enqueue("a signed package")
+    broker.enqueue("another")
+    assert taken(broker)
+    getattr(broker, verb)()
+    assert (broker.queue_size(), broker.lock_size()) == (0, 0)
+
+
+def test_a_broker_that_can_be_used_answers_a_ping(broker: Any) -> None:
+    assert broker.ping() is True
+
+
 def test_a_plain_task_that_runs_is_hidden_for_as_long_as_it_may_take(
     broker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +195,7 @@ def test_a_broker_that_is_away_fails_nobody(url: str, settings: Any, monkeypatch
     away.wait()
     assert away.dequeue() == []
     away.acknowledge("a receipt")
+    away.release("a receipt")
     assert away.claim("here:1", 1, alone) == [job]
 
 
