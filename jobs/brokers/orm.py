@@ -44,18 +44,18 @@ class ORM(ClaimsJobs, DjangoQORM):  # type: ignore[misc]
         else:
             time.sleep(pause)
 
-    def dequeue(self) -> list[tuple[int, str]]:
-        """Up to `bulk` plain django-q tasks, oldest first, locked for `retry` seconds; does not wait for any.
+    def dequeue(self) -> list[tuple[int, str]] | None:
+        """Up to `bulk` plain django-q tasks, oldest first, locked for `retry` seconds; None, at once, if there is none.
 
         django-q's own broker lets all workers try to lock the same row, of whom one succeeds.
         """
         now = timezone.now()
         until = now + timedelta(seconds=Conf.RETRY)
         if connections[Conf.ORM].vendor == "postgresql":
-            return self._take(now, until)
+            return self._take(now, until) or None
         due = self.get_connection().filter(key=self.list_key, lock__lt=now).order_by("pk")
         # SQLite has one writer at a time: a worker that finds nothing must not ask for its lock.
-        return self._take_in_transaction(due, until) if due.exists() else []
+        return (due.exists() and self._take_in_transaction(due, until)) or None
 
     def release(self, task_id: int) -> None:
         """Let any worker have the task again at once."""

@@ -80,10 +80,10 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
         length: int = pipeline.execute()[0]
         return length
 
-    def dequeue(self) -> list[tuple[bytes, bytes]]:
-        """Up to `bulk` plain django-q tasks; does not wait for any."""
+    def dequeue(self) -> list[tuple[bytes, str]] | None:
+        """Up to `bulk` plain django-q tasks; None, at once, if there is none."""
         nothing: list[bytes] = []
-        return [(task, task) for task in self._breaker.attempt(self._take, nothing)]
+        return [(task, task.decode()) for task in self._breaker.attempt(self._take, nothing)] or None
 
     def acknowledge(self, task: bytes) -> None:
         """Not to come again; should Redis be away at this moment, it does."""
@@ -105,9 +105,21 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
         except redis.RedisError:
             log.warning("broker_unavailable", exc_info=True)
 
+    def queue_size(self) -> int:
+        """How many tasks wait, those among them that were taken and are due again."""
+        pipeline = self.connection.pipeline()
+        pipeline.llen(self.list_key).zcount(self._taken, "-inf", self._now())
+        return sum(pipeline.execute())
+
     def lock_size(self) -> int:
-        size: Any = self.connection.zcard(self._taken)
+        """How many tasks were taken and are not due again."""
+        size: Any = self.connection.zcount(self._taken, f"({self._now()}", "+inf")
         return int(size)
+
+    def _now(self) -> int:
+        """Seconds by the server's clock."""
+        time: Any = self.connection.time()
+        return int(time[0])
 
     def purge_queue(self) -> int:
         """Drop the tasks that wait and those that were taken; returns how many keys there were."""

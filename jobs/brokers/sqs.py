@@ -1,5 +1,6 @@
 """The Amazon SQS broker: messages with job ids wake the workers. The rows stay the truth, so a purge costs seconds."""
 
+import re
 from functools import cached_property
 from time import monotonic
 from typing import Any
@@ -25,6 +26,8 @@ TICKET = "job:"
 """How the body of a message begins that is not a plain django-q task but a job's id."""
 UNSERVED = 60.0
 """Seconds for which a queue of its own that is not there, or that we may not use, is not announced to."""
+NOT_ALLOWED = re.compile("[^A-Za-z0-9_-]")
+"""In the name of an SQS queue (Amazon SQS, CreateQueue, QueueName)."""
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 AWAY = (BotoCoreError, ClientError)
 
@@ -70,10 +73,10 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
         sent: str = self._ask("send_message", MessageBody=task)["MessageId"]
         return sent
 
-    def dequeue(self) -> list[tuple[str, str]]:
-        """Up to `bulk` plain django-q tasks that have arrived; does not wait for any."""
+    def dequeue(self) -> list[tuple[str, str]] | None:
+        """Up to `bulk` plain django-q tasks that have arrived; None, at once, if there is none."""
         nothing: list[Message] = []
-        return [(task["ReceiptHandle"], task["Body"]) for task in self._breaker.attempt(self._take, nothing)]
+        return [(task["ReceiptHandle"], task["Body"]) for task in self._breaker.attempt(self._take, nothing)] or None
 
     def acknowledge(self, receipt: str) -> None:
         """Not to come again; should SQS be away at this moment, it does."""
@@ -190,9 +193,9 @@ def _client(**patience: Any) -> Any:
 
 
 def _name(channel: Channel) -> str:
-    """The name of the SQS queue for this channel."""
+    """The name of the SQS queue for this channel. Characters that SQS does not allow become two hyphens."""
     queue, for_pools = channel
-    suffix = "" if queue in (Conf.PREFIX, DEFAULT_QUEUE) else f"-{queue}"
+    suffix = "" if queue in (Conf.PREFIX, DEFAULT_QUEUE) else f"-{NOT_ALLOWED.sub('--', queue)}"
     return f"{settings.BROKER['queue']}{suffix}{'-threads' if for_pools else ''}"
 
 
