@@ -76,6 +76,7 @@ class PlainTasks:
         self, broker: Broker, running: Running | None = None, record: Callable[[Write], None] = write_once
     ) -> None:
         self.thread = TaskThread()
+        self.count = 0
         self._broker = broker
         self._running = running or Running(Watchdog())
         self._record = record
@@ -92,6 +93,7 @@ class PlainTasks:
 
     def run(self, receipt: Any, package: str | bytes) -> None:
         """Run the task in this package, then save and acknowledge; nothing that a task does gets past this."""
+        self.count += 1
         try:
             task = unpack(package) | {"cluster": Conf.CLUSTER_NAME}
         except Forged:

@@ -166,6 +166,9 @@ Q_CLUSTER = {
     "max_attempts": 3,
     "save_limit": 1000,
     "cache": "shared",
+    # Of a worker process, by its jobs as well: how many it runs, or KiB of memory, until it is replaced; 0: no limit.
+    "recycle": env.integer("WORKER_RECYCLE", 0),
+    "max_rss": env.integer("WORKER_MAX_RSS", 0),
     "ALT_CLUSTERS": {},
     "label": "Django Q",
 }

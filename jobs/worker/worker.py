@@ -53,8 +53,12 @@ class Worker(WorkerProcess):
         if not worked or self.turns % PLAIN_EVERY == 0:
             worked = self.plain.run_next(lambda: self.stopping) or worked
         if not worked and not self.stopping:
-            self.broker.wait()
+            self.idle(self.broker.wait)
             self.waited = True
+
+    @property
+    def done(self) -> int:
+        return super().done + self.plain.count
 
     def finish(self) -> None:
         """Nothing is left: each turn ends with an empty buffer."""
