@@ -15,6 +15,7 @@ from typing import Protocol
 
 from django.db import connections
 
+from jobs.cluster.forks import forget_signal_handlers_at_fork
 from jobs.cluster.stall import STALLED_AFTER, SUSPECT_AFTER, StallClock, is_suspended, may_hold_gil
 from jobs.worker.watchdog import Jobs, Predecessor, Started, Watchdog
 
@@ -123,18 +124,11 @@ class Process:
     def _run(self, supervisor: int) -> None:
         _die_with(supervisor)
         self.name = _name(os.getpid())
-        os.register_at_fork(after_in_child=_forget_signal_handlers)
+        forget_signal_handlers_at_fork()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all of us; the supervisor decides
         program = self.program(self)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISOR_SIGNALS)
         program.run()
-
-
-def _forget_signal_handlers() -> None:
-    """In the processes that handlers and tasks fork: they end when they are terminated, as if nobody had handlers."""
-    for number in (*SUPERVISOR_SIGNALS, signal.SIGALRM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
 
 
 def _ids(jobs: Iterable[Started]) -> Jobs:
