@@ -15,8 +15,9 @@ from django.db.models import Model
 
 PRIMARY = "default"
 
-PINNED = frozenset({"sessions.session"})
-"""Read from the primary while it is there: a session that a replica does not know yet would log its user out."""
+PINNED = frozenset({"sessions.session", "jobs.cacheentry"})
+"""Read from the primary while it is there: a session that a replica does not know yet would log its user out, and a
+cache is expected to know what was just put into it."""
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from jobs.cancellation import cancel
 from jobs.errors import AlreadyFinished, JobError, NotRepeatable, UniqueKeyTaken
 from jobs.models import Job
 from jobs.queue import JobQuerySet
+from jobs.queued_tasks import QueuedTasksAdmin as QueuedTasksAdmin  # registers itself
 
 
 @admin.register(Job)

@@ -1,4 +1,4 @@
-"""The engine as a Django app: at start-up every app's kinds.py and chores.py are imported, and so known."""
+"""The engine as a Django app: at start-up every app's kinds.py, chores.py and checks.py are imported, and so known."""
 
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
@@ -8,4 +8,4 @@ class JobsConfig(AppConfig):
     name = "jobs"
 
     def ready(self) -> None:
-        autodiscover_modules("kinds", "chores")
+        autodiscover_modules("kinds", "chores", "checks")

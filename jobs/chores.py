@@ -2,7 +2,9 @@
 
 import structlog
 
-from jobs.housekeeping import hourly
+from jobs import task_results
+from jobs.database_cache import CacheEntry
+from jobs.housekeeping import every, hourly
 from jobs.models import Job
 from jobs.outputs import Output
 from jobs.registry import UnknownKind, find
@@ -33,3 +35,14 @@ def wrong_pools() -> int:
         if pool != expected:
             moved += Job.objects.move_to_pool(kind, expected)
     return moved
+
+
+@hourly
+def expired_cache_entries() -> int:
+    return CacheEntry.objects.expired().delete()[0]
+
+
+@every(minutes=1 / 6)
+def superfluous_results() -> int:
+    """Successes of plain django-q tasks beyond Q_CLUSTER's save_limit."""
+    return task_results.prune()

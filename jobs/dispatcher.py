@@ -7,25 +7,31 @@ may take long or wait for a lock, so each has a thread, and a database connectio
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from types import FrameType
 
 import structlog
 from django.db import close_old_connections, connection, connections
+from django.utils import timezone
 from django_q.brokers import Broker
-from django_q.scheduler import scheduler
 
 from jobs import housekeeping
+from jobs.cluster.process import CLUSTER, Process
+from jobs.cluster_status import ClusterStatus
 from jobs.models import Job
 from jobs.rescue import rescue
+from jobs.schedules import Schedules
 from jobs.worker.heartbeat import BEAT
 
 log = structlog.get_logger(__name__)
 
 TICK = 1.0
 """Seconds between two rounds, and between two looks at the maintenance tasks."""
-SCHEDULES_EVERY = 30.0
-"""Seconds between two looks at django-q's schedules."""
+SHORTEST_PAUSE = 0.02
+"""Seconds between two looks at django-q's schedules while many are due."""
+STATUS_EVERY = 2.0
+"""Seconds between two statuses for django-q's monitoring."""
 RENEWALS_FIRST = 2 * BEAT
 """Seconds after an outage in which the living renew their leases before the others are rescued."""
 STOP_WITHIN = 1.0
@@ -35,8 +41,13 @@ STOP_WITHIN = 1.0
 class Dispatcher:
     """One per cluster, in a process of its own."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, workers: Sequence[Process] = ()) -> None:
         self.broker = broker
+        self.workers = workers
+        self.schedules = Schedules(broker)
+        self.status = ClusterStatus(CLUSTER)
+        self._status_at = 0.0
+        self._pause = TICK
         self.stopping = False
         self.rescue_from = 0.0
         self._over = threading.Event()
@@ -62,11 +73,25 @@ class Dispatcher:
 
     def run_schedules(self) -> None:
         """Enqueue django-q tasks whose schedule is due."""
-        scheduler(broker=self.broker)
+        self._pause = TICK
+        self.schedules.fire_due()
+        self._pause = pause_before(self.schedules.next_run(), timezone.now())
+
+    def publish_status(self) -> None:
+        """Every STATUS_EVERY: for qinfo and its like."""
+        if time.monotonic() < self._status_at:
+            return
+        self._status_at = time.monotonic() + STATUS_EVERY
+        self.status.publish(
+            self.broker,
+            [worker.pid for worker in self.workers],
+            busy=any(worker.busy for worker in self.workers),
+            reincarnations=sum(worker.replacements for worker in self.workers),
+        )
 
     def start_threads(self) -> None:
-        for step, pause in ((self.run_schedules, SCHEDULES_EVERY), (housekeeping.run_due_tasks, TICK)):
-            thread = threading.Thread(target=self._repeat, args=(step, pause), name=step.__name__, daemon=True)
+        for target in (self._keep_to_schedules, self._maintain):
+            thread = threading.Thread(target=target, name=target.__name__, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -82,15 +107,30 @@ class Dispatcher:
     def _let_renewals_go_first(self) -> None:
         self.rescue_from = time.monotonic() + RENEWALS_FIRST
 
-    def _repeat(self, step: Callable[[], object], pause: float) -> None:
+    def _keep_to_schedules(self) -> None:
+        while not self._over.is_set():
+            succeeds("run_schedules", self.run_schedules)
+            succeeds("publish_status", self.publish_status)
+            self._over.wait(self._pause)
+        succeeds("withdraw_status", lambda: self.status.withdraw(self.broker))
+        connections.close_all()
+
+    def _maintain(self) -> None:
         """The connection is closed in each pause: there is little to do, and many clusters share a server."""
         while not self._over.is_set():
-            succeeds(step.__name__, step)
+            succeeds("run_due_tasks", housekeeping.run_due_tasks)
             connections.close_all()
-            self._over.wait(pause)
+            self._over.wait(TICK)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
+
+
+def pause_before(next_schedule: datetime | None, now: datetime) -> float:
+    """Seconds until the next look at the schedules: until one is due, and at most TICK."""
+    if next_schedule is None:
+        return TICK
+    return min(max((next_schedule - now).total_seconds(), SHORTEST_PAUSE), TICK)
 
 
 def succeeds(name: str, step: Callable[[], object]) -> bool:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from jobs.attempt_errors import Appended, AttemptError, appended
 from jobs.claiming import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
+from jobs.database_cache import CacheEntry as CacheEntry  # a model, too
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
 from jobs.ids import new_id
 from jobs.json_value import Decoder

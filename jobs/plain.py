@@ -1,35 +1,185 @@
-"""Plain django-q tasks (async_task, schedules), run and recorded by django-q's own worker and monitor functions."""
+"""Runs plain django-q tasks (async_task, schedules) in a worker's main thread, with django-q's signals and options.
 
-import queue
-from multiprocessing import Value
+A task's package stays with the broker until the outcome is saved, so a task whose worker dies runs again.
+"""
+
+import math
+import pydoc
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import structlog
+from django.db import close_old_connections
+from django.utils import timezone
 from django_q.brokers import Broker
-from django_q.conf import Conf
-from django_q.monitor import monitor
-from django_q.signing import SignedPackage
-from django_q.worker import worker
+from django_q.conf import Conf, error_reporter
+from django_q.exceptions import TimeoutException
+from django_q.signals import post_execute, post_execute_in_worker, pre_execute
+from django_q.utils import get_func_repr
 
-STOP = "STOP"
-"""What ends a queue for django-q's worker and monitor."""
+from jobs import task_results
+from jobs.task_package import Forged, Task, Unreadable, unpack
+from jobs.worker.interrupt import Interrupted, MainThread, Stopped, TimedOut
+from jobs.worker.running import Running
+from jobs.worker.transactions import connections_left_clean
+from jobs.worker.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
+Write = Callable[[], None]
 
-def run(broker: Broker, receipt: Any, package: str) -> None:
-    """Run one signed task package; a forged or broken one is dropped, as django-q does."""
+
+class TaskTimedOut(TimedOut, TimeoutException):  # type: ignore[misc]
+    """The task took longer than its timeout. A task may catch django-q's TimeoutException to clean up."""
+
+
+def write_once(write: Write) -> None:
+    """Write without waiting for a database that is away."""
+    write()
+
+
+class TaskThread(MainThread):
+    """The main thread while it runs a task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._timeout = math.inf
+
+    def call(self, function: Callable[[], Any], timeout: float) -> Any:
+        """As for jobs, but a task that catches its interruption and returns has the result that it returns."""
+        results: list[Any] = []
+        self._timeout = timeout
+
+        def keep_result() -> None:
+            results.append(function())
+
+        try:
+            super().call(keep_result, timeout)
+        except Interrupted:
+            if not results:
+                raise
+        return results[0]
+
+    def ring(self) -> None:
+        if self._thread is not None and time.monotonic() >= self._ring_at:
+            self.interrupt(TaskTimedOut(f"Task exceeded maximum timeout value ({self._timeout:g} seconds)"))
+
+
+class PlainTasks:
+    """What a worker runs beside its jobs. record: calls a function that writes, again while the database is away."""
+
+    def __init__(
+        self, broker: Broker, running: Running | None = None, record: Callable[[Write], None] = write_once
+    ) -> None:
+        self.thread = TaskThread()
+        self.count = 0
+        self._broker = broker
+        self._running = running or Running(Watchdog())
+        self._record = record
+
+    def run_next(self, stopping: Callable[[], bool] = bool) -> bool:
+        """Run what the broker has, at most `bulk` tasks; once the worker is stopping the others are handed back."""
+        found = self._broker.dequeue() or []
+        for receipt, package in found:
+            if stopping():
+                self._record(partial(self._broker.release, receipt))
+            else:
+                self.run(receipt, package)
+        return bool(found)
+
+    def run(self, receipt: Any, package: str | bytes) -> None:
+        """Run the task in this package, then save and acknowledge; nothing that a task does gets past this."""
+        self.count += 1
+        try:
+            task = unpack(package) | {"cluster": Conf.CLUSTER_NAME}
+        except Forged:
+            log.exception("plain_task_forged")
+            self._broker.fail(receipt)
+            return
+        except Unreadable as unreadable:
+            task = unreadable.task | {"cluster": Conf.CLUSTER_NAME}
+            log.warning("plain_task_unreadable", task_id=task["id"], task=task["name"], reason=str(unreadable))
+            self._finish(task, receipt, f"This worker cannot load the task: {unreadable}", success=False)
+            return
+        began = time.monotonic()
+        try:
+            result, success = self._call(task)
+        except Stopped:
+            self._record(partial(self._broker.release, receipt))
+            log.warning("plain_task_handed_back", task_id=task["id"], task=task["name"])
+            return
+        self._finish(task, receipt, result, success)
+        _log_end(task, time.monotonic() - began)
+
+    def _call(self, task: Task) -> tuple[Any, bool]:
+        """The function's result or the text of its error, and whether it succeeded."""
+        timeout = _timeout(task)
+        try:
+            close_old_connections()
+            with self._running.task(_uuid(task), self.thread, timeout), connections_left_clean():
+                function = _function(task["func"])
+                pre_execute.send(sender="django_q", func=function, task=task)
+                return self.thread.call(partial(function, *task["args"], **task["kwargs"]), timeout), True
+        except Stopped:
+            raise
+        except BaseException as error:
+            if error_reporter:
+                error_reporter.report()
+            return _text(error), False
+
+    def _finish(self, task: Task, receipt: Any, result: Any, success: bool) -> None:
+        task |= {"result": result, "success": success, "stopped": timezone.now(), "ack_id": receipt}
+        post_execute_in_worker.send_robust(sender="django_q", func=task["func"], task=task)
+        attempts = 1
+
+        def save() -> None:
+            nonlocal attempts
+            attempts = task_results.save(task, self._broker)
+
+        self._record(save)
+        del task["ack_id"]
+        if task["success"] or task.get("ack_failure") or 0 < Conf.MAX_ATTEMPTS <= attempts:
+            self._record(partial(self._broker.acknowledge, receipt))
+        post_execute.send_robust(sender="django_q", task=task)
+
+
+def _timeout(task: Task) -> float:
+    """Seconds that the task may take; inf if there is no limit."""
+    seconds = task.pop("timeout", None) or Conf.TIMEOUT or -1
+    return seconds if seconds > 0 else math.inf
+
+
+def _uuid(task: Task) -> UUID:
+    """For the watchdog. async_task() makes ids of this form, but takes others."""
     try:
-        task = SignedPackage.loads(package)
-    except Exception:  # forged, or a pickle of something that this version of the project does not have
-        log.exception("plain_task_refused")
-        broker.fail(receipt)
-        return
-    task |= {"cluster": Conf.CLUSTER_NAME, "ack_id": receipt}
-    tasks: queue.Queue[Any] = queue.Queue()
-    results: queue.Queue[Any] = queue.Queue()
-    for item in (task, STOP):
-        tasks.put(item)
-    worker(tasks, results, Value("f", -1), Conf.TIMEOUT)
-    results.put(STOP)
-    monitor(results, broker)
+        return UUID(hex=str(task["id"]))
+    except ValueError:
+        return UUID(int=0)
+
+
+def _function(function: Any) -> Callable[..., Any]:
+    found: Callable[..., Any] | None = function if callable(function) else pydoc.locate(function)  # type: ignore[assignment]
+    if found is None:
+        raise ValueError(f"Function {function} is not defined")
+    return found
+
+
+def _text(error: BaseException) -> str:
+    """As django-q records it: the message, then the traceback."""
+    try:
+        message = str(error)
+    except Exception:
+        message = type(error).__name__
+    return f"{message} : {traceback.format_exc()}"
+
+
+def _log_end(task: Task, seconds: float) -> None:
+    fields = {"task_id": task["id"], "task": task["name"], "func": get_func_repr(task["func"])}
+    if task["success"]:
+        log.info("plain_task_succeeded", seconds=round(seconds, 3), **fields)
+    else:
+        log.error("plain_task_failed", seconds=round(seconds, 3), error=task["result"], **fields)

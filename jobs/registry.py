@@ -18,9 +18,9 @@ Handler = Callable[..., Any]
 Reads = Literal["primary", "replica"]
 OnCancel = Callable[[UUID], None]
 
-QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
+QUEUE_NAME = re.compile(r"(?!.*\.fifo\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 """What a queue may be called: it is the end of an SQS queue's name, and a column's value."""
-IN_WORDS = "a letter or digit, and up to 49 more, hyphens and underscores among them"
+IN_WORDS = "a letter or digit, and up to 49 more, hyphens, underscores and dots among them, without .fifo at its end"
 
 
 class UnknownKind(JobError):

@@ -79,6 +79,10 @@ APPEND_SLASH = False
 
 # Counters of tries and requests live here; the default of 300 entries would let a crowd push them out.
 CACHES = {"default": env.cache("CACHE_URL", "locmem://")}
+# What all processes must see: the results of django-q's Iter and of cached tasks, and the status of its clusters.
+CACHES["shared"] = CACHES["default"]
+if CACHES["default"]["BACKEND"].endswith(".LocMemCache"):
+    CACHES["shared"] = {"BACKEND": "jobs.database_cache.DatabaseCache"}
 
 WEB_THREADS = env.integer("WEB_THREADS", 4, least=1)
 
@@ -163,7 +167,10 @@ Q_CLUSTER = {
     "retry": 3660,
     "max_attempts": 3,
     "save_limit": 1000,
-    "poll": 0,  # the broker waits by itself, see jobs.brokers
+    "cache": "shared",
+    # Of a worker process, by its jobs as well: how many it runs, or KiB of memory, until it is replaced; 0: no limit.
+    "recycle": env.integer("WORKER_RECYCLE", 0),
+    "max_rss": env.integer("WORKER_MAX_RSS", 0),
     "ALT_CLUSTERS": {},
     "label": "Django Q",
 }

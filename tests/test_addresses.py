@@ -151,7 +151,7 @@ def test_broker_and_cache_work_over_tls(tls: tuple[Redis, Path], settings: Any) 
     settings.BROKER = broker_setting(url)
     jobs = RedisBroker("legwork")
     jobs.enqueue("a signed package")
-    assert [package for _, package in jobs.dequeue()] == [b"a signed package"]
+    assert [package for _, package in jobs.dequeue()] == ["a signed package"]
 
     shared = cache(url)
     RedisCache(shared["LOCATION"], {"OPTIONS": shared["OPTIONS"]}).set("key", "value")

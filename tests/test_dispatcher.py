@@ -1,18 +1,26 @@
 """What a dispatcher does, inside the test's own process: one failing or slow step never costs the others anything."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.db import DatabaseError, OperationalError, close_old_connections, connection
+from django.utils import timezone
 from django_q.brokers import get_broker
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.status import Stat
+from django_q.tasks import schedule
 from structlog.testing import capture_logs
 
+from jobs import cluster_status, housekeeping
 from jobs import dispatcher as dispatcher_module
-from jobs import housekeeping
-from jobs.dispatcher import Dispatcher
+from jobs.dispatcher import SHORTEST_PAUSE, TICK, Dispatcher, pause_before
 from jobs.housekeeping import LONGEST_BACKOFF, MaintenanceTask, backoff
 from jobs.models import Job
 from jobs.states import Status
@@ -23,6 +31,11 @@ from tests.workers import signal_handlers_kept
 pytestmark = pytest.mark.django_db(transaction=True)
 
 needs_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="A file has no connection that can be cut.")
+
+
+@pytest.fixture(autouse=True)
+def _no_clusters_known(db: None) -> None:
+    caches["shared"].clear()
 
 
 @pytest.fixture
@@ -140,7 +153,7 @@ def test_a_maintenance_task_that_never_ends_and_schedules_that_hang_delay_no_res
         return 0
 
     tasks.append(MaintenanceTask(lambda: hang(0), 60))
-    monkeypatch.setattr(dispatcher_module, "scheduler", lambda broker: hang(1))
+    monkeypatch.setattr(dispatcher.schedules, "fire_due", lambda: hang(1))
     dispatcher.start_threads()
     try:
         assert all(event.wait(PATIENCE) for event in begun)
@@ -204,15 +217,60 @@ def test_no_error_of_a_round_or_of_a_thread_ends_a_running_dispatcher(
         assert len(rounds) < 1000
         raise KeyError("no")
 
-    def schedule(broker: Any) -> None:
+    def schedule() -> None:
         scheduled.append(time.monotonic())
         raise ValueError("no")
 
     monkeypatch.setattr(dispatcher_module, "TICK", 0.02)
-    monkeypatch.setattr(dispatcher_module, "SCHEDULES_EVERY", 0.02)
     monkeypatch.setattr(housekeeping, "FIRST_BACKOFF", 0.01)
     monkeypatch.setattr(dispatcher.broker, "notice_what_waits", notice)
-    monkeypatch.setattr(dispatcher_module, "scheduler", schedule)
+    monkeypatch.setattr(dispatcher.schedules, "fire_due", schedule)
     tasks.append(MaintenanceTask(raising(OSError("no")), 60))
     dispatcher.run()
     assert dispatcher.stopping
+
+
+@pytest.mark.parametrize(
+    ("due_in", "pause"), [(None, TICK), (60, TICK), (0.4, 0.4), (0, SHORTEST_PAUSE), (-3600, SHORTEST_PAUSE)]
+)
+def test_the_next_look_at_the_schedules_is_when_one_is_due_and_soon(due_in: float | None, pause: float) -> None:
+    now = timezone.now()
+    assert pause_before(None if due_in is None else now + timedelta(seconds=due_in), now) == pytest.approx(pause)
+
+
+def test_after_each_look_the_dispatcher_waits_for_the_next_schedule(dispatcher: Dispatcher) -> None:
+    schedule("math.sqrt", 4, name="now")
+    schedule("math.sqrt", 4, name="soon", next_run=timezone.now() + timedelta(seconds=TICK))
+    dispatcher.run_schedules()
+    assert OrmQ.objects.count() == 1
+    assert 0 < dispatcher._pause < TICK
+
+
+class Watched:
+    """A worker process as the dispatcher sees it."""
+
+    def __init__(self, pid: int, busy: bool, replacements: int) -> None:
+        self.pid, self.busy, self.replacements = pid, busy, replacements
+
+
+@pytest.mark.parametrize(("busy", "status"), [(True, Conf.WORKING), (False, Conf.IDLE)])
+def test_the_cluster_is_known_to_django_qs_monitoring(busy: bool, status: str) -> None:
+    with signal_handlers_kept():
+        dispatcher = Dispatcher(get_broker(), [Watched(11, busy, 2), Watched(12, False, 1)])  # type: ignore[list-item]
+    dispatcher.publish_status()
+    [stat] = Stat.get_all()
+    assert (stat.workers, stat.status, stat.reincarnations) == ([11, 12], status, 3)
+    assert (stat.host, stat.cluster_id) == (socket.gethostname(), dispatcher.status.id)
+    assert stat.uptime() >= 0
+
+
+def test_a_cluster_that_stops_says_so(dispatcher: Dispatcher) -> None:
+    dispatcher.publish_status()
+    dispatcher.status.withdraw(dispatcher.broker)
+    assert [stat.status for stat in Stat.get_all()] in ([Conf.STOPPED], [])
+
+
+def test_a_cluster_that_was_killed_is_forgotten(dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_status, "EXPIRES", 1)
+    dispatcher.publish_status()
+    wait_until(lambda: Stat.get_all() == [])

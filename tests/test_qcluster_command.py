@@ -27,12 +27,13 @@ class Unstarted:
         STARTED.append([child.role for child in children])
 
     def run(self) -> None: ...
+    def run_once(self) -> None: ...
 
 
 @pytest.fixture(autouse=True)
 def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     STARTED.clear()
-    monkeypatch.setattr(qcluster, "Cluster", Unstarted)
+    monkeypatch.setattr(qcluster, "Supervisor", Unstarted)
     monkeypatch.setattr(Conf, "CLUSTER_NAME", Conf.PREFIX)
 
 
@@ -42,9 +43,9 @@ def served() -> list[str] | None:
 
 
 def test_without_a_name_all_queues_are_served() -> None:
-    call_command("qcluster", workers=2)
+    call_command("qcluster", workers=2, io_workers=1)
     assert served() is None
-    assert STARTED == [["worker", "worker", "dispatcher"]]
+    assert STARTED == [["worker", "worker", "io-worker", "dispatcher"]]
 
 
 def test_a_cluster_of_one_queue_has_the_name_of_the_queue_for_django_q_too() -> None:
@@ -80,11 +81,54 @@ def test_each_cluster_takes_the_schedules_and_tasks_that_are_its_own() -> None:
     assert len(get_broker().dequeue()) == 1
 
 
-@pytest.mark.parametrize("workers", [0, -1])
-def test_a_cluster_without_workers_is_refused(workers: int) -> None:
-    with pytest.raises(CommandError, match=rf"\A--workers is {workers}, and must be 1 or more\.\Z"):
-        call_command("qcluster", workers=workers)
+@pytest.mark.parametrize(
+    "workers", [{"workers": 0, "io_workers": 0}, {"workers": -1}, {"workers": 1, "io_workers": -1}]
+)
+def test_a_cluster_without_workers_is_refused(workers: dict[str, int]) -> None:
+    with pytest.raises(CommandError, match=r"\A--workers and --io-workers must be 0 or more[^\n]+\Z"):
+        call_command("qcluster", **workers)
     assert STARTED == []
+
+
+@pytest.mark.parametrize("change", [{"broker_class": None}, {"redis": {"host": "here"}}])
+def test_settings_that_cannot_work_are_one_sentence_and_no_restart_loop(settings: Any, change: dict[str, Any]) -> None:
+    settings.Q_CLUSTER = settings.Q_CLUSTER | change
+    with pytest.raises(CommandError, match=r"\AQ_CLUSTER\[[^\n]+\.\Z"):
+        call_command("qcluster")
+    assert STARTED == []
+
+
+def test_the_number_of_workers_may_stand_in_q_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "WORKERS", 3)
+    call_command("qcluster", io_workers=0)
+    assert STARTED == [["worker"] * 3 + ["dispatcher"]]
+
+
+def test_a_cluster_has_the_settings_that_alt_clusters_has_for_it(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WORKERS", "TIMEOUT"):
+        monkeypatch.setattr(Conf, name, 1)
+    monkeypatch.setattr(Conf, "conf", dict(Conf.conf))
+    mail = {"name": "not used", "workers": 2, "timeout": 7, "recycle": 100}
+    settings.Q_CLUSTER = settings.Q_CLUSTER | {"ALT_CLUSTERS": {"mail": mail}}
+    call_command("qcluster", queue="mail", io_workers=0)
+    assert STARTED == [["worker"] * 2 + ["dispatcher"]]
+    assert (Conf.TIMEOUT, Conf.conf["recycle"], Conf.CLUSTER_NAME) == (7, 100, "mail")
+
+
+@pytest.mark.parametrize("name", ["my.cluster", "mail-2", "a_b"])
+def test_names_that_django_q_takes_are_taken(name: str) -> None:
+    call_command("qcluster", queue=name)
+    assert name == Conf.CLUSTER_NAME
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cluster_that_runs_once_has_no_dispatcher_and_fires_the_schedules_that_are_due() -> None:
+    schedule("math.sqrt", 4)
+    call_command("qcluster", run_once=True, workers=1, io_workers=1)
+    assert STARTED == [["worker", "io-worker"]]
+    assert OrmQ.objects.count() == 1
 
 
 @pytest.mark.parametrize("name", ["", " ", "two words", "mail/", "über", "-mail", "q.fifo", "q" * 51, "mail\n"])

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django_q.conf import Conf
 
-from jobs.brokers import claims, orm
+from jobs.brokers import claims
 from jobs.queue import PATIENCE
 from tests.farm import Farm, Gate, make_farm, on_both, seconds_between
 
@@ -23,7 +24,7 @@ def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_whoever_looks_at_what_is_due_does_so_often_enough() -> None:
-    assert orm.POLL + claims.LOOK_EVERY < PUNCTUAL_WITHIN
+    assert Conf.POLL + claims.LOOK_EVERY < PUNCTUAL_WITHIN
 
 
 def test_a_job_starts_within_a_second_of_the_time_that_it_was_scheduled_for(farm: Farm) -> None:

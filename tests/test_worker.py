@@ -12,6 +12,7 @@ from rest_framework import serializers
 
 from jobs.errors import LeaseLost, PermanentError, RetryAfter, TransientError
 from jobs.models import Job
+from jobs.plain import PlainTasks
 from jobs.run import Run
 from jobs.states import Status
 from jobs.strict import StrictSerializer
@@ -221,7 +222,7 @@ def test_a_cancelled_handler_that_fails_while_it_cleans_up_is_cancelled_all_the_
 
 def test_plain_tasks_have_their_turn_when_no_job_is_due(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[Any, str]] = []
-    monkeypatch.setattr(worker_module.plain, "run", lambda broker, receipt, package: ran.append((receipt, package)))
+    monkeypatch.setattr(PlainTasks, "run", lambda tasks, receipt, package: ran.append((receipt, package)))
     make_kind(monkeypatch, lambda run: "done")
     job = make_job(kind="test.kind", params={})
     worker.broker.packages = [(7, "package")]
@@ -236,7 +237,7 @@ def test_plain_tasks_have_a_turn_now_and_then_even_when_jobs_never_end(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[int] = []
-    monkeypatch.setattr(worker_module.plain, "run", lambda broker, receipt, package: ran.append(worker.turns))
+    monkeypatch.setattr(PlainTasks, "run", lambda tasks, receipt, package: ran.append(worker.turns))
     make_kind(monkeypatch, lambda run: time.sleep(0.03))
     worker.broker.packages = [(7, "package")]
     for _ in range(worker_module.PLAIN_EVERY + 1):

@@ -1,5 +1,6 @@
 """The Redis broker: a list of job ids wakes the workers. The rows stay the truth, so FLUSHALL costs a second."""
 
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -21,11 +22,16 @@ PLAIN = "plain"
 """What stands among the ids for a plain django-q task: it too is worth a look."""
 TAKE = """
 local now = tonumber(redis.call('TIME')[1])
-local task = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[1] or redis.call('LPOP', KEYS[1])
-if task then redis.call('ZADD', KEYS[2], now + ARGV[1], task) end
-return task
+local taken = {}
+while #taken < tonumber(ARGV[2]) do
+  local task = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 1)[1] or redis.call('LPOP', KEYS[1])
+  if not task then break end
+  redis.call('ZADD', KEYS[2], now + ARGV[1], task)
+  taken[#taken + 1] = task
+end
+return taken
 """
-"""A task that was taken long ago and never acknowledged, or else the next one, in one step: so none is lost."""
+"""Tasks taken `retry` seconds ago and never acknowledged, then new ones; in one step, so that none is lost."""
 
 
 class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
@@ -40,7 +46,11 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
         self._served = list_key or Conf.CLUSTER_NAME
-        self._taken = f"{self.list_key}:taken"
+
+    @property
+    def _taken(self) -> str:
+        """Where tasks are that were taken and not acknowledged; django-q may give a broker another list_key."""
+        return f"{self.list_key}:taken"
 
     @property
     def queue_name(self) -> str:
@@ -70,10 +80,10 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
         length: int = pipeline.execute()[0]
         return length
 
-    def dequeue(self) -> list[tuple[bytes, bytes]]:
-        """A plain django-q task, if there is one: where a worker waits is wait()."""
-        task = self._breaker.attempt(self._take, None)
-        return [(task, task)] if task else []
+    def dequeue(self) -> list[tuple[bytes, str]] | None:
+        """Up to `bulk` plain django-q tasks; None, at once, if there is none."""
+        nothing: list[bytes] = []
+        return [(task, task.decode()) for task in self._breaker.attempt(self._take, nothing)] or None
 
     def acknowledge(self, task: bytes) -> None:
         """Not to come again; should Redis be away at this moment, it does."""
@@ -84,18 +94,56 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
 
     fail = delete = acknowledge
 
+    def release(self, task: bytes) -> None:
+        """Let any worker have the task again at once; should Redis be away at this moment, after `retry` seconds."""
+        try:
+            pipeline = self.connection.pipeline()
+            pipeline.zadd(self._taken, {task: 0}, xx=True)
+            ids = _ids((self.queue_name, False))
+            pipeline.rpush(ids, PLAIN).ltrim(ids, -MOST_IDS, -1)
+            pipeline.execute()
+        except redis.RedisError:
+            log.warning("broker_unavailable", exc_info=True)
+
+    def queue_size(self) -> int:
+        """How many tasks wait, those among them that were taken and are due again."""
+        pipeline = self.connection.pipeline()
+        pipeline.llen(self.list_key).zcount(self._taken, "-inf", self._now())
+        return sum(pipeline.execute())
+
     def lock_size(self) -> int:
-        size: Any = self.connection.zcard(self._taken)
+        """How many tasks were taken and are not due again."""
+        size: Any = self.connection.zcount(self._taken, f"({self._now()}", "+inf")
         return int(size)
+
+    def _now(self) -> int:
+        """Seconds by the server's clock."""
+        time: Any = self.connection.time()
+        return int(time[0])
+
+    def purge_queue(self) -> int:
+        """Drop the tasks that wait and those that were taken; returns how many keys there were."""
+        count: Any = self.connection.delete(self.list_key, self._taken)
+        return int(count)
+
+    delete_queue = purge_queue
+
+    def peek(self, limit: int) -> list[tuple[bytes, datetime | None]]:
+        """The first tasks of the queue, and when one that was taken is due again: for those who look after it."""
+        pipeline = self.connection.pipeline()
+        pipeline.zrange(self._taken, 0, limit - 1, withscores=True).lrange(self.list_key, 0, limit - 1)
+        taken, waiting = pipeline.execute()
+        found = [(task, datetime.fromtimestamp(score, UTC)) for task, score in taken]
+        return [*found, *((task, None) for task in waiting)][:limit]
 
     def listen(self) -> None:
         if self.connection.blpop([_ids(self.channel)], timeout=self.WAIT):
             # Who wakes claims whatever is due, so the ids behind this one have nothing more to say.
             self.connection.delete(_ids(self.channel))
 
-    def _take(self) -> bytes | None:
-        task: Any = self.connection.eval(TAKE, 2, self.list_key, self._taken, Conf.RETRY)
-        return task or None
+    def _take(self) -> list[bytes]:
+        tasks: Any = self.connection.eval(TAKE, 2, self.list_key, self._taken, Conf.RETRY, Conf.BULK)
+        return list(tasks)
 
 
 def _ids(channel: Channel) -> str:

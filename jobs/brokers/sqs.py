@@ -1,5 +1,6 @@
 """The Amazon SQS broker: messages with job ids wake the workers. The rows stay the truth, so a purge costs seconds."""
 
+import re
 from functools import cached_property
 from time import monotonic
 from typing import Any
@@ -25,6 +26,8 @@ TICKET = "job:"
 """How the body of a message begins that is not a plain django-q task but a job's id."""
 UNSERVED = 60.0
 """Seconds for which a queue of its own that is not there, or that we may not use, is not announced to."""
+NOT_ALLOWED = re.compile("[^A-Za-z0-9_-]")
+"""In the name of an SQS queue (Amazon SQS, CreateQueue, QueueName)."""
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 AWAY = (BotoCoreError, ClientError)
 
@@ -70,10 +73,10 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
         sent: str = self._ask("send_message", MessageBody=task)["MessageId"]
         return sent
 
-    def dequeue(self) -> list[tuple[str, str]]:
-        """A plain django-q task, if one has arrived: where a worker waits is wait()."""
+    def dequeue(self) -> list[tuple[str, str]] | None:
+        """Up to `bulk` plain django-q tasks that have arrived; None, at once, if there is none."""
         nothing: list[Message] = []
-        return [(task["ReceiptHandle"], task["Body"]) for task in self._breaker.attempt(self._take, nothing)]
+        return [(task["ReceiptHandle"], task["Body"]) for task in self._breaker.attempt(self._take, nothing)] or None
 
     def acknowledge(self, receipt: str) -> None:
         """Not to come again; should SQS be away at this moment, it does."""
@@ -83,6 +86,13 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
             log.warning("broker_unavailable", exc_info=True)
 
     fail = delete = acknowledge
+
+    def release(self, receipt: str) -> None:
+        """Let any worker have the task again at once; should SQS be away at this moment, after `retry` seconds."""
+        try:
+            self._ask("change_message_visibility", ReceiptHandle=receipt, VisibilityTimeout=0)
+        except AWAY:
+            log.warning("broker_unavailable", exc_info=True)
 
     def listen(self) -> None:
         self._receive(int(self.WAIT))
@@ -95,6 +105,16 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
 
     def purge_queue(self) -> None:
         self._ask("purge_queue")
+
+    def delete_queue(self) -> None:
+        """Of a name that is made anew at its next use; AWS allows that after a minute."""
+        self._ask("delete_queue")
+        self._urls.pop(_name(self.channel), None)
+
+    def ping(self) -> bool:
+        """Raises what AWS answers when the queue cannot be used."""
+        self._ask("get_queue_attributes", AttributeNames=["QueueArn"])
+        return True
 
     def info(self) -> str:
         return "Amazon SQS"
@@ -118,9 +138,9 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
         # A ticket has done its work when a worker wakes: the job's lease, not the message, keeps it from being lost.
         tickets = [message for message in messages if message["Body"].startswith(TICKET)]
         plain = [message for message in messages if message not in tickets]
-        # One is begun at once; the others are for whoever is free.
-        self._received, self._held_until = plain[:1], monotonic() + HELD / 2
-        for task in plain[1:]:
+        # As many as are begun now; the others are for whoever is free.
+        self._received, self._held_until = plain[: Conf.BULK], monotonic() + HELD / 2
+        for task in plain[Conf.BULK :]:
             self._hide(task, 0)
         if tickets:
             entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(tickets)]
@@ -173,9 +193,9 @@ def _client(**patience: Any) -> Any:
 
 
 def _name(channel: Channel) -> str:
-    """The name of the SQS queue for this channel."""
+    """The name of the SQS queue for this channel. Characters that SQS does not allow become two hyphens."""
     queue, for_pools = channel
-    suffix = "" if queue in (Conf.PREFIX, DEFAULT_QUEUE) else f"-{queue}"
+    suffix = "" if queue in (Conf.PREFIX, DEFAULT_QUEUE) else f"-{NOT_ALLOWED.sub('--', queue)}"
     return f"{settings.BROKER['queue']}{suffix}{'-threads' if for_pools else ''}"
 
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawValue
 from typing import Protocol
 
 from django.db import connections
 
+from jobs.cluster.forks import forget_signal_handlers_at_fork
 from jobs.cluster.stall import STALLED_AFTER, SUSPECT_AFTER, StallClock, is_suspended, may_hold_gil
 from jobs.worker.watchdog import Jobs, Predecessor, Started, Watchdog
 
@@ -39,6 +41,7 @@ class Process:
         self.predecessor: Predecessor | None = None
         self.watchdog = Watchdog(slots)
         self.started_at = 0.0
+        self._pid, self._starts = RawValue(ctypes.c_int, 0), RawValue(ctypes.c_int, 0)
         self._process: BaseProcess | None = None
         self._stall = StallClock()
         self._killed: Predecessor | None = None
@@ -53,6 +56,22 @@ class Process:
             self._process = get_context("fork").Process(target=self._run, args=(os.getpid(),), name=self.role)
             self._process.start()
         self.name = _name(self._process.pid)
+        self._pid.value = self._process.pid or 0
+        self._starts.value += 1
+
+    @property
+    def pid(self) -> int:
+        """In shared memory, as the next two: the dispatcher reads it. 0 before the first start."""
+        return self._pid.value
+
+    @property
+    def replacements(self) -> int:
+        """How often a process that ended was followed by another."""
+        return max(self._starts.value - 1, 0)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.watchdog.started())
 
     @property
     def alive(self) -> bool:
@@ -105,6 +124,7 @@ class Process:
     def _run(self, supervisor: int) -> None:
         _die_with(supervisor)
         self.name = _name(os.getpid())
+        forget_signal_handlers_at_fork()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all of us; the supervisor decides
         program = self.program(self)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISOR_SIGNALS)

@@ -33,11 +33,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Keep every child alive until SIGTERM or SIGINT, then stop them all."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask_to_stop)
-        for child in self.children:
-            self._start(child)
-        log.info("cluster_started", children=[child.name for child in self.children])
+        self._begin()
         while self.stop_asked_at is None:
             self._kill_the_stuck()
             self._replace_the_dead()
@@ -45,15 +41,37 @@ class Supervisor:
         self._stop()
         log.info("cluster_stopped")
 
+    def run_once(self) -> None:
+        """Until every child has ended by itself, or SIGTERM or SIGINT; what dies is replaced."""
+        self._begin()
+        while self.stop_asked_at is None and not all(child.exitcode == 0 for child in self.children):
+            self._kill_the_stuck()
+            self._replace_the_dead(but_not_those_that_ended=True)
+            self._wait()
+        self._stop()
+        log.info("cluster_stopped")
+
+    def _begin(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        for child in self.children:
+            self._start(child)
+        log.info("cluster_started", children=[child.name for child in self.children])
+
     def _kill_the_stuck(self) -> None:
         for child in self.children:
             if reason := child.kill_if_stuck():
                 log.error("child_stuck_and_killed", child=child.name, role=child.role, reason=reason)
 
-    def _replace_the_dead(self) -> None:
+    def _replace_the_dead(self, *, but_not_those_that_ended: bool = False) -> None:
         for child in self.children:
+            if child.exitcode == 0 and but_not_those_that_ended:
+                continue
             if not child.alive and time.monotonic() - child.started_at >= SOONEST_RESTART:
-                log.error("child_died", child=child.name, role=child.role, exitcode=child.exitcode)
+                if child.exitcode == 0:
+                    log.info("child_recycled", child=child.name, role=child.role)
+                else:
+                    log.error("child_died", child=child.name, role=child.role, exitcode=child.exitcode)
                 self._start(child)
 
     def _start(self, child: Process) -> None:

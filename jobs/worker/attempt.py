@@ -41,9 +41,11 @@ class Attempts:
         self.worker = worker
         self.running = running
         self.buffer = buffer
+        self.count = 0
 
     def run(self, job: Job, thread: Interruptible, slot: int) -> None:
         """Run a claimed job in the calling thread and record its outcome. Raises nothing that a handler raises."""
+        self.count += 1
         with structlog.contextvars.bound_contextvars(
             job_id=str(job.pk), kind=job.kind, attempt=job.attempt, request_id=job.request_id
         ):

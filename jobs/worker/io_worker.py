@@ -43,7 +43,7 @@ class IoWorker(WorkerProcess):
             self.pools.wait(PAUSE)
         else:
             self.attempts.record(self.buffer.write_results)  # of a thread that ended just now
-            self.broker.wait()
+            self.idle(self.broker.wait)
 
     def finish(self) -> None:
         """The threads have until the supervisor's second signal; then they are interrupted and handed back."""

@@ -2,12 +2,16 @@
 
 import signal
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from multiprocessing import current_process
 from types import FrameType
 from typing import Protocol
 
 import structlog
 from django.db import DatabaseError, InterfaceError, connections
+from django_q.signals import post_spawn
 
+from jobs.worker import recycling
 from jobs.worker.attempt import Attempts, wait_for_database
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.heartbeat import Heartbeat
@@ -34,6 +38,7 @@ class WorkerProcess(ABC):
         self.place = place
         self.name = place.name
         self.stopping = False
+        self.until_idle = False
         self.buffer = WorkBuffer(self.name)
         self.running = Running(place.watchdog)
         self.attempts = Attempts(self.name, self.running, self.buffer)
@@ -43,14 +48,16 @@ class WorkerProcess(ABC):
         signal.signal(signal.SIGUSR1, self._stop_now)
 
     def run(self) -> None:
-        """Work until SIGTERM; a database or broker that is away is waited for."""
+        """Work until SIGTERM, or until recycle or max_rss; a database or broker that is away is waited for."""
         self.timekeeper.start()
         self.heartbeat.start()
         log.info("worker_started", worker=self.name)
+        post_spawn.send_robust(sender="django_q", proc_name=current_process().name)
         while not self.stopping:
             try:
                 self._take_over()
                 self.turn()
+                self.stopping = self.stopping or recycling.is_worn(self.done)
             except (DatabaseError, InterfaceError, OSError):
                 log.warning("worker_cannot_claim", worker=self.name, exc_info=True)
                 wait_for_database()
@@ -59,6 +66,18 @@ class WorkerProcess(ABC):
         self.timekeeper.stop()
         connections.close_all()
         log.info("worker_stopped", worker=self.name)
+
+    @property
+    def done(self) -> int:
+        """How many jobs and plain tasks this process has run."""
+        return self.attempts.count
+
+    def idle(self, wait: Callable[[], None]) -> None:
+        """There is nothing to do: wait for work, or end if that is all (qcluster --run-once)."""
+        if self.until_idle:
+            self.stopping = True
+        else:
+            wait()
 
     @abstractmethod
     def turn(self) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 from jobs.models import Job
 from jobs.worker.interrupt import Interrupted, Interruptible
@@ -26,6 +27,7 @@ class Running:
     def __init__(self, watchdog: Watchdog) -> None:
         self._watchdog = watchdog
         self._attempts: dict[int, RunningAttempt] = {}
+        self._task_thread: Interruptible | None = None
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[RunningAttempt]:
@@ -46,6 +48,22 @@ class Running:
             with self._lock:
                 del self._attempts[slot]
             self._watchdog.finish(slot)
+
+    @contextmanager
+    def task(self, task_id: UUID, thread: Interruptible, seconds: float, slot: int = 0) -> Iterator[None]:
+        """A plain django-q task runs in the body; it is stuck if it ignores its time-out for STUCK_AFTER."""
+        self._watchdog.start(slot, task_id, seconds + STUCK_AFTER)
+        self._task_thread = thread
+        try:
+            yield
+        finally:
+            self._task_thread = None
+            self._watchdog.finish(slot)
+
+    def threads(self) -> list[Interruptible]:
+        """Of all that runs now, plain tasks included."""
+        task_thread = self._task_thread
+        return [*([task_thread] if task_thread else []), *(attempt.thread for attempt in self)]
 
     def interrupt(self, attempt: RunningAttempt, reason: Interrupted) -> None:
         """Stop it, by force if it ignores that for STUCK_AFTER; nothing if it has ended."""

@@ -42,8 +42,8 @@ class Timekeeper(threading.Thread):
         try:
             while not self._over:
                 self._watchdog.beat()
-                for attempt in self._running:
-                    attempt.thread.ring()
+                for thread in self._running.threads():
+                    thread.ring()
                 self._wait()
             self._watchdog.stop_beating()  # here, so that no beat comes after it
         finally:
@@ -52,7 +52,7 @@ class Timekeeper(threading.Thread):
 
     def _wait(self) -> None:
         """For a signal, until the next look."""
-        soon = any(attempt.thread.interrupting for attempt in self._running)
+        soon = any(thread.interrupting for thread in self._running.threads())
         ready, _, _ = select.select([self._signals], [], [], AGAIN_SOON if soon else LOOK)
         if ready and signal.SIGUSR1 in os.read(self._signals, 1024):
             self._on_stop()

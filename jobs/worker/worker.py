@@ -3,9 +3,9 @@
 import time
 from typing import Any, Protocol
 
-from jobs import plain
 from jobs.claiming import CanBatch
 from jobs.models import Job
+from jobs.plain import PlainTasks
 from jobs.worker.interrupt import MainThread
 from jobs.worker.prefetch import Prefetch
 from jobs.worker.process import Place, WorkerProcess
@@ -23,6 +23,9 @@ class Broker(Protocol):
     def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]: ...
     def wait(self) -> None: ...
     def dequeue(self) -> list[tuple[Any, str]] | None: ...
+    def acknowledge(self, receipt: Any) -> None: ...
+    def fail(self, receipt: Any) -> None: ...
+    def release(self, receipt: Any) -> None: ...
 
 
 class Worker(WorkerProcess):
@@ -35,6 +38,7 @@ class Worker(WorkerProcess):
         self.turns = 0
         self.waited = False
         super().__init__(place)
+        self.plain = PlainTasks(broker, self.running, self.attempts.record)
 
     def turn(self) -> None:
         """Run what can be claimed, and now and then what django-q has; wait a moment when there is neither."""
@@ -47,10 +51,14 @@ class Worker(WorkerProcess):
         self._run_claimed()
         self.turns += 1
         if not worked or self.turns % PLAIN_EVERY == 0:
-            worked = self._run_plain() or worked
+            worked = self.plain.run_next(lambda: self.stopping) or worked
         if not worked and not self.stopping:
-            self.broker.wait()
+            self.idle(self.broker.wait)
             self.waited = True
+
+    @property
+    def done(self) -> int:
+        return super().done + self.plain.count
 
     def finish(self) -> None:
         """Nothing is left: each turn ends with an empty buffer."""
@@ -58,6 +66,7 @@ class Worker(WorkerProcess):
     def stop_now(self) -> None:
         super().stop_now()
         self.main.stop()
+        self.plain.thread.stop()
 
     def _run_claimed(self) -> None:
         """Run the claimed jobs one after the other; results of short ones are written many at a time."""
@@ -72,9 +81,3 @@ class Worker(WorkerProcess):
                 self.attempts.record(self.buffer.write_results)
                 write_by = 0.0
         self.attempts.record(self.buffer.flush)
-
-    def _run_plain(self) -> bool:
-        messages = self.broker.dequeue() or []
-        for receipt, package in messages:
-            plain.run(self.broker, receipt, package)
-        return bool(messages)

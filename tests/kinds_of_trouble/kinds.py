@@ -20,6 +20,7 @@ from jobs.retry import exponential
 from jobs.run import Run
 from jobs.strict import StrictSerializer
 from jobs.submit import submit
+from tests.kinds_of_trouble import tasks as tasks  # its receiver
 
 AT_ONCE = exponential(base=0)
 TEN_MINUTES = 600

@@ -1,11 +1,13 @@
 """`manage.py qcluster`: the worker process of the Procfile, in place of django-q's command of the same name."""
 
 import gc
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import structlog
 from django.conf import settings
+from django.core.checks import ERROR, CheckMessage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_q.brokers import get_broker
 from django_q.conf import Conf
@@ -13,7 +15,9 @@ from django_q.conf import Conf
 from jobs.cluster.process import Process
 from jobs.cluster.supervisor import Supervisor
 from jobs.dispatcher import Dispatcher
+from jobs.django_q_settings import problems
 from jobs.registry import IN_WORDS, QUEUE_NAME, kinds
+from jobs.schedules import Schedules
 from jobs.worker.io_worker import IoWorker
 from jobs.worker.thread_pools import total_threads
 from jobs.worker.worker import Worker
@@ -33,8 +37,9 @@ class Command(BaseCommand):
             help="Serve this queue only, as with Q_CLUSTER_NAME; all by default.",
         )
         parser.add_argument(
-            "--workers", type=int, default=settings.WORKERS, help="Processes that run one job at a time."
+            "--workers", type=int, help="Processes that run one job at a time; WORKERS, or Q_CLUSTER['workers']."
         )
+        parser.add_argument("--run-once", action="store_true", help="End as soon as nothing is due.")
         parser.add_argument(
             "--io-workers",
             type=int,
@@ -42,21 +47,47 @@ class Command(BaseCommand):
             help="Processes that run kinds with threads, such as mail.",
         )
 
-    def handle(self, *args: Any, queue: str | None, workers: int, io_workers: int, **options: Any) -> None:
+    def handle(self, *args: Any, queue: str | None, io_workers: int, **options: Any) -> None:
+        _refuse_errors(problems(settings.Q_CLUSTER))
+        _name_cluster(Conf.CLUSTER_NAME if queue is None else queue)
+        workers = Conf.WORKERS if options["workers"] is None else options["workers"]
         if min(workers, io_workers) < 0 or workers + io_workers < 1:
             raise CommandError("--workers and --io-workers must be 0 or more, and one of them 1 or more.")
-        _name_cluster(Conf.CLUSTER_NAME if queue is None else queue)
         broker = get_broker()  # before the forks, which share what it imports; it connects when it is first used
-        processes = [Process("worker", lambda place: Worker(place, broker)) for _ in range(workers)]
-        processes += [Process("io-worker", partial(_io_worker, broker), total_threads()) for _ in range(io_workers)]
-        processes.append(Process("dispatcher", lambda place: Dispatcher(broker)))
+        once: bool = options["run_once"]
+        processes = [Process("worker", partial(_worker, broker, once)) for _ in range(workers)]
+        processes += [
+            Process("io-worker", partial(_io_worker, broker, once), total_threads()) for _ in range(io_workers)
+        ]
+        if not once:
+            watched = tuple(processes)
+            processes.append(Process("dispatcher", lambda place: Dispatcher(broker, watched)))
         gc.freeze()  # so that no collection in a child copies what it shares with the others
-        Supervisor(processes, grace=settings.WORKER_GRACE).run()
+        supervisor = Supervisor(processes, grace=settings.WORKER_GRACE)
+        if once:
+            Schedules(broker).fire_due()
+            supervisor.run_once()
+        else:
+            supervisor.run()
 
 
-def _io_worker(broker: Any, place: Process) -> IoWorker:
+def _worker(broker: Any, once: bool, place: Process) -> Worker:
+    worker = Worker(place, broker)
+    worker.until_idle = once
+    return worker
+
+
+def _io_worker(broker: Any, once: bool, place: Process) -> IoWorker:
     broker.for_pools = True  # in this process
-    return IoWorker(place, broker)
+    worker = IoWorker(place, broker)
+    worker.until_idle = once
+    return worker
+
+
+def _refuse_errors(messages: list[CheckMessage]) -> None:
+    for message in messages:
+        if message.level >= ERROR:
+            raise CommandError(message.msg)
 
 
 def _name_cluster(queue: str) -> None:
@@ -65,4 +96,14 @@ def _name_cluster(queue: str) -> None:
         raise CommandError(f"{queue!r} is no name of a queue; it must be {IN_WORDS}.")
     if queue not in {Conf.PREFIX, *(kind.queue for kind in kinds())}:
         log.warning("queue_of_no_kind", queue=queue)
+    if queue != Conf.CLUSTER_NAME:
+        _use_alternative(settings.Q_CLUSTER.get("ALT_CLUSTERS", {}).get(queue, {}))
     Conf.CLUSTER_NAME = queue
+
+
+def _use_alternative(alternative: Mapping[str, Any]) -> None:
+    """The settings of this cluster in ALT_CLUSTERS. With Q_CLUSTER_NAME django-q has read them at its import."""
+    for name, value in alternative.items():
+        if name not in ("name", "cluster_name") and hasattr(Conf, name.upper()):
+            setattr(Conf, name.upper(), value)
+            Conf.conf[name] = value

@@ -1,0 +1,5 @@
+"""Development's settings with the example's app."""
+
+from settings.development import *  # noqa: F403
+
+INSTALLED_APPS = [*INSTALLED_APPS, "examples.rbroker"]  # noqa: F405

@@ -1,0 +1,29 @@
+"""What django-q calls by name."""
+
+import logging
+
+from django_q.models import Task
+
+from examples.rbroker.models import Refused, RemoteTask
+
+log = logging.getLogger(__name__)
+
+
+def offer(pk: int) -> str:
+    """Make the task known to the devices."""
+    RemoteTask.objects.filter(pk=pk, status=RemoteTask.Status.NEW).update(status=RemoteTask.Status.OFFERED)
+    return "offered"
+
+
+def time_out(pk: int) -> str:
+    """The device has not reported in time; one that did so at the last moment has succeeded."""
+    try:
+        RemoteTask.objects.get(pk=pk).time_out()
+    except Refused as refusal:
+        return str(refusal)
+    return "timed out"
+
+
+def note_time_out(task: Task) -> None:
+    """A hook of the schedule."""
+    log.warning("A device was too slow: %s", task.args)

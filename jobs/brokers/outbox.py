@@ -1,0 +1,46 @@
+"""Tasks of schedules on their way to a broker that is not the database: django-q's queue table holds them in between.
+
+So a schedule and its task are stored in one transaction, and no broker is called inside it.
+"""
+
+from datetime import timedelta
+
+import structlog
+from django.utils import timezone
+from django_q.brokers import get_broker
+from django_q.models import OrmQ
+
+log = structlog.get_logger(__name__)
+
+PREFIX = "outbox:"
+"""What the key of a row begins with; the name of the task's queue follows."""
+HELD = timedelta(seconds=30)
+"""How long a row is left to the cluster that forwards it, which may die before it has deleted the row."""
+
+
+class Outbox:
+    """Takes tasks for one queue, as a django-q broker does."""
+
+    def __init__(self, queue: str) -> None:
+        self.list_key = f"{PREFIX}{queue}"
+
+    def enqueue(self, task: str) -> int:
+        row: OrmQ = OrmQ.objects.create(key=self.list_key, payload=task, lock=timezone.now())
+        return int(row.pk)
+
+
+def forward() -> int:
+    """Hand what is in the outbox to its brokers; returns how many. What a broker does not take stays for later."""
+    count = 0
+    for row in OrmQ.objects.filter(key__startswith=PREFIX, lock__lte=timezone.now()).order_by("pk"):
+        if not OrmQ.objects.filter(pk=row.pk, lock=row.lock).update(lock=timezone.now() + HELD):
+            continue
+        try:
+            get_broker(row.key.removeprefix(PREFIX)).enqueue(row.payload)
+        except Exception:
+            log.warning("broker_unavailable", exc_info=True)
+            OrmQ.objects.filter(pk=row.pk).update(lock=row.lock)
+            break
+        row.delete()
+        count += 1
+    return count

@@ -1,0 +1,11 @@
+"""The engine's system checks (`manage.py check`); errors keep qcluster from starting."""
+
+from django.conf import settings
+from django.core.checks import CheckMessage, register
+
+from jobs.django_q_settings import problems
+
+
+@register
+def q_cluster(**options: object) -> list[CheckMessage]:
+    return problems(getattr(settings, "Q_CLUSTER", {}))

@@ -1,0 +1,150 @@
+"""Fires django-q's schedules: each becomes a task when it is due, and one that is broken stops no other.
+
+django-q's own scheduler() reads all schedules in one transaction, which the first error ends.
+"""
+
+import ast
+import time
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import Min, Q, QuerySet
+from django.utils import timezone
+from django_q.brokers import Broker
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
+from django_q.humanhash import humanize
+from django_q.models import Schedule
+from django_q.tasks import async_task
+from django_q.utils import localtime
+
+from jobs.brokers import outbox
+from jobs.brokers.outbox import Outbox
+
+log = structlog.get_logger(__name__)
+
+BROKEN_FOR = 60.0
+"""Seconds after which a schedule that could not be fired is tried again."""
+
+
+class Schedules:
+    """The schedules of this cluster."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._broken_until: dict[int, float] = {}
+
+    def fire_due(self) -> int:
+        """Enqueue a task for each schedule that is due; returns how many. Several clusters may do so at once."""
+        if not Conf.SCHEDULER:
+            return 0
+        due = _of_this_cluster().filter(next_run__lt=timezone.now()).values_list("pk", flat=True)
+        count = sum(self._fire(pk) for pk in due if not self._is_broken(pk))
+        outbox.forward()
+        return count
+
+    def next_run(self) -> datetime | None:
+        """When the next schedule is due, leaving out those that are broken; None if there is none."""
+        if not Conf.SCHEDULER:
+            return None
+        broken = [pk for pk in self._broken_until if self._is_broken(pk)]
+        found: datetime | None = _of_this_cluster().exclude(pk__in=broken).aggregate(at=Min("next_run"))["at"]
+        return found
+
+    def _is_broken(self, pk: int) -> bool:
+        return time.monotonic() < self._broken_until.get(pk, 0.0)
+
+    def _fire(self, pk: int) -> bool:
+        try:
+            return fire(pk, self._broker)
+        except Exception:  # of a cron expression, of arguments, of a broker: the other schedules are fired
+            self._broken_until[pk] = time.monotonic() + BROKEN_FOR
+            log.exception("schedule_failed", schedule_id=pk)
+            return False
+
+
+def fire(pk: int, broker: Broker) -> bool:
+    """Enqueue the schedule's task and set its next run, unless another cluster has done so.
+
+    Both are one transaction. A task for a broker that is not the database goes through the outbox for that reason.
+    """
+    with transaction.atomic():
+        locked = _of_this_cluster().select_for_update(skip_locked=True)
+        schedule = locked.filter(pk=pk, next_run__lt=timezone.now()).first()
+        if schedule is None:
+            return False
+        arguments, keywords = _arguments(schedule), _keywords(schedule)
+        _advance(schedule)
+        options = _options(schedule, keywords, broker)
+        schedule.task = async_task(schedule.func, *arguments, **keywords, q_options=options)
+        _save(schedule)
+    log.info("schedule_fired", schedule=schedule.name or pk, task=humanize(schedule.task))
+    return True
+
+
+def _of_this_cluster() -> QuerySet[Schedule]:
+    """Those that name no cluster are the default cluster's."""
+    own = Q(cluster=Conf.CLUSTER_NAME)
+    if Conf.CLUSTER_NAME == Conf.PREFIX:
+        own |= Q(cluster__isnull=True)
+    schedules: QuerySet[Schedule] = Schedule.objects.exclude(repeats=0)
+    return schedules.filter(own).order_by("next_run")
+
+
+def _arguments(schedule: Schedule) -> tuple[Any, ...]:
+    arguments = ast.literal_eval(schedule.args) if schedule.args else ()
+    return arguments if isinstance(arguments, tuple) else (arguments,)
+
+
+def _keywords(schedule: Schedule) -> dict[str, Any]:
+    """From a dict, or from what may stand between the brackets of a call: x=1, y='two'."""
+    if not schedule.kwargs:
+        keywords: dict[str, Any] = {}
+    else:
+        try:
+            keywords = dict(ast.literal_eval(schedule.kwargs))
+        except (SyntaxError, ValueError):
+            call: Any = ast.parse(f"f({schedule.kwargs})", mode="eval").body
+            keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    if schedule.intended_date_kwarg:
+        keywords[schedule.intended_date_kwarg] = schedule.next_run.isoformat()
+    return keywords
+
+
+def _options(schedule: Schedule, keywords: dict[str, Any], broker: Broker) -> dict[str, Any]:
+    options: dict[str, Any] = dict(keywords.pop("q_options", None) or {})
+    if schedule.hook:
+        options["hook"] = schedule.hook
+    named = options.pop("broker_name", None)
+    options["cluster"] = schedule.cluster or options.get("cluster", named)
+    if not isinstance(broker, ORM):
+        options["broker"] = Outbox(options["cluster"] or Conf.CLUSTER_NAME)
+    elif options["cluster"] in (None, Conf.CLUSTER_NAME):
+        options["broker"] = broker
+    options.setdefault("group", schedule.name or schedule.pk)
+    return options
+
+
+def _advance(schedule: Schedule) -> None:
+    """Set the next run; without catch_up the runs that were missed are left out."""
+    if schedule.schedule_type == Schedule.ONCE:
+        return
+    next_run = schedule.calculate_next_run(schedule.next_run)
+    while not Conf.CATCH_UP and next_run <= localtime():
+        next_run = schedule.calculate_next_run(next_run)
+    schedule.next_run = next_run
+    if schedule.repeats > 0:
+        schedule.repeats -= 1
+
+
+def _save(schedule: Schedule) -> None:
+    """One that runs once is deleted unless it has `repeats`, which keep it to be looked at."""
+    if schedule.schedule_type == Schedule.ONCE and schedule.repeats < 0:
+        schedule.delete()
+        return
+    if schedule.schedule_type == Schedule.ONCE:
+        schedule.repeats = 0
+    schedule.repeats = max(schedule.repeats, -1)
+    schedule.save()
