@@ -44,7 +44,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, queue: str | None, workers: int, io_workers: int, **options: Any) -> None:
         if min(workers, io_workers) < 0 or workers + io_workers < 1:
-            raise CommandError("--workers and --io-workers must be 0 or more, and one of them 1 or more.")
+            raise CommandError(
+                f"--workers is {workers} and --io-workers is {io_workers}: "
+                "both must be 0 or more, and one of them 1 or more."
+            )
         _name_cluster(Conf.CLUSTER_NAME if queue is None else queue)
         broker = get_broker()  # before the forks, which share what it imports; it connects when it is first used
         processes = [Process("worker", lambda place: Worker(place, broker)) for _ in range(workers)]
