@@ -61,7 +61,7 @@ def _farm(tmp_path_factory: pytest.TempPathFactory, mailguns: tuple[Simulator, S
     first, second = mailguns
     backup = {"BACKUP_API_KEY": API_KEY, "BACKUP_API_URL": second.api_url, "BACKUP_SENDER_DOMAIN": DOMAIN}
     folder = tmp_path_factory.mktemp("mail_crashes")
-    with make_farm("postgresql", folder, env=first.env | backup | QUICK) as running:
+    with make_farm("postgresql", folder, workers=1, io_workers=2, env=first.env | backup | QUICK) as running:
         yield running
 
 
