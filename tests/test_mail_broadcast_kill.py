@@ -13,8 +13,8 @@ ROWS, KILLS = 4000, 3
 class OnlyBroadcasts(Farm):
     """Its cluster leaves the queue `mail` alone: what the messages are sent by is another matter."""
 
-    def add_cluster(self, workers: int = 1) -> Cluster:
-        cluster = super().add_cluster(workers)
+    def add_cluster(self, workers: int = 1, **options: Any) -> Cluster:
+        cluster = super().add_cluster(workers, **options)
         cluster._command += ["--queue", "default"]
         return cluster
 

@@ -120,7 +120,7 @@ def test_a_broadcast_that_hangs_leaves_threads_for_critical_mail(tmp_path: Path)
     with Simulator() as mailgun:
         mailgun.fault("timeout-before", times=None, recipient="reader", seconds=60)
         env = {**mailgun.env, "MAIL_THREADS": str(THREADS), "MAIL_TIMEOUT": "60", "MAIL_CHECK_DNS": "0"}
-        with Farm(make_database("pace"), tmp_path, workers=1, env=env) as farm:
+        with Farm(make_database("pace"), tmp_path, workers=1, io_workers=1, env=env) as farm:
             client = farm.client()
             client.request("PUT", "mail/templates/news/", expect=201, json={"subject": "News", "text": "There"})
             readers = [{"to": f"reader@{number}.example"} for number in range(READERS)]
