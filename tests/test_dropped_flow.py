@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from django.db import connection
-from jobs.heartbeat import BEAT, LOOK
 
-from jobs.queue import LEASE
+from jobs.leases import LEASE
+from jobs.worker.heartbeat import BEAT, LOOK
 from settings import env
 from tests.patience import PATIENCE, lost_time
 

@@ -9,6 +9,7 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from demo.eventually import eventually
+from jobs.cluster.stall import STALLED_AFTER
 from jobs.leases import LEASE
 from jobs.worker.heartbeat import BEAT
 from tests.farm import PATIENCE, Cluster, Event, Farm, Gate, kill, make_farm, seconds_between, tell
@@ -23,16 +24,19 @@ pytestmark = pytest.mark.xdist_group("leases")
 
 @dataclass
 class Silence:
-    """Four clusters of one worker each: one works long, one was frozen and thawed, one lost its guard, one is free.
+    """Five clusters of one worker each: one works long, one was frozen with its supervisor and thawed, one has a worker
+    that was frozen alone, one lost its supervisor, one is free.
 
     The jobs are as they were when they had begun.
     """
 
     farm: Farm
     frozen: Cluster
+    stalled: Cluster
     gate: Gate
     long: Event
     of_the_frozen: Event
+    of_the_stalled: Event
     of_the_killed: Event
     shorts: list[Event]
 
@@ -41,26 +45,27 @@ class Silence:
 def silence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Silence]:
     """Everything at once, because each part takes as long as a lease."""
     with make_farm("postgresql", tmp_path_factory.mktemp("leases"), clusters=0) as farm:
-        clusters = [farm.add_cluster() for _ in range(4)]
-        busy, frozen, killed, free = clusters
+        clusters = [farm.add_cluster() for _ in range(5)]
+        busy, frozen, stalled, killed, free = clusters
         busy.start()
         busy.wait_until_up()
         gate = Gate(farm)
         long = begun(farm, gate.hold(timeout=900))
-        for cluster in (frozen, killed):
+        silent = (frozen, stalled, killed)
+        for cluster in silent:
             cluster.start()
-        for cluster in (frozen, killed):
+        for cluster in silent:
             cluster.wait_until_up()
-        lost = [begun(farm, sleep_at_first(farm)) for _ in range(2)]
-        [of_the_frozen] = [job for job in lost if farm.worker_of(job) in frozen.members()]
-        [of_the_killed] = [job for job in lost if farm.worker_of(job) in killed.members()]
-        tell(farm.worker_of(of_the_frozen), SIGSTOP)
+        lost = {farm.worker_of(job): begun(farm, job) for job in [sleep_at_first(farm) for _ in silent]}
+        of_the_frozen, of_the_stalled, of_the_killed = [lost[cluster.ready_workers()[0]] for cluster in silent]
+        for process in (frozen.pid, farm.worker_of(of_the_frozen), farm.worker_of(of_the_stalled)):
+            tell(process, SIGSTOP)
         kill(killed.pid)
         free.start()
         killed.wait_until_gone()
         free.wait_until_up()
         shorts = [farm.post("trouble.sleep", {"seconds": 0.1}) for _ in range(SHORT_JOBS)]
-        yield Silence(farm, frozen, gate, long, of_the_frozen, of_the_killed, shorts)
+        yield Silence(farm, frozen, stalled, gate, long, of_the_frozen, of_the_stalled, of_the_killed, shorts)
 
 
 def sleep_at_first(farm: Farm) -> Event:
@@ -78,13 +83,27 @@ def test_short_jobs_go_on_in_another_cluster_beside_a_long_one(silence: Silence)
     assert silence.farm.client().job(silence.long["id"])["status"] == "running"
 
 
-def test_the_job_of_a_cluster_whose_guard_was_killed_is_finished_by_another(silence: Silence) -> None:
+def test_the_job_of_a_cluster_whose_supervisor_was_killed_is_finished_by_another(silence: Silence) -> None:
     job = silence.farm.wait(silence.of_the_killed, "succeeded", TAKEN_OVER_WITHIN)
 
     assert [(error["type"], error["attempt"]) for error in job["errors"]] == [("WorkerLost", 1)]
 
 
-def test_the_job_of_a_frozen_worker_is_finished_by_another(silence: Silence) -> None:
+def test_a_worker_that_was_frozen_alone_is_replaced_by_its_supervisor_long_before_its_lease_is_over(
+    silence: Silence,
+) -> None:
+    job = silence.farm.wait(silence.of_the_stalled, "succeeded", TAKEN_OVER_WITHIN)
+
+    # It looks the same as a job that does not give up the GIL.
+    assert [(error["type"], error["attempt"]) for error in job["errors"]] == [("TimedOut", 1)]
+    killed = silence.stalled.events("child_stuck_and_killed", reason="stalled")
+    assert [event["child"] for event in killed] == [silence.farm.events("job_started", job_id=job["id"])[0]["worker"]]
+    lived = seconds_between(silence.of_the_stalled["started_at"], job["errors"][0]["at"])
+    assert STALLED_AFTER < lived < STALLED_AFTER + PATIENCE
+    silence.stalled.wait_until_up()
+
+
+def test_the_job_of_a_worker_that_was_frozen_with_its_supervisor_is_finished_by_another(silence: Silence) -> None:
     job = silence.farm.wait(silence.of_the_frozen, "succeeded", TAKEN_OVER_WITHIN)
 
     assert [(error["type"], error["attempt"]) for error in job["errors"]] == [("WorkerLost", 1)]
@@ -96,12 +115,13 @@ def test_a_worker_that_thaws_notices_that_its_job_is_not_its_own_any_more_and_go
     farm, before = silence.farm, silence.farm.wait(silence.of_the_frozen, "succeeded", TAKEN_OVER_WITHIN)
     worker = farm.worker_of(before)
 
-    tell(worker, SIGCONT)
+    for process in (worker, silence.frozen.pid):
+        tell(process, SIGCONT)
 
     eventually(lambda: silence.frozen.events("job_abandoned", job_id=before["id"]), PATIENCE, "the end of the attempt")
     assert farm.client().job(before["id"]) == before
     gate = Gate(farm)
-    jobs = [gate.post() for _ in range(3)]  # more than the other two workers can begin
+    jobs = [gate.post() for _ in range(4)]  # more than the other three workers can begin
     eventually(lambda: worker in workers_of(farm, jobs), PATIENCE, "another job of the worker that was frozen")
     gate.open()
     for job in jobs:

@@ -21,7 +21,7 @@ STARTED: list[list[str]] = []
 
 
 class Unstarted:
-    """A cluster whose processes are only named."""
+    """A supervisor whose processes are only named."""
 
     def __init__(self, children: list[Any], grace: float) -> None:
         STARTED.append([child.role for child in children])
@@ -46,6 +46,19 @@ def test_without_a_name_all_queues_are_served() -> None:
     call_command("qcluster", workers=2, io_workers=1)
     assert served() is None
     assert STARTED == [["worker", "worker", "io-worker", "dispatcher"]]
+
+
+@pytest.mark.parametrize(("workers", "io_workers"), [(1, 0), (0, 1)])
+def test_a_cluster_may_have_one_sort_of_workers_only(workers: int, io_workers: int) -> None:
+    call_command("qcluster", workers=workers, io_workers=io_workers)
+    assert STARTED == [["worker"] * workers + ["io-worker"] * io_workers + ["dispatcher"]]
+
+
+def test_without_options_the_settings_count(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.IO_WORKERS = 2
+    monkeypatch.setattr(Conf, "WORKERS", 0)
+    call_command("qcluster")
+    assert STARTED == [["io-worker", "io-worker", "dispatcher"]]
 
 
 def test_a_cluster_of_one_queue_has_the_name_of_the_queue_for_django_q_too() -> None:
@@ -81,12 +94,11 @@ def test_each_cluster_takes_the_schedules_and_tasks_that_are_its_own() -> None:
     assert len(get_broker().dequeue()) == 1
 
 
-@pytest.mark.parametrize(
-    "workers", [{"workers": 0, "io_workers": 0}, {"workers": -1}, {"workers": 1, "io_workers": -1}]
-)
-def test_a_cluster_without_workers_is_refused(workers: dict[str, int]) -> None:
-    with pytest.raises(CommandError, match=r"\A--workers and --io-workers must be 0 or more[^\n]+\Z"):
-        call_command("qcluster", **workers)
+@pytest.mark.parametrize(("workers", "io_workers"), [(0, 0), (-1, 1), (1, -1)])
+def test_a_cluster_without_workers_is_refused(workers: int, io_workers: int) -> None:
+    sentence = rf"\A--workers is {workers} and --io-workers is {io_workers}: [^\n]+ one of them 1 or more\.\Z"
+    with pytest.raises(CommandError, match=sentence):
+        call_command("qcluster", workers=workers, io_workers=io_workers)
     assert STARTED == []
 
 

@@ -34,7 +34,8 @@ WRONG = [
     (DEVELOPMENT, "DATABASE_URL", "mysql://root@127.0.0.1/legwork"),
     (DEVELOPMENT, "DATABASE_URL", "postgres://127.0.0.1:port/legwork"),
     (DEVELOPMENT, "WORKERS", "x"),
-    (DEVELOPMENT, "WORKERS", "0"),
+    (DEVELOPMENT, "WORKERS", "-1"),
+    (DEVELOPMENT, "IO_WORKERS", "-1"),
     (DEVELOPMENT, "WEB_THREADS", "-1"),
     (DEVELOPMENT, "DEBUG", "perhaps"),
     (DEVELOPMENT, "LOG_LEVEL", "LOUD"),
@@ -66,6 +67,12 @@ def test_a_worker_stops_at_a_wrong_setting_too() -> None:
     stopped = run("worker", {**DEVELOPMENT, "WORKERS": "many"})
     assert stopped.returncode != 0
     assert stopped.stderr.splitlines() == ["Legwork cannot start: WORKERS must be a whole number."]
+
+
+def test_a_cluster_without_workers_stops_with_a_sentence() -> None:
+    stopped = run("worker", {**DEVELOPMENT, "WORKERS": "0", "IO_WORKERS": "0"})
+    assert stopped.returncode != 0
+    assert stopped.stderr.splitlines()[-1].endswith("both must be 0 or more, and one of them 1 or more.")
 
 
 @pytest.mark.parametrize("settings", [DEVELOPMENT, PRODUCTION], ids=lambda settings: settings["DJANGO_SETTINGS_MODULE"])

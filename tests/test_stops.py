@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from demo.eventually import eventually
-from jobs.cluster import HARD_STOP
+from jobs.cluster.supervisor import HARD_STOP
 from tests.farm import PATIENCE, Cluster, Event, Farm, Gate, make_farm, on_both, tell
 
 GRACE = 1

@@ -52,7 +52,10 @@ class Command(BaseCommand):
         _name_cluster(Conf.CLUSTER_NAME if queue is None else queue)
         workers = Conf.WORKERS if options["workers"] is None else options["workers"]
         if min(workers, io_workers) < 0 or workers + io_workers < 1:
-            raise CommandError("--workers and --io-workers must be 0 or more, and one of them 1 or more.")
+            raise CommandError(
+                f"--workers is {workers} and --io-workers is {io_workers}: "
+                "both must be 0 or more, and one of them 1 or more."
+            )
         broker = get_broker()  # before the forks, which share what it imports; it connects when it is first used
         once: bool = options["run_once"]
         processes = [Process("worker", partial(_worker, broker, once)) for _ in range(workers)]
