@@ -51,7 +51,7 @@ def test_without_a_name_all_queues_are_served() -> None:
 @pytest.mark.parametrize(("workers", "io_workers"), [(1, 0), (0, 1)])
 def test_a_cluster_may_have_one_sort_of_workers_only(workers: int, io_workers: int) -> None:
     call_command("qcluster", workers=workers, io_workers=io_workers)
-    assert STARTED == [["worker"] * workers + ["io-worker"] * io_workers + ["dispatcher"]]
+    assert [["worker"] * workers + ["io-worker"] * io_workers + ["dispatcher"]] == STARTED
 
 
 def test_without_options_the_settings_count(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
