@@ -84,9 +84,10 @@ class Course:
     def _judge(self, samples: Samples) -> int:
         self.problems += [*verdict.broken_promises(samples, self.seconds), *wrong_ends()]
         self._show(samples)
+        self._write(samples)
         for problem in self.problems[:MOST_SHOWN]:
             console.print(f"[red]{problem}[/red]", highlight=False)
-        console.print(f"{len(self.problems)} broken promises; log in {self.asked.folder}")
+        console.print(f"{len(self.problems)} broken promises; log and memory.csv in {self.asked.folder}")
         return 1 if self.problems else 0
 
     def _show(self, samples: Samples) -> None:
@@ -115,3 +116,13 @@ class Course:
         for status, count in Counter(dict(rows)).most_common():
             table.add_row(f"jobs {status}", f"{count} ({count / self.seconds:.1f}/s)")
         console.print(table)
+
+    def _write(self, samples: Samples) -> None:
+        """Each sample of memory, for whoever wants to see how it grew."""
+        lines = [
+            f"{role},{pid},{one.at:.0f},{one.anonymous:.2f},{one.pss:.2f}"
+            for (role, pid), taken in samples.processes.items()
+            for one in taken
+        ]
+        header = "role,process,seconds,anonymous_mib,pss_mib"
+        (self.asked.folder / "memory.csv").write_text("\n".join([header, *lines]) + "\n")
