@@ -8,16 +8,19 @@ import pydoc
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import close_old_connections
+from django.db import close_old_connections, router, transaction
 from django.utils import timezone
 from django_q.brokers import Broker
+from django_q.brokers.orm import ORM
 from django_q.conf import Conf, error_reporter
 from django_q.exceptions import TimeoutException
+from django_q.models import Task as Record
 from django_q.signals import post_execute, post_execute_in_worker, pre_execute
 from django_q.utils import get_func_repr
 
@@ -134,17 +137,26 @@ class PlainTasks:
     def _finish(self, task: Task, receipt: Any, result: Any, success: bool) -> None:
         task |= {"result": result, "success": success, "stopped": timezone.now(), "ack_id": receipt}
         post_execute_in_worker.send_robust(sender="django_q", func=task["func"], task=task)
-        attempts = 1
+        together, settled = self._is_one_transaction(task), False
 
         def save() -> None:
-            nonlocal attempts
-            attempts = task_results.save(task, self._broker)
+            nonlocal settled
+            with transaction.atomic(using=Conf.ORM) if together else nullcontext():
+                attempts = task_results.save(task, self._broker)
+                settled = task["success"] or task.get("ack_failure") or 0 < Conf.MAX_ATTEMPTS <= attempts
+                if settled and together:
+                    self._broker.acknowledge(receipt)
 
         self._record(save)
-        del task["ack_id"]
-        if task["success"] or task.get("ack_failure") or 0 < Conf.MAX_ATTEMPTS <= attempts:
+        if settled and not together:
             self._record(partial(self._broker.acknowledge, receipt))
+        del task["ack_id"]
         post_execute.send_robust(sender="django_q", task=task)
+
+    def _is_one_transaction(self, task: Task) -> bool:
+        """Whether the result and its acknowledgement can be one commit. A hook must not run inside a transaction."""
+        in_database = isinstance(self._broker, ORM) and router.db_for_write(Record) == Conf.ORM
+        return in_database and not task.get("hook") and not task.get("cached")
 
 
 def _timeout(task: Task) -> float:

@@ -19,10 +19,12 @@ from jobs.models import Job
 LEAST_POLL = 0.01
 """Seconds: what `poll` may be at least, so that an idle worker does not occupy a processor."""
 TAKE = """
+    WITH unsynced AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     UPDATE django_q_ormq SET lock = %s WHERE id = ANY(ARRAY(
         SELECT id FROM django_q_ormq WHERE key = %s AND lock < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-    )) RETURNING id, payload
+    )) AND EXISTS (SELECT FROM unsynced) RETURNING id, payload
 """
+"""A lock that a crash of the server loses costs nothing: its worker has lost the server, and the task comes again."""
 
 
 class ORM(ClaimsJobs, DjangoQORM):  # type: ignore[misc]

@@ -136,5 +136,5 @@ def schedule_beside_a_broken_one() -> None:
 
 
 def show_clusters() -> None:
-    """The workers of each cluster that django-q's monitoring knows."""
-    print(json.dumps([[stat.host, sorted(stat.workers)] for stat in Stat.get_all()]))  # noqa: T201
+    """The id and the workers of each cluster that django-q's monitoring knows."""
+    print(json.dumps([[str(stat.cluster_id), sorted(stat.workers)] for stat in Stat.get_all()]))  # noqa: T201
