@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 
 Write = Callable[[], None]
 
+SHARE = 0.05
+"""Seconds of plain tasks between two claims of jobs; a task that takes longer is not interrupted for that."""
+
 
 class TaskTimedOut(TimedOut, TimeoutException):  # type: ignore[misc]
     """The task took longer than its timeout. A task may catch django-q's TimeoutException to clean up."""
@@ -83,6 +86,15 @@ class PlainTasks:
         self._broker = broker
         self._running = running or Running(Watchdog())
         self._record = record
+
+    def run_some(self, stopping: Callable[[], bool]) -> bool:
+        """Run tasks until there is none, or for SHARE: jobs that are due do not wait longer for short tasks."""
+        until = time.monotonic() + SHARE
+        worked = self.run_next(stopping)
+        more = worked
+        while more and not stopping() and time.monotonic() < until:
+            more = self.run_next(stopping)
+        return worked
 
     def run_next(self, stopping: Callable[[], bool] = bool) -> bool:
         """Run what the broker has, at most `bulk` tasks; once the worker is stopping the others are handed back."""

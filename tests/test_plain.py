@@ -20,6 +20,7 @@ from django_q.models import OrmQ, Task
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
+from jobs import plain
 from jobs.plain import PlainTasks
 from jobs.worker.interrupt import MainThread, TimedOut
 from jobs.worker.running import Running
@@ -137,6 +138,21 @@ def test_of_many_tasks_taken_at_once_those_that_have_not_begun_are_handed_back(
     assert PlainTasks(broker).run_next(stopping=Task.objects.exists)
     assert Task.objects.count() == 1
     assert [row.lock <= timezone.now() for row in OrmQ.objects.all()] == [True, True]
+
+
+def test_short_tasks_are_run_one_after_the_other_until_it_is_the_turn_of_jobs(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        async_task("math.factorial", number)
+    tasks = PlainTasks(broker)
+    monkeypatch.setattr(plain, "SHARE", 0)
+    assert tasks.run_some(bool)
+    assert tasks.count == 1
+    monkeypatch.setattr(plain, "SHARE", PATIENCE)
+    assert tasks.run_some(bool)
+    assert tasks.count == 4
+    assert not tasks.run_some(bool)
 
 
 def test_each_task_is_one_line_of_log(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:

@@ -51,7 +51,7 @@ class Worker(WorkerProcess):
         self._run_claimed()
         self.turns += 1
         if not worked or self.turns % PLAIN_EVERY == 0:
-            worked = self.plain.run_next(lambda: self.stopping) or worked
+            worked = self.plain.run_some(lambda: self.stopping) or worked
         if not worked and not self.stopping:
             self.idle(self.broker.wait)
             self.waited = True
