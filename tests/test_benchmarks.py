@@ -127,6 +127,13 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     process.stop(signal.SIGKILL)
 
 
+def test_the_benchmark_of_plain_tasks_compares_both_clusters() -> None:
+    command = [sys.executable, "-m", "benchmarks.plain_tasks", "--tasks", "10", "--rounds", "1", "--least", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10 * PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "times the rate of django-q2's own" in done.stdout
+
+
 def run(module: str, *arguments: str, results: Path) -> None:
     command = [sys.executable, "-m", module, *arguments, "--results", str(results)]
     # Without the measuring of coverage, which never lets an idle process be quite idle.
