@@ -1,7 +1,7 @@
 """The Job row: what its constraints refuse, who may write to it, and what happens between two statements of a verb."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,6 @@ from django.utils import timezone
 from jobs.attempt_errors import ERRORS_KEPT, AttemptError
 from jobs.errors import LeaseLost, UniqueKeyTaken
 from jobs.ids import new_id
-from jobs.leases import LEASE
 from jobs.models import Job
 from jobs.outcome import conclude_failure
 from jobs.rescue import rescue
@@ -55,7 +54,6 @@ LEAVING: dict[str, Callable[[Job], object]] = {
     "retry": lambda job: job.retry(make_error(), timezone.now()),
     "give_up": lambda job: job.give_up(),
     "hand_back": lambda job: job.hand_back(),
-    "renew_lease": lambda job: job.renew_lease(),
 }
 
 OTHERS = {
@@ -144,17 +142,7 @@ def test_a_run_that_was_given_up_cannot_write_over_what_came_after_it(verb: str,
     assert row(job) == before
 
 
-@pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS.keys())
-def test_progress_of_a_run_that_was_given_up_is_dropped_in_silence(changes: dict[str, Any]) -> None:
-    job = make_job(Status.RUNNING)
-    Job.objects.update(**changes)
-    before = row(job)
-    job.progress = {"percent": 50, "message": "still here"}
-    job.report_progress()
-    assert row(job) == before
-
-
-@pytest.mark.parametrize("first", sorted(LEAVING.keys() - {"renew_lease"}))
+@pytest.mark.parametrize("first", LEAVING)
 @pytest.mark.parametrize("second", LEAVING)
 def test_an_attempt_ends_once(first: str, second: str) -> None:
     job = make_job(Status.RUNNING)
@@ -182,29 +170,6 @@ def test_a_job_handed_back_and_claimed_again_under_the_same_number_is_the_new_wo
         job.succeed("stale")
     again.succeed("fresh")
     assert row(job)["result"] == "fresh"
-
-
-def test_a_renewal_holds_the_job_for_another_lease_and_shows_progress() -> None:
-    job = make_job(Status.RUNNING, lease_expires_at=timezone.now() + timedelta(seconds=1))
-    job.progress = {"percent": 50, "message": "half"}
-    job.renew_lease()
-    assert row(job)["lease_expires_at"] - timezone.now() > LEASE / 2
-    assert row(job)["progress"] == {"percent": 50, "message": "half"}
-    assert job.cancel_requested is False
-
-
-def test_a_lease_that_has_expired_but_was_not_taken_away_can_be_renewed() -> None:
-    job = make_job(Status.RUNNING, lease_expires_at=timezone.now() - timedelta(hours=1))
-    job.renew_lease()
-    assert not Job.objects.expired().exists()
-
-
-def test_a_job_deleted_in_the_middle_of_a_renewal_is_a_lost_lease() -> None:
-    job = make_job(Status.RUNNING)
-    with before_statement(2, lambda: Job.objects.filter(pk=job.pk).delete()), suppress(LeaseLost):
-        job.renew_lease()
-    with pytest.raises(LeaseLost):
-        job.renew_lease()
 
 
 def test_a_cancellation_reaches_a_job_that_a_worker_claims_meanwhile() -> None:

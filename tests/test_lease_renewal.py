@@ -53,6 +53,12 @@ def test_any_number_of_leases_is_renewed_in_one_statement(django_assert_num_quer
     assert all(is_renewed(job) for job in jobs)
 
 
+def test_a_lease_that_has_expired_but_was_not_taken_away_can_be_renewed() -> None:
+    job = make_job(Status.RUNNING, lease_expires_at=timezone.now() - timedelta(hours=1))
+    assert Job.objects.renew_leases(WORKER, [job]) == Renewal(NOTHING, NOTHING)
+    assert not Job.objects.expired().exists()
+
+
 def test_nothing_is_renewed_of_no_jobs() -> None:
     assert Job.objects.renew_leases(WORKER, []) == Renewal(NOTHING, NOTHING)
 

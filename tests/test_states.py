@@ -24,8 +24,8 @@ VERBS: dict[str, Callable[[Job], object]] = {
     "retry": lambda job: job.retry(make_error(), timezone.now() + HOUR),
     "give_up": lambda job: job.give_up(make_error()),
     "hand_back": lambda job: job.hand_back(),
-    "renew_lease": lambda job: job.renew_lease(),
-    "report_progress": lambda job: job.report_progress(),
+    "renew_leases": lambda job: Job.objects.renew_leases(WORKER, [job]),
+    "show_progress": lambda job: Job.objects.show_progress(WORKER, [job]),
     "cancel": lambda job: job.cancel(),
     "run_afresh": lambda job: job.run_afresh(),
     "claim": lambda job: Job.objects.claim("there:2"),
@@ -40,8 +40,8 @@ WORKS: dict[str, dict[Status, Status]] = {
     "retry": {RUNNING: RETRYING},
     "give_up": {RUNNING: CANCELLED},
     "hand_back": {RUNNING: QUEUED},
-    "renew_lease": {RUNNING: RUNNING},
-    "report_progress": {RUNNING: RUNNING},
+    "renew_leases": {RUNNING: RUNNING},
+    "show_progress": {RUNNING: RUNNING},
     "cancel": {SCHEDULED: CANCELLED, QUEUED: CANCELLED, RETRYING: CANCELLED, RUNNING: RUNNING, CANCELLED: CANCELLED},
     "run_afresh": {FAILED: QUEUED, CANCELLED: QUEUED},
     "claim": {QUEUED: RUNNING},
@@ -51,7 +51,7 @@ WORKS: dict[str, dict[Status, Status]] = {
 
 REFUSALS = {"cancel": AlreadyFinished, "run_afresh": NotRepeatable}
 """What a verb raises in any other state; LeaseLost if it is not named here."""
-SILENT = {"report_progress", "claim", "queue_what_is_due"}
+SILENT = {"renew_leases", "show_progress", "claim", "queue_what_is_due"}
 """Verbs that do nothing in any other state, and say nothing."""
 
 EVERY = [(verb, status) for verb in VERBS for status in Status]
@@ -198,8 +198,7 @@ def test_a_running_job_is_told_to_stop_and_learns_of_it_by_its_next_renewal() ->
         "cancel_requested": True,
         "finished_at": None,
     }
-    seen_by_worker.renew_lease()
-    assert seen_by_worker.cancel_requested
+    assert Job.objects.renew_leases(WORKER, [seen_by_worker]).cancelled == {job.pk}
 
 
 @pytest.mark.django_db
