@@ -28,7 +28,7 @@ PAUSE = 0.05
 
 
 class Cluster(Process):
-    """One qcluster: its process is the guard, which has forked the others."""
+    """One qcluster: its process is the supervisor, which has forked the others."""
 
     def events(self, name: str, **fields: object) -> list[Event]:
         """Its log lines of this event and with these fields, oldest first."""
@@ -42,7 +42,7 @@ class Cluster(Process):
         return [child for child in started if child in alive]
 
     def send(self, sign: signal.Signals) -> None:
-        """To the guard alone."""
+        """To the supervisor alone."""
         os.kill(self.pid, sign)
 
     @property
@@ -68,7 +68,7 @@ class Cluster(Process):
         return [worker for role in ("worker", "io-worker") for worker in self.children(role) if worker in ready]
 
     def wait_until_gone(self, within: float = PATIENCE) -> None:
-        """Until nothing is left of it, also when its guard was killed alone."""
+        """Until nothing is left of it, also when its supervisor was killed alone."""
         eventually(
             lambda: not self.running() and not self.members(), within, f"the end of all of {self.name}", pause=PAUSE
         )

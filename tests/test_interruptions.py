@@ -17,8 +17,8 @@ CANCELLED_WITHIN, CANCELLED_IN_C_WITHIN = 6, 8
 """Seconds that are promised."""
 SLACK = 15
 """Seconds that a busy machine may add; a lease that has to end first takes much longer."""
-INTERRUPTIBLE = ["asleep", "looping", "in a system call", "in a system call with the GIL"]
-DEAF = ["in C", "in C with the GIL"]
+INTERRUPTIBLE = ["asleep", "looping", "in a system call"]
+DEAF = ["in C", "in C with the GIL", "in a system call with the GIL"]
 CANCELLABLE = ["asleep", "looping", "swallowing", "in C"]
 WORKERS = len(INTERRUPTIBLE) + len(DEAF) + 1
 
@@ -121,6 +121,6 @@ def running_time(job: Event) -> float:
 
 
 def killed_over(farm: Farm, job: Event) -> bool:
-    """Whether the worker that ran it was killed by its guard."""
+    """Whether the worker that ran it was killed by its supervisor."""
     [begun] = farm.events("job_started", job_id=job["id"])
     return bool(farm.events("child_stuck_and_killed", child=begun["worker"]))

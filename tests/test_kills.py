@@ -1,7 +1,7 @@
 """SIGKILL to each process of a cluster, and jobs that take theirs with them: nothing is lost, the rest goes on.
 
 What a worker waits for and what brings a job back depend on the broker, so those kills are repeated on Redis and SQS;
-how the guard replaces the dead and how an attempt is counted do not, and stay `without_broker`.
+how the supervisor replaces the dead and how an attempt is counted do not, and stay `without_broker`.
 """
 
 import signal
@@ -139,7 +139,7 @@ def test_a_worker_that_is_told_to_stop_finishes_its_job_and_is_replaced(farm: Fa
     farm.clusters[0].wait_until_up(WORKERS)
 
 
-def test_when_the_guard_is_killed_all_its_children_are_gone_and_the_next_cluster_works(farm: Farm) -> None:
+def test_when_the_supervisor_is_killed_all_its_children_are_gone_and_the_next_cluster_works(farm: Farm) -> None:
     cluster = farm.clusters[0]
     job = Gate(farm).hold()
 

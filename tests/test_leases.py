@@ -94,8 +94,7 @@ def test_a_worker_that_was_frozen_alone_is_replaced_by_its_supervisor_long_befor
 ) -> None:
     job = silence.farm.wait(silence.of_the_stalled, "succeeded", TAKEN_OVER_WITHIN)
 
-    # It looks the same as a job that does not give up the GIL.
-    assert [(error["type"], error["attempt"]) for error in job["errors"]] == [("TimedOut", 1)]
+    assert [(error["type"], error["attempt"]) for error in job["errors"]] == [("WorkerLost", 1)]
     killed = silence.stalled.events("child_stuck_and_killed", reason="stalled")
     assert [event["child"] for event in killed] == [silence.farm.events("job_started", job_id=job["id"])[0]["worker"]]
     lived = seconds_between(silence.of_the_stalled["started_at"], job["errors"][0]["at"])

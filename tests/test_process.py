@@ -51,6 +51,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Those that may hold the GIL."""
     threads: set[int] = set()
     monkeypatch.setattr(process_module, "may_hold_gil", lambda pid: threads)
+    monkeypatch.setattr(process_module, "is_suspended", lambda pid: False)
     return threads
 
 
@@ -143,6 +144,15 @@ def test_where_no_thread_with_a_job_is_to_blame_each_job_may_be(
     process: Watched, clock: Clock, threads: set[int], found: set[int]
 ) -> None:
     threads |= found
+    assert stall(process, clock, STALLED_AFTER + 1) == "stalled"
+    assert process.last_words == Predecessor("here:1", lost=frozenset({FIRST, SECOND, THIRD}))
+
+
+def test_the_jobs_of_a_process_that_somebody_has_stopped_are_lost_and_none_of_them_is_blamed(
+    process: Watched, clock: Clock, threads: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "is_suspended", lambda pid: True)
+    threads.add(100)
     assert stall(process, clock, STALLED_AFTER + 1) == "stalled"
     assert process.last_words == Predecessor("here:1", lost=frozenset({FIRST, SECOND, THIRD}))
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,7 +13,7 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.cluster import stall
-from jobs.cluster.stall import LONGEST_LOOK, STALLED_AFTER, StallClock, may_hold_gil
+from jobs.cluster.stall import LONGEST_LOOK, STALLED_AFTER, StallClock, is_suspended, may_hold_gil
 from tests.patience import PATIENCE
 
 PROGRAM = """
@@ -99,6 +101,16 @@ def test_the_thread_that_computes_is_blamed_or_all_that_sleep_and_never_one_that
 ) -> None:
     with stalled(*threads) as (process, names):
         eventually(lambda: {names[thread] for thread in may_hold_gil(process)} == blamed, PATIENCE, "the right blame")
+
+
+def test_a_process_that_somebody_has_stopped_is_suspended_until_it_goes_on() -> None:
+    with stalled("rests") as (process, _):
+        assert not is_suspended(process)
+        os.kill(process, signal.SIGSTOP)
+        eventually(lambda: is_suspended(process), PATIENCE)
+        os.kill(process, signal.SIGCONT)
+        eventually(lambda: not is_suspended(process), PATIENCE)
+    assert not is_suspended(process)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux has /proc.")

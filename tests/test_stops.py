@@ -61,7 +61,7 @@ def test_a_stopping_cluster_finishes_what_runs_within_the_grace_and_claims_no_mo
     waiting = farm.post("trouble.sleep", {"seconds": 0})
 
     patient.send(sign)
-    # The guard tells the dispatcher last: when that is gone, the worker knows too.
+    # The supervisor tells the dispatcher last: when that is gone, the worker knows too.
     eventually(lambda: not patient.children("dispatcher"), PATIENCE, "the dispatcher's end", pause=0.05)
     gate.open()
     patient.wait_until_gone()
@@ -117,7 +117,7 @@ def test_being_asked_twice_is_being_asked_once(farm: Farm, patient: Cluster, gat
     assert farm.wait(job, "succeeded")["attempt"] == 1
 
 
-def test_ctrl_c_reaches_all_processes_and_the_guard_alone_decides(farm: Farm, patient: Cluster, gate: Gate) -> None:
+def test_ctrl_c_reaches_all_processes_and_only_the_supervisor_acts(farm: Farm, patient: Cluster, gate: Gate) -> None:
     job = gate.hold()
 
     os.killpg(patient.pid, signal.SIGINT)
