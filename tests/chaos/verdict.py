@@ -53,7 +53,9 @@ FAILED_BY_A_CONNECTION = """
     SELECT id, kind, error ->> 'type', error ->> 'message' FROM jobs_job, jsonb_array_elements(errors) AS error
     WHERE kind = ANY(%s) AND error ->> 'type' <> 'WorkerLost'
 """
-STARTS = "SELECT job, process, extract(epoch FROM at)::float FROM chaos_effect WHERE what = 'start' ORDER BY at"
+STARTS = (
+    "SELECT job, attempt, process, extract(epoch FROM at)::float FROM chaos_effect WHERE what = 'start' ORDER BY at"
+)
 ENDS = "SELECT job, extract(epoch FROM at)::float FROM chaos_transition WHERE old = 'running'"
 
 
@@ -114,21 +116,27 @@ def _process(worker: str) -> int:
 
 
 def re_runs(killings: Collection[Killing], up: Sequence[Interval]) -> list[ReRun]:
-    """What happened to everything that was interrupted by a killing; the longest wait first. up: see ReRun.seconds."""
+    """What happened to everything that was interrupted by a killing; the longest wait first. up: see ReRun.seconds.
+
+    An attempt whose time was over as well is left out: its next one waits as any other retry, behind all that is due.
+    """
     starts, ends = _rows(STARTS), _rows(ENDS)
+    timed_out = {(job, attempt) for job, attempt, *_ in _rows(LOST, ["TimedOut"])}
     found = []
     for killing in killings:
-        for job in _interrupted(killing, starts, ends):
-            if again := [at for other, _, at in starts if other == job and at > killing.at]:
+        for job, _ in _interrupted(killing, starts, ends) - timed_out:
+            if again := [at for other, _, _, at in starts if other == job and at > killing.at]:
                 found.append(ReRun(seconds_within(up, killing.at, min(again)), killing.role, job))
     return sorted(found, key=lambda one: -one.seconds)
 
 
-def _interrupted(killing: Killing, starts: list[Any], ends: list[Any]) -> set[UUID]:
-    """What these processes were running when they died: all that they had started and that had not ended."""
-    begun = {job: at for job, process, at in starts if process in killing.processes and at < killing.at}
-    over = {job for job, at in ends if job in begun and begun[job] <= at <= killing.at}
-    return begun.keys() - over
+def _interrupted(killing: Killing, starts: list[Any], ends: list[Any]) -> set[tuple[UUID, int]]:
+    """The attempts that these processes were at when they died: all that they had started and that had not ended."""
+    begun = {
+        job: (attempt, at) for job, attempt, process, at in starts if process in killing.processes and at < killing.at
+    }
+    over = {job for job, at in ends if job in begun and begun[job][1] <= at <= killing.at}
+    return {(job, attempt) for job, (attempt, _) in begun.items() if job not in over}
 
 
 def oldest_unfinished() -> str:
