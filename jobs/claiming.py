@@ -107,11 +107,18 @@ class ClaimQuerySet(models.QuerySet[Any]):
         self._refuse_filter()
         if self._on_postgresql:
             return postgresql.claim_for_pools(self, worker, free, *_first_of_pool(queue, by_age), LEASE)
-        claimed = []
-        for pool, count in free.items():
-            due = self._wanted(Wanted(pool, None if queue is None else (queue,), None, by_age))
-            claimed += self._claim_together(due, worker, count, lambda kind, run_alone: True)
-        return claimed
+        queues = None if queue is None else (queue,)
+        due = {pool: self._wanted(Wanted(pool, queues, None, by_age)) for pool in free}
+        waiting = [pool for pool, rows in due.items() if rows.exists()]  # an idle worker locks nothing
+        return self._claim_of_each(waiting, due, free, worker) if waiting else []
+
+    def _claim_of_each(
+        self, pools: Sequence[str], due: Mapping[str, Self], free: Mapping[str, int], worker: str
+    ) -> list[Any]:
+        """In one transaction: an error with one pool must not leave behind what was claimed for another."""
+        with transaction.atomic(using=self.db):
+            claimed = [self._claim_together(due[pool], worker, free[pool], _any) for pool in pools]
+        return [job for jobs in claimed for job in jobs]
 
     @property
     def _on_postgresql(self) -> bool:
@@ -168,6 +175,11 @@ class ClaimQuerySet(models.QuerySet[Any]):
 
 Candidate = tuple[UUID, str, bool]
 """A due job: id, kind, run_alone."""
+
+
+def _any(kind: str, run_alone: bool) -> bool:
+    """Each of a pool's jobs starts in a thread of its own."""
+    return True
 
 
 def startable(candidates: Sequence[Candidate], can_batch: CanBatch) -> list[Candidate]:

@@ -19,7 +19,7 @@ from jobs.states import Status
 from jobs.submit import submit_many
 from jobs.worker.worker import Worker
 from routers import PRIMARY, pool, route
-from tests.lone_worker import contained, make_worker, run
+from tests.lone_worker import contained, make_worker, run, time_kept
 from tests.make import make_kind
 
 # A test in a transaction would read nothing but the primary.
@@ -117,7 +117,8 @@ def test_waiting_ends_with_the_time_that_the_attempt_has(worker: Worker, monkeyp
     knowing(monkeypatch, set())
     monkeypatch.setattr(reads, "PATIENCE", 1000)
     make_reader(monkeypatch, lambda run: None)
-    found = run(worker, timeout=1)
+    with time_kept(worker):
+        found = run(worker, timeout=1)
     assert found["errors"][-1]["type"] == "TimedOut"
     assert source() == PRIMARY
 
@@ -130,7 +131,6 @@ def test_progress_and_files_are_written_to_the_primary_and_leave_the_reads_where
     def handler(run: Run) -> None:
         for percent in (1, 2):
             run.progress(percent)
-            run._shown_at = 0
             seen.append(source())
         with run.text_output("a.txt") as file:
             file.write("a")

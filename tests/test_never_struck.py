@@ -117,6 +117,7 @@ def test_what_the_handler_itself_waits_in_is_struck(sort: type[Interruptible]) -
     interrupter.join()
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite in memory cannot be closed.")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("sort", [MainThread, OtherThread])
 def test_a_connection_can_be_used_after_any_interruption_of_what_used_it(sort: type[Interruptible]) -> None:

@@ -27,10 +27,10 @@ LOOKS = r"""
 """
 """How often somebody has looked whether a server knows of an attempt."""
 MANY = """
-    INSERT INTO jobs_job (id, user_id, kind, params, queue, priority, timeout, request_id, status, attempt, worker,
-        run_at, created_at, started_at, finished_at, cancel_requested, progress, errors)
+    INSERT INTO jobs_job (id, user_id, kind, params, queue, pool, priority, timeout, request_id, status, attempt,
+        worker, run_at, created_at, started_at, finished_at, cancel_requested, progress, errors)
     SELECT gen_random_uuid(), (SELECT id FROM auth_user WHERE username = '{user}'), 'demo.countdown', '{{}}', 'default',
-        0, 60, '', 'succeeded', 1, 'x', now(), '2026-05-01T12:00Z', now(), '2026-05-02T12:00Z', false, '{{}}', '[]'
+        '', 0, 60, '', 'succeeded', 1, 'x', now(), '2026-05-01T12:00Z', now(), '2026-05-02T12:00Z', false, '{{}}', '[]'
     FROM generate_series(1, {count})
 """
 FIGURES = 5

@@ -13,9 +13,12 @@ from jobs.worker.database_waits import databases_of_this_thread, end_waits
 from jobs.worker.transactions import connections_left_clean
 from tests.make import make_job
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to cut.")
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(
+        connection.vendor != "postgresql", reason="SQLite in memory has no connection that could be cut or closed."
+    ),
+]
 
 
 def cut() -> None:
@@ -57,16 +60,11 @@ def leave_autocommit() -> None:
     [
         enter_a_transaction,
         leave_autocommit,
-        *[
-            pytest.param(leave, marks=on_postgresql)
-            for leave in (
-                cut,
-                cut_by_server,
-                cut_just_after_a_statement,
-                begin_without_django,
-                fail_in_a_transaction_without_django,
-            )
-        ],
+        cut,
+        cut_by_server,
+        cut_just_after_a_statement,
+        begin_without_django,
+        fail_in_a_transaction_without_django,
     ],
 )
 @pytest.mark.parametrize("opened", [True, False], ids=["opened before", "opened by the handler"])
@@ -115,7 +113,6 @@ def test_what_fails_while_a_connection_is_closed_does_not_hide_the_handlers_outc
     make_job()
 
 
-@on_postgresql
 def test_nothing_is_cut_of_a_connection_that_executes_nothing() -> None:
     connection.ensure_connection()
     assert end_waits(databases_of_this_thread()) is False
