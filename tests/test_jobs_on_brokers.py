@@ -53,7 +53,8 @@ def test_a_broker_that_is_emptied_in_the_middle_of_hundreds_of_jobs_loses_none(
     for gate, holding in gates.items():
         for job in holding:
             farm.worker_of(job)
-        assert len(finished(farm, jobs)) <= len(jobs) - WORKERS - BATCH
+        # A worker may have claimed some of those behind while the other one had the rows before them locked.
+        assert len(finished(farm, jobs)) < len(jobs) - WORKERS
         empty(server)
         gate.open()
         if isinstance(server, Redis):
