@@ -35,7 +35,10 @@ WAITING = {
     "soak.fail_in_thread": 1,
 }
 """How many of each are to be due at any time."""
-NOW_AND_THEN = ["soak.late", "soak.late_in_thread", "soak.endless", "soak.endless_in_thread"]
+NOW_AND_THEN = [
+    *["soak.late_in_thread", "soak.endless_in_thread", "soak.late"],
+    *["soak.late_in_thread", "soak.endless_in_thread", "soak.endless"],
+]
 """These take a worker or a thread for seconds: one of them every few seconds."""
 ENDLESS = ["soak.endless", "soak.endless_in_thread"]
 """These are cancelled while they run."""

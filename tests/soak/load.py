@@ -15,7 +15,7 @@ from jobs.submit import submit, submit_many
 from tests.soak.kinds import ENDLESS, NOW_AND_THEN, WAITING
 
 TOP_UP_EVERY = 0.5
-RARE_EVERY = 4.0
+RARE_EVERY = 2.0
 """Seconds between two jobs of the kinds that take long."""
 
 

@@ -57,14 +57,14 @@ class Sampler:
         self._began = time.monotonic()
         self._connection = psycopg2.connect(database_url)
         self._connection.autocommit = True
+        self._members: set[int] = set()
+        self._known: list[tuple[str, int]] = []
         self._seen_since: dict[tuple[int, str | None], float] = {}
         """Since when each backend has had its snapshot, as far as seen here."""
 
     def sample_memory(self) -> None:
         now = time.monotonic() - self._began
-        members = [("supervisor", self._cluster.pid)]
-        members += [(role, pid) for role in ROLES for pid in self._cluster.children(role)]
-        for role, pid in members:
+        for role, pid in self._roles():
             if found := _memory(pid, now):
                 self.samples.processes.setdefault((role, pid), []).append(found)
 
@@ -85,6 +85,14 @@ class Sampler:
             samples.oldest_transaction = max(samples.oldest_transaction, found)
             if xmin is not None:
                 samples.oldest_snapshot = max(samples.oldest_snapshot, found)
+
+    def _roles(self) -> list[tuple[str, int]]:
+        """Role and process id of each; the log, which says the roles, is read again only if the processes changed."""
+        members = set(self._cluster.members())
+        if members != self._members:
+            children = [(role, pid) for role in ROLES for pid in self._cluster.children(role)]
+            self._members, self._known = members, [("supervisor", self._cluster.pid), *children]
+        return self._known
 
 
 def _memory(pid: int, at: float) -> Memory | None:
