@@ -61,7 +61,11 @@ class Job(models.Model):
     params = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)
     queue = models.CharField(max_length=50, default=DEFAULT_QUEUE)
     pool = models.CharField(
-        max_length=100, default="", blank=True, help_text="Its kind, if that runs in threads; empty: a main thread."
+        max_length=100,
+        default="",
+        db_default="",  # for the INSERTs of a release that does not know it
+        blank=True,
+        help_text="Its kind, if that runs in threads; empty: a main thread.",
     )
     priority = models.SmallIntegerField(default=0, help_text="Higher first among the jobs that are due.")
     timeout = models.PositiveIntegerField(help_text="Seconds that one attempt may take.")

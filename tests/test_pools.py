@@ -1,9 +1,11 @@
 """Which sort of worker a job waits for, and how it finds its way when another version of the project stored it."""
 
 import pytest
+from django.db import connection
 from structlog.testing import capture_logs
 
 from jobs.chores import wrong_pools
+from jobs.ids import new_id
 from jobs.models import Job
 from jobs.states import UPCOMING, WAITING, Status
 from jobs.submit import submit, submit_many
@@ -49,3 +51,15 @@ def test_a_kind_that_nobody_knows_is_named_in_the_log_and_its_jobs_wait(status: 
         assert wrong_pools() == 0
     assert [(line["event"], line["kind"]) for line in logs] == [("jobs_of_unknown_kind", "gone.kind")]
     assert row(job)["status"] == status
+
+
+def test_a_release_that_does_not_know_pools_can_still_insert_jobs() -> None:
+    """During a rolling deployment; its jobs are moved to their pools by a dispatcher."""
+    job = make_job()
+    columns = ", ".join(field.column for field in Job._meta.concrete_fields if field.name not in {"id", "pool"})
+    another = new_id()
+    pk = another.hex if connection.vendor == "sqlite" else another
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO jobs_job (id, {columns}) SELECT %s, {columns} FROM jobs_job", [pk])
+    assert Job.objects.get(pk=another).pool == ""
+    assert Job.objects.exclude(pk=job.pk).count() == 1

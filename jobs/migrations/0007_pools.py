@@ -29,6 +29,7 @@ class Migration(migrations.Migration):
             name="pool",
             field=models.CharField(
                 blank=True,
+                db_default="",
                 default="",
                 help_text="Its kind, if that runs in threads; empty: a main thread.",
                 max_length=100,

@@ -1,7 +1,7 @@
 """Stopping a running handler from outside: by an exception that is raised between two of its own bytecodes.
 
 In the main thread a signal handler raises it, in any other one CPython's asynchronous exceptions do. Code that must not
-be torn apart is never struck: database backends and drivers, locks, logging, and the engine itself. What the handler
+be torn apart is never struck: database backends and drivers, logging, and the engine itself. What the handler
 waits for in C code is ended first (its database, and whatever it names by Run.on_interruption).
 """
 
@@ -182,7 +182,8 @@ class OtherThread(Interruptible):
     """A thread that is not the main one."""
 
     def _strike(self, thread: int, reason: Interrupted) -> None:
-        # We hold the GIL from the look at the frame to the exception, so that the thread stays where it is.
+        # The thread stays where it is from the look at its frame to the exception: it has to wait for the GIL for a
+        # switch interval (5 ms) before we lose it. Were it struck in the driver all the same, its connection is dropped.
         if not _in_handler(sys._current_frames().get(thread)):
             self._try_again_soon()
             return
