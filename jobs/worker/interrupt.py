@@ -182,8 +182,8 @@ class OtherThread(Interruptible):
     """A thread that is not the main one."""
 
     def _strike(self, thread: int, reason: Interrupted) -> None:
-        # The thread stays where it is from the look at its frame to the exception: it has to wait for the GIL for a
-        # switch interval (5 ms) before we lose it. Were it struck in the driver all the same, its connection is dropped.
+        # The thread stays where it is from the look at its frame to the exception: we lose the GIL only after it has
+        # waited for a switch interval (5 ms). Were it struck in a driver all the same, its connection is dropped.
         if not _in_handler(sys._current_frames().get(thread)):
             self._try_again_soon()
             return
