@@ -15,7 +15,7 @@ from jobs import announcement
 from jobs.brokers import breaker
 from jobs.brokers import redis as redis_broker
 from jobs.brokers import sqs as sqs_broker
-from jobs.brokers.messages import MOST_TICKETS
+from jobs.brokers.messages import LOOK, MOST_TICKETS
 from jobs.models import Job
 from jobs.submit import submit, submit_many
 from tests.brokers import broker_setting
@@ -224,7 +224,7 @@ def test_who_wakes_and_leaves_work_behind_wakes_another(broker: Any) -> None:
     workers = [type(broker)("legwork") for _ in range(3)]
     for _ in workers:
         make_job()
-    broker.wake()
+    broker.tell({broker.channel: [LOOK]})
     for number, worker in enumerate(workers):
         assert waiting_tickets(broker) == 1
         worker.wait()
@@ -242,7 +242,7 @@ def test_what_is_claimed_is_not_lost_when_nobody_else_can_be_woken(
     redis_jobs: redis_broker.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_job(), make_job()
-    redis_jobs.wake()
+    redis_jobs.tell({redis_jobs.channel: [LOOK]})
     redis_jobs.wait()
 
     def fail() -> None:
@@ -334,5 +334,23 @@ def test_a_forbidden_queue_of_its_own_keeps_nobody_from_being_told_in_the_main_o
 
 def queues_of(broker: sqs_broker.SQS) -> list[str]:
     """The endings of all that begin with this broker's name."""
-    urls = broker.connection.list_queues(QueueNamePrefix=sqs_broker._name("legwork")).get("QueueUrls", [])
-    return ["legwork" + url.partition(sqs_broker._name("legwork"))[2] for url in urls]
+    name = sqs_broker._name(("legwork", False))
+    urls = broker.connection.list_queues(QueueNamePrefix=name).get("QueueUrls", [])
+    return ["legwork" + url.partition(name)[2] for url in urls]
+
+
+@pytest.mark.parametrize("for_pools", [False, True])
+def test_each_sort_of_worker_is_woken_by_its_own_jobs_and_not_by_the_others(broker: Any, for_pools: bool) -> None:
+    """A message that the wrong sort of worker takes would leave the right one waiting for seconds."""
+    make = {True: lambda: make_job(pool="test.io"), False: make_job}
+    broker.announce([make[for_pools]()])
+    broker.for_pools = not for_pools
+    assert size_of_channel(broker) == 0
+    broker.for_pools = for_pools
+    assert size_of_channel(broker) == 1
+
+
+def size_of_channel(broker: Any) -> int:
+    if isinstance(broker, redis_broker.Redis):
+        return int(broker.connection.llen(redis_broker._ids(broker.channel)))
+    return int(broker.queue_size())
