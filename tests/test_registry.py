@@ -134,5 +134,7 @@ def test_a_kind_without_params_takes_none(monkeypatch: pytest.MonkeyPatch, param
 
 def test_every_shipped_kind_describes_itself_and_has_limits() -> None:
     for kind in kinds():
+        if kind.handler.__module__.startswith("tests."):
+            continue
         assert kind.description, kind.name
         assert kind.timeout > 0, kind.name

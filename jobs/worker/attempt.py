@@ -49,7 +49,6 @@ class Attempts:
         with structlog.contextvars.bound_contextvars(
             job_id=str(job.pk), kind=job.kind, attempt=job.attempt, request_id=job.request_id
         ):
-            log.info("job_started", worker=self.worker)
             try:
                 result = self._perform(job, thread, slot)
             except Abandoned:
@@ -65,6 +64,7 @@ class Attempts:
 
     def _perform(self, job: Job, thread: Interruptible, slot: int) -> object:
         with self.running.attempt(job, thread, slot), connections_left_clean(), Run(job, thread) as run:
+            log.info("job_started", worker=self.worker)
             kind = find(job.kind)
             arguments = kind.arguments(job.params)
             with reading_from(kind.reads, job, partial(kind.handler, run, **arguments)) as handler:
