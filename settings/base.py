@@ -145,7 +145,7 @@ SPECTACULAR_SETTINGS = {
 # --- the queue --------------------------------------------------------------------------------------------------
 WORKERS = env.integer("WORKERS", os.cpu_count() or 1)
 # Processes for kinds with threads, such as mail and HTTP calls: a long job in one of the others never delays them.
-IO_WORKERS = env.integer("IO_WORKERS", max(1, (os.cpu_count() or 1) // 2))
+IO_WORKERS = env.integer("IO_WORKERS", os.cpu_count() or 1)
 WORKER_GRACE = env.integer("WORKER_GRACE", 30)
 JOB_RETENTION = {
     "succeeded": timedelta(days=env.integer("JOB_RETENTION", 7, least=1)),
