@@ -9,42 +9,43 @@ from urllib.parse import urlsplit
 
 import psycopg2
 
-_file: list[tuple[bytes, str]] = []
-_database: list[tuple[str, str]] = []
-"""The mould of this process, as soon as there is one, and the token of its user."""
+_files: dict[str, tuple[bytes, str]] = {}
+_databases: dict[str, tuple[str, str]] = {}
+"""The moulds of this process and the token of each one's user, by settings, which may add apps with tables."""
 
 
-def fill(url: str, make: Callable[[], str]) -> str:
+def fill(url: str, settings: str, make: Callable[[], str]) -> str:
     """Migrate a database and make a user in it, as `make` does, or copy one in which that was done; the user's token.
 
-    For new databases, in files and on the server of this test run; any other is left to `make`.
+    For new databases, in files and on the server of this test run; any other is left to `make`. `settings` names the
+    settings module that `make` migrates by.
     """
     if url.startswith("sqlite:///") and not _path(url).exists():
-        return _fill_file(_path(url), make)
+        return _fill_file(_path(url), settings, make)
     if _server(url) == _server(os.environ.get("DATABASE_URL", "")) and _is_empty(url):
-        return _fill_database(url, make)
+        return _fill_database(url, settings, make)
     return make()
 
 
-def _fill_file(file: Path, make: Callable[[], str]) -> str:
-    if not _file:
+def _fill_file(file: Path, settings: str, make: Callable[[], str]) -> str:
+    if settings not in _files:
         token = make()
         with closing(connect(file)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        _file.append((file.read_bytes(), token))
-    content, token = _file[0]
+        _files[settings] = (file.read_bytes(), token)
+    content, token = _files[settings]
     file.write_bytes(content)
     return token
 
 
-def _fill_database(url: str, make: Callable[[], str]) -> str:
-    if not _database:
-        mould = f"mould_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-        _database.append((mould, make()))
+def _fill_database(url: str, settings: str, make: Callable[[], str]) -> str:
+    if settings not in _databases:
+        mould = f"mould_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{len(_databases)}"
+        _databases[settings] = (mould, make())
         _copy_database(url, _name(url), mould)
     else:
-        _copy_database(url, _database[0][0], _name(url))
-    return _database[0][1]
+        _copy_database(url, _databases[settings][0], _name(url))
+    return _databases[settings][1]
 
 
 def _copy_database(url: str, name: str, copy: str) -> None:

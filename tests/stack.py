@@ -52,7 +52,7 @@ class Stack(demo.stack.Stack):
     """`with Stack(database_url, folder) as stack:` has migrated the database and started everything."""
 
     def start(self, within: float = 180) -> None:
-        token = mould.fill(self.env["DATABASE_URL"], self._migrate_and_make_ada)
+        token = mould.fill(self.env["DATABASE_URL"], self.env["DJANGO_SETTINGS_MODULE"], self._migrate_and_make_ada)
         self._clients = {ADA: Client(self.url, token)}
         super().start(within)
 

@@ -50,7 +50,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, queue: str | None, io_workers: int, **options: Any) -> None:
         _refuse_errors(problems(settings.Q_CLUSTER))
         _name_cluster(Conf.CLUSTER_NAME if queue is None else queue)
-        workers = Conf.WORKERS if options["workers"] is None else options["workers"]
+        workers = _workers() if options["workers"] is None else options["workers"]
         if min(workers, io_workers) < 0 or workers + io_workers < 1:
             raise CommandError(
                 f"--workers is {workers} and --io-workers is {io_workers}: "
@@ -72,6 +72,12 @@ class Command(BaseCommand):
             supervisor.run_once()
         else:
             supervisor.run()
+
+
+def _workers() -> int:
+    """As the settings say; django-q's own reading of them takes 0 for one a core."""
+    workers: int = Conf.conf.get("workers", Conf.WORKERS)
+    return workers
 
 
 def _worker(broker: Any, once: bool, place: Process) -> Worker:
