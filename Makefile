@@ -5,7 +5,7 @@
 
 python := .venv/bin/python
 READY := .venv/ready
-OURS := $(wildcard manage.py routers.py settings project jobs mail demo benchmarks examples)
+OURS := $(wildcard manage.py routers.py settings project rest jobs mail demo benchmarks examples)
 LOCKED := --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --allow-unsafe --no-header
 

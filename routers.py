@@ -1,6 +1,7 @@
 """Which database a query goes to: writes to the primary, the reads of safe requests to a replica that is good enough.
 
-project/reads.py says here what each request may do, and project/replicas.py which replicas are good.
+project/replicas/middleware.py says here what each request may do, and project/replicas/replica_pool.py which replicas
+are good enough.
 """
 
 import random

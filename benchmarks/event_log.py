@@ -37,7 +37,7 @@ def _measure(simulator: Simulator, events: int) -> None:
     from django.core.management import call_command
     from django.utils import timezone
 
-    from mail.event_log import read_logs
+    from mail.events.event_log import read_logs
     from mail.models import EventLogPosition
 
     call_command("migrate", verbosity=0)

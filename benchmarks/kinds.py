@@ -7,7 +7,7 @@ from rest_framework import serializers
 from benchmarks import work
 from jobs.registry import job
 from jobs.run import Run
-from jobs.strict import StrictSerializer
+from rest.strict import StrictSerializer
 
 
 class SocketParams(StrictSerializer):

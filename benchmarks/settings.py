@@ -1,6 +1,6 @@
 """Legwork as it is measured: a deployment's settings, quieter logs, and the kinds of benchmarks/kinds.py."""
 
-from project.log import logging_config
+from project.logging import logging_config
 from settings.development import *  # noqa: F403
 
 INSTALLED_APPS = [*INSTALLED_APPS, "benchmarks"]  # noqa: F405

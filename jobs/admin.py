@@ -11,10 +11,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from jobs.cancellation import cancel
+from jobs.django_q.queued_tasks import QueuedTasksAdmin as QueuedTasksAdmin  # registers itself
 from jobs.errors import AlreadyFinished, JobError, NotRepeatable, UniqueKeyTaken
 from jobs.models import Job
-from jobs.queue import JobQuerySet
-from jobs.queued_tasks import QueuedTasksAdmin as QueuedTasksAdmin  # registers itself
+from jobs.models.queryset import JobQuerySet
 
 
 @admin.register(Job)

@@ -1,4 +1,4 @@
-"""The engine as a Django app: at start-up every app's kinds.py, chores.py and checks.py are imported, and so known."""
+"""The engine as a Django app: at start-up it imports each app's kinds.py, maintenance.py and checks.py."""
 
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
@@ -8,4 +8,4 @@ class JobsConfig(AppConfig):
     name = "jobs"
 
     def ready(self) -> None:
-        autodiscover_modules("kinds", "chores", "checks")
+        autodiscover_modules("kinds", "maintenance", "checks")

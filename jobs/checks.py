@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.core.checks import CheckMessage, register
 
-from jobs.django_q_settings import problems
+from jobs.django_q.settings import problems
 
 
 @register

@@ -7,12 +7,12 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from jobs import outbound
 from jobs.errors import JobError, PermanentError, RetryAfter, TransientError
+from jobs.http_request import client
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
-from jobs.strict import AnyValueField, StrictSerializer
+from rest.strict import AnyValueField, StrictSerializer
 
 CALL_TIMEOUT = 30.0
 """Seconds that one HTTP call of http.request may take, redirects included, if its job has as many."""
@@ -46,7 +46,7 @@ class HttpRequestParams(StrictSerializer):
     """What http.request takes; expect: the statuses that are a success, any 2xx when left out."""
 
     url = serializers.CharField(min_length=1, max_length=2048)
-    method = serializers.ChoiceField(outbound.METHODS, required=False)
+    method = serializers.ChoiceField(client.METHODS, required=False)
     headers = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
     json = AnyValueField(required=False, allow_null=True)
     expect = serializers.ListField(
@@ -61,12 +61,12 @@ def http_request(
     url: str,
     method: str = "GET",
     headers: dict[str, str] | None = None,
-    json: object = outbound.NO_BODY,
+    json: object = client.NO_BODY,
     expect: list[int] | None = None,
 ) -> dict[str, Any]:
     """Make an HTTP call later, and again while the other side has trouble; private addresses are refused."""
     try:
-        answer = outbound.call(
+        answer = client.call(
             method,
             url,
             headers=headers,
@@ -75,16 +75,16 @@ def http_request(
             allowed_hosts=settings.HTTP_REQUEST_ALLOWED_HOSTS,
             on_interruption=run.on_interruption,
         )
-    except outbound.Refused as error:
+    except client.Refused as error:
         raise PermanentError(str(error)) from None
-    except outbound.Unreachable as error:
+    except client.Unreachable as error:
         raise TransientError(str(error)) from None
     if answer.status not in (expect or range(200, 300)):
         raise unexpected(answer)
     return {"status": answer.status, "headers": answer.headers, "body": answer.body}
 
 
-def unexpected(answer: outbound.Answer) -> JobError:
+def unexpected(answer: client.Answer) -> JobError:
     """What an answer that was not expected means for the next attempt."""
     message = f"the answer was {answer.status}"
     if answer.status not in WORTH_ANOTHER_TRY:

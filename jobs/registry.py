@@ -10,9 +10,9 @@ from uuid import UUID
 from rest_framework.serializers import Serializer, ValidationError
 
 from jobs.errors import JobError
-from jobs.json_value import NotStorable, json_value
 from jobs.retry import Retry, exponential
-from jobs.strict import StrictSerializer
+from rest.json_value import NotStorable, json_value
+from rest.strict import StrictSerializer
 
 Handler = Callable[..., Any]
 Reads = Literal["primary", "replica"]
@@ -53,7 +53,7 @@ class Kind:
 
     @property
     def pool(self) -> str:
-        """The pool of threads that runs it (jobs/claiming.py); none if a main thread does."""
+        """The pool of threads that runs it (jobs/models/claiming.py); none if a main thread does."""
         return self.name if self.threads else ""
 
     def checked(self, params: object) -> object:
@@ -98,8 +98,8 @@ def job(
     wait for others, how many jobs of this kind one I/O worker process may run at once (settings.IO_WORKERS); with 0 a
     worker process runs one job at a time (settings.WORKERS).
     internal: it is submitted by our own code only; to clients there is no such kind. reads: "replica" keeps the reads
-    of a handler off the primary (jobs/reads.py). on_cancel: called with the job's id when the job is cancelled or told
-    to stop, in the same transaction.
+    of a handler off the primary (jobs/worker/replica_reads.py). on_cancel: called with the job's id when the job is
+    cancelled or told to stop, in the same transaction.
     """
 
     def register(handler: Handler) -> Handler:

@@ -11,10 +11,10 @@ from uuid import UUID
 
 from jobs.errors import PermanentError
 from jobs.filename import content_type_of, safe_filename
-from jobs.json_value import plain_text
 from jobs.models import Job
-from jobs.outputs import Output
+from jobs.models.outputs import Output
 from jobs.worker.interrupt import Interruptible, Wake
+from rest.json_value import plain_text
 from routers import use_primary
 
 
@@ -116,7 +116,7 @@ class Run:
             raise
 
     def _discard_output(self) -> None:
-        """At once, if it can be done now; what is left is thrown away by an hourly chore (jobs/chores.py)."""
+        """At once, if it can be done now; what is left is thrown away by an hourly chore (jobs/maintenance.py)."""
         with use_primary():
             if self._output and self._output.discarded():
                 self._output = None

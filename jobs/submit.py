@@ -12,13 +12,13 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
-from jobs.announcement import announce
-from jobs.clock import database_now
-from jobs.ids import new_id
+from jobs.brokers.notifier import announce
 from jobs.models import Job
+from jobs.models.clock import database_now
+from jobs.models.ids import new_id
+from jobs.models.states import Status
 from jobs.registry import Kind, find
 from jobs.retry import Retry
-from jobs.states import Status
 
 log = structlog.get_logger(__name__)
 

@@ -9,9 +9,10 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mail import guard, pace, recipient, waiting
+from mail.addresses import parsing
+from mail.addresses.parsing import BadAddress
+from mail.api.timeline import timeline
 from mail.errors import AlreadySent, NotStopped
-from mail.lifting import lift_exactly
 from mail.models import (
     Alert,
     Broadcast,
@@ -24,10 +25,11 @@ from mail.models import (
     Suppression,
     Template,
 )
-from mail.queries import MessageQuerySet
-from mail.recipient import BadAddress
+from mail.models.queryset import MessageQuerySet
+from mail.policy import guard
+from mail.sending import holds, pacing
 from mail.submit import withdraw
-from mail.timeline import timeline
+from mail.suppressions.lifting import lift_exactly
 
 SHUT = (
     '<meta http-equiv="Content-Security-Policy"'
@@ -172,7 +174,7 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_address(self) -> str:
         try:
-            return recipient.parsed(self.cleaned_data["address"]).address
+            return parsing.parsed(self.cleaned_data["address"]).address
         except BadAddress as error:
             raise forms.ValidationError(str(error)) from None
 
@@ -317,11 +319,11 @@ class ProviderAdmin(ReadOnly):
 
     def delete_model(self, request: HttpRequest, obj: Provider) -> None:
         super().delete_model(request, obj)
-        waiting.end()
+        holds.end()
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         super().delete_queryset(request, queryset)
-        waiting.end()
+        holds.end()
 
 
 @admin.register(RateBucket)
@@ -333,7 +335,7 @@ class RateBucketAdmin(ReadOnly):
 
     @admin.display
     def rate(self, bucket: RateBucket) -> str:
-        return str(pace.rate_of(bucket.name) or "unlimited")
+        return str(pacing.rate_of(bucket.name) or "unlimited")
 
 
 @admin.register(Template)

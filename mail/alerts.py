@@ -12,11 +12,12 @@ from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from jobs.errors import TransientError, UniqueKeyTaken
-from jobs.queue import delete_in_batches
+from jobs.models.queryset import delete_in_batches
 from jobs.submit import submit
-from mail import addresses, providers
-from mail.accounts import accounts
+from mail.addresses import normalize
 from mail.models import Alert, Message
+from mail.providers import select
+from mail.providers.accounts import accounts
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ def alert(kind: str, detail: str, *, message: Message | None = None, provider: s
         detail=detail,
         provider=provider,
         message_id=str(message.pk) if message else None,
-        address=addresses.masked(message.address) if message else None,
+        address=normalize.masked(message.address) if message else None,
     )
     Alert.objects.create(kind=kind, detail=detail, message=message, provider=provider)
     if settings.MAIL_ALERT_TO:
@@ -108,9 +109,9 @@ def _mail(kind: str, untold: list[Alert]) -> None:
     errors = []
     for found in accounts():
         try:
-            providers.line_to(found).send(mail)
+            select.line_to(found).send(mail)
         except Exception as error:  # whatever it is, the next provider may do better
-            providers.hang_up(found.name)
+            select.hang_up(found.name)
             errors.append(type(error).__name__)
         else:
             return

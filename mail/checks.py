@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
-from mail.accounts import Account, accounts
+from mail.providers.accounts import Account, accounts
 
 NEEDED = {
     "mailgun": ("api_key", "sender_domain", "webhook_signing_key"),

@@ -9,12 +9,16 @@ from rest_framework import serializers
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
-from jobs.strict import StrictSerializer
-from mail import alerts, effects, guard, lifting, provider_lists, reconciliation, sending
-from mail.broadcast import carry_out
-from mail.broadcast_cancellation import KIND as BROADCAST_CANCELLATION
-from mail.broadcast_cancellation import cancel_broadcast, cancel_the_rest
+from mail import alerts
+from mail.broadcasts.cancellation import KIND as BROADCAST_CANCELLATION
+from mail.broadcasts.cancellation import cancel_broadcast, cancel_the_rest
+from mail.broadcasts.fan_out import carry_out
+from mail.events import apply, reconciliation
+from mail.policy import guard
+from mail.sending.send import send as send_message
 from mail.submit import SEND, SEND_BULK
+from mail.suppressions import lifting, provider_lists
+from rest.strict import StrictSerializer
 
 
 class SendParams(StrictSerializer):
@@ -46,7 +50,7 @@ class EventParams(StrictSerializer):
 )
 def send(run: Run, *, message: UUID) -> dict[str, str]:
     """Send a message by the provider whose turn it is, and again, until it has left our hands or is given up."""
-    return {"status": sending.send(message)}
+    return {"status": send_message(message)}
 
 
 @job(
@@ -60,7 +64,7 @@ def send(run: Run, *, message: UUID) -> dict[str, str]:
 )
 def send_bulk(run: Run, *, message: UUID) -> dict[str, str]:
     """As mail.send, for bulk mail and broadcasts: it has fewer threads, and mail.send keeps all of its own."""
-    return {"status": sending.send(message)}
+    return {"status": send_message(message)}
 
 
 @job("mail.alert", params=AlertParams, retry=exponential(attempts=10, base=30), internal=True)
@@ -78,7 +82,7 @@ def reconcile(run: Run) -> dict[str, int]:
 @job("mail.event", params=EventParams, internal=True)
 def event(run: Run, *, event: UUID) -> dict[str, bool]:
     """Let what a provider told of a message have its effect."""
-    return {"applied": effects.apply(event)}
+    return {"applied": apply.apply(event)}
 
 
 class LiftParams(StrictSerializer):
@@ -125,7 +129,7 @@ def broadcast_cancellation(run: Run, *, broadcast: UUID) -> dict[str, int]:
 
 
 class GuardParams(StrictSerializer):
-    """What mail.guard takes: a broadcast, or a user and the name of a stream."""
+    """What mail.policy.guard takes: a broadcast, or a user and the name of a stream."""
 
     broadcast = serializers.UUIDField(required=False)
     user = serializers.IntegerField(required=False)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from jobs import submit as jobs
 from jobs.errors import AlreadyFinished
 from jobs.models import Job
-from jobs.states import WAITING
+from jobs.models.states import WAITING
 from mail.importance import PATIENCE, PRIORITY, Importance
 from mail.models import Attachment, Message, Stream
 from mail.status import Status

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
-from project import replicas
+from project.replicas import replica_pool
 from routers import pool
 
 
@@ -14,4 +14,4 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("project.checks")
-        pool.watch = replicas.probe.begin
+        pool.watch = replica_pool.probe.begin

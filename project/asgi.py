@@ -19,9 +19,10 @@ from django.conf import settings
 from project.wsgi import application as django_application
 
 # isort: split
-from project import health, problems
-from project.body import BodyTooLarge, ClientLeft, has_body, read_body, replayed
+from project import health
 from project.middleware import log_access, request_id
+from rest import problems
+from rest.body import BodyTooLarge, ClientLeft, has_body, read_body, replayed
 
 logger = structlog.get_logger(__name__)
 

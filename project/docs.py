@@ -10,7 +10,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from project.json import dumps
+from rest.json import dumps
 
 
 class SchemaView(APIView):

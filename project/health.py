@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 
-from project.problems import problem
+from rest.problems import problem
 
 logger = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from rest_framework import serializers
 
 from jobs.registry import job, minutes
 from jobs.run import Run
-from jobs.strict import StrictSerializer
 from project.activity import COLUMNS, FIGURES, Counts, Span, of_deleted_messages, rows
+from rest.strict import StrictSerializer
 
 MOST_DAYS = 366
 USUAL_DAYS = 30

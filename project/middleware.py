@@ -12,9 +12,9 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import Throttled
 
-from project import problems
-from project.body import body_limit
-from project.throttles import ALLOWANCE, Allowance, client_address, spend
+from rest import problems
+from rest.body import body_limit
+from rest.throttling import ALLOWANCE, Allowance, client_address, spend
 
 logger = structlog.get_logger(__name__)
 

@@ -4,12 +4,12 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
-from mail.unsubscribe_page import page as unsubscribe_page
+from mail.unsubscribe.page import page as unsubscribe_page
 from project.docs import DocsView, SchemaView
 from project.health import healthz, readyz
-from project.problems import unknown_url
-from project.sessions import SessionView
-from project.tokens import CurrentTokenView, TokensView
+from project.login.sessions import SessionView
+from project.login.tokens import CurrentTokenView, TokensView
+from rest.problems import unknown_url
 
 api: list[URLPattern | URLResolver] = [
     path("tokens/", TokensView.as_view(), name="tokens"),
@@ -17,8 +17,8 @@ api: list[URLPattern | URLResolver] = [
     path("session/", SessionView.as_view(), name="session"),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
-    path("", include("jobs.urls")),
-    path("mail/", include("mail.urls")),
+    path("", include("jobs.api.urls")),
+    path("mail/", include("mail.api.urls")),
 ]
 
 urlpatterns = [
@@ -27,13 +27,13 @@ urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("unsubscribe/<str:token>/", unsubscribe_page, name="unsubscribe"),
-    path("webhooks/", include("mail.webhook_urls")),
+    path("webhooks/", include("mail.webhooks.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     re_path(r"^(?P<rest>.*)$", unknown_url),
 ]
 
-handler400 = "project.problems.bad_request"
-handler403 = "project.problems.permission_denied"
-handler404 = "project.problems.not_found"
-handler500 = "project.problems.server_error"
+handler400 = "rest.problems.bad_request"
+handler403 = "rest.problems.permission_denied"
+handler404 = "rest.problems.not_found"
+handler500 = "rest.problems.server_error"

@@ -12,6 +12,7 @@ ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
 
 INSTALLED_APPS = [
+    "rest",
     "jobs",
     "mail",
     "project",
@@ -43,7 +44,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "project.reads.ReadsMiddleware",
+    "project.replicas.middleware.ReadsMiddleware",
 ]
 
 TEMPLATES = [
@@ -82,7 +83,7 @@ CACHES = {"default": env.cache("CACHE_URL", "locmem://")}
 # What all processes must see: the results of django-q's Iter and of cached tasks, and the status of its clusters.
 CACHES["shared"] = CACHES["default"]
 if CACHES["default"]["BACKEND"].endswith(".LocMemCache"):
-    CACHES["shared"] = {"BACKEND": "jobs.database_cache.DatabaseCache"}
+    CACHES["shared"] = {"BACKEND": "jobs.models.database_cache.DatabaseCache"}
 
 WEB_THREADS = env.integer("WEB_THREADS", 4, least=1)
 
@@ -93,8 +94,8 @@ MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {"TOKEN_TTL": timedelta(days=env.integer("TOKEN_TTL_DAYS", 30, least=1)), "AUTO_REFRESH": False}
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-AUTHENTICATION_BACKENDS = ["project.passwords.ThrottledBackend"]
-CSRF_FAILURE_VIEW = "project.problems.csrf_failure"
+AUTHENTICATION_BACKENDS = ["project.login.passwords.ThrottledBackend"]
+CSRF_FAILURE_VIEW = "rest.problems.csrf_failure"
 PASSWORD_TRIES_PER_MINUTE = 5
 RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 6000, least=1)
 # How many proxies stand before us: their X-Forwarded-For entries are believed, nothing else is.
@@ -103,19 +104,19 @@ NUM_PROXIES = env.integer("NUM_PROXIES", 0)
 # --- the API ----------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "project.authentication.TokenAuthentication",
-        "project.authentication.SessionAuthentication",
+        "project.login.authentication.TokenAuthentication",
+        "project.login.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["project.json.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["project.json.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "project.json.OnlyJSON",
+    "DEFAULT_PARSER_CLASSES": ["rest.json.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest.json.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest.json.OnlyJSON",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
-    "DEFAULT_PAGINATION_CLASS": "project.pagination.NewestFirst",
+    "DEFAULT_PAGINATION_CLASS": "rest.pagination.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_THROTTLE_CLASSES": ["project.throttles.RateLimit"],
-    "DEFAULT_SCHEMA_CLASS": "project.schema.AutoSchema",
-    "EXCEPTION_HANDLER": "project.problems.exception_handler",
+    "DEFAULT_THROTTLE_CLASSES": ["rest.throttling.RateLimit"],
+    "DEFAULT_SCHEMA_CLASS": "rest.schema.AutoSchema",
+    "EXCEPTION_HANDLER": "rest.problems.exception_handler",
     "NUM_PROXIES": NUM_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -135,10 +136,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "ENUM_NAME_OVERRIDES": {"JobStatusEnum": "jobs.states.Status", "MessageStatusEnum": "mail.status.Status"},
+    "ENUM_NAME_OVERRIDES": {"JobStatusEnum": "jobs.models.states.Status", "MessageStatusEnum": "mail.status.Status"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "project.schema.add_shared_parts",
+        "rest.schema.add_shared_parts",
     ],
 }
 
@@ -194,13 +195,13 @@ MAIL_THREADS = env.integer("MAIL_THREADS", 32, least=1)
 MAIL_PROBE_AFTER = env.number("MAIL_PROBE_AFTER", 30.0, least=0.1)
 # How long after an unclear attempt a provider's events are believed when they do not know it: they are indexed late.
 MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
-# How fast providers (by name) and receivers (by domain) get mail, besides the table in mail/rates.py:
+# How fast providers (by name) and receivers (by domain) get mail, besides the table in mail/sending/rates.py:
 # mailgun=100/s,gmail.com=20/s.
 MAIL_RATES = env.rates("MAIL_RATES", [])
 # Providers that begin slowly, and on which day: mailgun=2026-03-01.
 MAIL_WARM_UP = env.days("MAIL_WARM_UP", [])
 # Stop a broadcast or stream when this much of its mail bounces or is complained about, in percent, once the fate of so
-# many messages is known (mail/guard_bounds.py).
+# many messages is known (mail/policy/guard_bounds.py).
 MAIL_GUARD = env.boolean("MAIL_GUARD", default=True)
 MAIL_GUARD_MINIMUM = env.integer("MAIL_GUARD_MINIMUM", 200, least=1)
 MAIL_GUARD_BOUNCES = env.number("MAIL_GUARD_BOUNCES", 5.0, least=0.01)

@@ -1,6 +1,6 @@
 """A developer's machine: SQLite, no secrets to set, readable logs. Clients meet the same errors as in production."""
 
-from project.log import logging_config
+from project.logging import logging_config
 from settings import env
 
 # The Mailgun of development is `manage.py mailgun_simulator`; said before settings/base.py asks for it.

@@ -4,7 +4,7 @@ import re
 
 from django.core.exceptions import ImproperlyConfigured
 
-from project.log import logging_config
+from project.logging import logging_config
 from settings import env
 from settings.base import *  # noqa: F403
 

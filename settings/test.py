@@ -1,6 +1,6 @@
 """Tests: the private PostgreSQL server that tests/conftest.py started, or whatever DATABASE_URL names."""
 
-from project.log import logging_config
+from project.logging import logging_config
 from settings import env
 
 env.defaults(

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from jobs.ids import new_id
-from jobs.leases import Renewal
 from jobs.models import Job
+from jobs.models.ids import new_id
+from jobs.models.leases import Renewal
 from jobs.worker.interrupt import Interrupted, Interruptible, MainThread, OtherThread
 
 RING_EVERY = 0.005

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.db import close_old_connections, connection
 
-from jobs.claiming import CanBatch
 from jobs.models import Job
+from jobs.models.claiming import CanBatch
 from jobs.worker import attempt, heartbeat, interrupt, process, timekeeper
 from jobs.worker.io_worker import IoWorker
 from jobs.worker.process import WorkerProcess

@@ -10,14 +10,15 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.utils import timezone
 
-from jobs import housekeeping, registry
-from jobs.attempt_errors import AttemptError
-from jobs.leases import LEASE
+from jobs import registry
+from jobs.cluster import maintenance
 from jobs.models import Job
-from jobs.outcome import describe
+from jobs.models.attempt_errors import AttemptError
+from jobs.models.leases import LEASE
+from jobs.models.states import TERMINAL, UPCOMING, Status
 from jobs.registry import Handler, Kind
-from jobs.states import TERMINAL, UPCOMING, Status
 from jobs.worker.heartbeat import Heartbeat
+from jobs.worker.outcome import describe
 
 WORKER = "here:1"
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
@@ -96,5 +97,5 @@ def row(job: Job) -> dict[str, Any]:
 
 def do_all_chores() -> None:
     """What is done now and then, whenever it was done last."""
-    for task in housekeeping._tasks:
+    for task in maintenance._tasks:
         task.function()

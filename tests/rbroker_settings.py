@@ -1,6 +1,6 @@
 """The example's settings, with logs that a test can read."""
 
 from examples.rbroker.settings import *  # noqa: F403
-from project.log import logging_config
+from project.logging import logging_config
 
 LOGGING = logging_config(json=True, level="INFO")

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from jobs.errors import RetryAfter
-from mail import breakers, providers, sending
 from mail.models import Message
+from mail.providers import breakers, select
+from mail.sending import send
 from tests.servers.simulator import API_KEY, DOMAIN
 
 MAILGUN = "anymail.backends.mailgun.EmailBackend"
@@ -30,7 +31,7 @@ def sending_by(settings: Any, *entries: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         for entry in entries:
-            providers.hang_up(entry["name"])
+            select.hang_up(entry["name"])
         breakers.look_again()
 
 
@@ -39,7 +40,7 @@ def work_on(message: Message, times: int = 1) -> float:
     wait = 0.0
     for _ in range(times):
         try:
-            sending.send(message.pk)
+            send.send(message.pk)
             wait = 0.0
             break
         except RetryAfter as error:

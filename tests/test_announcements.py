@@ -11,8 +11,7 @@ from botocore.exceptions import ClientError
 from django.db import DatabaseError, transaction
 from rest_framework.test import APIClient
 
-from jobs import announcement
-from jobs.brokers import breaker
+from jobs.brokers import breaker, notifier
 from jobs.brokers import redis as redis_broker
 from jobs.brokers import sqs as sqs_broker
 from jobs.brokers.messages import LOOK, MOST_TICKETS
@@ -61,7 +60,7 @@ class Ear:
 @pytest.fixture
 def ear(monkeypatch: pytest.MonkeyPatch) -> Ear:
     ear = Ear()
-    monkeypatch.setattr(announcement, "_broker", lambda: ear)
+    monkeypatch.setattr(notifier, "_broker", lambda: ear)
     return ear
 
 
@@ -109,7 +108,7 @@ def silent(
         monkeypatch.setattr(kind, "WAIT", LONG)
     settings.BROKER = broker_setting(request.param.format(silent_server.address))
     made = (redis_broker.Redis if "redis" in request.param else sqs_broker.SQS)("legwork")
-    monkeypatch.setattr(announcement, "_broker", lambda: made)
+    monkeypatch.setattr(notifier, "_broker", lambda: made)
     return made
 
 
@@ -139,7 +138,7 @@ def test_a_broker_that_cannot_even_be_made_fails_no_post(client: APIClient, monk
     def fail() -> None:
         raise ImportError("there is no such broker")
 
-    monkeypatch.setattr(announcement, "_broker", fail)
+    monkeypatch.setattr(notifier, "_broker", fail)
     assert client.post("/api/v1/jobs/", GOOD, format="json").status_code == 202
 
 
@@ -212,7 +211,7 @@ def test_a_batch_of_hundreds_is_announced_once_in_few_messages(
     told: list[Any] = []
     tell = broker.tell
     monkeypatch.setattr(broker, "tell", lambda tickets: (told.append(tickets), tell(tickets)))
-    monkeypatch.setattr(announcement, "_broker", lambda: broker)
+    monkeypatch.setattr(notifier, "_broker", lambda: broker)
     jobs = [*[GOOD] * 300, *[{**GOOD, "unique_key": str(number)} for number in range(5)]]
     assert client.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json").json()["accepted"] == 305
     assert len(told) == 1

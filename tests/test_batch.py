@@ -7,10 +7,10 @@ from django.db import OperationalError
 from rest_framework.exceptions import ValidationError
 from rest_framework.test import APIClient
 
-from jobs import intake
+from jobs.api import request_parsing
 from jobs.models import Job
+from jobs.models.states import Status
 from jobs.registry import UnknownKind
-from jobs.states import Status
 from jobs.submit import submit, submit_many
 from tests.callers import make_token, make_user
 
@@ -57,18 +57,18 @@ def test_a_unique_key_counts_within_a_batch_too(client: APIClient) -> None:
 
 
 def test_a_batch_that_breaks_off_leaves_nothing_behind(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = intake.store
+    store = request_parsing.store
 
     def fail_at_b(job: Job) -> None:
         if job.unique_key == "b":
             raise OperationalError("the database went away")
         store(job)
 
-    monkeypatch.setattr(intake, "store", fail_at_b)
+    monkeypatch.setattr(request_parsing, "store", fail_at_b)
     jobs = [GOOD, {**GOOD, "unique_key": "a"}, {**GOOD, "unique_key": "b"}]
     assert post(client, *jobs).status_code == 503
     assert Job.objects.count() == 0
-    monkeypatch.setattr(intake, "store", store)
+    monkeypatch.setattr(request_parsing, "store", store)
     assert post(client, *jobs).json()["accepted"] == 3
 
 
@@ -76,8 +76,8 @@ def test_batches_take_their_keys_in_one_order_and_so_never_wait_for_each_other(
     client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[Any] = []
-    store = intake.store
-    monkeypatch.setattr(intake, "store", lambda job: (taken.append(job.unique_key), store(job)))
+    store = request_parsing.store
+    monkeypatch.setattr(request_parsing, "store", lambda job: (taken.append(job.unique_key), store(job)))
     body = post(client, *[{**GOOD, "unique_key": key} for key in "cabc"]).json()
     assert taken == ["a", "b", "c", "c"]
     assert ["id" in each for each in body["results"]] == [True, True, True, False]

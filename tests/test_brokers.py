@@ -203,7 +203,7 @@ def test_a_broker_that_is_away_fails_nobody(url: str, settings: Any, monkeypatch
 def test_a_submitted_job_is_announced_when_its_transaction_commits(
     redis_jobs: redis_broker.Redis, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.announcement._broker", lambda: redis_jobs)
+    monkeypatch.setattr("jobs.brokers.notifier._broker", lambda: redis_jobs)
     job = submit("demo.countdown", {"seconds": 0})
     assert redis_jobs.connection.lrange("legwork:jobs:legwork", 0, -1) == [str(job.pk).encode()]
 

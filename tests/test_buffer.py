@@ -8,8 +8,8 @@ import pytest
 from django.db import DataError, OperationalError, connection
 
 from jobs.models import Job
-from jobs.queue import JobQuerySet
-from jobs.states import Status
+from jobs.models.queryset import JobQuerySet
+from jobs.models.states import Status
 from jobs.worker import buffer as buffer_module
 from jobs.worker.buffer import FRESH, MOST_RESULTS, WorkBuffer
 from tests.fakes import Clock, make_attempted

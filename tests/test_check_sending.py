@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from mail import domain_records
-from mail.domain_records import Verdict
+from mail.addresses import domain_records
+from mail.addresses.domain_records import Verdict
 from mail.management.commands import check_sending
 from tests.sending import provider
 from tests.servers.dns import NameServer

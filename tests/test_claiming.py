@@ -13,13 +13,12 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import claiming
 from jobs.brokers import claims
 from jobs.brokers.orm import ORM
-from jobs.leases import LEASE
-from jobs.models import Job
-from jobs.queue import JobQuerySet
-from jobs.states import Status
+from jobs.models import Job, claiming
+from jobs.models.leases import LEASE
+from jobs.models.queryset import JobQuerySet
+from jobs.models.states import Status
 from tests.concurrency import in_threads, locked_elsewhere, until_unlocked
 from tests.make import WORKER, make_job, make_kind, row
 

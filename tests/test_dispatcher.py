@@ -18,12 +18,13 @@ from django_q.status import Stat
 from django_q.tasks import schedule
 from structlog.testing import capture_logs
 
-from jobs import cluster_status, housekeeping
-from jobs import dispatcher as dispatcher_module
-from jobs.dispatcher import SHORTEST_PAUSE, TICK, Dispatcher, pause_before
-from jobs.housekeeping import LONGEST_BACKOFF, MaintenanceTask, backoff
+from jobs.cluster import dispatcher as dispatcher_module
+from jobs.cluster import maintenance
+from jobs.cluster.dispatcher import SHORTEST_PAUSE, TICK, Dispatcher, pause_before
+from jobs.cluster.maintenance import LONGEST_BACKOFF, MaintenanceTask, backoff
+from jobs.django_q import cluster_status
 from jobs.models import Job
-from jobs.states import Status
+from jobs.models.states import Status
 from tests.make import LONG_AGO, make_job, row
 from tests.patience import PATIENCE
 from tests.workers import signal_handlers_kept
@@ -48,7 +49,7 @@ def dispatcher() -> Iterator[Dispatcher]:
 def tasks(monkeypatch: pytest.MonkeyPatch) -> list[MaintenanceTask]:
     """The maintenance tasks that there are during the test."""
     found: list[MaintenanceTask] = []
-    monkeypatch.setattr(housekeeping, "_tasks", found)
+    monkeypatch.setattr(maintenance, "_tasks", found)
     return found
 
 
@@ -179,7 +180,7 @@ def test_a_maintenance_task_that_fails_is_logged_and_the_others_are_run(
         MaintenanceTask(lambda: done.append("after") or 0, 60),
     ]
     with capture_logs() as logs:
-        housekeeping.run_due_tasks()
+        maintenance.run_due_tasks()
     assert done == ["before", "after"]
     [failed] = [entry for entry in logs if entry["event"] == "maintenance_task_failed"]
     assert (failed["task"], failed["failures"]) == ("broken_task", 1)
@@ -189,13 +190,13 @@ def test_a_failing_task_waits_longer_each_time_and_runs_as_usual_once_it_has_wor
     tasks: list[MaintenanceTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, outcomes = [1000.0], iter([1, 1, 1, 0, 1])
-    monkeypatch.setattr(housekeeping.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(maintenance.time, "monotonic", lambda: clock[0])
     tasks.append(MaintenanceTask(lambda: 1 // (1 - next(outcomes)), 60))
     waits = []
     for _ in range(5):
-        housekeeping.run_due_tasks()
+        maintenance.run_due_tasks()
         waits.append(tasks[0].due_at - clock[0])
-        housekeeping.run_due_tasks()  # not due: it is not run, or outcomes would end too soon
+        maintenance.run_due_tasks()  # not due: it is not run, or outcomes would end too soon
         clock[0] = tasks[0].due_at
     assert waits == [1, 2, 4, 60, 1]
 
@@ -222,7 +223,7 @@ def test_no_error_of_a_round_or_of_a_thread_ends_a_running_dispatcher(
         raise ValueError("no")
 
     monkeypatch.setattr(dispatcher_module, "TICK", 0.02)
-    monkeypatch.setattr(housekeeping, "FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(maintenance, "FIRST_BACKOFF", 0.01)
     monkeypatch.setattr(dispatcher.broker, "notice_what_waits", notice)
     monkeypatch.setattr(dispatcher.schedules, "fire_due", schedule)
     tasks.append(MaintenanceTask(raising(OSError("no")), 60))

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django_q import conf
 
-from jobs.django_q_settings import IGNORED, REFUSED, USED, problems
+from jobs.django_q.settings import IGNORED, REFUSED, USED, problems
 
 
 def test_our_own_settings_are_all_used() -> None:

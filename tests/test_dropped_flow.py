@@ -8,7 +8,7 @@ import sys
 import pytest
 from django.db import connection
 
-from jobs.leases import LEASE
+from jobs.models.leases import LEASE
 from jobs.worker.heartbeat import BEAT, LOOK
 from settings import env
 from tests.patience import PATIENCE, lost_time

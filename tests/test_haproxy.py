@@ -16,7 +16,7 @@ import pytest
 
 from demo.eventually import eventually
 from demo.processes import Process
-from project.positions import HAS_REPLAYED
+from project.replicas.read_your_writes import HAS_REPLAYED
 from tests.patience import lost_time
 from tests.servers.haproxy import HAProxy, prepare
 from tests.servers.postgresql import accepts_connections

@@ -9,9 +9,9 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from demo.eventually import eventually
-from jobs.leases import LEASE
 from jobs.models import Job
-from jobs.states import Status
+from jobs.models.leases import LEASE
+from jobs.models.states import Status
 from jobs.worker import heartbeat as heartbeat_module
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.heartbeat import AFTER_FAILURE, BEAT, Heartbeat

@@ -7,8 +7,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from jobs import prepared
-from jobs.models import Job
+from jobs.models import Job, prepared
 from jobs.submit import submit
 from jobs.worker.interrupt import Cancelled
 from tests.make import make_job, make_user, row

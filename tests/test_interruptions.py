@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobs.cluster.supervisor import LOOK_EVERY, SOONEST_RESTART
-from jobs.leases import LEASE
+from jobs.models.leases import LEASE
 from jobs.worker.heartbeat import BEAT, LOOK
 from jobs.worker.interrupt import AGAIN
 from jobs.worker.watchdog import STUCK_AFTER

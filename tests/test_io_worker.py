@@ -12,8 +12,8 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.models import Job
+from jobs.models.states import Status
 from jobs.run import Run
-from jobs.states import Status
 from jobs.worker.io_worker import IoWorker
 from tests.lone_worker import Broker, contained, make_io_worker, run_to_the_end, stop
 from tests.make import make_job, make_kind, row

@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.test import APIClient
 
 from jobs import registry
-from jobs.params_schema import params_schema
+from jobs.api.params_schema import params_schema
 from jobs.registry import Kind
 from project.models import Token
 from tests.make import make_kind, make_user

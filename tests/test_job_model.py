@@ -12,13 +12,13 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs.attempt_errors import ERRORS_KEPT, AttemptError
 from jobs.errors import LeaseLost, UniqueKeyTaken
-from jobs.ids import new_id
 from jobs.models import Job
-from jobs.outcome import conclude_failure
-from jobs.rescue import rescue
-from jobs.states import TERMINAL, WAITING, Status
+from jobs.models.attempt_errors import ERRORS_KEPT, AttemptError
+from jobs.models.ids import new_id
+from jobs.models.states import TERMINAL, WAITING, Status
+from jobs.worker.outcome import conclude_failure
+from jobs.worker.rescue import rescue
 from tests.make import WORKER, make_error, make_job, make_user, row
 
 pytestmark = pytest.mark.django_db

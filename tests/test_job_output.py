@@ -15,13 +15,12 @@ from django.db import transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from jobs import outputs
-from jobs.chores import unwanted_outputs
 from jobs.errors import PermanentError
 from jobs.filename import content_type_of, safe_filename
-from jobs.models import Job, Output
+from jobs.maintenance import unwanted_outputs
+from jobs.models import Job, Output, outputs
+from jobs.models.states import Status
 from jobs.run import Run
-from jobs.states import Status
 from jobs.worker.interrupt import Cancelled, Stopped
 from jobs.worker.worker import Worker
 from tests.callers import assert_problem, client, make_token

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections, router, transaction
 
-from jobs import reads
 from jobs.errors import JobError
 from jobs.models import Job
+from jobs.models.states import Status
 from jobs.registry import Kind
 from jobs.run import Run
-from jobs.states import Status
 from jobs.submit import submit_many
+from jobs.worker import replica_reads
 from jobs.worker.worker import Worker
 from routers import PRIMARY, pool, route
 from tests.lone_worker import contained, make_worker, run, time_kept
@@ -41,13 +41,13 @@ def seen() -> list[str]:
 @pytest.fixture(autouse=True)
 def _replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "replayed", {"replica1": 0, "replica2": 0})
-    monkeypatch.setattr(reads, "PATIENCE", 0.05)
+    monkeypatch.setattr(replica_reads, "PATIENCE", 0.05)
     knowing(monkeypatch, {"replica1", "replica2"})
 
 
 def knowing(monkeypatch: pytest.MonkeyPatch, aliases: set[str]) -> None:
     """From here on these replicas know every job, and no other does."""
-    monkeypatch.setattr(reads, "_knows", lambda alias, job: alias in aliases)
+    monkeypatch.setattr(replica_reads, "_knows", lambda alias, job: alias in aliases)
 
 
 def make_reader(monkeypatch: pytest.MonkeyPatch, handler: Callable[[Run], object], where: str = "replica") -> Kind:
@@ -88,8 +88,8 @@ def test_it_waits_for_a_replica_that_comes_to_know_its_claim(
         asked.append(alias)
         return len(asked) > 3
 
-    monkeypatch.setattr(reads, "PATIENCE", 1000)
-    monkeypatch.setattr(reads, "_knows", knows)
+    monkeypatch.setattr(replica_reads, "PATIENCE", 1000)
+    monkeypatch.setattr(replica_reads, "_knows", knows)
     make_reader(monkeypatch, lambda run: seen.append(source()))
     run(worker)
     assert seen == asked[-1:]
@@ -107,7 +107,7 @@ def test_if_none_comes_to_know_it_it_reads_from_the_primary(
 
 def test_without_replicas_nobody_waits(worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
     monkeypatch.setattr(pool, "replayed", {})
-    monkeypatch.setattr(reads, "PATIENCE", 1000)
+    monkeypatch.setattr(replica_reads, "PATIENCE", 1000)
     make_reader(monkeypatch, lambda run: seen.append(source()))
     run(worker)
     assert seen == [PRIMARY]
@@ -115,7 +115,7 @@ def test_without_replicas_nobody_waits(worker: Worker, monkeypatch: pytest.Monke
 
 def test_waiting_ends_with_the_time_that_the_attempt_has(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     knowing(monkeypatch, set())
-    monkeypatch.setattr(reads, "PATIENCE", 1000)
+    monkeypatch.setattr(replica_reads, "PATIENCE", 1000)
     make_reader(monkeypatch, lambda run: None)
     with time_kept(worker):
         found = run(worker, timeout=1)
@@ -206,7 +206,7 @@ def test_whatever_a_handler_does_the_worker_goes_on_with_the_primary(
 
 def test_jobs_in_threads_have_a_replica_each(worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
     monkeypatch.setattr(pool, "replayed", {f"replica{number}": 0 for number in range(50)})
-    monkeypatch.setattr(reads, "_knows", lambda alias, job: True)
+    monkeypatch.setattr(replica_reads, "_knows", lambda alias, job: True)
     together = threading.Barrier(5)
 
     def handler() -> str:
@@ -214,7 +214,7 @@ def test_jobs_in_threads_have_a_replica_each(worker: Worker, monkeypatch: pytest
         return source()
 
     def read() -> None:
-        with reads.reading_from("replica", Job(), handler) as call:
+        with replica_reads.reading_from("replica", Job(), handler) as call:
             seen.append(call())
 
     threads = [threading.Thread(target=read) for _ in range(5)]
@@ -256,6 +256,6 @@ def test_a_replica_that_fails_when_it_is_asked_is_put_out(monkeypatch: pytest.Mo
     gone = Replica()
     monkeypatch.setattr(pool, "replayed", {"gone": 0})
     monkeypatch.setattr(connections._connections, "gone", gone, raising=False)
-    assert reads.replica_that_knows(Job()) == PRIMARY
+    assert replica_reads.replica_that_knows(Job()) == PRIMARY
     assert gone.closed
     assert pool.replayed == {}

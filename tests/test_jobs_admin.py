@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs.models import Job
-from jobs.states import TERMINAL, Status
+from jobs.models.states import TERMINAL, Status
 from tests.make import make_error, make_job, make_user
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from jobs.states import TERMINAL, Status
+from jobs.models.states import TERMINAL, Status
 from tests.callers import assert_problem, client, make_token
 from tests.make import make_error, make_job, make_user
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from jobs.states import Status
+from jobs.models.states import Status
 from tests.make import make_job
 
 pytest_plugins = ["tests.caller_fixtures"]

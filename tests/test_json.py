@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError
 
-from project.json import MAX_DEPTH, JSONParser, JSONRenderer, dumps
+from rest.json import MAX_DEPTH, JSONParser, JSONRenderer, dumps
 
 
 def parsed(text: bytes) -> Any:

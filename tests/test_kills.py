@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from demo.eventually import eventually
-from jobs.leases import LEASE
+from jobs.models.leases import LEASE
 from tests.brokers import PLACES, make_farm_on, on_each
 from tests.conftest import DATABASES
 from tests.farm import PATIENCE, Event, Farm, Gate, kill, now, seconds_between, tell

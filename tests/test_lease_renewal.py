@@ -7,10 +7,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from jobs.ids import new_id
-from jobs.leases import LEASE, Renewal
 from jobs.models import Job
-from jobs.states import Status
+from jobs.models.ids import new_id
+from jobs.models.leases import LEASE, Renewal
+from jobs.models.states import Status
 from tests.concurrency import locked_elsewhere
 from tests.make import WORKER, make_job, row
 

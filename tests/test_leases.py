@@ -10,7 +10,7 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.cluster.stall import STALLED_AFTER
-from jobs.leases import LEASE
+from jobs.models.leases import LEASE
 from jobs.worker.heartbeat import BEAT
 from tests.farm import PATIENCE, Cluster, Event, Farm, Gate, kill, make_farm, seconds_between, tell
 

@@ -12,7 +12,7 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
-from project.log import logging_config
+from project.logging import logging_config
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from jobs.states import Status as JobStatus
+from jobs.models.states import Status as JobStatus
 from mail.importance import PATIENCE
 from mail.models import Attachment, Attempt, Event, Message, Suppression, Template
 from mail.status import TERMINAL, Status

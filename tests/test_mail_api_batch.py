@@ -12,7 +12,8 @@ from dns.resolver import NXDOMAIN, LifetimeTimeout, NoAnswer, NoNameservers
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from mail import domains, intake
+from mail.addresses import domains
+from mail.api import request_parsing
 from mail.models import Attachment, Message, Template
 from tests.callers import assert_problem
 from tests.mails import MESSAGES, MINIMAL, post
@@ -77,7 +78,7 @@ def test_the_same_key_makes_one_batch(api: APIClient) -> None:
 def test_templates_that_take_long_do_not_take_it_five_hundred_times(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "BATCH_SECONDS", 0.2)
+    monkeypatch.setattr(request_parsing, "BATCH_SECONDS", 0.2)
     slow = "{% for x in a %}{% for y in a %}{% for z in a %}.{% endfor %}{% endfor %}{% endfor %}"
     begun = time.thread_time()
     body = post_batch(api, *[MINIMAL | {"text": slow, "context": {"a": [1] * 300}}] * 100).json()

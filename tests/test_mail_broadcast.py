@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from jobs.field_errors import FieldError
-from jobs.json_value import json_value
 from jobs.models import Job
-from mail import broadcast as broadcasting
+from mail.addresses.upload import BadFile, bad_row, first_told, of_csv
+from mail.broadcasts import fan_out as broadcasting
 from mail.models import Broadcast, Message, Suppression, Template
-from mail.recipients import BadFile, bad_row, first_told, of_csv
+from rest.field_errors import FieldError
+from rest.json_value import json_value
 from tests.broadcasts import BROADCASTS, allow_normal, make_template, post, recipients, run, upload
 from tests.callers import assert_problem, client, make_token
 from tests.make import make_user

@@ -10,7 +10,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from mail import broadcast as broadcasting
+from mail.broadcasts import fan_out as broadcasting
 from mail.models import Broadcast, Message, Template
 from tests.broadcasts import BROADCASTS, allow_normal, make_template, post, recipients, run, upload
 from tests.callers import assert_problem, client, make_token, make_user

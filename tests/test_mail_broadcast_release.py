@@ -12,8 +12,9 @@ from jobs.errors import PermanentError
 from jobs.models import Job
 from jobs.registry import find
 from jobs.run import Run
-from mail import broadcast as broadcasting
-from mail import broadcast_cancellation, reconciliation, release
+from mail.broadcasts import cancellation, release
+from mail.broadcasts import fan_out as broadcasting
+from mail.events import reconciliation
 from mail.importance import PATIENCE, Importance
 from mail.models import Broadcast, Message
 from mail.status import Status
@@ -141,7 +142,7 @@ def test_a_broadcast_whose_job_is_gone_can_still_be_cancelled(api: APIClient) ->
     assert (cancelled.status_code, bool(cancelled.json()["cancelled_at"])) == (200, True)
     assert cancelled.json()["figures"] == {"delivered": 1, "cancelled": 3, "queued": 5}
     assert release.next_portions() == 0
-    run_all(broadcast_cancellation.KIND)
+    run_all(cancellation.KIND)
     assert Message.objects.by_status() == {"delivered": 1, "cancelled": 8}
     assert cancel(api, answer).status_code == 200
     timeline = api.get(f"/api/v1/mail/messages/{Message.objects.get(row=9).pk}/").json()["timeline"]
@@ -168,7 +169,7 @@ def test_no_chunk_is_made_once_the_broadcast_is_cancelled(api: APIClient, monkey
     drafts = broadcasting._drafts
 
     def cancelled_meanwhile(broadcast: Broadcast, *arguments: Any) -> Any:
-        broadcast_cancellation.cancel_broadcast(broadcast.pk)
+        cancellation.cancel_broadcast(broadcast.pk)
         return drafts(broadcast, *arguments)
 
     monkeypatch.setattr(broadcasting, "_drafts", cancelled_meanwhile)

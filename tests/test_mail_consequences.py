@@ -8,9 +8,11 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Job
-from mail import alerts, breakers, consequences
+from mail import alerts
 from mail.failure import Failure, FailureClass
 from mail.models import Alert, Attempt, DomainBlock, Message, Provider, Slowdown, Strike, Suppression
+from mail.policy import apply_policy
+from mail.providers import breakers
 from mail.reasons import Reason, Scope
 from tests.mails import make_message
 from tests.make import do_all_chores
@@ -33,7 +35,7 @@ def one_provider(settings: Any) -> Iterator[None]:
 def deal_with(kind: FailureClass, status: str = "sent", **fields: Any) -> Message:
     message = make_message(status, provider="mailgun", sent_at=timezone.now(), **fields)
     Attempt.objects.create(message=message, provider="mailgun", outcome="accepted", finished_at=timezone.now())
-    consequences.deal_with(message, Failure(kind, "it was so"), provider="mailgun")
+    apply_policy.deal_with(message, Failure(kind, "it was so"), provider="mailgun")
     message.refresh_from_db()
     return message
 
@@ -129,7 +131,7 @@ def test_a_delivery_ends_the_row() -> None:
     for _ in range(2):
         deal_with(FailureClass.SOFT_BOUNCE)
     Strike.objects.update(at=timezone.now() - 15 * DAY)
-    consequences.forgive("Ada@Example.org")
+    apply_policy.forgive("Ada@Example.org")
     deal_with(FailureClass.SOFT_BOUNCE)
     assert not Suppression.objects.exists()
 
@@ -142,7 +144,7 @@ def test_critical_mail_that_bounced_softly_is_sent_once_more() -> None:
     assert job.run_at > timezone.now()
     Attempt.objects.create(message=message, provider="mailgun", outcome="accepted", finished_at=timezone.now())
     Message.objects.filter(pk=message.pk).update(status="sent")
-    consequences.deal_with(message, Failure(FailureClass.SOFT_BOUNCE, "again"), provider="mailgun")
+    apply_policy.deal_with(message, Failure(FailureClass.SOFT_BOUNCE, "again"), provider="mailgun")
     message.refresh_from_db()
     assert message.status == "bounced"
 
@@ -181,10 +183,10 @@ def test_an_unsubscription_and_what_forbids_more_for_a_while_are_both_kept(order
 def test_a_fault_of_the_account_opens_the_breaker_and_alerts_once_for_it() -> None:
     for _ in range(3):
         message = make_message("sending")
-        facts = consequences.facts_of(message, FailureClass.ACCOUNT, tried={"mailgun"})
-        decision = consequences.decide(FailureClass.ACCOUNT, "normal", facts)
+        facts = apply_policy.facts_of(message, FailureClass.ACCOUNT, tried={"mailgun"})
+        decision = apply_policy.decide(FailureClass.ACCOUNT, "normal", facts)
         failure = Failure(FailureClass.ACCOUNT, "the provider answered 401: Forbidden")
-        consequences.carry_out(decision, message, failure, provider="mailgun")
+        apply_policy.carry_out(decision, message, failure, provider="mailgun")
     assert Provider.objects.get().opened_at
     assert Alert.objects.filter(kind="provider_open").count() == 1
     assert Alert.objects.filter(kind="account").count() == 3

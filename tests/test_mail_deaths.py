@@ -10,9 +10,12 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from jobs.models import Job
-from mail import alerts, breakers, effects, lookups, receiver, sending
+from mail import alerts
+from mail.events import apply, ingest, lookups
+from mail.events.provider_event import Report, of_mailgun
 from mail.models import Alert, Attachment, Attempt, Message, Provider
-from mail.reports import Report, of_mailgun
+from mail.providers import breakers
+from mail.sending import send
 from tests.mailgun import failure
 from tests.mails import make_message
 from tests.sending import classes, provider, sending_by, work_on
@@ -60,7 +63,7 @@ def test_whoever_dies_before_the_alarm_has_not_given_the_message_up(
         patched.setattr(alerts, "alert", die)
         for message in (expired, refused):
             with pytest.raises(Killed):
-                sending.send(message.pk)
+                send.send(message.pk)
     assert list(Message.objects.order_by("pk").values_list("status", flat=True)) == ["queued", "sending"]
     assert classes(refused) == [("", "")]
     work_on(expired)
@@ -76,7 +79,7 @@ def test_a_failure_that_was_recorded_has_had_its_consequences(
     with monkeypatch.context() as patched:
         patched.setattr(breakers, victim, die)
         with pytest.raises(Killed):
-            sending.send(message.pk)
+            send.send(message.pk)
     assert classes(message) == [("", "")]
 
 
@@ -86,14 +89,14 @@ def test_news_that_come_before_the_call_has_failed_outweigh_its_failure(
     """The exhausted delivery of critical mail has its own second job, which is not to be hurried by the first."""
 
     def hear_and_fail(message: Message, attempt: Attempt, _: object) -> str:
-        taken = receiver.take(of_mailgun(failure(attempt, reason="old", code=602)))
+        taken = ingest.take(of_mailgun(failure(attempt, reason="old", code=602)))
         assert taken
-        effects.apply(taken.pk)
+        apply.apply(taken.pk)
         raise requests.ReadTimeout
 
     message = make_message(importance="critical")
     with monkeypatch.context() as patched:
-        patched.setattr(sending, "_hand_over", hear_and_fail)
+        patched.setattr(send, "_hand_over", hear_and_fail)
         assert work_on(message) == 0
     assert (message.status, classes(message)) == ("queued", [("accepted", "")])
     assert not Provider.objects.exists()
@@ -144,7 +147,7 @@ def test_a_database_that_fails_before_the_call_leaves_nothing_unclear(
     with monkeypatch.context() as patched:
         patched.setattr(Attachment, "from_db", fail)
         with pytest.raises(OperationalError):
-            sending.send(message.pk)
+            send.send(message.pk)
     assert not message.attempts.exists()
     work_on(message)
     assert (message.status, classes(message)) == ("sent", [("accepted", "")])

@@ -13,13 +13,14 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import housekeeping, registry
+from jobs import registry
+from jobs.cluster import maintenance
 from jobs.models import Job
-from mail import effects, receiver
+from mail.events import apply, ingest
+from mail.events.classify import STATUS
+from mail.events.provider_event import of_mailgun
 from mail.importance import Importance
-from mail.meaning import STATUS
 from mail.models import Alert, Attempt, Event, Message, Strike, Suppression, WebhookToken
-from mail.reports import of_mailgun
 from mail.status import WEIGHT, Status
 from tests.mailgun import ADA, failure, make_attempt, make_event, make_message
 from tests.patience import PATIENCE
@@ -51,8 +52,8 @@ def an_event(attempt: Attempt, kind: str, **fields: Any) -> dict[str, Any]:
 def happen(*events: dict[str, Any]) -> None:
     """Take these and run the jobs that apply them."""
     for data in events:
-        if taken := receiver.take(of_mailgun(data)):
-            effects.apply(taken.pk)
+        if taken := ingest.take(of_mailgun(data)):
+            apply.apply(taken.pk)
 
 
 def expected(events: Sequence[dict[str, Any]], first: Status = Status.SENT) -> Status:
@@ -125,38 +126,36 @@ def test_an_event_of_tomorrow_changes_nothing() -> None:
 
 def test_a_looked_up_event_counts_once_beside_its_webhook() -> None:
     data = an_event(make_attempt(), "opened")
-    assert receiver.take(of_mailgun(data)) is not None
-    assert receiver.take(of_mailgun(data), Event.Source.LOOKUP) is None
+    assert ingest.take(of_mailgun(data)) is not None
+    assert ingest.take(of_mailgun(data), Event.Source.LOOKUP) is None
     happen(data)
-    effects.apply(Event.objects.get().pk)
+    apply.apply(Event.objects.get().pk)
     assert Message.objects.get().opens == 1
 
 
 def test_a_job_that_runs_twice_applies_its_event_once() -> None:
-    taken = receiver.take(of_mailgun(an_event(make_attempt(), "opened")))
+    taken = ingest.take(of_mailgun(an_event(make_attempt(), "opened")))
     assert taken
-    assert [effects.apply(taken.pk) for _ in range(3)] == [True, False, False]
+    assert [apply.apply(taken.pk) for _ in range(3)] == [True, False, False]
     assert Message.objects.get().opens == 1
 
 
 def test_an_effect_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = receiver.take(of_mailgun(an_event(make_attempt(), "opened")))
+    taken = ingest.take(of_mailgun(an_event(make_attempt(), "opened")))
     assert taken
     with monkeypatch.context() as patched:
         patched.setattr(Message, "opened", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            effects.apply(taken.pk)
+            apply.apply(taken.pk)
     assert Event.objects.get().applied_at is None
-    assert effects.apply(taken.pk)
+    assert apply.apply(taken.pk)
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite in memory has one connection, and one writer anyway.")
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_apply_events_at_the_same_time_do_not_apply_one_twice() -> None:
     attempt = make_attempt()
-    taken = [
-        receiver.take(of_mailgun(an_event(attempt, kind))) for kind in ["opened", "clicked", "delivered", "bounced"]
-    ]
+    taken = [ingest.take(of_mailgun(an_event(attempt, kind))) for kind in ["opened", "clicked", "delivered", "bounced"]]
     ids = [event.pk for event in taken if event]
     applied = in_threads(ids * 3)
     assert sum(applied) == len(ids)
@@ -170,7 +169,7 @@ def in_threads(ids: list[UUID]) -> list[bool]:
     def work(event_id: UUID) -> None:
         barrier.wait(PATIENCE)
         try:
-            done.append(effects.apply(event_id))
+            done.append(apply.apply(event_id))
         finally:
             connection.close()
 
@@ -278,21 +277,21 @@ class TestCriticalMail:
 
 def test_an_event_whose_job_was_lost_is_applied_all_the_same() -> None:
     for kind in ["opened", "clicked"]:
-        receiver.take(of_mailgun(an_event(make_attempt(), kind)))
+        ingest.take(of_mailgun(an_event(make_attempt(), kind)))
     Job.objects.all().delete()
-    assert effects.lost_events() == 0
+    assert apply.lost_events() == 0
     Event.objects.filter(type="opened").update(received_at=timezone.now() - timedelta(hours=1))
-    assert effects.lost_events() == 1
-    assert effects.lost_events() == 0
+    assert apply.lost_events() == 1
+    assert apply.lost_events() == 0
     assert sorted(Message.objects.values_list("opens", "clicks")) == [(0, 0), (1, 0)]
 
 
 def test_an_event_that_cannot_be_applied_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ["opened", "clicked"]:
-        receiver.take(of_mailgun(an_event(make_attempt(), kind)))
+        ingest.take(of_mailgun(an_event(make_attempt(), kind)))
     Event.objects.update(received_at=timezone.now() - timedelta(hours=1))
     monkeypatch.setattr(Message, "opened", lambda self: 1 / 0)
-    assert effects.lost_events() == 1
+    assert apply.lost_events() == 1
 
 
 def test_used_tokens_and_disregarded_events_are_thrown_away_in_time() -> None:
@@ -300,14 +299,14 @@ def test_used_tokens_and_disregarded_events_are_thrown_away_in_time() -> None:
     now = timezone.now()
     for days in [0, 1, 3, 40]:
         WebhookToken.objects.create(token=str(days), used_at=now - timedelta(days=days))
-        receiver.take(of_mailgun(make_event(attempt, recipient="eve@example.org", id=str(days))))
+        ingest.take(of_mailgun(make_event(attempt, recipient="eve@example.org", id=str(days))))
         Event.objects.filter(raw__id=str(days)).update(received_at=now - timedelta(days=days))
-    assert (effects.used_tokens(), effects.disregarded_events()) == (2, 1)
+    assert (apply.used_tokens(), apply.disregarded_events()) == (2, 1)
     assert Event.objects.count() == 3
 
 
 def test_the_kind_is_ours_and_the_chores_are_done() -> None:
     assert registry.find("mail.event").internal
-    assert {effects.lost_events, effects.used_tokens, effects.disregarded_events} <= {
-        task.function for task in housekeeping._tasks
+    assert {apply.lost_events, apply.used_tokens, apply.disregarded_events} <= {
+        task.function for task in maintenance._tasks
     }

@@ -8,9 +8,10 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Job
-from mail import breakers, effects, receiver
+from mail.events import apply, ingest
+from mail.events.provider_event import of_mailgun
 from mail.models import Alert, Attempt, Message, Suppression
-from mail.reports import of_mailgun
+from mail.providers import breakers
 from mail.status import Status
 from tests.mailgun import failure, make_attempt, make_event, make_message
 from tests.sending import classes, sending_by, work_on
@@ -36,13 +37,13 @@ def two_providers(settings: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def events_are_mailgun_s(monkeypatch: pytest.MonkeyPatch) -> None:
     """The accounts stand for Mailgun's, whose events they tell."""
-    monkeypatch.setattr("mail.accounts.Account.esp", property(lambda self: "mailgun"))
+    monkeypatch.setattr("mail.providers.accounts.Account.esp", property(lambda self: "mailgun"))
 
 
 def happen(*events: dict[str, Any]) -> None:
     for data in events:
-        if taken := receiver.take(of_mailgun(data)):
-            effects.apply(taken.pk)
+        if taken := ingest.take(of_mailgun(data)):
+            apply.apply(taken.pk)
 
 
 def critical(**fields: Any) -> Message:

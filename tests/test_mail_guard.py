@@ -13,10 +13,12 @@ from rest_framework.test import APIClient
 from jobs.models import Job
 from jobs.registry import find
 from jobs.run import Run
-from mail import effects, guard, receiver, release
-from mail.guard_bounds import Bounds, Rates, reason_to_stop
+from mail.broadcasts import release
+from mail.events import apply, ingest
+from mail.events.provider_event import of_mailgun
 from mail.models import Alert, Broadcast, Message, Stream
-from mail.reports import of_mailgun
+from mail.policy import guard
+from mail.policy.guard_bounds import Bounds, Rates, reason_to_stop
 from tests.broadcasts import BROADCASTS, make_template, post, recipients, run
 from tests.callers import assert_problem
 from tests.mailgun import failure, make_attempt, make_event
@@ -92,9 +94,9 @@ def tell(message: Message, event: str) -> None:
     """A provider's event, taken and applied."""
     attempt = message.attempts.first() or make_attempt(message)
     report = failure(attempt, code=550) if event == "bounced" else make_event(attempt, event)
-    taken = receiver.take(of_mailgun(report))
+    taken = ingest.take(of_mailgun(report))
     assert taken
-    effects.apply(taken.pk)
+    apply.apply(taken.pk)
 
 
 def guard_looks() -> None:
@@ -242,4 +244,4 @@ def test_a_stream_is_resumed_and_what_waited_is_due(api: APIClient, ada: User) -
 def test_a_stopped_broadcast_can_be_cancelled(api: APIClient, broadcast: Broadcast) -> None:
     bounce_one_of(4)
     assert api.post(f"{BROADCASTS}{broadcast.pk}/cancellation/").status_code == 200
-    assert Job.objects.filter(kind="mail.broadcast_cancellation").exists()
+    assert Job.objects.filter(kind="mail.broadcasts.cancellation").exists()

@@ -13,10 +13,12 @@ from rest_framework.test import APIClient
 
 from jobs.errors import PermanentError, TransientError
 from jobs.models import Job
-from mail import addresses, effects, lifting, provider_lists, receiver
-from mail.forgetting import forget
+from mail.addresses import normalize
+from mail.events import apply, ingest
+from mail.events.provider_event import of_mailgun
 from mail.models import Alert, Lift, Message, Suppression
-from mail.reports import of_mailgun
+from mail.privacy.forgetting import forget
+from mail.suppressions import lifting, provider_lists
 from tests.callers import client, make_token
 from tests.mailgun import ADA, failure, make_attempt, make_event
 from tests.make import do_all_chores
@@ -52,8 +54,8 @@ def is_listed(mailgun: Simulator, name: str, address: str = ADA) -> bool:
 
 def happen(*events: dict[str, Any]) -> None:
     for data in events:
-        if taken := receiver.take(of_mailgun(data)):
-            effects.apply(taken.pk)
+        if taken := ingest.take(of_mailgun(data)):
+            apply.apply(taken.pk)
 
 
 def run_lifts() -> list[int]:
@@ -195,7 +197,7 @@ def test_what_only_the_provider_knows_is_imported_with_its_source(mailgun: Simul
 def test_what_we_have_lifted_and_the_provider_still_has_is_lifted_there(mailgun: Simulator) -> None:
     put(mailgun, "bounces")
     lift = Lift.objects.create(
-        digest=addresses.digest(ADA), reason="bounce", lifted_at=timezone.now() - timedelta(days=1)
+        digest=normalize.digest(ADA), reason="bounce", lifted_at=timezone.now() - timedelta(days=1)
     )
     assert provider_lists.compare()["imported"] == 1  # it has bounced again since then
     Suppression.objects.all().delete()

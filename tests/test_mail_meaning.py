@@ -8,9 +8,9 @@ from anymail.signals import AnymailTrackingEvent, EventType, RejectReason
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail import anymail_meaning, mailgun_meaning, reports
+from mail.events import classify_anymail, classify_mailgun, provider_event
+from mail.events.classify import News, Reply, plainly
 from mail.failure import FailureClass
-from mail.meaning import News, Reply, plainly
 
 HARD, SOFT, FULL = FailureClass.HARD_BOUNCE, FailureClass.SOFT_BOUNCE, FailureClass.MAILBOX_FULL
 BLOCKED, INVALID, COMPLAINT = FailureClass.BLOCKED, FailureClass.INVALID, FailureClass.COMPLAINT
@@ -99,14 +99,14 @@ CASES: list[tuple[dict[str, Any], str, FailureClass | None]] = [
 
 @pytest.mark.parametrize(("data", "news", "kind"), CASES, ids=lambda part: str(part)[:90])
 def test_what_an_event_of_mailgun_means(data: dict[str, Any], news: str, kind: FailureClass | None) -> None:
-    meaning = mailgun_meaning.meaning(data)
+    meaning = classify_mailgun.meaning(data)
     assert (meaning.news, meaning.failure and meaning.failure.kind) == (news, kind)
 
 
 def test_a_delayed_bounce_says_that_it_is_one() -> None:
     data = failed("permanent", "bounce", code=550, message="5.1.1 gone") | {"flags": {"is-delayed-bounce": True}}
-    assert mailgun_meaning.meaning(data).failure is not None
-    assert mailgun_meaning.meaning(data).detail == "after it was accepted: 5.1.1 gone"
+    assert classify_mailgun.meaning(data).failure is not None
+    assert classify_mailgun.meaning(data).detail == "after it was accepted: 5.1.1 gone"
 
 
 def test_what_a_server_said_is_told_without_addresses() -> None:
@@ -154,7 +154,7 @@ REPLIES = [
 
 @pytest.mark.parametrize(("code", "said", "kind"), REPLIES)
 def test_known_sentences_tell_a_missing_mailbox_from_a_block(code: str, said: str, kind: FailureClass) -> None:
-    meaning = mailgun_meaning.meaning(failed("permanent", "generic", code=code, message=said))
+    meaning = classify_mailgun.meaning(failed("permanent", "generic", code=code, message=said))
     assert meaning.failure
     assert meaning.failure.kind == kind
 
@@ -203,7 +203,7 @@ parts = json | st.dictionaries(st.sampled_from(INNER), json, max_size=4)
     st.dictionaries(st.sampled_from(FIELDS), parts, max_size=6),
 )
 def test_whatever_is_in_an_event_it_has_a_meaning(event: str, fields: dict[str, Any]) -> None:
-    report = reports.of_mailgun({**fields, "event": event})
+    report = provider_event.of_mailgun({**fields, "event": event})
     assert report.meaning.news in {*News.values, event}
     assert len(report.key) == len(report.disregarded_key) == 64
 
@@ -244,5 +244,5 @@ def test_what_another_provider_s_event_means(
     event_type: str, reason: str | None, said: str, news: str, kind: FailureClass | None
 ) -> None:
     event = AnymailTrackingEvent(event_type=event_type, reject_reason=reason, mta_response=said or None)
-    meaning = anymail_meaning.meaning(event)
+    meaning = classify_anymail.meaning(event)
     assert (meaning.news, meaning.failure and meaning.failure.kind) == (news, kind)

@@ -29,11 +29,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
-from mail import provider_answers
 from mail.errors import NotCalled
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
-from mail.outcome import asked_pause, failure_of
-from mail.provider_answers import ANSWERS
+from mail.sending import error_codes
+from mail.sending.classify_errors import asked_pause, failure_of
+from mail.sending.error_codes import ANSWERS
 from tests.patience import PATIENCE
 from tests.sending import MAILGUN
 
@@ -190,14 +190,14 @@ def test_what_providers_without_cases_of_their_own_answer(
     esp: str, status: int, body: dict[str, Any], kind: str | None
 ) -> None:
     """Those of the others are in tests/provider_cases."""
-    assert provider_answers.known(esp, status, json.dumps(body)) == kind
+    assert error_codes.known(esp, status, json.dumps(body)) == kind
 
 
 @given(st.sampled_from(sorted({row.esp for row in ANSWERS})), st.integers(200, 599), st.text(max_size=200))
 def test_whatever_is_answered_is_read(esp: str, status: int, body: str) -> None:
     for text in (body, json.dumps({"code": body}), "[" * 5000, f"try again after Mon, 99 Foo 2026 99:99:99 {body}"):
-        assert provider_answers.known(esp, status, text, "l@mg.example.org", body) in (None, *FailureClass)
-        assert provider_answers.try_again_at(text) is None
+        assert error_codes.known(esp, status, text, "l@mg.example.org", body) in (None, *FailureClass)
+        assert error_codes.try_again_at(text) is None
 
 
 def test_without_credentials_nothing_is_sent_to_amazon() -> None:

@@ -13,8 +13,10 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from demo.eventually import eventually
-from mail import checks, pace, release
+from mail import checks
+from mail.broadcasts import release
 from mail.models import Message, RateBucket
+from mail.sending import pacing
 from mail.status import Status
 from tests.conftest import make_database
 from tests.farm import Farm
@@ -85,7 +87,7 @@ def test_without_a_rate_nothing_is_counted(mailgun: Simulator) -> None:
 @pytest.mark.parametrize(("rate", "window"), [(None, 2000), ((1000, 1), 2000), ((50, 1), 500), ((1, 60), 20)])
 def test_a_broadcast_queues_what_can_be_sent_soon(settings: Any, rate: Any, window: int) -> None:
     settings.MAIL_RATES = {"mailgun": rate} if rate else {}
-    assert pace.window(release.WINDOW) == window
+    assert pacing.window(release.WINDOW) == window
 
 
 def test_rates_can_be_looked_at(mailgun: Simulator, settings: Any) -> None:

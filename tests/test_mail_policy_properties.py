@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mail.failure import FailureClass
 from mail.importance import Importance
-from mail.policy import Facts, decide
+from mail.policy.table import Facts, decide
 from tests.test_mail_policy import CRITICAL, HOUR, SECOND, F
 
 durations = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=40))

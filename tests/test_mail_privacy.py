@@ -14,14 +14,15 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from jobs.models import IdempotencyKey
 from jobs.submit import submit
-from mail import addresses, effects, receiver
-from mail.addresses import digest
+from mail.addresses import normalize
+from mail.addresses.normalize import digest
+from mail.events import apply, ingest
+from mail.events.provider_event import of_mailgun
 from mail.management.commands import forget_address
 from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, StreamSuppression, Suppression
-from mail.reports import of_mailgun
 from mail.status import Status
+from rest.models import IdempotencyKey
 from tests.callers import client, make_token
 from tests.mailgun import make_attempt, make_event
 from tests.mails import make_message, post, url
@@ -69,10 +70,10 @@ def test_what_is_told_of_an_erased_message_is_not_kept_word_for_word() -> None:
     attempt = make_attempt(make_old())
     do_all_chores()
     opened = make_event(attempt, "opened", ip="192.0.2.1", geolocation={"city": "London"})
-    taken = receiver.take(of_mailgun(opened))
+    taken = ingest.take(of_mailgun(opened))
     assert taken
-    assert receiver.take(of_mailgun(opened)) is None
-    effects.apply(taken.pk)
+    assert ingest.take(of_mailgun(opened)) is None
+    apply.apply(taken.pk)
     assert (Event.objects.get().raw, Message.objects.get().opens) == (None, 1)
 
 
@@ -110,7 +111,7 @@ def test_what_was_sent_and_never_heard_of_is_erased_too() -> None:
 
 
 def test_many_bodies_are_erased_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mail.retention.BATCH", 2)
+    monkeypatch.setattr("mail.privacy.retention.BATCH", 2)
     for _ in range(5):
         make_old()
     do_all_chores()
@@ -133,7 +134,7 @@ def test_old_messages_are_deleted_with_all_that_is_known_of_them() -> None:
     long_ago = timezone.now() - timedelta(days=366)
     old = make_message(Status.DELIVERED, user=make_user(), created_at=long_ago, finished_at=long_ago)
     attempt = make_attempt(old)
-    receiver.take(of_mailgun(make_event(attempt)))
+    ingest.take(of_mailgun(make_event(attempt)))
     Alert.objects.create(kind="hard_bounce", message=old)
     Attachment.objects.create(message=old, filename="a", content_type="a/b", content=b"x")
     silent = make_message(Status.SENT, created_at=long_ago, sent_at=long_ago)
@@ -292,7 +293,7 @@ def test_others_are_left_alone() -> None:
 def test_a_forgotten_person_stays_suppressed_also_when_the_list_learns_of_them_again() -> None:
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
     forget()
-    assert Suppression.objects.get().digest == addresses.digest(ADA)
+    assert Suppression.objects.get().digest == normalize.digest(ADA)
 
 
 @pytest.mark.parametrize("answer", ["no", "", "y"])

@@ -17,9 +17,10 @@ import pytest
 from django.utils import timezone
 
 from jobs.models import Job
-from mail import breakers, effects
+from mail.events import apply
 from mail.failure import FailureClass
 from mail.models import Alert, Event, Message, Provider, Strike, Suppression
+from mail.providers import breakers
 from tests.mailgun import make_attempt, make_message, post
 from tests.patience import PATIENCE
 from tests.provider_cases import LATER, LATER_BY, SECRET, Answered, Told
@@ -129,7 +130,7 @@ def happen(found: Service, told: Told, importance: str) -> tuple[Event, Message]
     )
     assert answer.status_code == 200, answer.content
     event = Event.objects.exclude(source=Event.Source.OURS).get(attempt=attempt)
-    assert effects.apply(event.pk)
+    assert apply.apply(event.pk)
     message.refresh_from_db()
     return event, message
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from mail import breakers, checks, providers
+from mail import checks
 from mail.models import Provider
+from mail.providers import breakers, select
 from tests.sending import NOBODY, provider, sending_by
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +26,7 @@ def two(settings: Any) -> Iterator[None]:
 
 
 def chosen(importance: str = "normal", **options: Any) -> str | None:
-    found = providers.choose(importance, **options)
+    found = select.choose(importance, **options)
     return found and found.name
 
 
@@ -65,7 +66,7 @@ def test_a_fault_of_the_account_opens_at_once() -> None:
 def test_when_its_time_has_come_one_message_tries_it() -> None:
     fail("first")
     set_open_until("first", -1)
-    found = providers.choose("normal")
+    found = select.choose("normal")
     assert found
     assert (found.name, found.probing) == ("first", True)
     assert chosen() == "second"
@@ -105,18 +106,18 @@ def test_the_longer_of_two_pauses_counts() -> None:
     breakers.pause("first", timedelta(hours=2), "429")
     breakers.pause("first", timedelta(hours=1), "429")
     assert (chosen("critical"), chosen("normal"), chosen("bulk")) == ("second", "second", None)
-    free = providers.next_free("bulk")
+    free = select.next_free("bulk")
     assert free
     assert timedelta(hours=1.5) < free - timezone.now() <= timedelta(hours=2)
-    assert providers.next_free("normal") is None
+    assert select.next_free("normal") is None
 
 
 def test_nobody_is_free_when_all_are_shut() -> None:
     fail("first", 1, at_once=True)
     breakers.pause("second", timedelta(hours=1), "429")
     assert chosen() is None
-    assert not providers.another(than=set())
-    free = providers.next_free("normal")
+    assert not select.another(than=set())
+    free = select.next_free("normal")
     assert free
     assert free - timezone.now() <= timedelta(hours=1)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail import rates
 from mail.importance import Importance
-from mail.rates import PLACES, WARM_UP, Bucket, Rate
+from mail.sending import rates
+from mail.sending.rates import PLACES, WARM_UP, Bucket, Rate
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from demo.eventually import eventually
 from jobs.models import Job
-from mail import chores, effects, event_log, receiver
+from mail import maintenance
+from mail.events import apply, event_log, ingest
+from mail.events.reconciliation import reconcile
 from mail.models import Alert, Attempt, Event, EventLogPosition, Message, Suppression
-from mail.reconciliation import reconcile
 from mail.submit import drafted, store
 from tests.mailgun import make_attempt
 from tests.mails import make_message
@@ -53,7 +54,7 @@ def silent(mailgun: Simulator, address: str = "ada@example.org", events: int = 2
 
 def apply_all() -> None:
     for event in Event.objects.filter(applied_at=None, source=Event.Source.LOOKUP):
-        effects.apply(event.pk)
+        apply.apply(event.pk)
 
 
 def read_again(since: timedelta = HOUR) -> dict[str, int]:
@@ -125,7 +126,7 @@ def test_a_round_that_fails_goes_on_with_the_page_where_it_was(
     for number in range(5):
         silent(mailgun, f"a{number}@example.org")
     taken: list[int] = []
-    take_many = receiver.take_many
+    take_many = ingest.take_many
 
     def fail_at_the_second_page(reports: list[Any], source: str) -> Any:
         taken.append(len(reports))
@@ -133,7 +134,7 @@ def test_a_round_that_fails_goes_on_with_the_page_where_it_was(
             raise OperationalError
         return take_many(reports, source)
 
-    monkeypatch.setattr(receiver, "take_many", fail_at_the_second_page)
+    monkeypatch.setattr(ingest, "take_many", fail_at_the_second_page)
     with pytest.raises(OperationalError):
         reconcile()
     assert Event.objects.count() == 2
@@ -145,14 +146,14 @@ def test_an_event_that_cannot_be_stored_does_not_stop_the_log(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, *_ = [silent(mailgun, f"a{number}@example.org") for number in range(3)]
-    take_many = receiver.take_many
+    take_many = ingest.take_many
 
     def choke(reports: list[Any], source: str) -> Any:
         if any(report.recipient == bad.address for report in reports):
             raise DataError
         return take_many(reports, source)
 
-    monkeypatch.setattr(receiver, "take_many", choke)
+    monkeypatch.setattr(ingest, "take_many", choke)
     assert reconcile()["news"] == 2
     assert reconcile()["read"] == 0
 
@@ -273,9 +274,9 @@ def test_critical_mail_that_is_deferred_for_long_alerts_once() -> None:
 
 
 def test_the_chore_submits_one_job_where_there_is_mail_also_when_all_is_finished() -> None:
-    chores.reconciliation()
+    maintenance.reconciliation()
     assert not Job.objects.exists()
     make_message("delivered")
     for _ in range(2):
-        chores.reconciliation()
+        maintenance.reconciliation()
     assert Job.objects.get().kind == "mail.reconcile"

@@ -9,10 +9,11 @@ import pytest
 from django.utils import timezone
 
 from demo.eventually import eventually
-from mail import breakers, policy
+from mail.api.fields import ENVELOPE, envelope_size
 from mail.failure import FailureClass
-from mail.fields import ENVELOPE, envelope_size
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
+from mail.policy import table
+from mail.providers import breakers
 from mail.status import Status
 from tests.mails import make_message
 from tests.make import do_all_chores
@@ -217,7 +218,7 @@ def test_a_provider_that_cannot_be_asked_now_is_asked_later(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as nobody knows, normal mail is not sent again."""
-    monkeypatch.setattr(policy, "LOOK_AGAIN", timedelta(seconds=0.1))
+    monkeypatch.setattr(table, "LOOK_AGAIN", timedelta(seconds=0.1))
     mailgun.fault("500-accepted")
     mailgun.fault("500", times=2, on="events")
     message = work_until_it_rests(make_message())
@@ -384,6 +385,6 @@ def meet(mailgun: Simulator, fault: str, message: Message, settings: Any) -> Non
 
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Critical mail waits half a second for certainty; how long it does otherwise is for the tests of the policy."""
-    critical, *others = policy.TABLE[FailureClass.AMBIGUOUS]
+    critical, *others = table.TABLE[FailureClass.AMBIGUOUS]
     row = (replace(critical, hurry=timedelta(seconds=0.5)), *others)
-    monkeypatch.setattr(policy, "TABLE", policy.TABLE | {FailureClass.AMBIGUOUS: row})
+    monkeypatch.setattr(table, "TABLE", table.TABLE | {FailureClass.AMBIGUOUS: row})

@@ -8,10 +8,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from mail.addresses import digest
+from mail.addresses.normalize import digest
 from mail.models import Message, Stream, StreamSuppression, Suppression
 from mail.status import Status
-from mail.unsubscribe import headers_for
+from mail.unsubscribe.one_click import headers_for
 from tests.broadcasts import make_template, run
 from tests.broadcasts import post as post_broadcast
 from tests.callers import assert_problem, client, make_token, make_user

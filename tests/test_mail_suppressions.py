@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from mail import addresses
+from mail.addresses import normalize
 from mail.models import Suppression
 from tests.callers import assert_problem, client, make_token
 from tests.mails import MAIL, make_message
@@ -27,7 +27,7 @@ def operator() -> APIClient:
 
 
 def make_suppression(address: str = "ada@example.org", **fields: Any) -> Suppression:
-    usual = {"digest": addresses.digest(address), "address": address, "reason": "bounce", "source": "mailgun"}
+    usual = {"digest": normalize.digest(address), "address": address, "reason": "bounce", "source": "mailgun"}
     return Suppression.objects.create(**usual | fields)
 
 

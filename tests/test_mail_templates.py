@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from mail.models import Template
-from mail.templates import SIZE, BadTemplate, Meter, Sandboxed, rendered
+from mail.rendering import SIZE, BadTemplate, Meter, Sandboxed, rendered
 from tests.callers import assert_problem, client, make_token
 from tests.mails import MAIL
 from tests.make import make_user

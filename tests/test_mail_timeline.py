@@ -7,8 +7,8 @@ from itertools import permutations
 import pytest
 from django.utils import timezone
 
+from mail.api.timeline import timeline
 from mail.models import Attempt, Event
-from mail.timeline import timeline
 from tests.mailgun import make_attempt, make_message
 
 pytestmark = pytest.mark.django_db

@@ -11,11 +11,11 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from mail.addresses import digest
+from mail.addresses.normalize import digest
 from mail.importance import Importance
 from mail.models import Message, Suppression, Template
 from mail.reasons import Reason, Scope
-from mail.unsubscribe import headers_for
+from mail.unsubscribe.one_click import headers_for
 from tests import mails
 from tests.broadcasts import make_template, run
 from tests.broadcasts import post as post_broadcast
@@ -134,7 +134,7 @@ def test_a_link_outlives_its_message() -> None:
         lambda path: "/unsubscribe/%F0%9F/",
         lambda path: "/unsubscribe/%E2%82%AC.%E2%82%AC/",
         lambda path: f"/unsubscribe/{Signer(salt='another', sep='.').sign('0' * 96)}/",
-        lambda path: f"/unsubscribe/{Signer(salt='mail.unsubscribe', sep='.').sign('nobody')}/",
+        lambda path: f"/unsubscribe/{Signer(salt='mail.unsubscribe.one_click', sep='.').sign('nobody')}/",
     ],
 )
 def test_a_link_that_is_not_ours_is_a_page_that_says_so(spoil: object) -> None:

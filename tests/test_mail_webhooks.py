@@ -11,9 +11,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from jobs.models import Job
-from mail import receiver, refusals
+from mail.events import ingest
 from mail.models import Alert, Attempt, Event, WebhookToken
 from mail.status import Status
+from mail.webhooks import refusals
 from tests.callers import assert_problem
 from tests.mailgun import (
     ADA,
@@ -356,7 +357,7 @@ def test_trouble_of_ours_is_worth_another_try(error: type[Exception], monkeypatc
 
     data, signature = make_event(make_attempt()), sign()
     with monkeypatch.context() as patched:
-        patched.setattr(receiver, "take", fails)
+        patched.setattr(ingest, "take", fails)
         answer = tell(data, signature)
     assert_problem(answer, 503)
     assert answer["Retry-After"]

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import Client
 
-from mail import receiver
+from mail.events import ingest
 from mail.models import Event
 from tests.callers import assert_problem
 from tests.mailgun import ADA, DOMAIN, URL, make_attempt, make_event, post, sign, tell
@@ -124,7 +124,7 @@ def test_trouble_of_ours_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -
     def fails(*_: object) -> None:
         raise OperationalError
 
-    monkeypatch.setattr(receiver, "take", fails)
+    monkeypatch.setattr(ingest, "take", fails)
     assert_problem(told([sparkpost_event(make_attempt(provider="sparkpost"))]), 503)
 
 

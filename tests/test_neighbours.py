@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from demo.eventually import eventually
-from jobs.leases import LEASE
+from jobs.models.leases import LEASE
 from tests.farm import PATIENCE, Event, Farm, Gate, kill, make_farm, seconds_between, tell
 
 HOLD, STUCK, QUERY = "trouble.hold_in_thread", "trouble.stuck_in_thread", "trouble.query_in_thread"

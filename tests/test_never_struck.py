@@ -22,7 +22,7 @@ from tests.test_other_thread import in_a_thread
 SOON = LONG = 60
 DELICATE = [
     *["django.db.backends.utils", "django.db.backends.postgresql.base", "django.db.transaction", "psycopg2.extras"],
-    *["logging", "structlog", "routers", "jobs.worker.buffer", "jobs.brokers.orm", "jobs.prepared"],
+    *["logging", "structlog", "routers", "jobs.worker.buffer", "jobs.brokers.orm", "jobs.models.prepared"],
 ]
 CODE = """
 def work(entered, may_leave):

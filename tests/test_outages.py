@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from demo.eventually import eventually
-from jobs.leases import LEASE
+from jobs.models.leases import LEASE
 from tests.farm import PATIENCE, PAUSE, Farm, Gate, seconds_between
 from tests.servers.postgresql import PostgreSQL
 

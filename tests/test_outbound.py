@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import outbound
-from jobs.outbound import MAX_BODY, METHODS, Refused, Unreachable, call, objection
+from jobs.http_request import client
+from jobs.http_request.client import MAX_BODY, METHODS, Refused, Unreachable, call, objection
 from tests.patience import PATIENCE
 from tests.servers.web import make_raw_server, make_server
 
@@ -346,8 +346,8 @@ def test_a_tls_server_that_never_answers_is_cut_off_at_the_deadline(secure, monk
     asked = Event()
     secure.reply = lambda request: asked.set() or (over.wait(PATIENCE) and (200, {}, b""))
     # The deadline comes when the server has been asked, however long a handshake takes here.
-    monkeypatch.setattr(outbound, "monotonic", lambda: PATIENCE if asked.is_set() else 0)
-    monkeypatch.setattr(outbound, "Timer", lambda _, cut, args: Timer(0, lambda: asked.wait(PATIENCE) and cut(*args)))
+    monkeypatch.setattr(client, "monotonic", lambda: PATIENCE if asked.is_set() else 0)
+    monkeypatch.setattr(client, "Timer", lambda _, cut, args: Timer(0, lambda: asked.wait(PATIENCE) and cut(*args)))
     with pytest.raises(Unreachable, match=f"within {PATIENCE} s$"):
         make_call("https://secure.example/")
     assert len(secure.asked) == 1

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from demo.eventually import eventually
-from jobs import outbound
 from jobs.errors import TransientError
+from jobs.http_request import client
 from jobs.models import Job
+from jobs.models.states import Status
 from jobs.registry import find
 from jobs.run import Run
-from jobs.states import Status
 from jobs.worker.interrupt import Cancelled, OtherThread
 from tests.fakes import ringing
 from tests.lone_worker import Broker, contained, make_io_worker, run_to_the_end, stop
@@ -112,7 +112,7 @@ def assert_interrupted(url: str, reached: Reached) -> None:
     thread, reason = OtherThread(), Cancelled("now")
 
     def call() -> None:
-        outbound.call("GET", url, timeout=LONG, allowed_hosts=["127.0.0.1"], on_interruption=thread.on_interruption)
+        client.call("GET", url, timeout=LONG, allowed_hosts=["127.0.0.1"], on_interruption=thread.on_interruption)
 
     with in_a_thread(lambda: thread.call(call, LONG)) as ended:
         eventually(reached, PATIENCE, "the call")

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
 from jobs.errors import PermanentError, RetryAfter, TransientError, WorkerLost
-from jobs.json_value import LIMIT
 from jobs.models import Job
-from jobs.outcome import MESSAGE_LIMIT, TRACEBACK_LIMIT, UnstorableResult, conclude_failure, describe, storable
+from jobs.models.states import Status
 from jobs.retry import Retry, exponential
-from jobs.states import Status
 from jobs.worker.interrupt import TimedOut
+from jobs.worker.outcome import MESSAGE_LIMIT, TRACEBACK_LIMIT, UnstorableResult, conclude_failure, describe, storable
+from rest.json_value import LIMIT
 from tests.make import make_job, make_kind, row
 
 UUID_TEXT = "0190b8a4-7f3e-7c1a-8d2b-1f2e3d4c5b6a"

@@ -15,9 +15,9 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from jobs.models import Job
+from project.login.tokens import NewestTokenFirst
 from project.models import Token
-from project.pagination import NewestFirst
-from project.tokens import NewestTokenFirst
+from rest.pagination import NewestFirst
 
 
 def page(queryset: Any, paginator: NewestFirst | None = None, **query: str) -> dict[str, Any]:

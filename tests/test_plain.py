@@ -20,8 +20,8 @@ from django_q.models import OrmQ, Task
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
-from jobs import plain
-from jobs.plain import PlainTasks
+from jobs.worker import django_q_tasks
+from jobs.worker.django_q_tasks import PlainTasks
 from jobs.worker.interrupt import MainThread, TimedOut
 from jobs.worker.running import Running
 from jobs.worker.watchdog import STUCK_AFTER, Watchdog
@@ -146,10 +146,10 @@ def test_short_tasks_are_run_one_after_the_other_until_it_is_the_turn_of_jobs(
     for number in range(4):
         async_task("math.factorial", number)
     tasks = PlainTasks(broker)
-    monkeypatch.setattr(plain, "SHARE", 0)
+    monkeypatch.setattr(django_q_tasks, "SHARE", 0)
     assert tasks.run_some(bool)
     assert tasks.count == 1
-    monkeypatch.setattr(plain, "SHARE", PATIENCE)
+    monkeypatch.setattr(django_q_tasks, "SHARE", PATIENCE)
     assert tasks.run_some(bool)
     assert tasks.count == 4
     assert not tasks.run_some(bool)

@@ -9,11 +9,11 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs.claiming import MAIN_THREAD
-from jobs.ids import new_id
 from jobs.models import Job
-from jobs.queue import JobQuerySet
-from jobs.states import Status
+from jobs.models.claiming import MAIN_THREAD
+from jobs.models.ids import new_id
+from jobs.models.queryset import JobQuerySet
+from jobs.models.states import Status
 from tests.make import WORKER, make_job
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="They are PostgreSQL's plans.")

@@ -4,10 +4,10 @@ import pytest
 from django.db import connection
 from structlog.testing import capture_logs
 
-from jobs.chores import wrong_pools
-from jobs.ids import new_id
+from jobs.maintenance import wrong_pools
 from jobs.models import Job
-from jobs.states import UPCOMING, WAITING, Status
+from jobs.models.ids import new_id
+from jobs.models.states import UPCOMING, WAITING, Status
 from jobs.submit import submit, submit_many
 from tests.make import make_job, make_kind, row
 

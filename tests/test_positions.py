@@ -9,9 +9,9 @@ from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from project import positions, replicas, servers
-from project.positions import KEPT, UNKNOWN, follow, remember
-from project.reads import ReadsMiddleware
+from project.replicas import probe, read_your_writes, replica_pool
+from project.replicas.middleware import ReadsMiddleware
+from project.replicas.read_your_writes import KEPT, UNKNOWN, follow, remember
 from routers import PRIMARY, Route, pool, routed
 
 ADA = SimpleNamespace(pk=1, is_authenticated=True)
@@ -23,10 +23,10 @@ def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     known: dict[str, Any] = {PRIMARY: 100, "replica1": 100, "replica2": 200}
     monkeypatch.setattr(pool, "replayed", {"replica1": 100, "replica2": 200})
     monkeypatch.setattr(pool, "primary_is_out", False)
-    monkeypatch.setattr(positions, "_position", lambda: known[PRIMARY])
-    monkeypatch.setattr(servers, "ask", lambda alias, question, position: (known[alias] >= position,))
-    monkeypatch.setattr(servers, "answers", lambda alias: known[alias] is not None)
-    monkeypatch.setattr(servers, "LOOK_EVERY", -1.0)
+    monkeypatch.setattr(read_your_writes, "_position", lambda: known[PRIMARY])
+    monkeypatch.setattr(probe, "ask", lambda alias, question, position: (known[alias] >= position,))
+    monkeypatch.setattr(probe, "answers", lambda alias: known[alias] is not None)
+    monkeypatch.setattr(probe, "LOOK_EVERY", -1.0)
     return known
 
 
@@ -75,7 +75,7 @@ def test_a_write_is_remembered_whatever_its_request_was_answered(
     written: dict[str, Any], settings: Any, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     settings.REPLICAS = {"replica1": {}, "replica2": {}}
-    monkeypatch.setattr(replicas.probe, "begin", lambda: None)
+    monkeypatch.setattr(replica_pool.probe, "begin", lambda: None)
     request = RequestFactory().post("/")
     request.user = ADA
     written[PRIMARY] = 150
@@ -117,7 +117,7 @@ def test_without_the_cache_a_user_reads_from_the_primary_or_without_that_from_re
     def away(*arguments: object) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr(positions, "cache", SimpleNamespace(get=away, set=away))
+    monkeypatch.setattr(read_your_writes, "cache", SimpleNamespace(get=away, set=away))
     remember(ADA)
     assert reader() == PRIMARY
     monkeypatch.setattr(pool, "primary_is_out", True)
@@ -126,8 +126,8 @@ def test_without_the_cache_a_user_reads_from_the_primary_or_without_that_from_re
 
 def test_a_position_that_cannot_be_asked_for_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(positions, "connections", Away())
-    assert positions._position() == UNKNOWN
+    monkeypatch.setattr(read_your_writes, "connections", Away())
+    assert read_your_writes._position() == UNKNOWN
 
 
 class Away:

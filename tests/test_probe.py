@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from project import replicas
-from project.replicas import LAG_AT_MOST, LAG_BYTES, LAG_SECONDS, Probe, State, fault
+from project.replicas import replica_pool
+from project.replicas.replica_pool import LAG_AT_MOST, LAG_BYTES, LAG_SECONDS, Probe, State, fault
 from routers import PRIMARY, pool
 
 
@@ -39,8 +39,8 @@ class Servers:
 
 def test_a_primary_that_dies_in_the_middle_of_a_round_takes_no_replica_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = Servers()
-    monkeypatch.setattr(replicas, "primary_position", servers.position)
-    monkeypatch.setattr(replicas, "state_of", servers.state_of)
+    monkeypatch.setattr(replica_pool, "primary_position", servers.position)
+    monkeypatch.setattr(replica_pool, "state_of", servers.state_of)
     Probe().round()
     assert pool.replayed
     assert not servers.primary_lives
@@ -58,22 +58,24 @@ def silence() -> Iterator[Event]:
 def cut(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The servers that the probe hangs up on."""
     cut: list[str] = []
-    monkeypatch.setattr(replicas, "hang_up", cut.append)
+    monkeypatch.setattr(replica_pool, "hang_up", cut.append)
     return cut
 
 
 def test_a_replica_that_says_nothing_is_put_out_and_keeps_nobody_waiting(
     monkeypatch: pytest.MonkeyPatch, silence: Event, cut: list[str]
 ) -> None:
-    monkeypatch.setattr(replicas, "LOOK", 0.001)
-    monkeypatch.setattr(replicas, "primary_position", lambda: 100)
-    monkeypatch.setattr(replicas, "state_of", lambda alias: state() if alias == "replica2" or silence.wait() else None)
+    monkeypatch.setattr(replica_pool, "LOOK", 0.001)
+    monkeypatch.setattr(replica_pool, "primary_position", lambda: 100)
+    monkeypatch.setattr(
+        replica_pool, "state_of", lambda alias: state() if alias == "replica2" or silence.wait() else None
+    )
     probe = Probe()
     probe.round()
     assert (set(pool.replayed), cut) == ({"replica2"}, ["replica1"])
 
     silence.set()
-    monkeypatch.setattr(replicas, "LOOKS", 10_000)
+    monkeypatch.setattr(replica_pool, "LOOKS", 10_000)
     probe.round()
     assert set(pool.replayed) == {"replica1", "replica2"}
     assert cut == ["replica1"]
@@ -82,9 +84,9 @@ def test_a_replica_that_says_nothing_is_put_out_and_keeps_nobody_waiting(
 def test_a_primary_that_says_nothing_is_out_and_the_replicas_are_not(
     monkeypatch: pytest.MonkeyPatch, silence: Event, cut: list[str]
 ) -> None:
-    monkeypatch.setattr(replicas, "LOOK", 0.001)
-    monkeypatch.setattr(replicas, "primary_position", silence.wait)
-    monkeypatch.setattr(replicas, "state_of", lambda alias: state(streaming=False))
+    monkeypatch.setattr(replica_pool, "LOOK", 0.001)
+    monkeypatch.setattr(replica_pool, "primary_position", silence.wait)
+    monkeypatch.setattr(replica_pool, "state_of", lambda alias: state(streaming=False))
     probe = Probe()
     probe.round()
     assert pool.primary_is_out
@@ -98,7 +100,7 @@ def test_a_primary_that_says_nothing_is_out_and_the_replicas_are_not(
 
 def test_the_first_round_is_waited_for_and_nobody_asks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds: list[int] = []
-    monkeypatch.setattr(replicas, "PROBE_EVERY", (1000, 1000))
+    monkeypatch.setattr(replica_pool, "PROBE_EVERY", (1000, 1000))
     monkeypatch.setattr(Probe, "round", lambda probe: rounds.append(1))
     probe = Probe()
     for _ in range(3):

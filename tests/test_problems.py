@@ -22,9 +22,9 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
-from jobs.strict import StrictSerializer
 from project import urls
-from project.problems import flatten
+from rest.problems import flatten
+from rest.strict import StrictSerializer
 from tests.callers import QUOTA_EXCEEDED, assert_problem
 
 SECRET = "the-secret-of-the-server"

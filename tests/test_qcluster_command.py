@@ -11,7 +11,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task, schedule
 
-from jobs.dispatcher import Dispatcher
+from jobs.cluster.dispatcher import Dispatcher
 from jobs.management.commands import qcluster
 from jobs.registry import JobError, job
 from tests.make import make_kind

@@ -10,11 +10,11 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import queue as queue_module
-from jobs.ids import new_id
 from jobs.models import Job
-from jobs.queue import delete_in_batches, first_id_at
-from jobs.states import TERMINAL, WAITING, Status
+from jobs.models import queryset as queue_module
+from jobs.models.ids import new_id
+from jobs.models.queryset import delete_in_batches, first_id_at
+from jobs.models.states import TERMINAL, WAITING, Status
 from tests.concurrency import in_threads, until_unlocked
 from tests.make import WORKER, make_job, row
 

@@ -12,7 +12,7 @@ from jobs.errors import JobError
 from jobs.registry import NoParams, UnknownKind, find, job, kinds, minutes
 from jobs.retry import exponential
 from jobs.run import Run
-from jobs.strict import StrictSerializer
+from rest.strict import StrictSerializer
 from tests.make import make_kind
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from jobs import rescue as rescue_module
 from jobs.errors import RetryAfter, WorkerLost
-from jobs.leases import LEASE
 from jobs.models import Job
-from jobs.outcome import conclude_failure, describe
-from jobs.rescue import BATCH, rescue
-from jobs.states import Status
+from jobs.models.leases import LEASE
+from jobs.models.states import Status
+from jobs.worker import rescue as rescue_module
+from jobs.worker.outcome import conclude_failure, describe
+from jobs.worker.rescue import BATCH, rescue
 from tests.make import clock_wrong_by, make_job
 from tests.patience import PATIENCE
 

@@ -9,11 +9,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs import housekeeping, queue
-from jobs.models import IdempotencyKey, Job
-from jobs.queue import first_id_at
-from jobs.states import TERMINAL, WAITING
+from jobs.cluster import maintenance
+from jobs.models import Job, queryset
+from jobs.models.queryset import first_id_at
+from jobs.models.states import TERMINAL, WAITING
 from project.models import Token
+from rest.models import IdempotencyKey
 from tests.make import do_all_chores, make_job, make_user
 
 pytestmark = pytest.mark.django_db
@@ -65,12 +66,12 @@ def test_what_has_not_finished_is_never_thrown_away(status: str) -> None:
 
 def test_many_jobs_are_thrown_away_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no statement locks many rows, or takes long."""
-    monkeypatch.setattr(queue, "BATCH", 10)
+    monkeypatch.setattr(queryset, "BATCH", 10)
     for number in range(25):
         make_finished_job("succeeded", settings.JOB_RETENTION["succeeded"] + MINUTE, number)
 
     with CaptureQueriesContext(connection) as queries:
-        assert housekeeping.finished_jobs() == 25
+        assert maintenance.finished_jobs() == 25
 
     deletions = [query["sql"] for query in queries if query["sql"].startswith('DELETE FROM "jobs_job"')]
     assert len(deletions) == 3

@@ -6,7 +6,7 @@ from django.contrib.sessions.models import Session
 from django.db import router, transaction
 
 from jobs.models import Job
-from project.read_only import is_read
+from rest.read_only import is_read
 from routers import PRIMARY, PrimaryReplicaRouter, Route, pool, routed, use_primary, use_replica
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from jobs.errors import PermanentError
 from jobs.models import Job
+from jobs.models.states import Status
 from jobs.run import Run
-from jobs.states import Status
 from tests.make import WORKER, make_job, row
 
 pytestmark = pytest.mark.django_db

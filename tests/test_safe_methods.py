@@ -21,10 +21,10 @@ from rest_framework.views import APIView
 
 from jobs.models import Job
 from jobs.run import Run
-from mail import addresses
+from mail.addresses import normalize
 from mail.models import Broadcast, Stream, StreamSuppression, Suppression, Template
-from mail.unsubscribe import Link
-from project.read_only import WriteInSafeMethod
+from mail.unsubscribe.one_click import Link
+from rest.read_only import WriteInSafeMethod
 from tests.callers import assert_problem, make_token, make_user
 from tests.mails import make_message
 from tests.make import make_job
@@ -94,7 +94,7 @@ urlpatterns = [
     *[path(f"api/v1/{way.__name__}/", api(way)) for way in WAYS],
     path("streaming/", streaming),
 ]
-handler500 = "project.problems.server_error"
+handler500 = "rest.problems.server_error"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -199,7 +199,7 @@ def existing_objects(user: User) -> dict[str, Any]:
         file.write("a")
     job.succeed(None)
     message = make_message(user=user)
-    digest = addresses.digest(message.address)
+    digest = normalize.digest(message.address)
     Suppression.objects.create(digest=digest, address=message.address, reason="manual", source="ada")
     Template.objects.create(user=user, name="hello", subject="Hi", text="There")
     Stream.objects.ensure([(user.pk, "hello")])

@@ -14,10 +14,10 @@ from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 from django_q.tasks import schedule
 
-from jobs import schedules as schedules_module
 from jobs.brokers import outbox
 from jobs.brokers.redis import Redis as RedisBroker
-from jobs.schedules import Schedules
+from jobs.django_q import schedules as schedules_module
+from jobs.django_q.schedules import Schedules
 
 pytest_plugins = ["tests.broker_fixtures"]
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -19,8 +19,8 @@ from django.db import close_old_connections
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
-from jobs.states import Status
-from mail.addresses import digest
+from jobs.models.states import Status
+from mail.addresses.normalize import digest
 from mail.models import Broadcast, Stream, StreamSuppression, Suppression, Template
 from mail.status import Status as MessageStatus
 from project.wsgi import application

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.eventually import eventually
+from mail.simulator.config import Knobs
 from mail.simulator.faults import KINDS
-from mail.simulator.knobs import Knobs
 from tests.servers.simulator import API_KEY, DOMAIN, Simulator
 from tests.servers.webhook_receiver import WebhookReceiver
 from tests.simulated import AUTH, FORM, PATIENCE, get, make_mail, post

@@ -9,10 +9,9 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from jobs import states
 from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable
-from jobs.models import Job
-from jobs.states import TRANSITIONS, Status
+from jobs.models import Job, states
+from jobs.models.states import TRANSITIONS, Status
 from tests.make import WORKER, make_error, make_job, row
 
 SCHEDULED, QUEUED, RUNNING, RETRYING, SUCCEEDED, FAILED, CANCELLED = Status

@@ -14,14 +14,13 @@ from django.db import IntegrityError, OperationalError, connection, connections
 from django.utils import timezone
 from rest_framework import serializers
 
-from jobs import clock
 from jobs.errors import UniqueKeyTaken
-from jobs.models import Job
+from jobs.models import Job, clock
+from jobs.models.states import Status
 from jobs.registry import UnknownKind
 from jobs.retry import exponential
-from jobs.states import Status
-from jobs.strict import StrictSerializer
 from jobs.submit import prepare, submit, submit_many
+from rest.strict import StrictSerializer
 from tests.make import WORKER, clock_wrong_by, make_job, make_kind, make_user, row
 from tests.patience import PATIENCE
 

@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 
 from jobs.models import Job
+from jobs.models.states import Status
 from jobs.run import Run
-from jobs.states import Status
 from jobs.worker.take_over import take_over
 from jobs.worker.watchdog import Jobs, Predecessor
 from tests.concurrency import locked_elsewhere

@@ -14,8 +14,8 @@ from django_q.conf import Conf
 from django_q.models import OrmQ, Success, Task
 from django_q.tasks import async_chain, async_iter, async_task, count_group, fetch, result, result_group
 
-from jobs.plain import PlainTasks
-from jobs.task_results import prune
+from jobs.django_q.task_results import prune
+from jobs.worker.django_q_tasks import PlainTasks
 from tests.make import disconnected
 from tests.servers.redis import Redis
 

@@ -7,7 +7,7 @@ import pytest
 from django_q.conf import Conf
 
 from jobs.brokers import claims
-from jobs.claiming import NEGLECTED_AFTER
+from jobs.models.claiming import NEGLECTED_AFTER
 from tests.farm import Farm, Gate, make_farm, on_both, seconds_between
 
 BETWEEN = timedelta(milliseconds=700)

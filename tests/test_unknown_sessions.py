@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 
-from project import reads, replicas, servers
-from project.reads import ReadsMiddleware
+from project.replicas import middleware, probe, replica_pool
+from project.replicas.middleware import ReadsMiddleware
 from routers import PRIMARY, pool
 
 SERVERS = [PRIMARY, "replica1"]
@@ -20,27 +20,27 @@ SERVERS = [PRIMARY, "replica1"]
 def _without_the_primary(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     settings.REPLICAS = {"replica1": {}}
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
-    monkeypatch.setattr(replicas.probe, "begin", lambda: None)
+    monkeypatch.setattr(replica_pool.probe, "begin", lambda: None)
     monkeypatch.setattr(pool, "primary_is_out", True)
-    monkeypatch.setattr(servers, "answers", lambda alias: alias != PRIMARY)
-    monkeypatch.setattr(reads, "replica_was_read", lambda: True)
+    monkeypatch.setattr(probe, "answers", lambda alias: alias != PRIMARY)
+    monkeypatch.setattr(middleware, "replica_was_read", lambda: True)
 
 
 @pytest.mark.parametrize("failed_before", [False, True])
 def test_it_is_answered_503_and_its_cookie_stays(monkeypatch: pytest.MonkeyPatch, failed_before: bool) -> None:
     """Also by a thread whose connection to the primary had failed, where the request is run a second time."""
     connections = {alias: SimpleNamespace(errors_occurred=alias == PRIMARY and failed_before) for alias in SERVERS}
-    monkeypatch.setattr(reads, "connections", connections)
+    monkeypatch.setattr(middleware, "connections", connections)
     runs = []
 
     def view(request: HttpRequest) -> HttpResponseBase:
         runs.append(request)
-        return middleware.process_view(request) or HttpResponse()
+        return reads.process_view(request) or HttpResponse()
 
-    middleware = ReadsMiddleware(view)
+    reads = ReadsMiddleware(view)
     request = RequestFactory().get("/")
     request.COOKIES["sessionid"] = "nobody-knows-it"
-    response = SessionMiddleware(middleware)(request)
+    response = SessionMiddleware(reads)(request)
 
     assert (response.status_code, len(runs)) == (503, 2 if failed_before else 1)
     assert "sessionid" not in response.cookies

@@ -12,14 +12,14 @@ from rest_framework import serializers
 
 from jobs.errors import LeaseLost, PermanentError, RetryAfter, TransientError
 from jobs.models import Job
-from jobs.plain import PlainTasks
+from jobs.models.states import Status
 from jobs.run import Run
-from jobs.states import Status
-from jobs.strict import StrictSerializer
 from jobs.worker import interrupt
 from jobs.worker import worker as worker_module
+from jobs.worker.django_q_tasks import PlainTasks
 from jobs.worker.watchdog import STUCK_AFTER, Started
 from jobs.worker.worker import Worker
+from rest.strict import StrictSerializer
 from tests.lone_worker import contained, make_worker, run, time_kept
 from tests.make import make_job, make_kind, row
 

@@ -12,8 +12,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 
 from jobs.errors import PermanentError
 from jobs.models import Job
+from jobs.models.states import Status
 from jobs.run import Run
-from jobs.states import Status
 from jobs.worker.watchdog import Predecessor
 from jobs.worker.worker import Worker
 from tests.lone_worker import (

@@ -10,8 +10,8 @@ from functools import cache, partial
 from django.db import close_old_connections
 from django_q.conf import Conf
 
-from jobs.claiming import CanBatch
 from jobs.models import Job
+from jobs.models.claiming import CanBatch
 from jobs.registry import kinds
 
 LOOK_EVERY = 0.2

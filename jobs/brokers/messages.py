@@ -14,8 +14,8 @@ from django_q.conf import Conf
 
 from jobs.brokers.breaker import Breaker
 from jobs.brokers.claims import ClaimsJobs
-from jobs.claiming import MAIN_THREAD, CanBatch
 from jobs.models import Job
+from jobs.models.claiming import MAIN_THREAD, CanBatch
 
 MOST_TICKETS = 10
 """Messages that one announcement puts into a channel, however many jobs it is about: a batch of SQS."""

@@ -15,14 +15,14 @@ from django.db import (
     close_old_connections,
 )
 
-from jobs import outcome
 from jobs.errors import LeaseLost
 from jobs.models import Job
-from jobs.reads import reading_from
 from jobs.registry import find
 from jobs.run import Run
+from jobs.worker import outcome
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.interrupt import Abandoned, Cancelled, Interruptible, Stopped
+from jobs.worker.replica_reads import reading_from
 from jobs.worker.running import Running
 from jobs.worker.transactions import connections_left_clean
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from django.db import DataError
 
 from jobs.errors import LeaseLost
-from jobs.leases import LEASE
 from jobs.models import Job
-from jobs.outcome import UnstorableResult, conclude_failure
+from jobs.models.leases import LEASE
+from jobs.worker.outcome import UnstorableResult, conclude_failure
 
 MOST_RESULTS = 100
 FRESH = LEASE.total_seconds() / 2

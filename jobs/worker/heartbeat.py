@@ -8,8 +8,8 @@ import structlog
 from django.db import close_old_connections, connection, connections
 
 from jobs.errors import LeaseLost
-from jobs.lock_waits import limit_lock_waits
 from jobs.models import Job
+from jobs.models.lock_waits import limit_lock_waits
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.interrupt import Abandoned, Cancelled
 from jobs.worker.running import Running, RunningAttempt

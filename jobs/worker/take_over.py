@@ -4,8 +4,8 @@ from django.db import transaction
 
 from jobs.errors import WorkerLost
 from jobs.models import Job
-from jobs.rescue import rescue
 from jobs.worker.interrupt import TimedOut
+from jobs.worker.rescue import rescue
 from jobs.worker.watchdog import Predecessor
 
 

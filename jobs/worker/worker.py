@@ -3,9 +3,9 @@
 import time
 from typing import Any, Protocol
 
-from jobs.claiming import CanBatch
 from jobs.models import Job
-from jobs.plain import PlainTasks
+from jobs.models.claiming import CanBatch
+from jobs.worker.django_q_tasks import PlainTasks
 from jobs.worker.interrupt import MainThread
 from jobs.worker.prefetch import Prefetch
 from jobs.worker.process import Place, WorkerProcess

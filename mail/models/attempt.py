@@ -5,7 +5,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs.ids import new_id
+from jobs.models.ids import new_id
 from mail.failure import Failure, FailureClass, Outcome
 
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from jobs.ids import new_id
+from jobs.models.ids import new_id
 from mail.failure import FailureClass
 from mail.models.attempt import Attempt
 
@@ -15,7 +15,8 @@ class Event(models.Model):
     """Something that was said about a message, by a provider or by us. Never changed once it is believed, and never
     deleted before its message.
 
-    type: one of mail.meaning.News, the provider's own word, or ours. failure_class: what the policy decides on, if any.
+    type: one of mail.events.classify.News, the provider's own word, or ours. failure_class: what the policy decides on,
+    if any.
     key: what makes a provider's event the same one when it comes again. raw: as it came; erased with the body.
     disregarded: why it was not believed; such an event belongs to no message, and changes none.
     """

@@ -12,15 +12,15 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs.ids import new_id
-from mail import postgresql
+from jobs.models.ids import new_id
 from mail.errors import AlreadySent, NotSendable
 from mail.failure import Failure
 from mail.importance import Importance
+from mail.models import sql
 from mail.models.attempt import Attempt
 from mail.models.event import Event
+from mail.models.queryset import MessageQuerySet
 from mail.models.stream import LONGEST_NAME
-from mail.queries import MessageQuerySet
 from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, lighter_than
 
 log = structlog.get_logger(__name__)
@@ -139,7 +139,7 @@ class Message(models.Model):
     def accept(self, attempt: Attempt, provider_message_id: str) -> None:
         """The provider has it, by this attempt. Whoever learns so first says it: what came of it since then stands."""
         if connection.vendor == "postgresql":
-            accepted = postgresql.accept(attempt.pk, attempt.provider, provider_message_id)
+            accepted = sql.accept(attempt.pk, attempt.provider, provider_message_id)
             self.status = accepted or self._now().values_list("status", flat=True).first() or ""
         else:
             with transaction.atomic():
@@ -193,7 +193,7 @@ class Message(models.Model):
 
     def _begin(self, attempt: Attempt) -> bool:
         if connection.vendor == "postgresql":
-            return postgresql.begin_attempt(attempt)
+            return sql.begin_attempt(attempt)
         with transaction.atomic():
             taken = bool(self._now().filter(status__in=PENDING).update(status=Status.SENDING))
             if taken:

@@ -20,7 +20,7 @@ class RateBucketQuerySet(models.QuerySet[Any]):
 
 
 class RateBucket(models.Model):
-    """A provider, or a domain that receives mail. mail.rates says what the two moments mean."""
+    """A provider, or a domain that receives mail. mail.sending.rates says what the two moments mean."""
 
     name = models.CharField(primary_key=True, max_length=255)
     taken_until = models.DateTimeField()

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from jobs.ids import new_id
+from jobs.models.ids import new_id
 from mail.importance import Importance
 from mail.models.stream import LONGEST_NAME, Stream
 

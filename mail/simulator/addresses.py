@@ -7,7 +7,7 @@ from email.header import decode_header, make_header
 from email.utils import getaddresses
 from typing import NamedTuple
 
-from mail.simulator.exchange import RefusedError
+from mail.simulator.http import RefusedError
 
 VALID = re.compile(r"[^\s@<>(),:;\"\\\[\]]+@(?:[^\s@<>(),:;\"\\\[\].]+\.)*[^\s@<>(),:;\"\\\[\].]+")
 

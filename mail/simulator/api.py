@@ -9,12 +9,12 @@ from mail.simulator.addresses import Address, read_addresses
 from mail.simulator.app import Route
 from mail.simulator.event_query import Query
 from mail.simulator.events import event_data
-from mail.simulator.exchange import Answer, RefusedError, Reply, Request, Respond, as_json, said, text
 from mail.simulator.faults import faulty_reply
 from mail.simulator.forms import Form, read_form
+from mail.simulator.http import Answer, RefusedError, Reply, Request, Respond, as_json, said, text
 from mail.simulator.mails import read_mail
-from mail.simulator.office import Office
 from mail.simulator.outcomes import outcome_of
+from mail.simulator.simulator import Office
 from mail.simulator.suppression_list import SuppressionList
 from mail.simulator.suppressions import LISTS
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from asgiref.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from mail.simulator.exchange import Answer, RefusedError, Reply, Request, Respond, said
+from mail.simulator.http import Answer, RefusedError, Reply, Request, Respond, said
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import orjson
 
 from mail.simulator.app import Route
 from mail.simulator.events import event_data
-from mail.simulator.exchange import Answer, RefusedError, Reply, Request, as_json
 from mail.simulator.further import further_step
+from mail.simulator.http import Answer, RefusedError, Reply, Request, as_json
 from mail.simulator.mails import Mail
-from mail.simulator.office import Office
+from mail.simulator.simulator import Office
 from mail.simulator.webhooks import Try
 
 Refuse = Callable[[float], None]

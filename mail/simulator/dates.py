@@ -2,7 +2,7 @@
 
 from email.utils import parsedate_to_datetime
 
-from mail.simulator.exchange import RefusedError
+from mail.simulator.http import RefusedError
 
 
 def read_date(field: str, given: str) -> float | None:

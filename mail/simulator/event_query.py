@@ -9,7 +9,7 @@ import orjson
 
 from mail.simulator.dates import read_date
 from mail.simulator.events import Event
-from mail.simulator.exchange import RefusedError
+from mail.simulator.http import RefusedError
 
 MOST_ITEMS = 300
 END_OF_TIME = 1e12

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from mail.simulator.addresses import Address
-from mail.simulator.exchange import Fields
+from mail.simulator.http import Fields
 from mail.simulator.mails import Mail
 from mail.simulator.outcomes import Step
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 
 from mail.simulator.addresses import Address
-from mail.simulator.exchange import Answer, RefusedError, Reply, Silence, as_json, said, text
+from mail.simulator.http import Answer, RefusedError, Reply, Silence, as_json, said, text
 from mail.simulator.outcomes import leading_word
 
 SANDBOX = (

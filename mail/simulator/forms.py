@@ -8,7 +8,7 @@ from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.files.uploadhandler import FileUploadHandler, MemoryFileUploadHandler, TemporaryFileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
-from mail.simulator.exchange import RefusedError
+from mail.simulator.http import RefusedError
 
 MOST_FIELDS = 5000
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mail.simulator.exchange import RefusedError
+from mail.simulator.http import RefusedError
 from mail.simulator.outcomes import (
     BOUNCED,
     BUSY,

@@ -5,15 +5,15 @@ from urllib.parse import quote, urlencode
 
 from mail.simulator.app import Route
 from mail.simulator.body import html_body
-from mail.simulator.exchange import Answer, Reply, Request
+from mail.simulator.display import event_line, marks, moment, standing, try_line
 from mail.simulator.faults import CALLS
 from mail.simulator.forms import read_form
 from mail.simulator.further import FURTHER, further_step
+from mail.simulator.http import Answer, Reply, Request
 from mail.simulator.mails import Mail
-from mail.simulator.office import Office
 from mail.simulator.outcomes import OUTCOMES
 from mail.simulator.rendering import FRAME_HEADERS, css, page
-from mail.simulator.standing import event_line, marks, moment, standing, try_line
+from mail.simulator.simulator import Office
 
 PER_PAGE = 50
 TINTS = 6

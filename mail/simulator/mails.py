@@ -8,8 +8,8 @@ import orjson
 
 from mail.simulator.addresses import Address, read_addresses
 from mail.simulator.dates import read_date
-from mail.simulator.exchange import RefusedError
 from mail.simulator.forms import File, Form
+from mail.simulator.http import RefusedError
 
 MOST_RECIPIENTS = 1000
 MOST_TAGS = 3

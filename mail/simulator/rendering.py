@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.template import Context, Engine
 
-from mail.simulator.exchange import Answer
+from mail.simulator.http import Answer
 
 FOLDER = Path(__file__).parent / "pages"
 COMMON = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store"}

@@ -5,10 +5,10 @@ from email.utils import formatdate
 from urllib.parse import quote
 
 from mail.simulator.addresses import read_addresses
-from mail.simulator.exchange import RefusedError, Reply, Request, Respond, as_json, said
 from mail.simulator.faults import faulty_reply
 from mail.simulator.forms import read_form
-from mail.simulator.office import Office
+from mail.simulator.http import RefusedError, Reply, Request, Respond, as_json, said
+from mail.simulator.simulator import Office
 from mail.simulator.suppressions import Entry
 
 MOST_ITEMS = 10_000

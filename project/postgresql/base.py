@@ -6,7 +6,7 @@ from typing import Any
 import psycopg2
 from django.db.backends.postgresql import base
 
-from project import servers
+from project.replicas import probe
 
 NOTICE_US_GONE = "SET client_connection_check_interval = '2s'"
 """The server ends a statement whose client is gone, such as that of an interrupted job, and lets go of its locks."""
@@ -15,9 +15,9 @@ NOTICE_US_GONE = "SET client_connection_check_interval = '2s'"
 class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Raises the driver's error at once instead of after connect_timeout, by which all threads would be held."""
-        servers.refuse_if_silent(self.alias)
+        probe.refuse_if_silent(self.alias)
         connection = super().get_new_connection(conn_params)
-        servers.note(self.alias, connection)
+        probe.note(self.alias, connection)
         connection.autocommit = True  # spares BEGIN and COMMIT; Django sets it next
         with suppress(psycopg2.Error), connection.cursor() as cursor:  # not every operating system has it
             cursor.execute(NOTICE_US_GONE)

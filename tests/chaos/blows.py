@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 
 from jobs.cluster.stall import STALLED_AFTER
-from jobs.leases import LEASE
+from jobs.models.leases import LEASE
 from tests.chaos.chores import FLAG, WAYS_TO_FAIL
 from tests.chaos.clock import CLOCKS
 from tests.chaos.kinds import gil_holder, transaction_of_seconds

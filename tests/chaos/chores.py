@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.db import connection
 
-from jobs.housekeeping import every
+from jobs.cluster.maintenance import every
 
 VARIABLE = "CHAOS_FOLDER"
 FLAG = "maintenance-fails"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection
 from datetime import datetime
 
-from jobs.leases import LEASE
+from jobs.models.leases import LEASE
 from tests.chaos import uptime
 from tests.chaos.chores import chaos_task
 from tests.farm import Cluster, Event

@@ -18,8 +18,8 @@ from rest_framework import serializers
 from jobs.registry import job
 from jobs.retry import exponential
 from jobs.run import Run
-from jobs.strict import StrictSerializer
 from jobs.submit import submit
+from rest.strict import StrictSerializer
 from tests.kinds_of_trouble import tasks as tasks  # its receiver
 
 AT_ONCE = exponential(base=0)

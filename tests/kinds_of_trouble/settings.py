@@ -1,6 +1,6 @@
 """Development's settings with the kinds of job that only tests want, and logs that a test can read."""
 
-from project.log import logging_config
+from project.logging import logging_config
 from settings import env
 from settings.development import *  # noqa: F403
 

@@ -23,8 +23,9 @@ Written by `python -m tests.provider_cases` from the cases that `tests/test_mail
 goes through the provider's webhook, each answer comes from an HTTP server to Anymail's backend, and what becomes of a
 critical, a normal and a bulk message is compared with this page. Do not edit it; change the cases and write it again.
 
-The rules are in three places: what providers and servers say in `mail/provider_words.py`, `mail/provider_answers.py`
-and `mail/smtp_sentences.py`, what each class means in `mail/failure.py`, and what is done about it in `mail/policy.py`.
+The rules are in three places: what providers and servers say in `mail/events/provider_reasons.py`,
+`mail/sending/error_codes.py` and `mail/events/classify_smtp.py`, what each class means in `mail/failure.py`, and what
+is done about it in `mail/policy/table.py`.
 
 - A reply of class 4 (`450`, `4.2.1`), and whatever a provider calls transient or soft, is never a hard bounce.
 - *A strike*: three soft bounces in a row over more than 14 days suppress the address for 90 days, three full mailboxes

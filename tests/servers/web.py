@@ -6,7 +6,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
 from types import SimpleNamespace
 
-from jobs.outbound import METHODS
+from jobs.http_request.client import METHODS
 
 
 class Server(ThreadingHTTPServer):

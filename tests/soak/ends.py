@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db.models import Count
 
 from jobs.models import Job
-from jobs.states import Status
+from jobs.models.states import Status
 from tests.soak.kinds import ENDS
 
 

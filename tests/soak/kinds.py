@@ -6,10 +6,10 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from jobs.errors import PermanentError, TransientError
+from jobs.models.states import Status
 from jobs.registry import job
 from jobs.retry import exponential
 from jobs.run import Run
-from jobs.states import Status
 
 SOON = exponential(attempts=3, base=0.5, cap=1)
 ONCE = exponential(attempts=1)

@@ -10,7 +10,7 @@ from django.db import close_old_connections
 from django.db.models import Count
 
 from jobs.models import Job
-from jobs.states import Status
+from jobs.models.states import Status
 from jobs.submit import submit, submit_many
 from tests.soak.kinds import ENDLESS, NOW_AND_THEN, WAITING
 

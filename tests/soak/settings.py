@@ -1,6 +1,6 @@
 """Development's settings with the kinds of the soak, and logs that can be read."""
 
-from project.log import logging_config
+from project.logging import logging_config
 from settings import env
 from settings.development import *  # noqa: F403
 

@@ -12,12 +12,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_q.brokers import get_broker
 from django_q.conf import Conf
 
+from jobs.cluster.dispatcher import Dispatcher
 from jobs.cluster.process import Process
 from jobs.cluster.supervisor import Supervisor
-from jobs.dispatcher import Dispatcher
-from jobs.django_q_settings import problems
+from jobs.django_q.schedules import Schedules
+from jobs.django_q.settings import problems
 from jobs.registry import IN_WORDS, QUEUE_NAME, kinds
-from jobs.schedules import Schedules
 from jobs.worker.io_worker import IoWorker
 from jobs.worker.thread_pools import total_threads
 from jobs.worker.worker import Worker

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 from dns.exception import DNSException
 from dns.resolver import NXDOMAIN, NoAnswer, Resolver
 
-from mail import domain_records
-from mail.accounts import accounts, address_domain
-from mail.domain_records import SELECTORS, Finding, Verdict
+from mail.addresses import domain_records
+from mail.addresses.domain_records import SELECTORS, Finding, Verdict
+from mail.providers.accounts import accounts, address_domain
 
 SECONDS = 5.0
 """That one question may take."""

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from mail.models import Suppression
-from mail.suppression_files import COLUMNS, export_file
+from mail.suppressions.files import COLUMNS, export_file
 
 
 class Command(BaseCommand):

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mail import addresses, recipient
-from mail.forgetting import forget
-from mail.recipient import BadAddress
+from mail.addresses import normalize, parsing
+from mail.addresses.parsing import BadAddress
+from mail.privacy.forgetting import forget
 
 
 class Command(BaseCommand):
@@ -19,11 +19,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            address = recipient.parsed(options["address"]).address
+            address = parsing.parsed(options["address"]).address
         except BadAddress as error:
             raise CommandError(str(error)) from None
         if not options["yes"] and input(f"Erase all mail to {address}? This cannot be undone. [yes/no] ") != "yes":
             raise CommandError("Nothing was erased.")
         for name, count in forget(address).items():
             self.stdout.write(f"{count:>6} {name}")
-        self.stdout.write(f"{addresses.masked(address)} is forgotten.")
+        self.stdout.write(f"{normalize.masked(address)} is forgotten.")

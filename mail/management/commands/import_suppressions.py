@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mail.recipients import BadFile
-from mail.suppression_files import COLUMNS, import_file
+from mail.addresses.upload import BadFile
+from mail.suppressions.files import COLUMNS, import_file
 
 
 class Command(BaseCommand):

@@ -6,8 +6,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from mail import pace, rates
 from mail.models import RateBucket
+from mail.sending import pacing, rates
 
 LINE = "{:<24} {:<12} {:<12} {}"
 
@@ -18,10 +18,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         buckets, now = RateBucket.objects.in_bulk(), timezone.now()
         self.stdout.write(LINE.format("provider or receiver", "rate", "waits (s)", "warm-up"))
-        for name in pace.names():
+        for name in pacing.names():
             bucket = buckets.get(name)
             waits = max((bucket.planned_until - now).total_seconds(), 0) if bucket else 0
             first_day = settings.MAIL_WARM_UP.get(name)
             day = (now.date() - first_day).days + 1 if first_day else None
             warm_up = f"day {day} of {len(rates.WARM_UP)}" if day and day <= len(rates.WARM_UP) else ""
-            self.stdout.write(LINE.format(name, str(pace.rate_of(name) or "unlimited"), f"{waits:.0f}", warm_up))
+            self.stdout.write(LINE.format(name, str(pacing.rate_of(name) or "unlimited"), f"{waits:.0f}", warm_up))

@@ -8,11 +8,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mail.simulator.api import Api
 from mail.simulator.app import App
+from mail.simulator.config import DEFAULT_TIME_SCALE, Knobs
 from mail.simulator.control import Control
 from mail.simulator.inbox import Inbox
-from mail.simulator.knobs import DEFAULT_TIME_SCALE, Knobs
-from mail.simulator.office import Office
 from mail.simulator.server import Server
+from mail.simulator.simulator import Office
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connections
 
-from project.replicas import fault, primary_position, state_of
+from project.replicas.replica_pool import fault, primary_position, state_of
 from routers import PRIMARY
 
 Row = tuple[str, str, str, str, str, int | None]

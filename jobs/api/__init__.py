@@ -1,0 +1,1 @@
+"""The HTTP side of jobs: urls → views → request parsing and serializers → models."""

@@ -1,0 +1,55 @@
+"""The params of a kind as JSON Schema (2020-12, the dialect of OpenAPI 3.1), drawn from its serializer."""
+
+from functools import cache
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.registry import Kind
+from rest.strict import StrictSerializer
+
+JSON = "application/json"
+
+
+@cache
+def params_schema(kind: Kind) -> dict[str, Any]:
+    """A self-contained JSON Schema of an object: what nested serializers share is written out in place."""
+    document = _document(kind)
+    body = document["paths"]["/params/"]["post"].get("requestBody", {"content": {JSON: {"schema": {}}}})
+    components = document.get("components", {}).get("schemas", {})
+    schema: dict[str, Any] = {"type": "object", "properties": {}} | _inlined(
+        body["content"][JSON]["schema"], components
+    )
+    closed = {"additionalProperties": False} if issubclass(kind.params, StrictSerializer) else {}
+    return schema | closed
+
+
+def _document(kind: Kind) -> dict[str, Any]:
+    """The OpenAPI document of a view that takes these params and nothing else."""
+
+    class View(GenericAPIView[Any]):
+        schema = AutoSchema()
+        authentication_classes = ()
+        serializer_class = kind.params
+
+        def post(self, request: Request) -> Response:
+            raise NotImplementedError
+
+    generator: Any = SchemaGenerator
+    document: dict[str, Any] = generator(patterns=[path("params/", View.as_view())]).get_schema(public=True)
+    return document
+
+
+def _inlined(node: Any, components: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_inlined(item, components) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _inlined(components[node["$ref"].rpartition("/")[2]], components)
+    return {name: _inlined(value, components) for name, value in node.items()}

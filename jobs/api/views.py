@@ -1,0 +1,213 @@
+"""The HTTP side of jobs: validate, call one verb, show."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpResponseBase
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import NotFound
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from jobs.api.filters import JobFilter
+from jobs.api.params_schema import params_schema
+from jobs.api.request_parsing import accepted, prepared
+from jobs.api.serializers import (
+    SHOWN,
+    BatchRequest,
+    BatchResponse,
+    JobRequest,
+    JobResponse,
+    KindsResponse,
+    representation,
+    url_of,
+)
+from jobs.cancellation import cancel
+from jobs.errors import AlreadyFinished, NotRepeatable, UniqueKeyTaken
+from jobs.models import Job, Output
+from jobs.models.queryset import JobQuerySet
+from jobs.models.states import TERMINAL, Status
+from jobs.registry import Kind, kinds
+from jobs.submit import store
+from rest.idempotency import idempotent
+from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
+from rest.responses import Conflict, conditional, etag, retry_after
+
+
+class KindListView(APIView):
+    @extend_schema(operation_id="job_kinds", responses=KindsResponse)
+    def get(self, request: Request) -> Response:
+        """The kinds of job that may be posted, with the JSON Schema of their params."""
+        return Response({"results": [_shown_kind(kind) for kind in kinds() if not kind.internal]})
+
+
+class JobListView(GenericAPIView[Any]):
+    problems: ClassVar = {"POST": (409, 422)}
+    filterset_class = JobFilter
+    serializer_class = JobResponse
+
+    def get_queryset(self) -> QuerySet[Any, dict[str, Any]]:
+        return _owned(self.request).values(*SHOWN)
+
+    @extend_schema(operation_id="jobs_list", responses=JobResponse(many=True))
+    def get(self, request: Request) -> Response:
+        """One's own jobs, newest first."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        return self.get_paginated_response([representation(row, request) for row in page])
+
+    @extend_schema(
+        operation_id="jobs_create",
+        request=JobRequest,
+        responses={202: JobResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER],
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Accept a job. It is stored when this answers; a worker starts it as soon as one is free."""
+        job = prepared(request, request.data)
+        try:
+            store(job)
+        except UniqueKeyTaken as error:
+            raise _key_conflict(error, request) from None
+        return job_answer(request, job, status.HTTP_202_ACCEPTED)
+
+
+class BatchView(APIView):
+    problems: ClassVar = {"POST": (409, 422)}
+
+    @extend_schema(
+        operation_id="jobs_batch",
+        request=BatchRequest,
+        responses={202: BatchResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Accept up to 500 jobs at once. A bad one is refused by itself; the results are in the order of the jobs."""
+        body = BatchRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        outcomes = accepted(request, body.validated_data["jobs"])
+        results = [
+            {"id": each.pk, "url": url_of(each.pk, request)} if isinstance(each, Job) else {"errors": each}
+            for each in outcomes
+        ]
+        count = sum(isinstance(each, Job) for each in outcomes)
+        answer = {"results": results, "accepted": count, "refused": len(results) - count}
+        return Response(answer, status=status.HTTP_202_ACCEPTED)
+
+
+class JobView(APIView):
+    problems: ClassVar = {"DELETE": (409,)}
+
+    @extend_schema(
+        operation_id="jobs_read", responses={200: JobResponse, 304: None}, parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER]
+    )
+    def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
+        """One job as it stands. Ask again after Retry-After seconds, with If-None-Match, until it has finished."""
+        row = _owned(request).filter(pk=job_id).values(*SHOWN).first()
+        if row is None:
+            raise NotFound
+        shown = representation(row, request)
+        headers = {"ETag": etag(shown)}
+        if row["status"] not in TERMINAL:
+            headers["Retry-After"] = str(_retry_after(row))
+        return conditional(request, Response(shown, headers=headers))
+
+    @extend_schema(operation_id="jobs_delete", responses={204: None})
+    def delete(self, request: Request, job_id: UUID) -> Response:
+        """Forget a finished job before its retention ends."""
+        jobs = _owned(request).filter(pk=job_id)
+        if not jobs.exists():
+            raise NotFound
+        if not jobs.filter(status__in=TERMINAL).delete()[0]:
+            raise Conflict("The job has not finished; only finished jobs can be deleted.")
+        Output.objects.filter(job_id=job_id).discard()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class CancellationView(APIView):
+    problems: ClassVar = {"POST": (409,)}
+
+    @extend_schema(
+        operation_id="jobs_cancel",
+        request=None,
+        responses={200: JobResponse, 202: JobResponse},
+        parameters=[LOCATION, RETRY_AFTER],
+    )
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Stop a job: at once (200) while it waits, soon (202) when it runs. Asking again answers the same."""
+        job = _owned_job(request, job_id)
+        try:
+            cancel(job)
+        except AlreadyFinished as error:
+            raise Conflict(f"The {error}.") from None
+        running = job.status == Status.RUNNING
+        return job_answer(request, job, status.HTTP_202_ACCEPTED if running else status.HTTP_200_OK)
+
+
+class RetryListView(APIView):
+    problems: ClassVar = {"POST": (409, 422)}
+
+    @extend_schema(
+        operation_id="jobs_retry",
+        request=None,
+        responses={202: JobResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER],
+    )
+    @idempotent
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Queue a failed or cancelled job afresh: its attempts count on, with a new budget."""
+        job = _owned_job(request, job_id)
+        try:
+            job.run_afresh()
+        except NotRepeatable as error:
+            raise Conflict(f"The {error}.") from None
+        except UniqueKeyTaken as error:
+            raise _key_conflict(error, request) from None
+        return job_answer(request, job, status.HTTP_202_ACCEPTED)
+
+
+def _owned(request: Request) -> JobQuerySet:
+    return Job.objects.filter(user=request.user.pk)
+
+
+def _owned_job(request: Request, job_id: UUID) -> Job:
+    """A job to call a verb on. Its errors are read once, by the answer."""
+    job: Job | None = _owned(request).filter(pk=job_id).defer("errors").first()
+    if job is None:
+        raise NotFound
+    return job
+
+
+def job_answer(request: Request, job: Job, code: int) -> Response:
+    """A job that a verb was called on, and where and when to look again."""
+    row = {name: getattr(job, name) for name in SHOWN}
+    headers = {"Location": url_of(job.pk, request)}
+    if not job.finished:
+        headers["Retry-After"] = str(_retry_after(row))
+    return Response(representation(row, request), status=code, headers=headers)
+
+
+def _key_conflict(error: UniqueKeyTaken, request: Request) -> Conflict:
+    return Conflict(f"An unfinished job has this unique_key: {error}.", Location=url_of(error.job_id, request))
+
+
+def _shown_kind(kind: Kind) -> dict[str, Any]:
+    return {
+        "name": kind.name,
+        "description": kind.description,
+        "params_schema": params_schema(kind),
+        "timeout": kind.timeout,
+        "max_attempts": kind.retry.attempts,
+        "queue": kind.queue,
+    }
+
+
+def _retry_after(row: dict[str, Any]) -> int:
+    due_at = row["run_at"] if row["status"] == Status.SCHEDULED else None
+    return retry_after(row["created_at"], due_at, timezone.now())

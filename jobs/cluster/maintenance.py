@@ -1,0 +1,90 @@
+"""Maintenance tasks: apps register them with @hourly or @every(minutes=…), dispatchers run those that are due."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections
+from django.utils import timezone
+
+from jobs.models import Job
+from jobs.models.queryset import delete_in_batches
+from rest.models import IdempotencyKey
+
+log = structlog.get_logger(__name__)
+
+Task = Callable[[], int]
+KEYS_ARE_KEPT = timedelta(hours=24)
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 300.0
+"""Seconds between a failure of a task and its next run: after the first failure in a row, and at most."""
+
+
+@dataclass(slots=True)
+class MaintenanceTask:
+    """A task and when this process runs it next, by its monotonic clock; at first at once. failures: in a row."""
+
+    function: Task
+    seconds: float
+    due_at: float = 0.0
+    failures: int = 0
+
+    def run(self) -> None:
+        """Run it. Whatever it raises is logged, SystemExit too: it must not keep the other tasks from running."""
+        name = self.function.__name__
+        try:
+            close_old_connections()
+            count = self.function()
+        except BaseException:
+            self.failures += 1
+            wait = backoff(self.failures, self.seconds)
+            log.error("maintenance_task_failed", task=name, failures=self.failures, retry_in=wait, exc_info=True)
+        else:
+            self.failures, wait = 0, self.seconds
+            if count:
+                log.info("maintenance_task_done", task=name, count=count)
+        self.due_at = time.monotonic() + wait
+
+
+_tasks: list[MaintenanceTask] = []
+
+
+def every(*, minutes: float) -> Callable[[Task], Task]:
+    """Register a function that returns how many rows or files it dealt with.
+
+    It may run in several dispatchers at once, and may be cut off at any statement.
+    """
+
+    def register(function: Task) -> Task:
+        _tasks.append(MaintenanceTask(function, minutes * 60))
+        return function
+
+    return register
+
+
+hourly = every(minutes=60)
+
+
+def backoff(failures: int, period: float) -> float:
+    """Seconds until a task that has failed so often in a row runs again: never longer than its usual period."""
+    return min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF, period)
+
+
+def run_due_tasks() -> None:
+    for task in _tasks:
+        if time.monotonic() >= task.due_at:
+            task.run()
+
+
+@hourly
+def finished_jobs() -> int:
+    """Jobs past settings.JOB_RETENTION: how long those of each final status are kept."""
+    now = timezone.now()
+    return sum(Job.objects.prune(status, now - kept) for status, kept in settings.JOB_RETENTION.items())
+
+
+@hourly
+def idempotency_keys() -> int:
+    return delete_in_batches(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_ARE_KEPT))

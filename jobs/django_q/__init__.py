@@ -1,0 +1,1 @@
+"""What a django-q project brings along: its settings, schedules, tasks' packages and results, its monitoring."""

@@ -1,0 +1,1 @@
+"""The job kind `http.request`: an HTTP call made later."""

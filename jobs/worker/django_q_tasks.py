@@ -1,0 +1,209 @@
+"""Runs plain django-q tasks (async_task, schedules) in a worker's main thread, with django-q's signals and options.
+
+A task's package stays with the broker until the outcome is saved, so a task whose worker dies runs again.
+"""
+
+import math
+import pydoc
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import close_old_connections, router, transaction
+from django.utils import timezone
+from django_q.brokers import Broker
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf, error_reporter
+from django_q.exceptions import TimeoutException
+from django_q.models import Task as Record
+from django_q.signals import post_execute, post_execute_in_worker, pre_execute
+from django_q.utils import get_func_repr
+
+from jobs.django_q import task_results
+from jobs.django_q.task_package import Forged, Task, Unreadable, unpack
+from jobs.worker.interrupt import Interrupted, MainThread, Stopped, TimedOut
+from jobs.worker.running import Running
+from jobs.worker.transactions import connections_left_clean
+from jobs.worker.watchdog import Watchdog
+
+log = structlog.get_logger(__name__)
+
+Write = Callable[[], None]
+
+SHARE = 0.05
+"""Seconds of plain tasks between two claims of jobs; a task that takes longer is not interrupted for that."""
+
+
+class TaskTimedOut(TimedOut, TimeoutException):  # type: ignore[misc]
+    """The task took longer than its timeout. A task may catch django-q's TimeoutException to clean up."""
+
+
+def write_once(write: Write) -> None:
+    """Write without waiting for a database that is away."""
+    write()
+
+
+class TaskThread(MainThread):
+    """The main thread while it runs a task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._timeout = math.inf
+
+    def call(self, function: Callable[[], Any], timeout: float) -> Any:
+        """As for jobs, but a task that catches its interruption and returns has the result that it returns."""
+        results: list[Any] = []
+        self._timeout = timeout
+
+        def keep_result() -> None:
+            results.append(function())
+
+        try:
+            super().call(keep_result, timeout)
+        except Interrupted:
+            if not results:
+                raise
+        return results[0]
+
+    def ring(self) -> None:
+        if self._thread is not None and time.monotonic() >= self._ring_at:
+            self.interrupt(TaskTimedOut(f"Task exceeded maximum timeout value ({self._timeout:g} seconds)"))
+
+
+class PlainTasks:
+    """What a worker runs beside its jobs. record: calls a function that writes, again while the database is away."""
+
+    def __init__(
+        self, broker: Broker, running: Running | None = None, record: Callable[[Write], None] = write_once
+    ) -> None:
+        self.thread = TaskThread()
+        self.count = 0
+        self._broker = broker
+        self._running = running or Running(Watchdog())
+        self._record = record
+
+    def run_some(self, stopping: Callable[[], bool]) -> bool:
+        """Run tasks until there is none, or for SHARE: jobs that are due do not wait longer for short tasks."""
+        until = time.monotonic() + SHARE
+        worked = self.run_next(stopping)
+        more = worked
+        while more and not stopping() and time.monotonic() < until:
+            more = self.run_next(stopping)
+        return worked
+
+    def run_next(self, stopping: Callable[[], bool] = bool) -> bool:
+        """Run what the broker has, at most `bulk` tasks; once the worker is stopping the others are handed back."""
+        found = self._broker.dequeue() or []
+        for receipt, package in found:
+            if stopping():
+                self._record(partial(self._broker.release, receipt))
+            else:
+                self.run(receipt, package)
+        return bool(found)
+
+    def run(self, receipt: Any, package: str | bytes) -> None:
+        """Run the task in this package, then save and acknowledge; nothing that a task does gets past this."""
+        self.count += 1
+        try:
+            task = unpack(package) | {"cluster": Conf.CLUSTER_NAME}
+        except Forged:
+            log.exception("plain_task_forged")
+            self._broker.fail(receipt)
+            return
+        except Unreadable as unreadable:
+            task = unreadable.task | {"cluster": Conf.CLUSTER_NAME}
+            log.warning("plain_task_unreadable", task_id=task["id"], task=task["name"], reason=str(unreadable))
+            self._finish(task, receipt, f"This worker cannot load the task: {unreadable}", success=False)
+            return
+        began = time.monotonic()
+        try:
+            result, success = self._call(task)
+        except Stopped:
+            self._record(partial(self._broker.release, receipt))
+            log.warning("plain_task_handed_back", task_id=task["id"], task=task["name"])
+            return
+        self._finish(task, receipt, result, success)
+        _log_end(task, time.monotonic() - began)
+
+    def _call(self, task: Task) -> tuple[Any, bool]:
+        """The function's result or the text of its error, and whether it succeeded."""
+        timeout = _timeout(task)
+        try:
+            close_old_connections()
+            with self._running.task(_uuid(task), self.thread, timeout), connections_left_clean():
+                function = _function(task["func"])
+                pre_execute.send(sender="django_q", func=function, task=task)
+                return self.thread.call(partial(function, *task["args"], **task["kwargs"]), timeout), True
+        except Stopped:
+            raise
+        except BaseException as error:
+            if error_reporter:
+                error_reporter.report()
+            return _text(error), False
+
+    def _finish(self, task: Task, receipt: Any, result: Any, success: bool) -> None:
+        task |= {"result": result, "success": success, "stopped": timezone.now(), "ack_id": receipt}
+        post_execute_in_worker.send_robust(sender="django_q", func=task["func"], task=task)
+        together, settled = self._is_one_transaction(task), False
+
+        def save() -> None:
+            nonlocal settled
+            with transaction.atomic(using=Conf.ORM) if together else nullcontext():
+                attempts = task_results.save(task, self._broker)
+                settled = task["success"] or task.get("ack_failure") or 0 < Conf.MAX_ATTEMPTS <= attempts
+                if settled and together:
+                    self._broker.acknowledge(receipt)
+
+        self._record(save)
+        if settled and not together:
+            self._record(partial(self._broker.acknowledge, receipt))
+        del task["ack_id"]
+        post_execute.send_robust(sender="django_q", task=task)
+
+    def _is_one_transaction(self, task: Task) -> bool:
+        """Whether the result and its acknowledgement can be one commit. A hook must not run inside a transaction."""
+        in_database = isinstance(self._broker, ORM) and router.db_for_write(Record) == Conf.ORM
+        return in_database and not task.get("hook") and not task.get("cached")
+
+
+def _timeout(task: Task) -> float:
+    """Seconds that the task may take; inf if there is no limit."""
+    seconds = task.pop("timeout", None) or Conf.TIMEOUT or -1
+    return seconds if seconds > 0 else math.inf
+
+
+def _uuid(task: Task) -> UUID:
+    """For the watchdog. async_task() makes ids of this form, but takes others."""
+    try:
+        return UUID(hex=str(task["id"]))
+    except ValueError:
+        return UUID(int=0)
+
+
+def _function(function: Any) -> Callable[..., Any]:
+    found: Callable[..., Any] | None = function if callable(function) else pydoc.locate(function)  # type: ignore[assignment]
+    if found is None:
+        raise ValueError(f"Function {function} is not defined")
+    return found
+
+
+def _text(error: BaseException) -> str:
+    """As django-q records it: the message, then the traceback."""
+    try:
+        message = str(error)
+    except Exception:
+        message = type(error).__name__
+    return f"{message} : {traceback.format_exc()}"
+
+
+def _log_end(task: Task, seconds: float) -> None:
+    fields = {"task_id": task["id"], "task": task["name"], "func": get_func_repr(task["func"])}
+    if task["success"]:
+        log.info("plain_task_succeeded", seconds=round(seconds, 3), **fields)
+    else:
+        log.error("plain_task_failed", seconds=round(seconds, 3), error=task["result"], **fields)

@@ -1,0 +1,1 @@
+"""Requests and responses of the mail API, by resource."""

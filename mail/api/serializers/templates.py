@@ -1,0 +1,91 @@
+"""Templates as they come in and go out."""
+
+from typing import Any
+
+from django.urls import reverse
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from mail.api.fields import ContextField, LineField, SourceField
+from mail.models import Template
+from mail.rendering import BadTemplate, Sandboxed
+from rest.strict import StrictSerializer
+
+PARTS = ("subject", "text", "html")
+LONGEST_NAME = 100
+NAME = r"^[-a-zA-Z0-9_]+\Z"
+
+
+class TemplateContent(StrictSerializer):
+    """The body of PUT mail/templates/{name}/: text, html or both. All three are Django templates."""
+
+    subject = LineField(min_length=1)
+    text = SourceField(required=False, allow_null=True, allow_blank=True)
+    html = SourceField(required=False, allow_null=True, allow_blank=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        given = attrs | {part: attrs.get(part) or "" for part in PARTS}
+        if not given["text"] and not given["html"]:
+            raise serializers.ValidationError(
+                {"text": [serializers.ErrorDetail("One of text and html is required.", "required")]}
+            )
+        if errors := {part: error for part in PARTS if (error := _broken(given[part]))}:
+            raise serializers.ValidationError(errors)
+        return given
+
+
+class TemplateRequest(TemplateContent):
+    """The body of POST mail/templates/."""
+
+    name = serializers.RegexField(NAME, max_length=LONGEST_NAME)
+
+
+class PreviewRequest(StrictSerializer):
+    """What to render a template with."""
+
+    context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
+
+
+class TemplateResponse(serializers.Serializer[Any]):
+    """A template as its owner sees it."""
+
+    name = serializers.CharField()
+    url = serializers.URLField()
+    subject = serializers.CharField()
+    text = serializers.CharField(allow_null=True)
+    html = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class PreviewResponse(serializers.Serializer[Any]):
+    """A rendered template."""
+
+    subject = serializers.CharField()
+    text = serializers.CharField(allow_null=True, allow_blank=True)
+    html = serializers.CharField(allow_null=True, allow_blank=True)
+
+
+def template_representation(template: Template, request: Request) -> dict[str, Any]:
+    """A template as its owner sees it: TemplateResponse."""
+    return {
+        "name": template.name,
+        "url": template_url(template.name, request),
+        "subject": template.subject,
+        "text": template.text or None,
+        "html": template.html or None,
+        "created_at": template.created_at,
+        "updated_at": template.updated_at,
+    }
+
+
+def template_url(name: str, request: Request) -> str:
+    return request.build_absolute_uri(reverse("template", args=[name]))
+
+
+def _broken(source: str) -> list[serializers.ErrorDetail]:
+    try:
+        Sandboxed(source)
+    except BadTemplate as error:
+        return [serializers.ErrorDetail(str(error), "template")]
+    return []

@@ -1,0 +1,190 @@
+"""The HTTP side of messages: validate, call one verb, show."""
+
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpResponseBase
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from jobs.api.serializers import BatchResponse
+from mail.api.filters import MessageFilter
+from mail.api.request_parsing import accepted, look_up_domains, prepared, templates_named_by
+from mail.api.serializers.messages import (
+    DETAILED,
+    SHOWN,
+    MessageBatchRequest,
+    MessageDetail,
+    MessageRequest,
+    MessageResponse,
+    MessageSummary,
+    detail,
+    representation,
+    url_of,
+)
+from mail.api.timeline import timeline
+from mail.errors import AlreadySent, Erased, StillUnderWay, Suppressed
+from mail.models import Message
+from mail.models.queryset import MessageQuerySet
+from mail.rendering import Meter
+from mail.resending import resend
+from mail.status import TERMINAL, Status
+from mail.submit import store, withdraw
+from rest.idempotency import idempotent
+from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
+from rest.responses import Conflict, conditional, etag, retry_after
+
+
+class Unprocessable(APIException):
+    """422: the request is understood and will not be carried out."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "suppressed"
+
+
+class MessageListView(GenericAPIView[Any]):
+    problems: ClassVar = {"POST": (409, 422)}
+    filterset_class = MessageFilter
+    serializer_class = MessageSummary
+
+    def get_queryset(self) -> QuerySet[Any, dict[str, Any]]:
+        return _owned(self.request).values(*SHOWN)
+
+    @extend_schema(operation_id="messages_list", responses=MessageSummary(many=True))
+    def get(self, request: Request) -> Response:
+        """One's own messages, newest first, without their timelines."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        return self.get_paginated_response([representation(row, request) for row in page])
+
+    @extend_schema(
+        operation_id="messages_create",
+        request=MessageRequest,
+        responses={202: MessageResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER],
+    )
+    def post(self, request: Request) -> Response:
+        """Accept a message. It is stored when this answers, and sent as soon as a worker is free, or at send_at."""
+        look_up_domains([request.data])
+        return self._stored(request)
+
+    @idempotent
+    def _stored(self, request: Request) -> Response:
+        user = cast("User", request.user)
+        draft = prepared(request.data, user, templates_named_by([request.data], user), Meter())
+        store([draft])
+        return _answer(request, draft.message, status.HTTP_202_ACCEPTED)
+
+
+class MessageBatchView(APIView):
+    problems: ClassVar = {"POST": (409, 422)}
+
+    @extend_schema(
+        operation_id="messages_batch",
+        request=MessageBatchRequest,
+        responses={202: BatchResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
+    )
+    def post(self, request: Request) -> Response:
+        """Accept up to 500 messages at once. A bad one is refused by itself; results are in the messages' order."""
+        body = MessageBatchRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        look_up_domains(body.validated_data["messages"])
+        return self._stored(request, body.validated_data["messages"])
+
+    @idempotent
+    def _stored(self, request: Request, items: list[object]) -> Response:
+        outcomes = accepted(items, cast("User", request.user))
+        results = [
+            {"id": each.pk, "url": url_of(each.pk, request)} if isinstance(each, Message) else {"errors": each}
+            for each in outcomes
+        ]
+        count = sum(isinstance(each, Message) for each in outcomes)
+        answer = {"results": results, "accepted": count, "refused": len(results) - count}
+        return Response(answer, status=status.HTTP_202_ACCEPTED)
+
+
+class MessageView(APIView):
+    @extend_schema(
+        operation_id="messages_read",
+        responses={200: MessageDetail, 304: None},
+        parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER],
+    )
+    def get(self, request: Request, message_id: UUID) -> HttpResponseBase:
+        """One message and what has happened to it. Ask again after Retry-After seconds until it has finished."""
+        row = _owned(request).filter(pk=message_id).values(*DETAILED).first()
+        if row is None:
+            raise NotFound
+        shown = detail(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
+        return conditional(request, Response(shown, headers={"ETag": etag(shown)} | _retry_after(row)))
+
+
+class MessageCancellationView(APIView):
+    problems: ClassVar = {"POST": (409,)}
+
+    @extend_schema(operation_id="messages_cancel", request=None, responses={200: MessageResponse})
+    def post(self, request: Request, message_id: UUID) -> Response:
+        """Do not send it: possible until a provider is called. Asking again answers the same."""
+        message = _owned_message(request, message_id)
+        try:
+            withdraw(message)
+        except AlreadySent as error:
+            raise Conflict(f"The {error}.") from None
+        return _answer(request, message, status.HTTP_200_OK)
+
+
+class ResendListView(APIView):
+    problems: ClassVar = {"POST": (409, 422)}
+
+    @extend_schema(
+        operation_id="messages_resend",
+        request=None,
+        responses={202: MessageResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER],
+    )
+    @idempotent
+    def post(self, request: Request, message_id: UUID) -> Response:
+        """Send a message that has finished once more: a new message, linked to the old one."""
+        try:
+            message = resend(_owned_message(request, message_id))
+        except (StillUnderWay, Erased) as error:
+            raise Conflict(f"The {error}.") from None
+        except Suppressed as error:
+            raise Unprocessable(f"The {error}.") from None
+        return _answer(request, message, status.HTTP_202_ACCEPTED)
+
+
+def _owned(request: Request) -> MessageQuerySet:
+    return Message.objects.filter(user=request.user.pk)
+
+
+def _owned_message(request: Request, message_id: UUID) -> Message:
+    message: Message | None = _owned(request).filter(pk=message_id).first()
+    if message is None:
+        raise NotFound
+    return message
+
+
+def _answer(request: Request, message: Message, code: int) -> Response:
+    """A message that a verb was called on, and where and when to look again."""
+    row = {name: getattr(message, name) for name in SHOWN}
+    headers = {"Location": url_of(message.pk, request)} | _retry_after(row)
+    return Response(_shown(request, row), status=code, headers=headers)
+
+
+def _shown(request: Request, row: dict[str, Any]) -> dict[str, Any]:
+    return representation(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
+
+
+def _retry_after(row: dict[str, Any]) -> dict[str, str]:
+    if row["status"] in TERMINAL:
+        return {}
+    due_at = row["send_at"] if row["status"] == Status.SCHEDULED else None
+    return {"Retry-After": str(retry_after(row["created_at"], due_at, timezone.now()))}

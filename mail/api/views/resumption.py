@@ -1,0 +1,22 @@
+"""Resuming what the guard has stopped: the part that broadcasts and streams share."""
+
+from typing import cast
+
+from django.contrib.auth.models import User
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from mail.errors import NotStopped
+from mail.models import Broadcast, Stream
+from mail.policy.guard import resume
+from rest.responses import Conflict
+
+
+def resume_if_permitted(request: Request, stopped: Broadcast | Stream) -> None:
+    """Raises PermissionDenied, Conflict."""
+    if not cast("User", request.user).has_perm("mail.resume_stopped"):
+        raise PermissionDenied("Only users with the permission mail.resume_stopped send on what was stopped.")
+    try:
+        resume(stopped)
+    except NotStopped as error:
+        raise Conflict(f"The {error}.") from None

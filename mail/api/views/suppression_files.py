@@ -1,0 +1,75 @@
+"""The HTTP side of suppressions as files: export and import, in our own format and in Mailgun's."""
+
+from typing import Any, ClassVar, cast
+
+import structlog
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from mail.addresses.upload import MOST_IN_JSON, BadFile
+from mail.api.serializers.suppressions import SuppressionExport, SuppressionImported, SuppressionUpload
+from mail.models import Suppression
+from mail.suppressions import files
+from rest.idempotency import idempotent
+from rest.openapi import CONTENT_DISPOSITION, IDEMPOTENCY_KEY, REPLAYED
+
+log = structlog.get_logger(__name__)
+
+
+class SuppressionExportView(APIView):
+    @extend_schema(
+        operation_id="suppressions_export",
+        responses={(200, "text/csv"): OpenApiTypes.STR},
+        parameters=[SuppressionExport, CONTENT_DISPOSITION],
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """All suppressions in force as a CSV file, or those of one of Mailgun's lists as Mailgun imports them."""
+        _permitted(request, "view")
+        wanted = SuppressionExport(data=request.query_params.dict())
+        wanted.is_valid(raise_exception=True)
+        name = wanted.validated_data.get("list")
+        lines = files.export_file(Suppression.objects.in_force(), name)
+        headers = {"Content-Disposition": f'attachment; filename="{name or "suppressions"}.csv"'}
+        return HttpResponse("".join(lines), content_type="text/csv; charset=utf-8", headers=headers)
+
+
+class SuppressionImportView(APIView):
+    problems: ClassVar = {"POST": (409, 422)}
+    parser_classes = (MultiPartParser,)
+
+    @extend_schema(
+        operation_id="suppressions_import",
+        request={"multipart/form-data": SuppressionUpload},
+        responses=SuppressionImported,
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Suppress all addresses of a CSV file: one of our own exports, or of Mailgun's. A bad row stops no other."""
+        user = _permitted(request, "add")
+        body = SuppressionUpload(data=request.data)
+        body.is_valid(raise_exception=True)
+        given: dict[str, Any] = body.validated_data
+        try:
+            done = files.import_file(
+                given["file"].read(), name=given.get("list"), source=user.get_username(), most=MOST_IN_JSON
+            )
+        except BadFile as error:
+            raise ValidationError({"file": [ErrorDetail(str(error), "invalid")]}) from None
+        log.info("suppressions_imported", imported=done.imported, refusals=done.refusals, user_id=user.pk)
+        return Response(SuppressionImported(done).data)
+
+
+def _permitted(request: Request, verb: str) -> User:
+    """The caller, who may do this to all suppressions; raises PermissionDenied."""
+    user = cast("User", request.user)
+    if not (user.is_staff or user.has_perm(f"mail.{verb}_suppression")):
+        raise PermissionDenied("Suppressions are imported and exported by staff.")
+    return user

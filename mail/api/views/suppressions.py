@@ -1,0 +1,131 @@
+"""The HTTP side of suppressions: operators see and change all of them, others see those that concern their mail."""
+
+from typing import Any, ClassVar, cast
+
+import structlog
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef
+from django.http import HttpResponseBase
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from mail.addresses import normalize, parsing
+from mail.addresses.parsing import BadAddress
+from mail.api.openapi import ADDRESS, CREATED, REPLAYED_CREATED
+from mail.api.serializers.suppressions import (
+    SuppressionRequest,
+    SuppressionResponse,
+    suppression_representation,
+    suppression_url,
+)
+from mail.models import Message, Suppression
+from mail.models.queryset import SuppressionQuerySet
+from mail.suppressions.lifting import lift
+from rest.idempotency import idempotent
+from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
+from rest.responses import conditional, etag
+
+log = structlog.get_logger(__name__)
+
+
+class SuppressionListView(GenericAPIView[Any]):
+    problems: ClassVar = {"POST": (409, 422)}
+    serializer_class = SuppressionResponse
+    ordering = "-created_at"
+    filter_backends = ()
+
+    def get_queryset(self) -> SuppressionQuerySet:
+        return _visible(self.request).exclude(address="")
+
+    @extend_schema(operation_id="suppressions_list", responses=SuppressionResponse(many=True))
+    def get(self, request: Request) -> Response:
+        """Addresses that are not written to, newest first: all for staff, else those that one has written to."""
+        page = self.paginate_queryset(self.get_queryset()) or []
+        return self.get_paginated_response([suppression_representation(each, each.address, request) for each in page])
+
+    @extend_schema(
+        operation_id="suppressions_create",
+        request=SuppressionRequest,
+        responses={200: SuppressionResponse, 201: SuppressionResponse},
+        parameters=[IDEMPOTENCY_KEY, REPLAYED_CREATED, CREATED],
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Write an address no more. 200: that was so already; what forbids most is shown, and nothing is forgotten."""
+        user = _permitted(request, "add")
+        body = SuppressionRequest(data=request.data)
+        body.is_valid(raise_exception=True)
+        given = body.validated_data
+        address = given["address"].address
+        found = Suppression.objects.shown().filter(digest=normalize.digest(address))
+        old = found.exists()
+        made = Suppression.objects.suppress(
+            address, given["reason"], given["scope"], given.get("expires_at"), source=user.get_username()[:50]
+        )
+        log.info("address_suppressed", address=normalize.masked(address), reason=made.reason, user_id=user.pk)
+        shown = suppression_representation(found.first() or made, address, request)
+        if old:
+            return Response(shown)
+        headers = {"Location": suppression_url(address, request)}
+        return Response(shown, status=status.HTTP_201_CREATED, headers=headers)
+
+
+class SuppressionView(APIView):
+    @extend_schema(
+        operation_id="suppressions_read",
+        responses={200: SuppressionResponse, 304: None},
+        parameters=[ADDRESS, IF_NONE_MATCH, ETAG],
+    )
+    def get(self, request: Request, address: str) -> HttpResponseBase:
+        """What forbids to write to this address; where there are several reasons, the strongest one."""
+        normalized = _normalized(address)
+        found = _visible(request, normalized).filter(digest=normalize.digest(normalized)).first()
+        if found is None:
+            raise NotFound
+        shown = suppression_representation(found, normalized, request)
+        return conditional(request, Response(shown, headers={"ETag": etag(shown)}))
+
+    @extend_schema(operation_id="suppressions_delete", responses={204: None}, parameters=[ADDRESS])
+    def delete(self, request: Request, address: str) -> Response:
+        """Lift what is shown for the address, here and on the providers' own lists.
+
+        What its owner has asked for, a complaint or an unsubscription, is lifted only when it is shown: where it stands
+        behind something else, such as a bounce, it is shown after that was lifted.
+        """
+        user = _permitted(request, "delete")
+        normalized = _normalized(address)
+        lifted = lift(Suppression.objects.in_force().filter(digest=normalize.digest(normalized)))
+        if not lifted:
+            raise NotFound
+        log.info("suppression_lifted", address=normalize.masked(normalized), count=lifted, user_id=user.pk)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _normalized(address: str) -> str:
+    """As it is stored; raises NotFound for what is no address."""
+    try:
+        return parsing.parsed(address).address
+    except BadAddress:
+        raise NotFound from None
+
+
+def _visible(request: Request, address: str | None = None) -> SuppressionQuerySet:
+    """In force, and this user's to see. address: the one that is asked for."""
+    user, found = cast("User", request.user), Suppression.objects.shown()
+    if user.is_staff or user.has_perm("mail.view_suppression"):
+        return found
+    own = Message.objects.filter(user=user.pk, address=OuterRef("address") if address is None else address)
+    return found.filter(Exists(own))
+
+
+def _permitted(request: Request, verb: str) -> User:
+    """The caller, who may do this to suppressions; raises PermissionDenied."""
+    user = cast("User", request.user)
+    if not (user.is_staff or user.has_perm(f"mail.{verb}_suppression")):
+        raise PermissionDenied("Suppressions are changed by staff.")
+    return user

@@ -1,0 +1,1 @@
+"""One template to many recipients: messages are made, released in portions, and cancelled together."""

@@ -1,0 +1,1 @@
+"""What providers report about messages: parse → ingest → classify → apply."""

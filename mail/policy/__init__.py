@@ -1,0 +1,1 @@
+"""What is done about failures: the table decides, apply_policy carries out."""

@@ -1,0 +1,45 @@
+"""Where one e-mail address occurs in a text or a JSON value, as a whole: diana@b.com does not mention ana@b.co."""
+
+import re
+from collections.abc import Mapping
+
+import orjson
+
+from mail.addresses import normalize
+
+BEFORE = r"(?<![\w.])(?<!\w[!#$%&'*+/?^`{|}~-])"
+"""Not within a longer local part, which may have these characters besides letters (RFC 5322, 3.2.3)."""
+AFTER = r"(?![\w-]|\.\w)"
+"""Not within a longer domain."""
+
+
+class Mentions:
+    """Finds and replaces an address. spellings: the forms in which text may contain it, for a search in a database."""
+
+    def __init__(self, address: str) -> None:
+        self.spellings = normalize.spellings(address)
+        self._pattern = re.compile(f"{BEFORE}(?:{'|'.join(map(re.escape, self.spellings))}){AFTER}", re.IGNORECASE)
+
+    def in_text(self, text: str) -> bool:
+        return self._pattern.search(text) is not None
+
+    def in_value(self, value: object) -> bool:
+        """Whether a JSON value has the address in one of its texts or names."""
+        match value:
+            case str():
+                return self.in_text(value)
+            case Mapping():
+                return any(self.in_value(part) for pair in value.items() for part in pair)
+            case list() | tuple():
+                return any(map(self.in_value, value))
+        return False
+
+    def in_json(self, text: str) -> bool:
+        """As in_value(), of a JSON document; any other text is searched as it is."""
+        try:
+            return self.in_value(orjson.loads(text))
+        except orjson.JSONDecodeError:
+            return self.in_text(text)
+
+    def replaced(self, text: str, by: str) -> str:
+        return self._pattern.sub(lambda _: by, text)

@@ -1,0 +1,1 @@
+"""Who gets no mail: files of suppressions, and the providers' own lists."""

@@ -1,0 +1,168 @@
+"""Suppressions as files of comma-separated values: in our own format, and in those of Mailgun's three lists."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from mail.addresses import normalize, parsing
+from mail.addresses.parsing import BadAddress
+from mail.addresses.upload import SEPARATORS, BadFile, RefusedRow, bad_row, decoded, first_told
+from mail.models import Suppression
+from mail.reasons import Reason, Scope
+from mail.suppressions.provider_lists import EVERYTHING, FACTS, Entry, import_entries
+from mail.suppressions.provider_lists import read as read_item
+from rest.field_errors import FieldError
+
+OWN = ("address", "reason", "scope", "expires_at", "source", "created_at")
+COLUMNS = {
+    "bounces": ("address", "code", "error", "created_at"),
+    "complaints": ("address", "created_at"),
+    "unsubscribes": ("address", "tags", "created_at"),
+}
+"""Of Mailgun's files (Mailgun, "Suppressions": import and export)."""
+TOLD_BY = {"code": "bounces", "error": "bounces", "tags": "unsubscribes"}
+"""Columns that only one of the lists has."""
+AT_ONCE = 1000
+
+
+class BadRow(ValueError):
+    """Says what is wrong with a row, as a sentence; args: field and sentence."""
+
+
+@dataclass(slots=True)
+class Imported:
+    """imported: suppressions that are new; known: that were there already; refused: the first bad rows."""
+
+    imported: int = 0
+    known: int = 0
+    refused: list[RefusedRow] = field(default_factory=list)
+    refusals: int = 0
+
+
+def import_file(content: bytes, *, name: str | None, source: str, most: int | None = None) -> Imported:
+    """Suppress all addresses of a file. name: Mailgun's list, where the columns do not tell which. Raises BadFile."""
+    columns, lines = _table(content)
+    own = "reason" in columns
+    name = None if own else name or next((TOLD_BY[column] for column in columns if column in TOLD_BY), None)
+    if not own and name is None:
+        raise BadFile(f"The columns do not tell which list this is; `list` must be one of {', '.join(COLUMNS)}.")
+    done, entries = Imported(), []
+    for number, line in enumerate(lines, 1):
+        if most is not None and number > most:
+            raise BadFile(f"The file has more than {most} rows.")
+        try:
+            entries.append(_entry(dict(zip(columns, line, strict=True)), name))
+        except BadRow as error:
+            _refuse(done, number, *error.args)
+        except ValueError:
+            _refuse(done, number, "", f"This row has {len(line)} fields, and the first line {len(columns)}.")
+    for place in range(0, len(entries), AT_ONCE):
+        some = entries[place : place + AT_ONCE]
+        new = import_entries(some, source=source)
+        done.imported += new
+        done.known += len(some) - new
+    done.refused = first_told(done.refused)
+    return done
+
+
+def export_file(found: QuerySet[Suppression], name: str | None = None) -> Iterator[str]:
+    """The lines of a file of these, in our own format, or as Mailgun takes them for one of its lists."""
+    yield _line(OWN if name is None else COLUMNS[name])
+    if name is not None:
+        reason, _ = FACTS[name]
+        found = found.filter(reason=reason, expires_at=None)
+    for each in found.exclude(address="").order_by("address", "pk").iterator():
+        yield _line(_own(each) if name is None else _mailgun(each, name))
+
+
+def _table(content: bytes) -> tuple[list[str], Iterator[list[str]]]:
+    """The names of the columns, and the lines that are not empty."""
+    text = decoded(content)
+    for separator in SEPARATORS:
+        lines = filter(None, _divided(text, separator))
+        columns = [column.strip().lower() for column in next(lines, [])]
+        if "address" in columns:
+            if len(set(columns)) < len(columns):
+                raise BadFile("The first line names a column twice.")
+            return columns, lines
+    raise BadFile("The first line names the columns, and one of them is `address`.")
+
+
+def _divided(text: str, separator: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    except csv.Error as error:
+        raise BadFile(f"The file is not comma-separated values: {error}.") from None
+
+
+def _refuse(done: Imported, number: int, name: str, detail: str) -> None:
+    done.refusals += 1
+    if len(done.refused) < AT_ONCE:
+        done.refused.append(bad_row(number, [FieldError(field=name, code="invalid", detail=detail)]))
+
+
+def _entry(row: Mapping[str, str], name: str | None) -> Entry:
+    try:
+        address = parsing.parsed(row["address"]).address
+    except BadAddress as error:
+        raise BadRow("address", str(error)) from None
+    return _own_entry(address, row) if name is None else _mailgun_entry(row, name)
+
+
+def _mailgun_entry(row: Mapping[str, str], name: str) -> Entry:
+    tags = row.get("tags", "").replace(",", " ").split() or [EVERYTHING]
+    entry = read_item(name, {**row, "tags": tags})
+    if entry is None:
+        raise BadRow("tags", "Only an unsubscription from everything (*) can be imported.")
+    return entry
+
+
+def _own_entry(address: str, row: Mapping[str, str]) -> Entry:
+    reason, scope = row["reason"].strip(), row.get("scope", "").strip()
+    if reason not in Reason.values:
+        raise BadRow("reason", f"One of {', '.join(Reason.values)}.")
+    usual = Scope.BULK if reason == Reason.UNSUBSCRIBE else Scope.ALL
+    if scope and scope not in Scope.values:
+        raise BadRow("scope", f"One of {', '.join(Scope.values)}.")
+    since = _moment(row, "created_at") or timezone.now()
+    expires_at = _moment(row, "expires_at")
+    if expires_at and expires_at <= timezone.now():
+        raise BadRow("expires_at", "This lies in the past.")
+    entry = Entry(address, normalize.digest(address), since, Reason(reason), Scope(scope or usual), expires_at)
+    return replace(entry, source=row.get("source", "").strip())
+
+
+def _moment(row: Mapping[str, str], name: str) -> datetime | None:
+    """A time with its offset; None where the field is empty."""
+    text = row.get(name, "").strip()
+    try:
+        found = parse_datetime(text) if text else None
+    except ValueError:
+        found = None
+    if text and (found is None or found.tzinfo is None):
+        raise BadRow(name, "A time with its offset, such as 2026-01-31T12:00:00Z.")
+    return found
+
+
+def _own(each: Suppression) -> tuple[str, ...]:
+    expires_at = each.expires_at.isoformat() if each.expires_at else ""
+    return each.address, each.reason, each.scope, expires_at, each.source, each.created_at.isoformat()
+
+
+def _mailgun(each: Suppression, name: str) -> tuple[str, ...]:
+    since = format_datetime(each.created_at.astimezone(UTC), usegmt=True)
+    between = {"bounces": ("550", ""), "unsubscribes": (EVERYTHING,)}.get(name, ())
+    return each.address, *between, since
+
+
+def _line(values: tuple[str, ...]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerow(values)
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""One-click unsubscription of bulk mail (RFC 8058)."""

@@ -1,0 +1,1 @@
+"""The providers' webhooks: verify the signature, hand the events to mail.events."""

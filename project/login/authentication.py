@@ -1,0 +1,73 @@
+"""Who sent a request: a stand-alone client with a token, or a browser with a session and a CSRF header."""
+
+from copy import copy
+from typing import Any
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.http import QueryDict
+from django.utils import timezone
+from knox.auth import TokenAuthentication as KnoxAuthentication
+from knox.crypto import hash_token
+from rest_framework import authentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from project.models import Token
+from project.replicas import probe
+from project.replicas.read_your_writes import follow
+from routers import PRIMARY, replica_was_read
+
+
+class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]
+    """knox's tokens in one query and without writing: its own look-up deletes expired tokens, even on a GET."""
+
+    def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:
+        found = _found(_digest(token)) if token.isascii() else None
+        if found is None or found.has_expired(timezone.now()) or not found.user.is_active:
+            raise AuthenticationFailed("Invalid token.")
+        return found.user, found
+
+
+def _found(digest: str) -> Token | None:
+    """The token as it is now: a replica may not know yet of a login or a logout. What follows reads at least that."""
+    tokens = Token.objects.select_related("user").filter(digest=digest)
+    found: Token | None = tokens.first()
+    if found is None and replica_was_read():
+        if not probe.primary_is_there():
+            raise OperationalError("the primary is away, and no replica knows this token")
+        found = tokens.using(PRIMARY).first()
+        if found:
+            follow(found.user_id)
+    elif found and follow(found.user_id):
+        found = tokens.all().first()
+    return found
+
+
+def _digest(token: bytes) -> str:
+    digest: str = hash_token(token.decode("ascii"))
+    return digest
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """DRF's, but the CSRF token counts only in the header: looking for a form field would read the body away."""
+
+    def enforce_csrf(self, request: Request) -> None:
+        without_form = copy(request._request)
+        without_form.POST = QueryDict("")
+        super().enforce_csrf(without_form)  # type: ignore[arg-type]
+
+
+class BasicCredentials(authentication.BasicAuthentication):
+    """User name and password in the Authorization header; only tokens/ takes them."""
+
+    www_authenticate_realm = "Legwork"
+
+    def authenticate_credentials(self, userid: str, password: str, request: Any = None) -> tuple[User, None]:
+        if "\0" in userid + password:
+            raise AuthenticationFailed("Wrong user name or password.")
+        user = authenticate(request=request, username=userid, password=password)
+        if user is None:
+            raise AuthenticationFailed("Wrong user name or password.")
+        return user, None

@@ -1,0 +1,132 @@
+"""tokens/: how a stand-alone client logs in and out, one token a device."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in
+from django.db.models import QuerySet
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import generics, serializers
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from project.login.authentication import BasicCredentials
+from project.login.credentials import Credentials
+from project.models import Token
+from rest.pagination import NewestFirst
+from rest.strict import StrictSerializer
+
+
+class DeviceName(StrictSerializer):
+    """All there is to say when the credentials are in the Authorization header."""
+
+    name = serializers.CharField(max_length=100, allow_blank=True, default="")
+
+
+class TokenRequest(Credentials):
+    """Who asks for a token, and what to call the device that will show it."""
+
+    name = serializers.CharField(max_length=100, allow_blank=True, default="")
+
+
+class NewToken(serializers.Serializer[Any]):
+    """The only answer in which a token's key is ever seen."""
+
+    token = serializers.CharField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    name = serializers.CharField()
+
+
+class ListedToken(serializers.Serializer[Token]):
+    """A token as its owner sees it later, without the key."""
+
+    name = serializers.CharField()
+    created_at = serializers.DateTimeField(source="created")
+    expires_at = serializers.DateTimeField(source="expiry", allow_null=True)
+    current = serializers.SerializerMethodField()
+
+    def get_current(self, token: Token) -> bool:
+        """Whether it is the one this request was made with."""
+        return bool(token == self.context["request"].auth)
+
+
+class NewestTokenFirst(NewestFirst):
+    ordering = "-created"
+
+
+class NotWithAToken(APIException):
+    status_code = 409
+    default_detail = "This request was not made with a token; DELETE session/ ends a session."
+    default_code = "no_token"
+
+
+@method_decorator(never_cache, name="dispatch")
+class TokensView(generics.ListAPIView[Token]):
+    serializer_class = ListedToken
+    pagination_class = NewestTokenFirst
+    filter_backends = ()
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        """A new token is asked for with a password, whatever stale token or session comes along."""
+        return [BasicCredentials()] if self._is_login() else super().get_authenticators()
+
+    def get_permissions(self) -> Sequence[BasePermission]:
+        return [AllowAny()] if self._is_login() else [IsAuthenticated()]
+
+    def _is_login(self) -> bool:
+        return self.request is not None and self.request.method == "POST"
+
+    def get_queryset(self) -> QuerySet[Token]:
+        mine: QuerySet[Token] = Token.objects.live().filter(user_id=self.request.user.pk)
+        return mine
+
+    @extend_schema(operation_id="tokens_list")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The caller's tokens; their keys are shown only once, when they are made."""
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(operation_id="tokens_create", request=TokenRequest, responses={201: NewToken})
+    def post(self, request: Request) -> Response:
+        """A new token, for credentials in the body or, with at most a name in the body, in Basic."""
+        user, name = _login(request)
+        request.user = user  # whose next reads must know of this
+        record, key = Token.objects.create(user, name=name)
+        user_logged_in.send(sender=user.__class__, request=request._request, user=user)
+        answer = NewToken({"token": key, "expires_at": record.expiry, "name": record.name})
+        return Response(answer.data, status=201)
+
+    @extend_schema(operation_id="tokens_destroy_all", responses={204: OpenApiResponse(description="All are out.")})
+    def delete(self, request: Request) -> Response:
+        """Logs all the caller's devices out."""
+        Token.objects.filter(user=request.user).delete()
+        return Response(status=204)
+
+
+def _login(request: Request) -> tuple[User, str]:
+    if request.user.is_authenticated:
+        device = DeviceName(data=request.data)
+        device.is_valid(raise_exception=True)
+        return request.user, device.validated_data["name"]
+    credentials = TokenRequest(data=request.data)
+    credentials.is_valid(raise_exception=True)
+    return credentials.login_of(request), credentials.validated_data["name"]
+
+
+@method_decorator(never_cache, name="dispatch")
+class CurrentTokenView(APIView):
+    problems: ClassVar = {"DELETE": (409,)}
+
+    @extend_schema(operation_id="tokens_destroy_current", responses={204: OpenApiResponse(description="Logged out.")})
+    def delete(self, request: Request) -> Response:
+        """Logs this device out; 409 when the request was made with a session."""
+        if not isinstance(request.auth, Token):
+            raise NotWithAToken
+        request.auth.delete()
+        return Response(status=204)

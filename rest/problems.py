@@ -1,0 +1,187 @@
+"""Every error the project answers, as application/problem+json (RFC 9457): DRF's, Django's, and unknown URLs."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.urls import Resolver404, resolve
+from django.utils.html import escape
+from django.views import defaults
+from django.views.csrf import csrf_failure as html_csrf_failure
+from django.views.decorators.csrf import csrf_exempt
+from psycopg2.errors import LockNotAvailable
+from rest_framework.exceptions import APIException, Throttled
+from rest_framework.views import set_rollback
+
+from rest.field_errors import FieldError, flatten
+from rest.read_only import WriteInSafeMethod
+
+logger = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""RFC 9110's names, which Python learned later than 3.11."""
+NOT_FOUND = "There is nothing here, or it is not yours."
+LOCK_RETRY_AFTER = 1
+LOCK_RETRY_AFTER = 1
+DATABASE_RETRY_AFTER = 5
+
+
+def document(status: int, detail: str, instance: str, errors: Iterable[FieldError] = ()) -> bytes:
+    """The JSON text of one problem."""
+    members: dict[str, Any] = {
+        "type": QUOTA_EXCEEDED if status == 429 else "about:blank",
+        "title": title(status),
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+    }
+    if found := list(errors):
+        members["errors"] = found
+    return orjson.dumps(members, default=str)
+
+
+def title(status: int) -> str:
+    return TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def problem(
+    request: HttpRequest,
+    status: int,
+    detail: str,
+    errors: Iterable[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    body = document(status, detail, request.path, errors)
+    response = HttpResponse(body, content_type=MEDIA_TYPE, status=status, headers=dict(headers or {}))
+    # Answers that the outermost middleware makes never meet the one that would set it.
+    response["Content-Length"] = str(len(body))
+    return response
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """DRF's hook. It always answers, so that DRF never raises an unexpected error again; with one exception.
+
+    A write in a safe method is a mistake of ours: clients get their 500 all the same, and a test that meets it fails.
+    """
+    set_rollback()
+    if isinstance(error, WriteInSafeMethod):
+        raise error
+    return answer_to(error, context["request"])
+
+
+def answer_to(error: BaseException, request: HttpRequest) -> HttpResponse:
+    match error:
+        case APIException():
+            return _api_problem(error, request)
+        case Http404():
+            return problem(request, 404, NOT_FOUND)
+        case PermissionDenied():
+            return problem(request, 403, "This is not allowed.")
+        case RequestDataTooBig():
+            return problem(request, 413, "The body is too large.")
+        case SuspiciousOperation() | BadRequest() | MultiPartParserError() | UnreadablePostError():
+            return problem(request, 400, "The request cannot be understood.")
+        case DataError():
+            # What passes every validator and still does not fit a column is a value out of range, not an outage.
+            logger.error("value_out_of_range", exc_info=error)
+            return problem(request, 400, "A value is out of range.")
+        case OperationalError() if isinstance(error.__cause__, LockNotAvailable):
+            logger.warning("row_locked", exc_info=error)
+            retry = {"Retry-After": str(LOCK_RETRY_AFTER)}
+            return problem(request, 503, "Another transaction is changing this just now; try again.", headers=retry)
+        case OperationalError() | InterfaceError():
+            logger.error("database_unavailable", exc_info=error)
+            retry = {"Retry-After": str(DATABASE_RETRY_AFTER)}
+            return problem(request, 503, "The database cannot be reached just now; try again.", headers=retry)
+    logger.error("request_failed", exc_info=error)
+    return _already_logged(problem(request, 500, "Something went wrong here; it has been noted."))
+
+
+def _api_problem(error: APIException, request: HttpRequest) -> HttpResponse:
+    errors = list(flatten(error.detail)) if isinstance(error.detail, list | dict) else []
+    headers = dict(getattr(error, "headers", {}))
+    if challenge := getattr(error, "auth_header", None):
+        headers.setdefault("WWW-Authenticate", challenge)
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers.setdefault("Retry-After", str(wait))
+    response = problem(request, error.status_code, _summary(error, errors), errors, headers)
+    return _already_logged(response) if error.status_code >= 500 else response
+
+
+def _summary(error: APIException, errors: list[FieldError]) -> str:
+    if not isinstance(error.detail, list | dict):
+        return str(error.detail)
+    if len(errors) == 1 and not errors[0]["field"]:
+        return errors[0]["detail"]
+    return "The request is not valid; errors says where."
+
+
+def _already_logged(response: HttpResponse) -> HttpResponse:
+    """Keeps Django from logging a second, poorer line about this answer."""
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+# --- Django's hooks (project/urls.py and settings); the admin keeps its pages ------------------------------------
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.bad_request(request, exception) if _for_people(request) else answer_to(exception, request)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.permission_denied(request, exception) if _for_people(request) else answer_to(exception, request)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return defaults.page_not_found(request, exception) if _for_people(request) else answer_to(exception, request)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    error = sys.exc_info()[1]
+    if _for_people(request) and not isinstance(error, OperationalError | InterfaceError):
+        return defaults.server_error(request)
+    return answer_to(error or RuntimeError("an error without an exception"), request)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    if _for_people(request):
+        return html_csrf_failure(request, reason)
+    return problem(request, 403, f"CSRF Failed: {reason}")
+
+
+def locked_out(request: HttpRequest, error: Throttled) -> HttpResponse:
+    """Too many wrong passwords at a Django form, which has no exception handler of its own."""
+    if not _for_people(request):
+        return answer_to(error, request)
+    page = f"<!doctype html><title>Too many tries</title><h1>Too many tries</h1><p>{escape(str(error.detail))}</p>"
+    return HttpResponse(page, status=429, headers={"Retry-After": str(getattr(error, "wait", 60))})
+
+
+@csrf_exempt
+def unknown_url(request: HttpRequest, rest: str = "") -> HttpResponse:
+    """The last route: a 404 in our shape, also with DEBUG on, which says when only the last slash is missing."""
+    meant = f"{request.path}/"
+    if not request.path.endswith("/") and _is_known(meant):
+        return problem(request, 404, f"There is nothing here; {meant} was meant.")
+    return problem(request, 404, NOT_FOUND)
+
+
+def _is_known(path: str) -> bool:
+    try:
+        return resolve(path).func is not unknown_url
+    except Resolver404:
+        return False
+
+
+def _for_people(request: HttpRequest) -> bool:
+    return request.path.startswith("/admin/")
