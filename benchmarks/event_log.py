@@ -14,8 +14,8 @@ import django
 import requests
 from rich.console import Console
 
-from tests.servers.postgresql import PostgreSQL, create_database
-from tests.servers.simulator import API_KEY, DOMAIN, Simulator
+from tests.support.servers.postgresql import PostgreSQL, create_database
+from tests.support.servers.simulator import API_KEY, DOMAIN, Simulator
 
 PER_CALL = 20
 """Recipients of one call. Each event names all of them, and real ones name one or few."""

@@ -27,7 +27,7 @@ from benchmarks.tree import Tree, machine_cpu_seconds
 from benchmarks.venvs import ROOT, python_of, versions
 from demo.eventually import TooLateError
 from demo.processes import stop_on_signals
-from tests.servers.simulator import Simulator
+from tests.support.servers.simulator import Simulator
 
 RESULTS = ROOT / "benchmarks" / "results"
 LATENCY = 0.1

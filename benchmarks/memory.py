@@ -24,7 +24,7 @@ from benchmarks.tree import Tree, memory_of
 from benchmarks.venvs import ROOT
 from demo.eventually import eventually
 from demo.processes import Process, stop_on_signals
-from tests.servers.simulator import Simulator
+from tests.support.servers.simulator import Simulator
 
 IO_WORKERS = 1
 JOBS, MAILS = 300, 300

@@ -22,10 +22,10 @@ from benchmarks.crowd import User
 from benchmarks.page import Page
 from benchmarks.venvs import ROOT, python_of, versions
 from demo.processes import stop_on_signals
-from tests.servers.postgresql import PostgreSQL
-from tests.servers.redis import Redis
-from tests.servers.standby import Standby, ask
-from tests.stack import Stack
+from tests.support.servers.postgresql import PostgreSQL
+from tests.support.servers.redis import Redis
+from tests.support.servers.standby import Standby, ask
+from tests.support.stack import Stack
 
 RESULTS = ROOT / "benchmarks" / "results"
 BAR = 1.5

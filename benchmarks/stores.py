@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import psycopg2
 
 from benchmarks.tree import Tree
-from tests.servers.postgresql import PostgreSQL
-from tests.servers.redis import Redis
+from tests.support.servers.postgresql import PostgreSQL
+from tests.support.servers.redis import Redis
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.internal.conjecture import providers
 
-from tests.patience import PATIENCE
-from tests.servers.postgresql import PostgreSQL, create_database
-from tests.servers.redis import Redis
-from tests.servers.sqs import SQS
-from tests.stack import Stack
+from tests.support.servers.postgresql import PostgreSQL, create_database
+from tests.support.servers.redis import Redis
+from tests.support.servers.sqs import SQS
+from tests.support.stack import Stack
+from tests.support.timeouts import PATIENCE
 
 # Set here and not in pyproject.toml: pytest-django would read the settings before this file has started the server.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.test")

@@ -1,7 +1,7 @@
 """Two triggers on jobs_job: one refuses transitions that jobs/models/states.py does not allow, one wakes idle workers.
 
 A later migration that alters a column of jobs_job makes SQLite rebuild the table without its triggers; it has to run
-`remove` and `install` again. tests/test_states.py fails otherwise.
+`remove` and `install` again. tests/jobs/models/test_states.py fails otherwise.
 
 The second is PostgreSQL's alone. A connection that has notified within 5 ms stays silent, because a woken worker looks
 twice (jobs/brokers/listener.py). Only a single-statement transaction may stay silent, since its rows are visible at

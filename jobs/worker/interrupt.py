@@ -222,13 +222,16 @@ def _source(module: str) -> str:
     return spec.origin.removesuffix("__init__.py")
 
 
-_JOBS = Path(__file__).parent.parent
+_WORKER = Path(__file__).parent
+_RUNS_HANDLERS = {"django_q_tasks.py", "replica_reads.py"}
+"""Their frames stand between a handler and what interrupts it, so they must not protect it."""
 _NEVER_STRUCK = (
     # An exception in here could leave a connection, a lock or a route in a state that its next user does not expect.
     *map(_source, ["django.db.backends", "django.db.transaction", "django.db.utils", "psycopg2", "routers"]),
     *map(_source, ["logging", "structlog"]),
     "<frozen importlib",
-    *[str(_JOBS / name) for name in ["worker/", "brokers/", "announcement.py", "postgresql.py", "prepared.py"]],
+    *[str(_WORKER.parent / name) for name in ["brokers/", "models/prepared.py", "models/sql.py"]],
+    *[str(path) for path in _WORKER.glob("*.py") if path.name not in _RUNS_HANDLERS],
 )
 """How the names of the files begin whose code is never struck, nor what it calls."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import django
 
 from demo.processes import stop_on_signals
-from tests.servers.postgresql import PostgreSQL
+from tests.support.servers.postgresql import PostgreSQL
 
 ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
@@ -25,7 +25,7 @@ def main() -> int:
     with PostgreSQL(durable=True) as server:
         os.environ.update(ENVIRONMENT, CHAOS_FOLDER=str(asked.folder), DATABASE_URL=server.create_database("chaos"))
         django.setup()
-        from tests.chaos.course import Course  # models can be imported only now
+        from tests.chaos.run import Course  # models can be imported only now
 
         return Course(server, asked).run()
 

@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tests.chaos.blows import Blows
+from tests.chaos.faults import Blows
 from tests.chaos.skewed_cluster import SkewedCluster
-from tests.servers.postgresql import PostgreSQL
+from tests.support.servers.postgresql import PostgreSQL
 
 PAUSE = (0.6, 1.8)
 """Seconds between two blows: at least and at most."""

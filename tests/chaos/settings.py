@@ -1,6 +1,6 @@
 """The settings of a cluster in chaos: those of the kinds of trouble, and a clock that may be wrong."""
 
 from tests.chaos import clock
-from tests.kinds_of_trouble.settings import *  # noqa: F403
+from tests.support.misbehaving_kinds.settings import *  # noqa: F403
 
 clock.shift()

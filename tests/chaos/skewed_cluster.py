@@ -5,7 +5,7 @@ from pathlib import Path
 
 from demo.stack import MANAGE, ROOT
 from tests.chaos.clock import VARIABLE
-from tests.farm import Cluster
+from tests.support.cluster_stack import Cluster
 
 
 class SkewedCluster(Cluster):

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from jobs.models.leases import LEASE
 from tests.chaos import uptime
-from tests.chaos.chores import chaos_task
-from tests.farm import Cluster, Event
+from tests.chaos.maintenance import chaos_task
+from tests.support.cluster_stack import Cluster, Event
 
 
 class Stalls:
@@ -66,7 +66,7 @@ def times_up(
 
 
 def failures_of_task(clusters: Collection[Cluster]) -> int:
-    """How often tests.chaos.chores has failed."""
+    """How often tests.chaos.maintenance has failed."""
     return sum(len(cluster.events("maintenance_task_failed", task=chaos_task.__name__)) for cluster in clusters)
 
 

@@ -1,5 +1,5 @@
-"""What follows from each class of failure, as docs/mail-failures.md tells it and tests/test_mail_provider_cases.py
-checks it, case by case, against the database.
+"""What follows from each class of failure: docs/mail-failures.md tells it, and
+tests/mail/policy/test_table_provider_cases.py compares each case with the database.
 """
 
 from dataclasses import dataclass

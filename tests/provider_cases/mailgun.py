@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.mailgun import make_event, sign
 from tests.provider_cases import DOMAIN, LATER, Answered, Provider, Told
+from tests.support.mail.mailgun_webhooks import make_event, sign
 
 
 def failed(said: str, kind: str, severity: str, reason: str, code: int, message: str = "", **more: Any) -> Told:

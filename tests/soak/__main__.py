@@ -9,7 +9,7 @@ from pathlib import Path
 import django
 
 from demo.processes import stop_on_signals
-from tests.servers.postgresql import PostgreSQL
+from tests.support.servers.postgresql import PostgreSQL
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
             WORKER_GRACE="5",
         )
         django.setup()
-        from tests.soak.course import Course  # models can be imported only now
+        from tests.soak.run import Course  # models can be imported only now
 
         return Course(asked).run()
 

@@ -7,7 +7,7 @@ from statistics import median
 
 import psycopg2
 
-from tests.farm import Cluster
+from tests.support.cluster_stack import Cluster
 
 BACKENDS = """
     SELECT pid, extract(epoch FROM clock_timestamp() - xact_start)::float, backend_xmin::text, state, query

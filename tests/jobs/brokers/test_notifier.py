@@ -1,0 +1,355 @@
+"""How workers are told of jobs on Redis and SQS: in few messages, of all that waits, and at nobody's expense."""
+
+import socket
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from time import monotonic
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from django.db import DatabaseError, transaction
+from rest_framework.test import APIClient
+
+from jobs.brokers import breaker, notifier
+from jobs.brokers import redis as redis_broker
+from jobs.brokers import sqs as sqs_broker
+from jobs.brokers.messages import LOOK, MOST_TICKETS
+from jobs.models import Job
+from jobs.submit import submit, submit_many
+from tests.support.api_clients import make_token, make_user
+from tests.support.brokers import broker_setting
+from tests.support.factories import make_job
+from tests.support.servers.sqs import CREDENTIALS
+
+pytest_plugins = ["tests.support.broker_fixtures"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG = 20
+"""Seconds: much longer than anything here takes that does not hang."""
+WORKER = "here:1"
+GOOD = {"kind": "demo.countdown", "params": {"seconds": 0}}
+
+
+@pytest.fixture(params=["redis", "sqs"])
+def broker(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(f"{request.param}_jobs")
+
+
+@pytest.fixture
+def client() -> APIClient:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {make_token(make_user('ada'))}")
+    return client
+
+
+class Ear:
+    """A broker that only notes what it is told; `failure` is raised then."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.heard: list[list[Job]] = []
+        self.failure = failure
+
+    def announce(self, jobs: list[Job]) -> None:
+        self.heard.append(list(jobs))
+        if self.failure:
+            raise self.failure
+
+
+@pytest.fixture
+def ear(monkeypatch: pytest.MonkeyPatch) -> Ear:
+    ear = Ear()
+    monkeypatch.setattr(notifier, "_broker", lambda: ear)
+    return ear
+
+
+class SilentServer:
+    """Takes every connection and says nothing on any."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.setblocking(False)
+        self._taken: list[socket.socket] = []
+
+    @cached_property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def connections(self) -> int:
+        """How many there have been."""
+        while True:
+            try:
+                self._taken.append(self._socket.accept()[0])
+            except BlockingIOError:
+                return len(self._taken)
+
+    def close(self) -> None:
+        for each in (self._socket, *self._taken):
+            each.close()
+
+
+@pytest.fixture
+def silent_server() -> Iterator[SilentServer]:
+    server = SilentServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["redis://{}/0", "sqs://eu-west-1/q?endpoint=http://{}"], ids=["redis", "sqs"])
+def silent(
+    request: pytest.FixtureRequest, silent_server: SilentServer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """A broker whose server says nothing. Where it is not waited for by a client of ours, it has all the time."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    for module, kind in ((redis_broker, redis_broker.Redis), (sqs_broker, sqs_broker.SQS)):
+        monkeypatch.setattr(module, "ANNOUNCED_WITHIN", 0.1)
+        monkeypatch.setattr(kind, "WAIT", LONG)
+    settings.BROKER = broker_setting(request.param.format(silent_server.address))
+    made = (redis_broker.Redis if "redis" in request.param else sqs_broker.SQS)("legwork")
+    monkeypatch.setattr(notifier, "_broker", lambda: made)
+    return made
+
+
+def alone(*about_a_candidate: object) -> bool:
+    """Nothing may be claimed with others."""
+    return False
+
+
+def waiting_tickets(broker: Any, queue: str = "legwork") -> int:
+    if isinstance(broker, redis_broker.Redis):
+        return int(broker.connection.llen(f"legwork:jobs:{queue}"))
+    return int(sqs_broker.SQS(queue).queue_size())
+
+
+@pytest.mark.parametrize("failure", [ValueError("bad port"), OSError("away"), RuntimeError("whatever")])
+def test_whatever_a_broker_raises_no_post_fails_whose_job_is_stored(
+    client: APIClient, ear: Ear, failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    ear.failure = failure
+    for path, body in (("jobs/", GOOD), ("jobs/batch/", {"jobs": [GOOD]})):
+        assert client.post(f"/api/v1/{path}", body, format="json").status_code == 202
+    assert len(ear.heard) == Job.objects.count() == 2
+    assert caplog.text.count("broker_unavailable") == 2
+
+
+def test_a_broker_that_cannot_even_be_made_fails_no_post(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ImportError("there is no such broker")
+
+    monkeypatch.setattr(notifier, "_broker", fail)
+    assert client.post("/api/v1/jobs/", GOOD, format="json").status_code == 202
+
+
+def test_a_silent_broker_holds_one_post_for_a_moment_and_the_next_ones_not_at_all(
+    client: APIClient, silent: Any, silent_server: SilentServer
+) -> None:
+    began = monotonic()
+    for _ in range(3):
+        assert client.post("/api/v1/jobs/", GOOD, format="json").status_code == 202
+    assert monotonic() - began < LONG / 2
+    assert silent_server.connections() == 1
+
+
+def test_a_silent_broker_is_tried_again_after_a_while(
+    silent: Any, silent_server: SilentServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "PAUSE", 0)
+    for _ in range(3):
+        submit("demo.countdown", {"seconds": 0})
+    assert silent_server.connections() == 3
+
+
+def test_while_one_finds_out_whether_the_broker_is_back_the_others_do_not_wait() -> None:
+    made, tried = breaker.Breaker(), []
+
+    def fail() -> None:
+        tried.append(made)
+        assert made.attempt(lambda: "asked", "not asked") == "not asked"
+        raise OSError("still away")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(breaker, "PAUSE", 0)
+        made.attempt(lambda: 1 / 0, 0)
+    made.attempt(fail, None)
+    assert tried
+
+
+def test_a_transaction_announces_once_whatever_it_stores(ear: Ear) -> None:
+    with transaction.atomic():
+        jobs = [submit("demo.countdown", {"seconds": 0}, unique_key=key) for key in "ab"]
+        submit_many("demo.countdown", [{"seconds": 0}] * 3)
+        assert ear.heard == []
+    [heard] = ear.heard
+    assert heard[:2] == jobs
+
+
+def test_what_is_left_after_a_savepoint_was_rolled_back_is_announced(ear: Ear) -> None:
+    with transaction.atomic():
+        roll_back_one()
+        job = submit("demo.countdown", {"seconds": 0})
+    assert [heard[-1] for heard in ear.heard] == [job]
+
+
+def test_what_was_rolled_back_is_not_announced_with_what_comes_after_it(ear: Ear) -> None:
+    roll_back_one()
+    with transaction.atomic():
+        job = submit("demo.countdown", {"seconds": 0})
+    assert ear.heard == [[job]]
+
+
+def roll_back_one() -> None:
+    with transaction.atomic():
+        submit("demo.countdown", {"seconds": 0})
+        transaction.set_rollback(True)
+
+
+def test_a_batch_of_hundreds_is_announced_once_in_few_messages(
+    client: APIClient, broker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    tell = broker.tell
+    monkeypatch.setattr(broker, "tell", lambda tickets: (told.append(tickets), tell(tickets)))
+    monkeypatch.setattr(notifier, "_broker", lambda: broker)
+    jobs = [*[GOOD] * 300, *[{**GOOD, "unique_key": str(number)} for number in range(5)]]
+    assert client.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json").json()["accepted"] == 305
+    assert len(told) == 1
+    assert waiting_tickets(broker) == MOST_TICKETS
+
+
+def test_who_wakes_and_leaves_work_behind_wakes_another(broker: Any) -> None:
+    """Even if all messages but one are lost, or were about as many jobs as this."""
+    workers = [type(broker)("legwork") for _ in range(3)]
+    for _ in workers:
+        make_job()
+    broker.tell({broker.channel: [LOOK]})
+    for number, worker in enumerate(workers):
+        assert waiting_tickets(broker) == 1
+        worker.wait()
+        assert len(worker.claim(f"here:{number}", 1, alone)) == 1
+    assert waiting_tickets(broker) == 0
+
+
+def test_who_was_at_work_wakes_nobody(broker: Any) -> None:
+    make_job(), make_job()
+    assert broker.claim(WORKER, 1, alone)
+    assert waiting_tickets(broker) == 0
+
+
+def test_what_is_claimed_is_not_lost_when_nobody_else_can_be_woken(
+    redis_jobs: redis_broker.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_job(), make_job()
+    redis_jobs.tell({redis_jobs.channel: [LOOK]})
+    redis_jobs.wait()
+
+    def fail() -> None:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr(redis_jobs, "_first_that_waits", fail)
+    assert len(redis_jobs.claim(WORKER, 1, alone)) == 1
+
+
+def overdue() -> None:
+    make_job("scheduled", run_at=make_job("succeeded").created_at)
+
+
+def back_from_another_worker() -> None:
+    make_job("running").hand_back()
+
+
+def wanted_afresh() -> None:
+    make_job("failed").run_afresh()
+
+
+@pytest.mark.parametrize("happen", [overdue, back_from_another_worker, wanted_afresh])
+def test_a_dispatcher_announces_what_nobody_has_announced(broker: Any, happen: Callable[[], None]) -> None:
+    broker.notice_what_waits()
+    assert waiting_tickets(broker) == 0
+    happen()
+    broker.notice_what_waits()
+    assert waiting_tickets(broker) == 1
+
+
+def test_a_dispatcher_announces_a_backlog_once_as_long_as_nobody_takes_of_it(broker: Any) -> None:
+    make_job(), make_job()
+    for _ in range(3):
+        broker.notice_what_waits()
+    assert waiting_tickets(broker) == 1
+    assert broker.claim(WORKER, 1, alone)
+    broker.notice_what_waits()
+    assert waiting_tickets(broker) == 2
+
+
+def test_the_dispatcher_of_one_queue_announces_to_its_own(broker: Any) -> None:
+    of_mail = type(broker)("mail")
+    make_job(queue="default")
+    of_mail.notice_what_waits()
+    assert waiting_tickets(broker, "mail") == 0
+    make_job(queue="mail")
+    of_mail.notice_what_waits()
+    assert (waiting_tickets(broker), waiting_tickets(broker, "mail")) == (0, 1)
+
+
+def test_sqs_is_told_of_a_queue_only_where_a_cluster_serves_it(
+    sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqs_jobs.announce([make_job(queue="mail")])
+    assert queues_of(sqs_jobs) == ["legwork"]
+    sqs_broker.SQS("mail").wait()
+    sqs_jobs._unserved_until.clear()
+    sqs_jobs.announce([make_job(queue="mail")])
+    assert (waiting_tickets(sqs_jobs), waiting_tickets(sqs_jobs, "mail")) == (2, 1)
+
+
+def test_a_queue_of_its_own_that_is_not_there_is_not_asked_for_at_every_post(
+    sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    find = sqs_broker._find
+    monkeypatch.setattr(sqs_broker, "_find", lambda client, name: (asked.append(name), find(client, name))[1])
+    for _ in range(3):
+        sqs_jobs.announce([make_job(queue="mail")])
+    assert len(asked) == 2
+    assert waiting_tickets(sqs_jobs) == 3
+
+
+def test_a_forbidden_queue_of_its_own_keeps_nobody_from_being_told_in_the_main_one(
+    sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = sqs_broker._find
+
+    def find_unless_forbidden(client: Any, name: str) -> str:
+        if name.endswith("-mail"):
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "GetQueueUrl")
+        return find(client, name)
+
+    monkeypatch.setattr(sqs_broker, "_find", find_unless_forbidden)
+    for count in (1, 2):
+        sqs_jobs.announce([make_job(queue="mail")])
+        assert waiting_tickets(sqs_jobs) == count
+
+
+def queues_of(broker: sqs_broker.SQS) -> list[str]:
+    """The endings of all that begin with this broker's name."""
+    name = sqs_broker._name(("legwork", False))
+    urls = broker.connection.list_queues(QueueNamePrefix=name).get("QueueUrls", [])
+    return ["legwork" + url.partition(name)[2] for url in urls]
+
+
+@pytest.mark.parametrize("for_pools", [False, True])
+def test_each_sort_of_worker_is_woken_by_its_own_jobs_and_not_by_the_others(broker: Any, for_pools: bool) -> None:
+    """A message that the wrong sort of worker takes would leave the right one waiting for seconds."""
+    make = {True: lambda: make_job(pool="test.io"), False: make_job}
+    broker.announce([make[for_pools]()])
+    broker.for_pools = not for_pools
+    assert size_of_channel(broker) == 0
+    broker.for_pools = for_pools
+    assert size_of_channel(broker) == 1
+
+
+def size_of_channel(broker: Any) -> int:
+    if isinstance(broker, redis_broker.Redis):
+        return int(broker.connection.llen(redis_broker._ids(broker.channel)))
+    return int(broker.queue_size())

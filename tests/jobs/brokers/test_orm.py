@@ -1,0 +1,64 @@
+"""Plain tasks in the database: each is taken by one worker, oldest first, however many ask at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ
+
+from jobs.brokers.orm import ORM
+from tests.support.factories import disconnected
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def broker() -> ORM:
+    return ORM("legwork")
+
+
+def test_every_worker_that_asks_gets_a_task_of_its_own(broker: ORM) -> None:
+    """With django-q's broker all lock the same row, and all but one come back with nothing."""
+    for number in range(40):
+        broker.enqueue(f"package {number}")
+
+    def take() -> list[str]:
+        with disconnected():
+            return [package for _ in range(10) for _, package in ORM("legwork").dequeue() or []]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [package for worker in [pool.submit(take) for _ in range(4)] for package in worker.result()]
+    assert sorted(found) == sorted(f"package {number}" for number in range(40))
+
+
+def test_the_oldest_are_taken_first_and_as_many_as_bulk_says(broker: ORM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "BULK", 2)
+    for number in range(3):
+        broker.enqueue(f"package {number}")
+    assert [[package for _, package in broker.dequeue() or []] for _ in range(3)] == [
+        ["package 0", "package 1"],
+        ["package 2"],
+        [],
+    ]
+
+
+def test_a_task_is_another_queues_or_locked_until_its_time(broker: ORM) -> None:
+    ORM("mail").enqueue("of mail")
+    OrmQ.objects.create(key="legwork", payload="taken", lock=timezone.now() + timedelta(seconds=60))
+    assert broker.dequeue() is None
+
+
+def test_a_task_that_was_taken_is_locked_for_as_long_as_retry_says(broker: ORM) -> None:
+    broker.enqueue("a package")
+    broker.dequeue()
+    left = OrmQ.objects.get().lock - timezone.now()
+    assert timedelta(seconds=Conf.RETRY - 60) < left <= timedelta(seconds=Conf.RETRY)
+
+
+def test_a_task_that_is_released_is_due_again_at_once(broker: ORM) -> None:
+    broker.enqueue("a package")
+    [(receipt, _)] = broker.dequeue()
+    broker.release(receipt)
+    assert broker.dequeue() == [(receipt, "a package")]

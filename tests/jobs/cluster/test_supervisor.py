@@ -1,0 +1,104 @@
+"""The supervisor: it replaces dead children, kills stuck ones, and stops all of them. The forks are real."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.jobs.cluster.tiny_cluster import LONG, TinyCluster
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("stuck", "timed_out=[1] lost=[]"),
+        ("stalled", "timed_out=[1] lost=[]"),
+        ("stalled_by_a_thread", "timed_out=[1] lost=[]"),
+        ("killed", "timed_out=[] lost=[1]"),
+    ],
+)
+def test_a_process_that_is_stuck_or_dead_is_replaced_by_one_that_knows_which_jobs_it_had_while_the_others_go_on(
+    program: str, words: str
+) -> None:
+    with TinyCluster(program, "done_in_time") as cluster:
+        [first] = cluster.told(program, "started")[:1]
+        second = cluster.wait_for(program, "started", times=2)
+        assert second.what.endswith(f"after {first.what.split()[1]}")
+        assert cluster.wait_for(program, "took over").what == f"took over {words}"
+        stop(cluster)
+    assert len(cluster.told(program, "started")) == 2
+    assert len(cluster.told("done_in_time", "started")) == 1
+
+
+def test_those_that_do_not_stop_are_asked_then_interrupted_then_killed() -> None:
+    with TinyCluster("polite", "busy", "deaf") as cluster:
+        cluster.signal(signal.SIGTERM)
+        for role in ("busy", "deaf"):
+            cluster.wait_for(role, "SIGTERM")
+        cluster.wait_until_gone("polite")
+        assert told(cluster, "busy", "deaf") == [["SIGTERM"], ["SIGTERM"]]
+
+        cluster.let_pass_long()
+        cluster.wait_for("deaf", "SIGUSR1")
+        cluster.wait_until_gone("busy")
+        assert not cluster.told("supervisor")
+
+        cluster.let_pass_long()
+        cluster.wait_until_all_are_gone()
+        assert cluster.supervisor.wait() == 0
+    assert told(cluster, "polite", "busy", "deaf") == [["SIGTERM"], ["SIGTERM", "SIGUSR1"], ["SIGTERM", "SIGUSR1"]]
+
+
+def test_a_stop_takes_no_longer_than_the_last_one_needs() -> None:
+    with TinyCluster("polite", "polite") as cluster:
+        cluster.wait_for("polite", "started", times=2)
+        stop(cluster)
+    assert cluster.told("supervisor", "stopped")[0].at - cluster.told("polite", "SIGTERM")[0].at < LONG / 2
+
+
+def test_one_that_is_stuck_does_not_hold_up_a_stop_for_all_of_its_grace() -> None:
+    with TinyCluster("stuck_at_the_end") as cluster:
+        stop(cluster)
+    assert [event.what for event in cluster.told("stuck_at_the_end")][1:] == ["SIGTERM"]
+
+
+@pytest.mark.parametrize("program", ["short_lived", "broken"])
+def test_a_program_that_ends_at_once_is_started_again_but_not_in_a_spin(program: str) -> None:
+    began, restarts, soonest = time.monotonic(), 4, 0.2
+    with TinyCluster(program, "polite", soonest_restart=soonest) as cluster:
+        last = cluster.wait_for(program, "started", times=1 + restarts)
+        stop(cluster)
+    assert last.at - began >= restarts * soonest
+    assert [event.what for event in cluster.told("polite")][1:] == ["SIGTERM"]
+
+
+def test_a_process_that_lived_long_enough_is_replaced_without_delay() -> None:
+    with TinyCluster("polite", soonest_restart=LONG) as cluster:
+        first = cluster.wait_for("polite", "started")
+        cluster.let_pass_long()
+        os.kill(first.pid, signal.SIGKILL)
+        assert cluster.wait_for("polite", "started", times=2).at - first.at < LONG / 2
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_changes_nothing_about_an_orderly_stop(second: signal.Signals) -> None:
+    with TinyCluster("busy") as cluster:
+        cluster.signal(signal.SIGTERM)
+        cluster.wait_for("busy", "SIGTERM")
+        cluster.signal(second)
+        cluster.let_pass_long()
+        cluster.wait_until_all_are_gone()
+        assert cluster.supervisor.wait() == 0
+    assert [event.what for event in cluster.told("busy")][1:] == ["SIGTERM", "SIGUSR1"]
+
+
+def told(cluster: TinyCluster, *roles: str) -> list[list[str]]:
+    """What each of them has heard since it began."""
+    return [[event.what for event in cluster.told(role)][1:] for role in roles]
+
+
+def stop(cluster: TinyCluster) -> None:
+    cluster.signal(signal.SIGTERM)
+    cluster.wait_until_all_are_gone()
+    assert cluster.supervisor.wait() == 0

@@ -1,0 +1,131 @@
+"""A job is inserted as save() would do it; PostgreSQL reads and plans the INSERT once for each connection."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from jobs.models import Job, prepared
+from jobs.submit import submit
+from jobs.worker.interrupt import Cancelled
+from tests.support.factories import make_job, make_user, row
+
+INSERT = "INSERT INTO jobs_job"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+prepares = pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL is told to prepare anything.")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_connection() -> None:
+    """None of its statements are prepared."""
+    connection.close()
+
+
+@pytest.mark.parametrize("backoff", [None, {"attempts": 3}])
+@pytest.mark.parametrize("params", [{}, {"text": "%s ü", "list": [1, None, {"a": 0.5}]}])
+def test_a_job_is_inserted_as_save_would_store_it(backoff: dict[str, int] | None, params: dict[str, object]) -> None:
+    fields = {"kind": "test.kind", "timeout": 7, "user": make_user(), "unique_key": "x", "created_at": timezone.now()}
+    inserted, saved = [Job(params=params, backoff=backoff, run_at=timezone.now(), **fields) for _ in range(2)]
+    Job.objects.insert(inserted)
+    found = row(inserted)
+    Job.objects.all().delete()
+    saved.pk, saved.run_at = inserted.pk, inserted.run_at
+    saved.save(force_insert=True)
+    assert found == row(saved)
+    assert not inserted._state.adding
+
+
+def test_an_insertion_that_is_refused_spoils_its_transaction_as_save_would() -> None:
+    job = make_job()
+    with transaction.atomic():
+        with pytest.raises(IntegrityError):
+            Job.objects.insert(Job(pk=job.pk, kind="test.kind", timeout=1))
+        assert transaction.get_rollback()
+    assert Job.objects.get() == job
+
+
+@prepares
+def test_jobs_alike_are_inserted_by_one_statement_that_is_prepared_once() -> None:
+    jobs = [submit("demo.countdown", {"seconds": seconds}) for seconds in (1, 2, 3)]
+    assert statements(INSERT) == [3]
+    assert [job.params for job in Job.objects.order_by("id")] == [job.params for job in jobs]
+
+
+@prepares
+def test_jobs_with_other_columns_have_a_statement_of_their_own() -> None:
+    owner = make_user()
+    for user in (None, owner, None, owner):
+        submit("demo.countdown", {"seconds": 1}, user=user)
+    assert statements(INSERT) == [2, 2]
+    assert [job.user for job in Job.objects.order_by("id")] == [None, owner, None, owner]
+
+
+@prepares
+def test_a_new_connection_prepares_anew() -> None:
+    for _ in range(2):
+        submit("demo.countdown", {"seconds": 1})
+        assert statements(INSERT) == [1]
+        connection.close()
+
+
+@prepares
+def test_a_statement_outlives_the_transaction_that_prepared_it() -> None:
+    with transaction.atomic():
+        submit("demo.countdown", {"seconds": 1})
+        transaction.set_rollback(True)
+    submit("demo.countdown", {"seconds": 1})
+    assert statements(INSERT) == [2]
+    assert Job.objects.count() == 1
+
+
+@prepares
+def test_one_that_could_not_be_prepared_is_tried_again() -> None:
+    """In a transaction that has failed the server takes nothing."""
+    with transaction.atomic():
+        with pytest.raises(DatabaseError, match="division"), connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+        with pytest.raises(DatabaseError, match="aborted"):
+            prepared.execute(connection, "SELECT %s::int", [1])
+        transaction.set_rollback(True)
+    prepared.execute(connection, "SELECT %s::int", [1])
+    assert statements("SELECT $1::int") == [1]
+
+
+@prepares
+def test_a_statement_whose_preparation_was_interrupted_is_prepared_again() -> None:
+    """The server had prepared it already when the exception came, so that its name is taken."""
+
+    def interrupt_after(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        done = execute(sql, *rest)
+        if sql.startswith("PREPARE"):
+            raise Cancelled("now")
+        return done
+
+    with pytest.raises(Cancelled), connection.execute_wrapper(interrupt_after):
+        submit("demo.countdown", {"seconds": 1})
+    for _ in range(2):
+        submit("demo.countdown", {"seconds": 1})
+    assert sorted(statements(INSERT)) == [0, 2]
+    assert Job.objects.count() == 2
+
+
+@prepares
+def test_behind_a_pooler_that_changes_sessions_nothing_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+    submit("demo.countdown", {"seconds": 1})
+    assert statements("") == []
+    assert Job.objects.count() == 1
+
+
+def statements(part: str) -> list[int]:
+    """How often each prepared statement that contains this was executed on this connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT generic_plans + custom_plans FROM pg_prepared_statements WHERE statement LIKE %s ORDER BY name",
+            [f"%{part}%"],
+        )
+        return [count for (count,) in cursor.fetchall()]

@@ -1,0 +1,219 @@
+"""Redis and SQS: they wake workers, and whatever happens to them delays jobs and loses none."""
+
+from time import monotonic
+from typing import Any
+
+import pytest
+from django_q.conf import Conf
+
+from demo.eventually import eventually
+from jobs.brokers import redis as redis_broker
+from jobs.brokers import sqs as sqs_broker
+from jobs.submit import submit
+from tests.support.brokers import WAIT, broker_setting
+from tests.support.factories import make_job
+from tests.support.servers.redis import Redis
+from tests.support.servers.sqs import CREDENTIALS
+from tests.support.timeouts import PATIENCE
+
+pytest_plugins = ["tests.support.broker_fixtures"]
+
+LONG = 20
+"""Seconds: as long as SQS waits at most, and much longer than an answer takes."""
+
+
+def together(*about_a_candidate: object) -> bool:
+    return True
+
+
+def alone(*about_a_candidate: object) -> bool:
+    """Nothing may be claimed with others."""
+    return False
+
+
+@pytest.fixture(params=["redis", "sqs"])
+def broker(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(f"{request.param}_jobs")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_is_announced_is_claimed_by_who_wakes(broker: Any) -> None:
+    low, high = make_job(priority=0), make_job(priority=1)
+    broker.announce([low, high])
+    broker.wait()
+    assert broker.claim("here:1", 1, alone) == [high]
+    assert broker.dequeue() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_is_woken_at_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(broker), "WAIT", LONG)
+    patient = type(broker)("legwork")
+    for tell in (lambda: broker.announce([make_job()]), lambda: broker.enqueue("a signed package")):
+        began = monotonic()
+        tell()
+        patient.wait()
+        assert monotonic() - began < LONG / 2
+        assert [package for _, package in patient.dequeue() or []] in ([], ["a signed package"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_is_not_announced_is_claimed_all_the_same(broker: Any) -> None:
+    job = make_job()
+    assert broker.claim("here:1", 1, alone) == [job]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_plain_task_waits_beside_the_ids(broker: Any) -> None:
+    broker.enqueue("a signed package")
+    broker.announce([make_job(queue="mail")])
+    messages = []
+    for _ in range(3):
+        broker.wait()
+        messages += broker.dequeue() or []
+    [(receipt, package)] = messages
+    assert package == "a signed package"
+    broker.acknowledge(receipt)
+
+
+def test_a_plain_task_comes_again_unless_it_is_acknowledged(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker.enqueue("a signed package")
+    monkeypatch.setattr(Conf, "RETRY", WAIT)
+    [first] = taken(broker)
+    monkeypatch.setattr(Conf, "RETRY", 10 * LONG)
+    [(receipt, package)] = taken(broker)
+    assert package == first[1]
+    broker.acknowledge(receipt)
+    assert (broker.queue_size(), broker.lock_size()) == (0, 0)
+
+
+def test_a_plain_task_that_is_released_is_due_again_at_once(broker: Any) -> None:
+    broker.enqueue("a signed package")
+    [(receipt, _)] = taken(broker)
+    broker.release(receipt)
+    [(receipt, package)] = taken(broker)
+    assert package == "a signed package"
+    broker.acknowledge(receipt)
+    broker.release(receipt)  # it has been acknowledged: there is nothing to bring back
+    assert (broker.queue_size(), broker.lock_size()) == (0, 0)
+
+
+def test_bulk_is_how_many_plain_tasks_are_taken_at_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "BULK", 2)
+    for number in range(3):
+        broker.enqueue(f"package {number}")
+    assert len(taken(broker)) == 2
+    assert len(taken(broker)) == 1
+
+
+@pytest.mark.parametrize("verb", ["purge_queue", "delete_queue"])
+def test_a_queue_that_is_purged_or_deleted_holds_nothing_not_even_what_was_taken(broker: Any, verb: str) -> None:
+    broker.enqueue("a signed package")
+    broker.enqueue("another")
+    assert taken(broker)
+    getattr(broker, verb)()
+    assert (broker.queue_size(), broker.lock_size()) == (0, 0)
+
+
+def test_a_broker_that_can_be_used_answers_a_ping(broker: Any) -> None:
+    assert broker.ping() is True
+
+
+def test_a_plain_task_that_runs_is_hidden_for_as_long_as_it_may_take(
+    broker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqs_broker, "HELD", WAIT)
+    broker.enqueue("a signed package")
+    taken(broker)
+    other, until = type(broker)("legwork"), monotonic() + 2 * WAIT
+    while monotonic() < until:
+        other.wait()
+        assert other.dequeue() is None
+
+
+def test_of_many_plain_tasks_a_worker_takes_one_and_leaves_the_others(broker: Any) -> None:
+    for number in range(3):
+        broker.enqueue(f"package {number}")
+    broker.wait()
+    others = [type(broker)("legwork") for _ in range(2)]
+    found = [*(broker.dequeue() or []), *taken(others[0]), *taken(others[1])]
+    assert len({receipt for receipt, _ in found}) == 3
+
+
+def test_a_plain_task_whose_worker_is_stopped_before_it_begins_goes_to_another(
+    sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker was told to stop while it waited, and the message came all the same."""
+    monkeypatch.setattr(sqs_broker, "HELD", WAIT)
+    sqs_jobs.enqueue("a signed package")
+    sqs_jobs.wait()
+    assert taken(sqs_broker.SQS("legwork"))
+    assert sqs_jobs.dequeue() is None
+
+
+def test_a_worker_that_is_too_busy_to_wait_finds_plain_tasks(broker: Any) -> None:
+    broker.enqueue("a signed package")
+    assert len(broker.dequeue()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_sqs_queue_that_was_deleted_is_made_anew(sqs_jobs: sqs_broker.SQS) -> None:
+    job = make_job()
+    sqs_jobs.announce([job])
+    sqs_jobs._ask("delete_queue")
+    sqs_jobs.announce([job])
+    assert sqs_jobs.queue_size() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cluster_of_one_queue_wakes_by_its_jobs_and_claims_no_others(broker: Any) -> None:
+    of_mail = type(broker)("mail")
+    mail, other = make_job(queue="mail"), make_job(queue="default")
+    broker.announce([mail, other])
+    of_mail.wait()
+    assert of_mail.claim("here:1", 5, together) == [mail]
+
+
+def test_an_idle_broker_waits_no_longer_than_it_says(broker: Any) -> None:
+    broker.wait()
+    broker.wait()
+    assert broker.queue_size() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "sqs://eu-west-1/q?endpoint=http://127.0.0.1:1"])
+def test_a_broker_that_is_away_fails_nobody(url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    settings.BROKER = broker_setting(url)
+    module = redis_broker if url.startswith("redis") else sqs_broker
+    monkeypatch.setattr(redis_broker.Redis, "WAIT", 0.01)
+    monkeypatch.setattr(sqs_broker.SQS, "WAIT", 0.01)
+    away = (redis_broker.Redis if module is redis_broker else sqs_broker.SQS)("legwork")
+    job = make_job()
+    away.announce([job])
+    away.wait()
+    assert away.dequeue() is None
+    away.acknowledge("a receipt")
+    away.release("a receipt")
+    assert away.claim("here:1", 1, alone) == [job]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_submitted_job_is_announced_when_its_transaction_commits(
+    redis_jobs: redis_broker.Redis, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.brokers.notifier._broker", lambda: redis_jobs)
+    job = submit("demo.countdown", {"seconds": 0})
+    assert redis_jobs.connection.lrange("legwork:jobs:legwork", 0, -1) == [str(job.pk).encode()]
+
+
+def taken(broker: Any) -> list[tuple[Any, Any]]:
+    """The plain task that it gets, once there is one."""
+
+    def look() -> list[tuple[Any, Any]]:
+        broker.wait()
+        found: list[tuple[Any, Any]] = broker.dequeue() or []
+        return found
+
+    return eventually(look, PATIENCE, "a plain task")

@@ -1,0 +1,65 @@
+"""Which sort of worker a job waits for, and how it finds its way when another version of the project stored it."""
+
+import pytest
+from django.db import connection
+from structlog.testing import capture_logs
+
+from jobs.maintenance import wrong_pools
+from jobs.models import Job
+from jobs.models.ids import new_id
+from jobs.models.states import UPCOMING, WAITING, Status
+from jobs.submit import submit, submit_many
+from tests.support.factories import make_job, make_kind, row
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_job_waits_for_the_pool_of_its_kind_if_that_runs_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kind(monkeypatch, lambda run: None, "test.io", threads=2)
+    make_kind(monkeypatch, lambda run: None, "test.cpu")
+    submit("test.io")
+    submit("test.cpu")
+    submit_many("test.io", [{}, {}])
+    assert sorted(Job.objects.values_list("kind", "pool")) == [("test.cpu", ""), *[("test.io", "test.io")] * 3]
+
+
+@pytest.mark.parametrize("status", sorted(WAITING))
+def test_jobs_that_wait_for_a_pool_that_their_kind_no_longer_has_are_moved(
+    monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    make_kind(monkeypatch, lambda run: None, "test.io", threads=2)
+    make_kind(monkeypatch, lambda run: None, "test.cpu")
+    was_io = make_job(status, kind="test.cpu", pool="test.cpu", params={})
+    was_cpu = make_job(status, kind="test.io", pool="", params={})
+    right = make_job(status, kind="test.cpu", params={})
+    assert wrong_pools() == 2
+    assert [row(job)["pool"] for job in (was_io, was_cpu, right)] == ["", "test.io", ""]
+    assert wrong_pools() == 0
+
+
+def test_jobs_that_run_or_have_ended_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kind(monkeypatch, lambda run: None, "test.cpu")
+    for status in set(Status) - WAITING:
+        make_job(status, kind="test.cpu", pool="old", params={})
+    assert wrong_pools() == 0
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, *sorted(UPCOMING)])
+def test_a_kind_that_nobody_knows_is_named_in_the_log_and_its_jobs_wait(status: str) -> None:
+    job = make_job(status, kind="gone.kind", params={})
+    with capture_logs() as logs:
+        assert wrong_pools() == 0
+    assert [(line["event"], line["kind"]) for line in logs] == [("jobs_of_unknown_kind", "gone.kind")]
+    assert row(job)["status"] == status
+
+
+def test_a_release_that_does_not_know_pools_can_still_insert_jobs() -> None:
+    """During a rolling deployment; its jobs are moved to their pools by a dispatcher."""
+    job = make_job()
+    columns = ", ".join(field.column for field in Job._meta.concrete_fields if field.name not in {"id", "pool"})
+    another = new_id()
+    pk = another.hex if connection.vendor == "sqlite" else another
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO jobs_job (id, {columns}) SELECT %s, {columns} FROM jobs_job", [pk])  # noqa: S608
+    assert Job.objects.get(pk=another).pool == ""
+    assert Job.objects.exclude(pk=job.pk).count() == 1

@@ -1,0 +1,122 @@
+"""What a handler leaves behind on its connections is gone before the worker uses them."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from unittest.mock import patch
+
+import pytest
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+
+from jobs.worker import database_waits
+from jobs.worker.database_waits import databases_of_this_thread, end_waits
+from jobs.worker.transactions import connections_left_clean
+from tests.support.factories import make_job
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(
+        connection.vendor != "postgresql", reason="SQLite in memory has no connection that could be cut or closed."
+    ),
+]
+
+
+def cut() -> None:
+    connection.connection.close()
+
+
+def cut_by_server() -> None:
+    with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def begin_without_django() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+
+
+def fail_in_a_transaction_without_django() -> None:
+    begin_without_django()
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+
+
+def cut_just_after_a_statement() -> None:
+    """As an interruption does that comes when the answer has just been read: the driver believes to be connected."""
+    with patch.object(database_waits, "TRANSACTION_STATUS_ACTIVE", TRANSACTION_STATUS_IDLE):
+        assert end_waits([connection._connections[connection._alias]])
+
+
+def enter_a_transaction() -> None:
+    transaction.atomic().__enter__()
+
+
+def leave_autocommit() -> None:
+    transaction.set_autocommit(False)
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        enter_a_transaction,
+        leave_autocommit,
+        cut,
+        cut_by_server,
+        cut_just_after_a_statement,
+        begin_without_django,
+        fail_in_a_transaction_without_django,
+    ],
+)
+@pytest.mark.parametrize("opened", [True, False], ids=["opened before", "opened by the handler"])
+def test_a_connection_that_is_not_as_it_was_is_dropped(leave: Callable[[], None], opened: bool) -> None:
+    connection.close()
+    if opened:
+        connection.ensure_connection()
+    with connections_left_clean():
+        connection.ensure_connection()
+        before = connection.connection
+        leave()
+    assert not connection.in_atomic_block
+    assert connection.get_autocommit()
+    assert connection.connection is not before
+    make_job()
+
+
+def test_a_connection_that_is_as_it_was_is_kept() -> None:
+    connection.ensure_connection()
+    before = connection.connection
+    with connections_left_clean(), transaction.atomic():
+        make_job()
+    assert connection.connection is before
+
+
+def test_a_connection_in_a_transaction_of_the_caller_is_kept_if_the_body_leaves_it_as_deep() -> None:
+    with transaction.atomic():
+        before = connection.connection
+        with connections_left_clean(), transaction.atomic():
+            make_job()
+        assert connection.connection is before
+
+
+def test_what_fails_while_a_connection_is_closed_does_not_hide_the_handlers_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise InterfaceError("closed already")
+
+    with connections_left_clean():
+        enter_a_transaction()
+        broken = connection.connection
+        monkeypatch.setattr(connection._connections[connection._alias], "close", refuse)
+    assert connection.connection is not broken
+    broken.close()
+    make_job()
+
+
+def test_nothing_is_cut_of_a_connection_that_executes_nothing() -> None:
+    connection.ensure_connection()
+    assert end_waits(databases_of_this_thread()) is False
+    with transaction.atomic():
+        make_job()
+        assert end_waits(databases_of_this_thread()) is False
+    make_job()

@@ -1,0 +1,152 @@
+"""Which provider takes the next message, what breakers remember, and what a system check finds missing."""
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from mail import checks
+from mail.models import Provider
+from mail.providers import breakers, select
+from tests.support.mail.sending import NOBODY, provider, sending_by
+
+pytestmark = pytest.mark.django_db
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+@pytest.fixture(autouse=True)
+def two(settings: Any) -> Iterator[None]:
+    with sending_by(settings, provider(NOBODY, "first"), provider(NOBODY, "second")):
+        yield
+
+
+def chosen(importance: str = "normal", **options: Any) -> str | None:
+    found = select.choose(importance, **options)
+    return found and found.name
+
+
+def fail(name: str, times: int = breakers.FAILURES_IN_A_ROW, **options: Any) -> list[bool]:
+    return [breakers.failed(name, "refused", **options) for _ in range(times)]
+
+
+def set_open_until(name: str, seconds: float) -> None:
+    Provider.objects.filter(name=name).update(open_until=timezone.now() + timedelta(seconds=seconds))
+    breakers.look_again()
+
+
+def test_the_first_provider_is_chosen_while_nothing_is_wrong_with_it() -> None:
+    assert chosen() == "first"
+    assert chosen(without={"first"}) == "second"
+    assert chosen(last={"first"}) == "second"
+    assert chosen(without={"first", "second"}) is None
+
+
+def test_a_breaker_opens_at_the_fifth_failure_in_a_row_and_says_so_once() -> None:
+    assert fail("first", 7) == [False] * 4 + [True] + [False] * 2
+    assert chosen() == "second"
+
+
+def test_a_success_ends_the_row() -> None:
+    fail("first", 4)
+    breakers.worked("first")
+    assert not any(fail("first", 4))
+    assert chosen() == "first"
+
+
+def test_a_fault_of_the_account_opens_at_once() -> None:
+    assert fail("first", 1, at_once=True) == [True]
+    assert chosen() == "second"
+
+
+def test_when_its_time_has_come_one_message_tries_it() -> None:
+    fail("first")
+    set_open_until("first", -1)
+    found = select.choose("normal")
+    assert found
+    assert (found.name, found.probing) == ("first", True)
+    assert chosen() == "second"
+
+
+def test_a_probe_that_fails_doubles_the_time() -> None:
+    fail("first")
+    for expected in (60, 120, 240, 480, 600, 600):
+        set_open_until("first", -1)
+        before = timezone.now()
+        assert fail("first", 1, probing=True) == [False]
+        wait = timedelta(seconds=expected)
+        # SQLite's clock counts milliseconds.
+        assert before + wait - MILLISECOND <= Provider.objects.get(name="first").open_until
+        assert Provider.objects.get(name="first").open_until <= timezone.now() + wait + MILLISECOND
+
+
+def test_a_probe_that_works_closes_it() -> None:
+    fail("first")
+    assert breakers.worked("first")
+    assert not breakers.worked("first")
+    assert chosen() == "first"
+
+
+def test_what_other_processes_saw_is_seen_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(breakers, "time", SimpleNamespace(monotonic=lambda: now))
+    breakers.look_again()
+    assert chosen() == "first"
+    Provider.objects.create(name="first", opened_at=timezone.now(), open_until=timezone.now() + timedelta(hours=1))
+    assert chosen() == "first"
+    now += 1
+    assert chosen() == "second"
+
+
+def test_the_longer_of_two_pauses_counts() -> None:
+    breakers.pause("first", timedelta(hours=2), "429")
+    breakers.pause("first", timedelta(hours=1), "429")
+    assert (chosen("critical"), chosen("normal"), chosen("bulk")) == ("second", "second", None)
+    free = select.next_free("bulk")
+    assert free
+    assert timedelta(hours=1.5) < free - timezone.now() <= timedelta(hours=2)
+    assert select.next_free("normal") is None
+
+
+def test_nobody_is_free_when_all_are_shut() -> None:
+    fail("first", 1, at_once=True)
+    breakers.pause("second", timedelta(hours=1), "429")
+    assert chosen() is None
+    assert not select.another(than=set())
+    free = select.next_free("normal")
+    assert free
+    assert free - timezone.now() <= timedelta(hours=1)
+
+
+def test_a_domain_is_slowed_down_for_a_while() -> None:
+    breakers.slow_down("example.org", timedelta(minutes=15))
+    assert breakers.slow_until("example.org")
+    assert not breakers.slow_until("example.com")
+    breakers.slow_down("example.org", timedelta(0))
+    assert not breakers.slow_until("example.org")
+
+
+def test_a_check_names_the_variables_that_are_missing(settings: Any) -> None:
+    found = provider(NOBODY, "second", api_key="")
+    settings.MAIL_PROVIDERS = [found, provider(NOBODY, "other", backend="anymail.backends.sendgrid.EmailBackend")]
+    settings.MAIL_ALERT_TO = "somebody"
+    said = [str(warning.msg).split()[0] for warning in checks.providers_are_complete(None)]
+    assert said == ["SECOND_API_KEY", "SECOND_WEBHOOK_SIGNING_KEY"]
+    assert [warning.id for warning in checks.alerts_are_heard(None)] == ["mail.W002"]
+
+
+def test_a_check_says_which_backend_does_not_exist(settings: Any) -> None:
+    assert checks.providers_exist(None) == []
+    settings.MAIL_PROVIDERS = [provider(NOBODY, "sendgird", backend="anymail.backends.sendgird.EmailBackend")]
+    [error] = checks.providers_exist(None)
+    assert (error.id, "sendgird" in error.msg) == ("mail.E001", True)
+
+
+@pytest.mark.parametrize("told", ["", "ops@example.org", "https://hooks.example.org/x"])
+def test_a_check_accepts_addresses_and_urls_for_alerts(settings: Any, told: str) -> None:
+    settings.MAIL_ALERT_TO = told
+    assert checks.alerts_are_heard(None) == []

@@ -1,0 +1,153 @@
+"""Sending that ended in the middle: what the next run makes of it, and that nothing is recorded by halves."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from django.db import OperationalError
+from django.utils import timezone
+
+from jobs.models import Job
+from mail import alerts
+from mail.events import apply, ingest, lookups
+from mail.events.provider_event import Report, of_mailgun
+from mail.models import Alert, Attachment, Attempt, Message, Provider
+from mail.providers import breakers
+from mail.sending import send
+from tests.support.mail.mailgun_webhooks import failure
+from tests.support.mail.messages import make_message
+from tests.support.mail.sending import classes, provider, sending_by, work_on
+from tests.support.servers.simulator import Simulator
+
+pytest_plugins = ["tests.support.mail.simulator_fixtures"]
+pytestmark = pytest.mark.django_db
+
+HOUR = 3600
+
+
+@pytest.fixture(autouse=True)
+def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
+    """The one provider, whose events are believed a second after the call."""
+    settings.MAIL_TIMEOUT = (60, 60)
+    settings.MAIL_SETTLED_AFTER = timedelta(seconds=1)
+    with sending_by(settings, provider(simulator.api_url)):
+        yield simulator
+
+
+def test_an_attempt_whose_process_died_is_asked_for_first(mailgun: Simulator, settings: Any) -> None:
+    settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
+    message = make_message()
+    attempt = message.begin_attempt("mailgun")
+    assert 0 < work_on(message) <= HOUR
+    attempt.refresh_from_db()
+    assert (attempt.outcome, message.status) == ("ambiguous", "sending")
+
+
+class Killed(BaseException):
+    """What a SIGKILL would be if it could be raised."""
+
+
+def die(*_: object, **__: object) -> None:
+    raise Killed
+
+
+def test_whoever_dies_before_the_alarm_has_not_given_the_message_up(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expired = make_message(expires_at=timezone.now(), importance="critical")
+    refused = make_message(importance="critical")
+    mailgun.fault("400")
+    with monkeypatch.context() as patched:
+        patched.setattr(alerts, "alert", die)
+        for message in (expired, refused):
+            with pytest.raises(Killed):
+                send.send(message.pk)
+    assert list(Message.objects.order_by("pk").values_list("status", flat=True)) == ["queued", "sending"]
+    assert classes(refused) == [("", "")]
+    work_on(expired)
+    assert (expired.status, Alert.objects.get().kind) == ("expired", "expired")
+
+
+@pytest.mark.parametrize(("fault", "victim"), [("429", "pause"), ("401", "failed")])
+def test_a_failure_that_was_recorded_has_had_its_consequences(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch, fault: str, victim: str
+) -> None:
+    mailgun.fault(fault)
+    message = make_message()
+    with monkeypatch.context() as patched:
+        patched.setattr(breakers, victim, die)
+        with pytest.raises(Killed):
+            send.send(message.pk)
+    assert classes(message) == [("", "")]
+
+
+def test_news_that_come_before_the_call_has_failed_outweigh_its_failure(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exhausted delivery of critical mail has its own second job, which is not to be hurried by the first."""
+
+    def hear_and_fail(message: Message, attempt: Attempt, _: object) -> str:
+        taken = ingest.take(of_mailgun(failure(attempt, reason="old", code=602)))
+        assert taken
+        apply.apply(taken.pk)
+        raise requests.ReadTimeout
+
+    message = make_message(importance="critical")
+    with monkeypatch.context() as patched:
+        patched.setattr(send, "_hand_over", hear_and_fail)
+        assert work_on(message) == 0
+    assert (message.status, classes(message)) == ("queued", [("accepted", "")])
+    assert not Provider.objects.exists()
+    assert Job.objects.get(kind="mail.send").pk == message.job_id
+
+
+def test_a_cancelled_message_is_not_sent(mailgun: Simulator) -> None:
+    message = make_message()
+    message.cancel()
+    work_on(message)
+    assert (message.status, mailgun.account(message.pk)["calls"]) == ("cancelled", 0)
+
+
+def test_an_answer_says_what_was_known_when_it_was_asked_for(
+    mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes so long that by its end the provider's events would be believed."""
+
+    def an_hour_passes(attempt: Attempt, _: object) -> list[Report]:
+        attempt.started_at -= timedelta(hours=1)
+        return []
+
+    settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
+    monkeypatch.setattr(lookups, "reports_of", an_hour_passes)
+    message = make_message()
+    message.begin_attempt("mailgun")
+    assert work_on(message) > 0
+    assert mailgun.account(message.pk)["calls"] == 0
+
+
+def test_two_runs_at_once_make_one_call(mailgun: Simulator, settings: Any) -> None:
+    """The second finds the first's attempt under way; what has not been concluded may still be in its call."""
+    settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
+    message = make_message()
+    message.begin_attempt("mailgun")
+    work_on(message)
+    assert mailgun.account(message.pk)["calls"] == 0
+
+
+def test_a_database_that_fails_before_the_call_leaves_nothing_unclear(
+    mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    message = make_message()
+    Attachment.objects.create(message=message, filename="a.txt", content_type="text/plain", content=b"Hi")
+    with monkeypatch.context() as patched:
+        patched.setattr(Attachment, "from_db", fail)
+        with pytest.raises(OperationalError):
+            send.send(message.pk)
+    assert not message.attempts.exists()
+    work_on(message)
+    assert (message.status, classes(message)) == ("sent", [("accepted", "")])

@@ -1,0 +1,60 @@
+"""The rules of the house that a program can check: names and sizes of files, and locked requirements."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from demo.stack import ROOT
+
+NOT_OURS = {".git", ".hypothesis", ".venv", "var", "node_modules", "htmlcov", "__pycache__"}
+CODE = {".py", ".js", ".css", ".html", ".sh", ".toml", ".yml", ".yaml", ""}
+SAYS_NOTHING = re.compile(r"^(utils?|helpers?|common|misc|shared|services?|managers?|base_?classes)$")
+LONGEST = 400
+LOCKS = ["requirements.txt", "requirements-dev.txt"]
+PACKAGE_INDEX = re.compile(r"https?://[\w.-]*(?:pypi|pythonhosted|npm|registry|mirror|debian)[\w.-]*", re.IGNORECASE)
+
+
+def our_files() -> list[Path]:
+    """Without a look into the others, where files come and go while tests run."""
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in NOT_OURS and not name.endswith("_cache")]
+        found += [path for name in names if (path := Path(folder) / name).is_file() and name not in NOT_OURS]
+    return sorted(found)
+
+
+def test_every_file_is_named_after_what_it_holds() -> None:
+    # settings/base.py is a layer and not a bag: what all settings have in common.
+    names = {path: [*path.relative_to(ROOT).parts[:-1], path.stem] for path in our_files() if path.suffix == ".py"}
+    assert [str(path) for path, parts in names.items() if any(map(SAYS_NOTHING.match, parts))] == []
+
+
+def test_no_file_is_longer_than_a_reader_likes() -> None:
+    code = [path for path in our_files() if path.suffix in CODE and "migrations" not in path.parts]
+    assert [str(path) for path in code if len(path.read_text().splitlines()) > LONGEST] == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_requirement_is_pinned_and_hashed(name: str) -> None:
+    requirements = [line for line in unfolded(name) if not line.startswith("#")]
+    assert len(requirements) > 20
+    assert [line for line in requirements if not re.match(r"\S+==\S+( ;.*?)? --hash=sha256:[0-9a-f]{64}", line)] == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_no_lock_says_where_packages_come_from(name: str) -> None:
+    options = re.compile(r"^\s*(--(index-url|extra-index-url|find-links|trusted-host)|-[if]\b)|://", re.MULTILINE)
+    assert options.findall((ROOT / name).read_text()) == []
+
+
+def test_no_file_names_the_host_of_a_package_index() -> None:
+    texts = {path: path.read_text(errors="replace") for path in our_files()}
+    assert [str(path) for path, text in texts.items() if PACKAGE_INDEX.search(text)] == []
+
+
+def unfolded(name: str) -> list[str]:
+    """The lines of a requirements file that say something, with what backslashes divide put together."""
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines() if line.strip() and line[0] != " "]

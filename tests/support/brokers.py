@@ -1,0 +1,51 @@
+"""Where a stack's jobs and wake-ups may be: on either database alone, or on PostgreSQL with Redis or SQS beside it."""
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings import env as readers
+from tests.conftest import DATABASES
+from tests.support.cluster_stack import Farm, make_farm
+from tests.support.servers.sqs import CREDENTIALS
+
+BROKERS = ["redis", "sqs"]
+PLACES = [*DATABASES, *BROKERS]
+WAIT = 1
+"""Seconds that a broker in a test's own process waits for a message."""
+
+_redis_databases = itertools.cycle(range(16))
+
+
+def on_each(places: list[str], group: str) -> list[Any]:
+    """Parameters of a fixture that makes something on each; the tests on one of them stay in one process."""
+    return [pytest.param(place, marks=pytest.mark.xdist_group(f"{group}_{place}")) for place in places]
+
+
+def broker_environment(place: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """What a program's environment says to use this place; nobody else uses the same part of a server."""
+    if place == "redis":
+        url = request.getfixturevalue("redis_server").url(next(_redis_databases))
+    elif place == "sqs":
+        url = request.getfixturevalue("sqs_server").url()
+    else:
+        url = "orm://"
+    return {"BROKER_URL": url, **CREDENTIALS}
+
+
+def make_farm_on(
+    place: str, request: pytest.FixtureRequest, folder: Path, *, env: Mapping[str, str] | None = None, **options: Any
+) -> Farm:
+    """A farm with a new database and this broker; `with` starts it."""
+    database = place if place in DATABASES else "postgresql"
+    return make_farm(database, folder, env={**broker_environment(place, request), **(env or {})}, **options)
+
+
+def broker_setting(url: str) -> dict[str, Any]:
+    """What settings.BROKER is with this BROKER_URL."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BROKER_URL", url)
+        return readers.broker("BROKER_URL")

@@ -1,0 +1,60 @@
+"""For tests of concurrent transactions: threads with connections of their own, and rows that others have locked."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from django.db import OperationalError, transaction
+
+from jobs.models import Job
+from tests.support.factories import disconnected
+from tests.support.timeouts import PATIENCE
+
+Result = TypeVar("Result")
+
+
+def in_threads(*actions: Callable[[], object]) -> None:
+    """Each in a thread of its own, until all of them have ended."""
+    threads = [threading.Thread(target=_disconnecting, args=[action]) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def until_unlocked(action: Callable[[], Result]) -> Result:
+    """SQLite in memory refuses at once where it would wait in a file; a worker would try again as well."""
+    while True:
+        try:
+            return action()
+        except OperationalError as error:
+            if "locked" not in str(error):
+                raise
+
+
+@contextmanager
+def locked_elsewhere(job: Job) -> Iterator[None]:
+    """In the body, another transaction has locked the job's row; nothing in the body may wait for it."""
+    locked, enough, waited_for = threading.Event(), threading.Event(), list[bool]()
+
+    def hold() -> None:
+        with disconnected(), transaction.atomic():
+            Job.objects.select_for_update().get(pk=job.pk)
+            locked.set()
+            waited_for.append(not enough.wait(PATIENCE))
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert locked.wait(PATIENCE)
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
+    assert waited_for == [False], "the row was waited for"
+
+
+def _disconnecting(action: Callable[[], Any]) -> None:
+    with disconnected():
+        action()

@@ -1,0 +1,44 @@
+"""Fixtures: one simulator and one receiver of its webhooks for a whole run, fresh for each test.
+
+A test module takes them by `pytest_plugins = ["tests.support.mail.simulator_fixtures"]`.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.servers.simulator import Simulator
+from tests.support.servers.webhook_receiver import WebhookReceiver
+
+QUICK = 0.0001
+"""Mailgun's hour in 0.36 seconds."""
+FURTHER_DOMAIN = "further.example"
+"""Which may send too."""
+
+
+@pytest.fixture(scope="session")
+def _receiver() -> Iterator[WebhookReceiver]:
+    receiver = WebhookReceiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="session")
+def _simulator() -> Iterator[Simulator]:
+    with Simulator(time_scale=QUICK, domain=FURTHER_DOMAIN) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def simulator(_simulator: Simulator) -> Simulator:
+    """It tells nobody what becomes of its mails, unless the test has a receiver too."""
+    _simulator.clear()
+    return _simulator
+
+
+@pytest.fixture
+def receiver(_receiver: WebhookReceiver, simulator: Simulator) -> WebhookReceiver:
+    """At a URL of this test's own, so that it hears nothing of the mails of another."""
+    _receiver.clear()
+    simulator.turn(webhook_url=_receiver.url)
+    return _receiver

@@ -1,0 +1,93 @@
+"""Web and worker as real processes, and clients that talk to them: how the tests meet Legwork from outside."""
+
+from collections.abc import Collection
+from typing import Any, Self
+
+import demo.client
+import demo.stack
+from demo.client import FINAL
+from demo.eventually import eventually
+from demo.processes import Process
+from tests.support import template_database
+
+ADA = "ada"
+MAKE_TOKEN = """
+import os
+from django.contrib.auth.models import User
+from project.models import Token
+user, _ = User.objects.get_or_create(username=os.environ["NEW_USER"])
+print(Token.objects.create(user)[1])
+"""
+NEWS_WITHIN = 60
+NEWS_PAUSE = 0.05
+"""Seconds between two requests: the machine that answers them is the one that is waited for."""
+
+
+class Client(demo.client.Client):
+    def another(self) -> "Client":
+        """Of the same user, for another thread."""
+        return Client(self._root.removesuffix("/api/v1/"), self._session.headers["Authorization"].split()[1])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"jobs/{job_id}/", expect=200).json()
+        return found
+
+    def wait_for(self, job_id: str, status: str | Collection[str], within: float = NEWS_WITHIN) -> dict[str, Any]:
+        """The job as soon as it has (one of) this status; fails at once when it has ended otherwise."""
+        wanted = {status} if isinstance(status, str) else set(status)
+
+        def arrived() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            if job["status"] in wanted:
+                return job
+            assert job["status"] not in FINAL, f"waiting for {wanted}, and it ended as {job}"
+            return None
+
+        found = eventually(arrived, within, f"job {job_id} becoming {' or '.join(sorted(wanted))}", pause=NEWS_PAUSE)
+        assert found
+        return found
+
+
+class Stack(demo.stack.Stack):
+    """`with Stack(database_url, folder) as stack:` has migrated the database and started everything."""
+
+    def start(self, within: float = 180) -> None:
+        url, settings = self.env["DATABASE_URL"], self.env["DJANGO_SETTINGS_MODULE"]
+        token = template_database.fill(url, settings, self._migrate_and_make_ada)
+        self._clients = {ADA: Client(self.url, token)}
+        super().start(within)
+
+    def _migrate_and_make_ada(self) -> str:
+        self.migrate()
+        return self._make_token(ADA)
+
+    def client(self, name: str = ADA) -> Client:
+        """A client with a token of the user of this name, who is made when first asked for."""
+        if name not in self._clients:
+            self._clients[name] = Client(self.url, self._make_token(name))
+        return self._clients[name]
+
+    def _make_token(self, name: str) -> str:
+        return self.manage("shell", "--verbosity", "0", "--command", MAKE_TOKEN, env={"NEW_USER": name}).strip()
+
+    def anonymous(self) -> Client:
+        return Client(self.url)
+
+    def process(self, name: str) -> Process:
+        """`web`, `worker`, `worker-2`, …"""
+        return next(process for process in self.processes if process.name == name)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to this process and to all that it started, as the kernel or a failing machine does it."""
+        self.process(name).kill()
+
+    def revive(self) -> Self:
+        """Starts again what a test has killed or stopped."""
+        for process in self.processes:
+            if not process.running():
+                process.start()
+        eventually(self.ready, 180, f"{self.url}/readyz answering 200")
+        return self
+
+    def log_tails(self, lines: int) -> list[tuple[str, str]]:
+        return [(process.log.name, process.tail(lines)) for process in self.processes]

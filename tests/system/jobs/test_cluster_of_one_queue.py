@@ -1,0 +1,56 @@
+"""A real cluster that serves one queue: jobs, plain tasks and schedules of its own, and nobody else's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.eventually import eventually
+from tests.support.cluster_stack import PATIENCE, Farm, make_farm
+
+OURS, OTHERS = "of mail", "of all"
+ORDER = """
+from tests.support.misbehaving_kinds.tasks import *
+for line, cluster in ((%(others)r, None), (%(ours)r, "mail")):
+    schedule(f"{HERE}.note", %(file)r, f"schedule {line}", cluster=cluster)
+    async_task(f"{HERE}.note", %(file)r, f"task {line}", cluster=cluster)
+"""
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    with make_farm("postgresql", tmp_path_factory.mktemp("one_queue"), clusters=0) as farm:
+        yield farm
+
+
+@pytest.mark.xdist_group("one_queue")
+@pytest.mark.parametrize(
+    "wish", [{"options": ["--queue", "mail"]}, {"env": {"Q_CLUSTER_NAME": "mail"}}], ids=["option", "variable"]
+)
+def test_it_does_what_is_its_own_and_leaves_the_rest(wish: dict[str, Any], farm: Farm, tmp_path: Path) -> None:
+    """The others come first: whoever takes them at all takes them before its own."""
+    file = tmp_path / "notes"
+    farm.manage("shell", "--verbosity", "0", "--command", ORDER % {"file": str(file), "ours": OURS, "others": OTHERS})
+    other, ours = farm.post("trouble.sleep", {"seconds": 0}), farm.post("trouble.mail")
+
+    cluster = farm.start_cluster(**wish)
+    farm.wait(ours, "succeeded")
+    wait_for_notes(file, OURS)
+    assert farm.client().job(other["id"])["status"] == "queued"
+    assert all(line.endswith(OURS) for line in file.read_text().splitlines())
+
+    of_all = farm.start_cluster()
+    farm.wait(other, "succeeded")
+    wait_for_notes(file, OTHERS)
+    for each in (cluster, of_all):
+        each.kill()
+
+
+def wait_for_notes(file: Path, ending: str) -> None:
+    expected = {f"schedule {ending}", f"task {ending}"}
+    eventually(
+        lambda: file.exists() and expected <= set(file.read_text().splitlines()),
+        PATIENCE,
+        f"what is to be noted {ending}",
+    )

@@ -1,0 +1,126 @@
+"""A handler that must not go on is stopped, whatever it is doing: its time is over, or nobody wants it any more."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from jobs.cluster.supervisor import LOOK_EVERY, SOONEST_RESTART
+from jobs.models.leases import LEASE
+from jobs.worker.heartbeat import BEAT, LOOK
+from jobs.worker.interrupt import AGAIN
+from jobs.worker.watchdog import STUCK_AFTER
+from tests.support.cluster_stack import Event, Farm, make_farm, now, on_both, seconds_between
+
+TIMEOUT = 1
+INTERRUPTED_WITHIN, KILLED_WITHIN = 2, 6
+CANCELLED_WITHIN, CANCELLED_IN_C_WITHIN = 6, 8
+"""Seconds that are promised."""
+SLACK = 15
+"""Seconds that a busy machine may add; a lease that has to end first takes much longer."""
+INTERRUPTIBLE = ["asleep", "looping", "in a system call"]
+DEAF = ["in C", "in C with the GIL", "in a system call with the GIL"]
+CANCELLABLE = ["asleep", "looping", "swallowing", "in C"]
+WORKERS = len(INTERRUPTIBLE) + len(DEAF) + 1
+
+
+@pytest.fixture(scope="module", params=on_both("interruptions"))
+def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    with make_farm(request.param, tmp_path_factory.mktemp("interruptions"), workers=WORKERS) as farm:
+        yield farm
+
+
+@pytest.fixture(scope="module")
+def late(farm: Farm) -> dict[str, Event]:
+    """A job for each way to be stuck, all posted at once, with one attempt that may take a second."""
+    options = {"timeout": TIMEOUT, "max_attempts": 1}
+    return {how: farm.post("trouble.stuck", {"how": how}, **options) for how in [*INTERRUPTIBLE, *DEAF]}
+
+
+@pytest.fixture(scope="module")
+def unwanted(farm: Farm, late: dict[str, Event]) -> dict[str, Event]:
+    """A job for each way to be stuck, cancelled as soon as all of them were running."""
+    for job in late.values():
+        farm.wait(job, "failed")
+    jobs = {how: farm.post("trouble.stuck", {"how": how}, timeout=600) for how in CANCELLABLE}
+    for job in jobs.values():
+        farm.wait(job, "running")
+    for job in jobs.values():
+        job["unwanted_since"] = now()
+        farm.cancel(job)
+    return jobs
+
+
+def test_the_intervals_of_all_who_take_part_fit_into_what_is_promised() -> None:
+    assert AGAIN < INTERRUPTED_WITHIN
+    assert STUCK_AFTER + LOOK_EVERY + SOONEST_RESTART < KILLED_WITHIN
+    assert BEAT + LOOK + AGAIN < CANCELLED_WITHIN
+    assert BEAT + LOOK + STUCK_AFTER + LOOK_EVERY + SOONEST_RESTART < CANCELLED_IN_C_WITHIN
+    assert max(TIMEOUT + KILLED_WITHIN, CANCELLED_IN_C_WITHIN) + SLACK < LEASE.total_seconds()
+
+
+@pytest.mark.parametrize("how", INTERRUPTIBLE)
+def test_a_handler_is_interrupted_within_two_seconds_of_its_timeout(
+    farm: Farm, late: dict[str, Event], how: str
+) -> None:
+    job = farm.wait(late[how], "failed")
+
+    assert [error["type"] for error in job["errors"]] == ["TimedOut"]
+    assert TIMEOUT <= running_time(job) < TIMEOUT + INTERRUPTED_WITHIN + SLACK
+    assert not killed_over(farm, job)
+
+
+@pytest.mark.parametrize("how", DEAF)
+def test_what_is_stuck_in_c_is_killed_with_its_process_and_recorded_as_timed_out(
+    farm: Farm, late: dict[str, Event], how: str
+) -> None:
+    job = farm.wait(late[how], "failed")
+
+    assert [error["type"] for error in job["errors"]] == ["TimedOut"]
+    assert running_time(job) < TIMEOUT + KILLED_WITHIN + SLACK
+    assert killed_over(farm, job)
+
+
+def test_the_cluster_goes_on_after_its_workers_were_killed(farm: Farm, late: dict[str, Event]) -> None:
+    for job in late.values():
+        farm.wait(job, "failed")
+    farm.clusters[0].wait_until_up(WORKERS)
+
+    jobs = [farm.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
+
+    for job in jobs:
+        assert farm.wait(job, "succeeded")["attempt"] == 1
+
+
+@pytest.mark.parametrize("how", CANCELLABLE)
+def test_a_running_job_that_is_cancelled_ends_within_six_seconds(
+    farm: Farm, unwanted: dict[str, Event], how: str
+) -> None:
+    job = farm.wait(unwanted[how], "cancelled")
+
+    promised = CANCELLED_IN_C_WITHIN if how == "in C" else CANCELLED_WITHIN
+    assert seconds_between(unwanted[how]["unwanted_since"], job["finished_at"]) < promised + SLACK
+    assert job["attempt"] == 1
+
+
+def test_a_cancelled_job_is_not_started_again(farm: Farm, unwanted: dict[str, Event]) -> None:
+    for job in unwanted.values():
+        farm.wait(job, "cancelled")
+        assert len(farm.events("job_started", job_id=job["id"])) == 1
+
+
+def test_a_job_is_cancelled_at_once_while_it_waits(farm: Farm) -> None:
+    job = farm.post("trouble.sleep", {"seconds": 0}, run_at="2100-01-01T00:00:00Z")
+
+    farm.cancel(job)
+
+    assert farm.client().job(job["id"])["status"] == "cancelled"
+
+
+def running_time(job: Event) -> float:
+    return seconds_between(job["started_at"], job["finished_at"])
+
+
+def killed_over(farm: Farm, job: Event) -> bool:
+    """Whether the worker that ran it was killed by its supervisor."""
+    [begun] = farm.events("job_started", job_id=job["id"])
+    return bool(farm.events("child_stuck_and_killed", child=begun["worker"]))

@@ -1,0 +1,151 @@
+"""SIGKILL to each process of a cluster, and jobs that take theirs with them: nothing is lost, the rest goes on.
+
+What a worker waits for and what brings a job back depend on the broker, so those kills are repeated on Redis and SQS;
+how the supervisor replaces the dead and how an attempt is counted do not, and stay `without_broker`.
+"""
+
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from demo.eventually import eventually
+from jobs.models.leases import LEASE
+from tests.conftest import DATABASES
+from tests.support.brokers import PLACES, make_farm_on, on_each
+from tests.support.cluster_stack import PATIENCE, Event, Farm, Gate, kill, now, seconds_between, tell
+
+WORKERS = 3
+WITHOUT_A_LEASE = LEASE.total_seconds() / 2
+"""Seconds: whoever waits for the end of a lease needs longer."""
+POISONS = {
+    "exiting": "WorkerLost",
+    "in a segmentation fault": "WorkerLost",
+    "killed by the kernel": "WorkerLost",
+    "out of memory": "MemoryError",
+}
+
+
+without_broker = pytest.mark.parametrize("_farm", on_each(DATABASES, "kills"), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", params=on_each(PLACES, "kills"))
+def _farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    folder = tmp_path_factory.mktemp(f"kills-{request.param}")
+    with make_farm_on(request.param, request, folder, workers=WORKERS) as farm:
+        yield farm
+
+
+@pytest.fixture
+def farm(_farm: Farm) -> Farm:
+    """With all of its workers, whatever the test before has killed."""
+    _farm.clusters[0].wait_until_up(WORKERS)
+    return _farm
+
+
+def test_a_job_whose_worker_is_killed_runs_again_within_seconds(farm: Farm) -> None:
+    job = farm.post("trouble.sleep", {"seconds": 0, "first_seconds": 600})
+    worker, killed_at = farm.worker_of(job), now()
+    kill(worker)
+
+    done = farm.wait(job, "succeeded")
+
+    assert done["attempt"] == 2
+    assert [(error["type"], error["attempt"]) for error in done["errors"]] == [("WorkerLost", 1)]
+    assert seconds_between(killed_at, done["started_at"]) < WITHOUT_A_LEASE
+
+
+def test_a_cluster_takes_jobs_after_all_its_idle_workers_were_killed(farm: Farm) -> None:
+    cluster = farm.clusters[0]
+    before = set(cluster.ready_workers())
+    for worker in before:
+        kill(worker)
+    # What a worker asked of the database just before its death may be done a moment after it.
+    eventually(lambda: set(cluster.ready_workers()) - before, PATIENCE, "another worker's start")
+
+    jobs = [farm.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
+
+    for job in jobs:
+        assert farm.wait(job, "succeeded")["attempt"] == 1
+        assert farm.worker_of(job) not in before
+
+
+@without_broker
+def test_a_dispatcher_that_is_killed_is_replaced(farm: Farm) -> None:
+    cluster = farm.clusters[0]
+    [dispatcher] = cluster.children("dispatcher")
+    gate = Gate(farm)
+    job = gate.hold()
+
+    kill(dispatcher)
+
+    eventually(lambda: cluster.children("dispatcher"), PATIENCE, "another dispatcher's start")
+    gate.open()
+    assert farm.wait(job, "succeeded")["attempt"] == 1
+
+
+@pytest.fixture(scope="module")
+def poisoned(_farm: Farm) -> dict[str, Event]:
+    """A job for each way to ruin a worker, posted at once; they may do so twice."""
+    return {how: _farm.post("trouble.die", {"how": how}, max_attempts=2) for how in POISONS}
+
+
+@without_broker
+@pytest.mark.parametrize(("how", "error"), POISONS.items())
+def test_a_job_that_ruins_its_worker_is_given_up_after_its_attempts(
+    farm: Farm, poisoned: dict[str, Event], how: str, error: str
+) -> None:
+    job = farm.wait(poisoned[how], "failed")
+
+    assert [(found["type"], found["attempt"]) for found in job["errors"]] == [(error, 1), (error, 2)]
+
+
+def test_other_jobs_go_on_beside_those_that_ruin_their_workers(farm: Farm) -> None:
+    poison = farm.post("trouble.die", {"how": "exiting"}, max_attempts=3)
+    others = [farm.post("trouble.sleep", {"seconds": 0.2}) for _ in range(10)]
+
+    for job in others:
+        assert farm.wait(job, "succeeded")["attempt"] == 1
+    assert farm.wait(poison, "failed")["attempt"] == 3
+
+
+@without_broker
+def test_jobs_that_were_claimed_together_with_poison_are_not_given_up_for_it(farm: Farm) -> None:
+    """Short jobs are claimed many at a time, and all that a worker has in hand is lost with it."""
+    for _ in range(20 * WORKERS):
+        last = farm.post("trouble.sip", {"poisoned": False})
+    farm.wait(last, "succeeded")
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    poison = [farm.post("trouble.sip", {"poisoned": True}, max_attempts=3, run_at=soon) for _ in range(4)]
+    others = [farm.post("trouble.sip", {"poisoned": False}, max_attempts=3, run_at=soon) for _ in range(60)]
+
+    for job in others:
+        farm.wait(job, "succeeded")
+    for job in poison:
+        farm.wait(job, "failed")
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_job_and_is_replaced(farm: Farm) -> None:
+    gate = Gate(farm)
+    job = gate.hold()
+    worker = farm.worker_of(job)
+
+    tell(worker, signal.SIGTERM)
+    gate.open()
+
+    assert farm.wait(job, "succeeded")["attempt"] == 1
+    eventually(lambda: worker not in farm.clusters[0].children("worker"), PATIENCE, "the worker's end")
+    farm.clusters[0].wait_until_up(WORKERS)
+
+
+def test_when_the_supervisor_is_killed_all_its_children_are_gone_and_the_next_cluster_works(farm: Farm) -> None:
+    cluster = farm.clusters[0]
+    job = Gate(farm).hold()
+
+    kill(cluster.pid)
+    cluster.wait_until_gone()
+    cluster.start()
+
+    assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
+    farm.cancel(job)

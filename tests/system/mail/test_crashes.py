@@ -1,0 +1,229 @@
+"""Mail by real workers through real HTTP, while providers fail and workers are killed: each message is sent once."""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from itertools import count, product
+from typing import Any
+
+import psycopg2
+import pytest
+
+from demo.eventually import TooLateError, eventually
+from tests.support.cluster_stack import Farm, kill, make_farm, tell
+from tests.support.servers.simulator import API_KEY, DOMAIN, Simulator
+
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("mail_crashes")]
+
+KILLS, KILLS_IN_A_CALL = 17, 3
+WITHIN = 120
+MOMENT = 0.05
+"""Seconds between two looks."""
+TIMEOUT = 3
+QUICK = {
+    "MAIL_PROVIDERS": "mailgun,backup=mailgun",
+    # A mail that was handed over is known to the simulator by then, however busy the machine.
+    "MAIL_SETTLED_AFTER": "8",
+    "MAIL_TIMEOUT": str(TIMEOUT),
+    "MAIL_PROBE_AFTER": "0.5",
+    "MAIL_CHECK_DNS": "0",
+}
+RANDOM = random.Random(1)
+SENT = {"sent", "delivered"}
+"""No webhooks come here; but whoever asks what became of an attempt may learn more than that it was accepted."""
+
+ACCEPTED = ["timeout-after", "drop", "truncated", "500-accepted", "502-accepted", "503-accepted", "504-accepted"]
+NOT_ACCEPTED = ["timeout-before", "drop-before", "500", "503", "429"]
+SHUT_OUT = ["401", "403", "404", "html"]
+"""Each opens its provider's breaker, for twice as long when a probe meets it."""
+
+
+@pytest.fixture(scope="module")
+def mailguns() -> Iterator[tuple[Simulator, Simulator]]:
+    """The first provider and the second."""
+    first, second = pair = Simulator(), Simulator()
+    try:
+        for mailgun in pair:
+            mailgun.process.start()
+        for mailgun in pair:
+            mailgun.wait_until_up()
+        yield first, second
+    finally:
+        for mailgun in pair:
+            mailgun.remove()
+
+
+@pytest.fixture(scope="module")
+def _farm(tmp_path_factory: pytest.TempPathFactory, mailguns: tuple[Simulator, Simulator]) -> Iterator[Farm]:
+    first, second = mailguns
+    backup = {"BACKUP_API_KEY": API_KEY, "BACKUP_API_URL": second.api_url, "BACKUP_SENDER_DOMAIN": DOMAIN}
+    folder = tmp_path_factory.mktemp("mail_crashes")
+    with make_farm("postgresql", folder, workers=1, io_workers=2, env=first.env | backup | QUICK) as running:
+        yield running
+
+
+@pytest.fixture
+def farm(_farm: Farm, mailguns: tuple[Simulator, Simulator]) -> Farm:
+    """With both providers up, nothing wrong with either, and nothing remembered of what was."""
+    for mailgun in mailguns:
+        mailgun.clear()
+    with closing(psycopg2.connect(_farm.env["DATABASE_URL"])) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM mail_provider")
+    eventually(lambda: sent_by_first(_farm), WITHIN, "the workers' knowledge of that", pause=MOMENT)
+    return _farm
+
+
+def test_whatever_a_provider_answers_each_message_is_accepted_once(
+    farm: Farm, mailguns: tuple[Simulator, Simulator]
+) -> None:
+    """All at the same time."""
+    sent = {}
+    for importance, fault in product(["normal", "bulk"], [*ACCEPTED, *NOT_ACCEPTED]):
+        silent = fault.startswith("timeout")
+        break_both(mailguns, fault, f"{importance}.{fault}", seconds=10 * TIMEOUT if silent else 1)
+        sent[importance, fault] = post(farm, f"{importance}.{fault}", importance)
+
+    for name, message in sent.items():
+        assert wait_for(farm, message, SENT)["possible_duplicate"] is False, name
+        assert accepted(mailguns, message) == 1, name
+
+
+@pytest.mark.parametrize("importance", ["normal", "bulk"])
+def test_a_message_that_every_provider_shuts_out_is_accepted_once_in_the_end(
+    farm: Farm, mailguns: tuple[Simulator, Simulator], importance: str
+) -> None:
+    for fault in SHUT_OUT:
+        break_both(mailguns, fault, f"{importance}.{fault}")
+        message = post(farm, f"{importance}.{fault}", importance)
+        eventually(partial(sent_with_others, farm, message), WITHIN, f"the end of {fault}", pause=MOMENT)
+        assert message["possible_duplicate"] is False, fault
+        assert accepted(mailguns, message) == 1, fault
+
+
+def test_what_the_provider_refuses_is_rejected(farm: Farm, mailguns: tuple[Simulator, Simulator]) -> None:
+    for fault in ("400", "413"):
+        break_both(mailguns, fault, f"refused.{fault}")
+        message = wait_for(farm, post(farm, f"refused.{fault}"), {"rejected"})
+        assert message["failure"]["class"] == "invalid"
+        assert accepted(mailguns, message) == 0
+
+
+def test_a_worker_killed_after_the_provider_accepted_sends_nothing_twice(
+    farm: Farm, mailguns: tuple[Simulator, Simulator]
+) -> None:
+    first, _ = mailguns
+    first.turn(latency=0.1)
+    messages: list[dict[str, Any]] = []
+    kills = 0
+    while kills < KILLS:
+        number = len(messages)
+        pair = [post(farm, f"crash{number}.{other}", RANDOM.choice(["normal", "bulk"])) for other in range(2)]
+        eventually(partial(accepted, mailguns, pair[-1]), WITHIN, "a mail that was accepted", pause=0.003)
+        messages += pair
+        time.sleep(RANDOM.uniform(0, 0.06))
+        kills += kill_who_sends(farm)
+    for message in messages:
+        wait_for(farm, message, SENT)
+    assert [accepted(mailguns, message) for message in messages] == [1] * len(messages)
+
+
+def test_a_worker_killed_before_the_answer_came_sends_nothing_twice(
+    farm: Farm, mailguns: tuple[Simulator, Simulator]
+) -> None:
+    """The mail is accepted, the answer does not come; the worker is stopped for the look whether it still waits."""
+    killed: list[dict[str, Any]] = []
+    for number in count():
+        if len(killed) == KILLS_IN_A_CALL:
+            break
+        break_both(mailguns, "timeout-after", f"held{number}", seconds=10 * TIMEOUT)
+        message = post(farm, f"held{number}", RANDOM.choice(["normal", "bulk"]))
+        eventually(partial(accepted, mailguns, message), WITHIN, "the mail being accepted", pause=MOMENT)
+        job = job_of(farm, message)
+        worker = farm.worker_of(job)
+        tell(worker, signal.SIGSTOP)
+        if wait_for(farm, message, SENT | {"sending"})["status"] == "sending":
+            kill(worker)
+            eventually(partial(farm.events, "job_rescued", job_id=job["id"]), WITHIN, "the rescue", pause=MOMENT)
+            killed.append(wait_for(farm, message, SENT))
+        else:
+            tell(worker, signal.SIGCONT)
+    assert [accepted(mailguns, message) for message in killed] == [1] * KILLS_IN_A_CALL
+
+
+def test_the_second_provider_takes_over_until_the_first_is_back(
+    farm: Farm, mailguns: tuple[Simulator, Simulator]
+) -> None:
+    first, second = mailguns
+    first.stop()
+    posted = [post(farm, f"failover{number}") for number in range(12)]
+    messages = [wait_for(farm, message, SENT) for message in posted]
+    assert {message["provider"] for message in messages} == {"backup"}
+    assert [second.accepted(message["id"]) for message in messages] == [1] * len(messages)
+    assert max(calls_of_first(message) for message in messages) == 1
+    assert farm.events("mail_alert", alert="provider_open", provider="mailgun")
+
+    first.start()
+    eventually(lambda: sent_by_first(farm), WITHIN, "traffic by the first provider", pause=MOMENT)
+
+
+def break_both(mailguns: tuple[Simulator, Simulator], fault: str, recipient: str, **wishes: object) -> None:
+    """Whichever provider this recipient's mail comes to will meet the fault, once."""
+    for mailgun in mailguns:
+        mailgun.fault(fault, recipient=recipient, **wishes)
+
+
+def calls_of_first(message: dict[str, Any]) -> int:
+    return sum(entry["type"] == "attempt_started" and entry["provider"] == "mailgun" for entry in message["timeline"])
+
+
+def sent_by_first(farm: Farm) -> bool:
+    return bool(wait_for(farm, post(farm, "returns"), SENT)["provider"] == "mailgun")
+
+
+def sent_with_others(farm: Farm, message: dict[str, Any]) -> bool:
+    """Whether it is sent, after another that found a provider open again: that lets all go on that wait."""
+    sent_by_first(farm)
+    message.update(farm.client().get(f"mail/messages/{message['id']}/", expect=200).json())
+    return message["status"] in SENT
+
+
+def post(farm: Farm, local: str, importance: str = "normal") -> dict[str, Any]:
+    body = {"to": f"{local}@example.org", "subject": "Hi", "text": "There", "importance": importance}
+    posted: dict[str, Any] = farm.client().post("mail/messages/", body, expect=202).json()
+    return posted
+
+
+def wait_for(farm: Farm, message: dict[str, Any], statuses: set[str], within: float = WITHIN) -> dict[str, Any]:
+    def arrived() -> bool:
+        message.update(farm.client().get(f"mail/messages/{message['id']}/", expect=200).json())
+        return message["status"] in statuses
+
+    try:
+        eventually(arrived, within, pause=MOMENT)
+    except TooLateError:
+        raise AssertionError(f"waiting for {statuses}, but it is {message}") from None
+    return message
+
+
+def job_of(farm: Farm, message: dict[str, Any]) -> dict[str, Any]:
+    """The job that sends it."""
+    with closing(psycopg2.connect(farm.env["DATABASE_URL"])) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT job_id FROM mail_message WHERE id = %s", [message["id"]])
+        return {"id": str(cursor.fetchone()[0])}
+
+
+def accepted(mailguns: tuple[Simulator, Simulator], message: dict[str, Any]) -> int:
+    return sum(mailgun.accepted(message["id"]) for mailgun in mailguns)
+
+
+def kill_who_sends(farm: Farm) -> bool:
+    """The worker that began the last e-mail; False if it is not there any more."""
+    last = farm.events("job_started", kind="mail.send")[-1]
+    process = int(last["worker"].rpartition(":")[2])
+    if process not in farm.clusters[0].ready_workers():
+        return False
+    kill(process)
+    return True
