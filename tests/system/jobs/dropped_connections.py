@@ -1,5 +1,6 @@
-"""How long a connection lasts whose packets are dropped: `unshare --net python -m tests.system.jobs.dropped_connections`.
+"""How long a connection lasts whose packets are dropped.
 
+Run it as `unshare --net python -m tests.system.jobs.dropped_connections`.
 It runs in a network namespace of its own, where routing rules can drop what goes to one port, and prints the seconds
 until the client of each connection is told, as JSON: one whose request was not acknowledged, one whose answer was lost.
 """
