@@ -1,0 +1,202 @@
+"""docs/mail-lifecycle.md, from the statuses with their weights (mail/status.py) and the policy (mail/policy.py)."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from mail.failure import OUTCOME_OF, FailureClass, Outcome
+from mail.importance import PATIENCE, PRIORITY, Importance
+from mail.meaning import STATUS, News
+from mail.policy import (
+    LONGEST_PAUSE,
+    UNCLEAR_AT_MOST,
+    USUAL_PAUSE,
+    Alarm,
+    Breaker,
+    Rule,
+    Strikes,
+    Suppress,
+    rule_of,
+)
+from mail.reasons import Scope
+from mail.status import PENDING, UNDER_WAY, WEIGHT, Status
+from tests.generated_pages import comments, row, span, table
+
+HEAD = """# The life of a message
+
+Written by `python -m tests.generated_pages` from `mail/status.py`, `mail/importance.py` and `mail/policy.py`. Do not
+edit it: change the code, or the texts in `tests/generated_pages/mail_lifecycle.py`, and write it again.
+
+A message is one row of `mail_message`, stored together with the job that sends it. Each call of a provider is an
+attempt, stored before the call; what providers report is an event, stored before it is applied. The timeline of a
+message shows both.
+
+"""
+
+PICTURE = f"""```mermaid
+stateDiagram-v2
+    [*] --> {Status.SCHEDULED}: send_at lies ahead
+    [*] --> {Status.QUEUED}
+    {Status.SCHEDULED} --> {Status.SENDING}
+    {Status.QUEUED} --> {Status.SENDING}: a provider is called
+    {Status.SENDING} --> {Status.QUEUED}: another try, by policy
+    {Status.SENDING} --> {Status.SENT}: a provider accepts it
+    {Status.SENDING} --> {Status.REJECTED}: a provider refuses it
+    {Status.QUEUED} --> {Status.SUPPRESSED}: the address is on our list
+    {Status.QUEUED} --> {Status.CANCELLED}: its owner cancels it
+    {Status.QUEUED} --> {Status.EXPIRED}: not sent in time
+    {Status.SENDING} --> {Status.FAILED}: given up
+    {Status.SENT} --> {Status.DEFERRED}: event
+    {Status.SENT} --> {Status.DELIVERED}: event
+    {Status.SENT} --> {Status.BOUNCED}: event
+    {Status.DEFERRED} --> {Status.DELIVERED}: event
+    {Status.DEFERRED} --> {Status.BOUNCED}: event
+    {Status.DELIVERED} --> {Status.COMPLAINED}: event
+    {Status.BOUNCED} --> {Status.QUEUED}: critical mail, by policy
+```
+
+These are the usual ways. Events come late, twice and out of order, so they do not follow arrows but weights:
+[Precedence](#precedence).
+"""
+
+IMPORTANCE = {
+    Importance.CRITICAL: "a password, an alarm: rather twice than never",
+    Importance.NORMAL: "rather late than twice",
+    Importance.BULK: "a newsletter: rather not at all than against the recipient's will",
+}
+
+ALARMS = {Alarm.NEVER: "", Alarm.AT_ONCE: "at once", Alarm.AT_THE_END: "when it is given up"}
+BREAKERS = {Breaker.LEAVE: "", Breaker.COUNT: "its breaker counts", Breaker.OPEN: "its breaker opens"}
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + PICTURE + _statuses() + _precedence() + _importance() + _policy()
+
+
+def _statuses() -> str:
+    texts = comments(Status)
+    rows = [row(f"`{status}`", texts[status], _group(status), WEIGHT[status]) for status in Status]
+    return "\n## Statuses\n\n" + table("status", "meaning", "group", "weight") + "".join(rows)
+
+
+def _group(status: Status) -> str:
+    if status in PENDING:
+        return "pending: the next step is ours"
+    return "under way: the next step is the provider's" if status in UNDER_WAY else "terminal"
+
+
+def _precedence() -> str:
+    weights = sorted(Status, key=lambda status: WEIGHT[status])
+    steps = [", ".join(map(str, group)) for _, group in groupby(weights, key=lambda status: WEIGHT[status])]
+    lines = "".join(f'    w{place}["{step}"]\n' for place, step in enumerate(steps))
+    arrows = "    " + " --> ".join(f"w{place}" for place in range(len(steps)))
+    events = "".join(
+        row(f"`{event}`", f"`{STATUS[event]}`" if event in STATUS else "unchanged: it is counted or noted")
+        for event in News
+    )
+    return f"""
+## Precedence
+
+A heavier status replaces a lighter one, whichever is learnt first. A late `delivered` never erases a complaint.
+
+```mermaid
+flowchart LR
+{lines}{arrows}
+```
+
+What a provider's event makes of a message, unless a heavier status is known:
+
+{table("event", "status")}{events}"""
+
+
+def _importance() -> str:
+    rows = [
+        row(f"`{importance}`", IMPORTANCE[importance], PRIORITY[importance], span(PATIENCE[importance]))
+        for importance in Importance
+    ]
+    head = table("importance", "meaning", "priority of its job", "expires, unless `expires_at` says otherwise, after")
+    return "\n## Importance\n\n" + head + "".join(rows)
+
+
+def _policy() -> str:
+    head = table("class", "importance", "ends as", "next try", "address", "provider", "alert")
+    return f"""
+## Policy
+
+What one failure leads to, by failure class and importance (`mail/policy.py`). [mail-failures.md](mail-failures.md) says
+which of each provider's words belong to which class, and shows the outcome case by case.
+
+- *Ends as*: the status when there is no further try.
+- *Another provider* needs one that has not had the message and can take it now; otherwise the waits apply.
+- *A strike* counts one failure; so many in a row suppress the address. A delivery ends the row.
+- `ambiguous`: the provider may have the message. Its events are searched for our attempt before anything is sent
+  again, for {span(UNCLEAR_AT_MOST)} at most.
+- A provider's pause is what it asks for, {span(USUAL_PAUSE)} if it says nothing, and {span(LONGEST_PAUSE)} at most.
+
+{head}{"".join(_rows())}
+A provider's answer is {_outcomes()}; the other classes are known only from events.
+"""
+
+
+def _rows() -> Iterator[str]:
+    for kind in FailureClass:
+        rules = [(importance, rule_of(kind, importance)) for importance in Importance]
+        for rule, group in groupby(rules, key=lambda pair: pair[1]):
+            names = [str(importance) for importance, _ in group]
+            yield row(f"`{kind}`", "all" if len(names) == len(Importance) else ", ".join(names), *_cells(rule))
+
+
+def _cells(rule: Rule) -> tuple[str, ...]:
+    ends = f"`{rule.ends}`" if rule.ends else "unchanged"
+    provider = "; ".join(filter(None, (BREAKERS[rule.breaker], "is paused" if rule.pause else "")))
+    return ends, _next_try(rule), _address(rule), provider, ALARMS[rule.alarm]
+
+
+def _next_try(rule: Rule) -> str:
+    if rule.elsewhere:
+        return "another provider at once, and nobody else"
+    if rule.unclear:
+        return _unclear(rule)
+    parts = []
+    if rule.fall_back:
+        parts.append("another provider at once")
+    if rule.pause:
+        parts.append("after the pause")
+    elif rule.waits:
+        parts.append(f"after {', '.join(map(span, rule.waits))}")
+    if rule.endless:
+        parts[-1] += ", the last one until it expires" if len(rule.waits) > 1 else ", until it expires"
+    return "; ".join(parts) or "none"
+
+
+def _unclear(rule: Rule) -> str:
+    limit = "" if rule.endless else f", {len(rule.waits)} times at most"
+    hurry = f"; in any case after {span(rule.hurry)}, marked `possible_duplicate`" if rule.hurry else ""
+    return f"at once when the provider is known not to have it{limit}, by another one if possible{hurry}"
+
+
+def _address(rule: Rule) -> str:
+    parts = [_suppressed(rule.suppress)] if rule.suppress else []
+    if rule.strikes:
+        parts.append(_strikes(rule.strikes))
+    if rule.slow:
+        parts.append(f"several in a domain: no bulk mail to it for {span(rule.slow)}")
+    return "; ".join(parts)
+
+
+def _suppressed(suppress: Suppress) -> str:
+    scope = "all mail" if suppress.scope == Scope.ALL else "bulk mail"
+    return f"suppressed (`{suppress.reason}`, {scope}, {span(suppress.lasts) if suppress.lasts else 'for good'})"
+
+
+def _strikes(strikes: Strikes) -> str:
+    over = f" over more than {span(strikes.over)}" if strikes.over else ""
+    return f"a strike; {strikes.limit} in a row{over}: {_suppressed(strikes.out)}"
+
+
+def _outcomes() -> str:
+    return "; ".join(
+        f"{outcome} for {', '.join(f'`{kind}`' for kind, each in OUTCOME_OF.items() if each == outcome)}"
+        for outcome in Outcome
+        if outcome != Outcome.ACCEPTED
+    )
