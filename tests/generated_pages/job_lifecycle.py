@@ -118,8 +118,8 @@ def _leases() -> str:
     return f"""
 ## Times
 
-- A claim is a lease of {span(LEASE)}. The worker's heartbeat renews it every {span(BEAT)} and learns of cancellations in
-  the same statement.
+- A claim is a lease of {span(LEASE)}. The worker's heartbeat renews it every {span(BEAT)} and learns of cancellations
+  in the same statement.
 - A worker is the only writer of its attempt: each write matches the attempt number and the worker's name. A run
   that was given up can never overwrite the one that replaced it.
 - A handler that ignores its interruption for {span(STUCK_AFTER)} is killed with its process.
