@@ -1,21 +1,21 @@
-"""docs/job-lifecycle.md, from the table of transitions in jobs/states.py and the verbs of the Job model."""
+"""docs/job-lifecycle.md, from the table of transitions in jobs/models/states.py and the verbs of the Job model."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jobs.claiming import NEGLECTED_AFTER
-from jobs.leases import LEASE
 from jobs.models import Job
-from jobs.queue import JobQuerySet
-from jobs.states import TERMINAL, TRANSITIONS, Status
+from jobs.models.claiming import NEGLECTED_AFTER
+from jobs.models.leases import LEASE
+from jobs.models.queryset import JobQuerySet
+from jobs.models.states import TERMINAL, TRANSITIONS, Status
 from jobs.worker.heartbeat import BEAT
 from jobs.worker.watchdog import STUCK_AFTER
 from tests.generated_pages import comments, row, span, table
 
 HEAD = """# The life of a job
 
-Written by `python -m tests.generated_pages` from `jobs/states.py` and `jobs/models.py`. Do not edit it: change the
-code, or the texts in `tests/generated_pages/job_lifecycle.py`, and write it again.
+Written by `python -m tests.generated_pages` from `jobs/models/states.py` and `jobs/models/job.py`. Do not edit it:
+change the code, or the texts in `tests/generated_pages/job_lifecycle.py`, and write it again.
 
 A job is one row of `jobs_job`. Each transition is a conditional UPDATE by one method, whose count is checked; a
 trigger in the database refuses every transition that is not in this picture.

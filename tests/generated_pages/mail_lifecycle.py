@@ -1,12 +1,12 @@
-"""docs/mail-lifecycle.md, from the statuses with their weights (mail/status.py) and the policy (mail/policy.py)."""
+"""docs/mail-lifecycle.md, from the weights of statuses (mail/status.py) and the policy (mail/policy/table.py)."""
 
 from collections.abc import Iterator
 from itertools import groupby
 
+from mail.events.classify import STATUS, News
 from mail.failure import OUTCOME_OF, FailureClass, Outcome
 from mail.importance import PATIENCE, PRIORITY, Importance
-from mail.meaning import STATUS, News
-from mail.policy import (
+from mail.policy.table import (
     LONGEST_PAUSE,
     UNCLEAR_AT_MOST,
     USUAL_PAUSE,
@@ -23,8 +23,8 @@ from tests.generated_pages import comments, row, span, table
 
 HEAD = """# The life of a message
 
-Written by `python -m tests.generated_pages` from `mail/status.py`, `mail/importance.py` and `mail/policy.py`. Do not
-edit it: change the code, or the texts in `tests/generated_pages/mail_lifecycle.py`, and write it again.
+Written by `python -m tests.generated_pages` from `mail/status.py`, `mail/importance.py` and `mail/policy/table.py`. Do
+not edit it: change the code, or the texts in `tests/generated_pages/mail_lifecycle.py`, and write it again.
 
 A message is one row of `mail_message`, stored together with the job that sends it. Each call of a provider is an
 attempt, stored before the call; what providers report is an event, stored before it is applied. The timeline of a
@@ -123,8 +123,9 @@ def _policy() -> str:
     return f"""
 ## Policy
 
-What one failure leads to, by failure class and importance (`mail/policy.py`). [mail-failures.md](mail-failures.md) says
-which of each provider's words belong to which class, and shows the outcome case by case.
+What one failure leads to, by failure class and importance (`mail/policy/table.py`).
+[mail-failures.md](mail-failures.md) says which of each provider's words belong to which class, and shows the outcome
+case by case.
 
 - *Ends as*: the status when there is no further try.
 - *Another provider* needs one that has not had the message and can take it now; otherwise the waits apply.

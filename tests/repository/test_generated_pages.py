@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jobs.models import Job
-from jobs.states import TRANSITIONS
+from jobs.models.states import TRANSITIONS
 from tests.generated_pages.job_lifecycle import CONSTRAINTS, STEPS
 from tests.generated_pages.pages import PAGES
 

@@ -10,29 +10,30 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from demo.stack import ROOT
 from jobs import registry
 from jobs.models import Job
 from jobs.submit import submit
-from tests.support.api_clients import assert_problem
-from tests.support.inline_worker import run_due
+from tests.callers import assert_problem
+from tests.workers import run_due
 
-pytest_plugins = ["tests.support.api_fixtures"]
+pytest_plugins = ["tests.caller_fixtures"]
 pytestmark = pytest.mark.django_db
 
-DOCUMENT = ROOT / "docs" / "writing-jobs.md"
-SNIPPET, WITH_A_FILE = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+DOCUMENT = Path(__file__).parent.parent / "docs" / "writing-jobs.md"
+SNIPPETS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+SNIPPET, WITH_A_FILE, *ITS_TESTS = SNIPPETS
 
 
 @pytest.fixture(autouse=True)
-def _snippets(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
-    """The snippets as the kinds.py of an app; their kinds are forgotten after the test."""
+def snippets(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> ModuleType:
+    """The snippets as one module, like the kinds.py of an app; their kinds are forgotten after the test."""
     settings.MEDIA_ROOT = tmp_path
     monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
     module = ModuleType("docs.kinds")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for snippet in (SNIPPET, WITH_A_FILE):
+    for snippet in SNIPPETS:
         exec(compile(snippet, str(DOCUMENT), "exec"), module.__dict__)  # noqa: S102 the document is ours
+    return module
 
 
 def test_the_kind_is_posted_and_runs(api: APIClient) -> None:
@@ -72,3 +73,10 @@ def test_the_kind_with_a_file_is_downloaded(api: APIClient) -> None:
     answer = api.get(f"{url}output/")
     assert b"".join(answer.streaming_content) == b"name\r\nada\r\n"
     assert answer["Content-Disposition"] == 'attachment; filename="names.csv"'
+
+
+def test_the_tests_in_the_document_pass(snippets: ModuleType) -> None:
+    tests = [name for name in vars(snippets) if name.startswith("test_")]
+    assert len(tests) == len(ITS_TESTS)
+    for name in tests:
+        getattr(snippets, name)()
