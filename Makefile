@@ -1,6 +1,6 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint format lock bench chaos soak clean
+.PHONY: help demo run test check lint format docs lock bench chaos soak clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
@@ -42,6 +42,10 @@ lint: $(READY)  ## The quick part of check: everything but the tests
 
 format: $(READY)  ## Format the code and mend what can be mended by itself
 	@$(python) -m ruff check --fix --quiet . ; $(python) -m ruff format .
+
+docs: $(READY)  ## Write the pages of docs/ that are made from code: life cycles, failures of mail
+	@$(python) -m tests.generated_pages
+	@$(python) -m tests.provider_cases
 
 chaos: $(READY)  ## Kill everything at random for five minutes, then count; CHAOS="--seconds 60 --jobs 2000 --seed 1"
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
