@@ -1,6 +1,6 @@
 """The examples of README.md and docs/api.md, run one after the other as a reader would, against a running stack.
 
-A ```console block has commands after "$ " and what they print; a ```python block is a program, and a ```text block
+A ```console block has commands after "$ ", their further lines after "> ", and what they print; a ```python block is a program, and a ```text block
 after it what it prints. "…" stands for anything, and white space counts for nothing.
 """
 
@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,9 +79,11 @@ def steps_of(language: str, block: str, printed: str) -> Iterator[Step]:
     if language == "python":
         yield Step(f"'{sys.executable}' - <<'PROGRAM'\n{block}PROGRAM", printed)
         return
-    for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        line, _, shown = command.partition("\n")
-        yield Step(line, shown)
+    for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        lines = entry.splitlines(keepends=True)
+        shown = list(dropwhile(lambda line: line.startswith("> "), lines[1:]))
+        command = lines[: len(lines) - len(shown)]
+        yield Step("".join(line.removeprefix("> ") for line in command).rstrip("\n"), "".join(shown))
 
 
 def outputs(steps: list[Step], folder: Path) -> Iterator[str]:
