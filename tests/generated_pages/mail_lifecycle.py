@@ -135,8 +135,10 @@ case by case.
 - A provider's pause is what it asks for, {span(USUAL_PAUSE)} if it says nothing, and {span(LONGEST_PAUSE)} at most.
 
 {head}{"".join(_rows())}
-A provider's answer is {_outcomes()}; the other classes are known only from events.
-"""
+Where an API answer can have the class, an attempt ends with one of these outcomes; the other classes come from events
+only.
+
+{table("outcome of the attempt", "classes")}{_outcomes()}"""
 
 
 def _rows() -> Iterator[str]:
@@ -196,8 +198,8 @@ def _strikes(strikes: Strikes) -> str:
 
 
 def _outcomes() -> str:
-    return "; ".join(
-        f"{outcome} for {', '.join(f'`{kind}`' for kind, each in OUTCOME_OF.items() if each == outcome)}"
+    return "".join(
+        row(f"`{outcome}`", ", ".join(f"`{kind}`" for kind, each in OUTCOME_OF.items() if each == outcome))
         for outcome in Outcome
         if outcome != Outcome.ACCEPTED
     )

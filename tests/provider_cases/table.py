@@ -17,23 +17,23 @@ from tests.provider_cases.sparkpost import SPARKPOST
 PROVIDERS = (MAILGUN, AMAZON_SES, POSTMARK, SENDGRID, BREVO, MAILJET, SPARKPOST)
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "mail-failures.md"
 
-HEAD = """# What follows from failures of mail
+HEAD = """# What failures of mail lead to
 
-Written by `python -m tests.provider_cases` from the cases that `tests/mail/policy/test_table_provider_cases.py`
-runs: each payload goes through the provider's webhook, each answer comes from an HTTP server to Anymail's backend, and
-what becomes of a critical, a normal and a bulk message is compared with this page. Do not edit it; change the cases and
-write it again.
+Written by `python -m tests.provider_cases` from the cases that `tests/test_mail_provider_cases.py` runs: each payload
+goes through the provider's webhook, each answer comes from an HTTP server to Anymail's backend, and what becomes of a
+critical, a normal and a bulk message is compared with this page. Do not edit it: change the cases and write it again.
 
-The rules are in three places: what providers and servers say in `mail/events/provider_reasons.py`,
-`mail/sending/error_codes.py` and `mail/events/classify_smtp.py`, what each class means in `mail/failure.py`, and what
-is done about it in `mail/policy/table.py`.
+The rules are in three places: what providers and servers mean by their words (`mail/events/provider_reasons.py`,
+`mail/sending/error_codes.py`, `mail/events/classify_smtp.py`), the classes of failures (`mail/failure.py`), and what is
+done about each class (`mail/policy/table.py`). [mail-lifecycle.md](mail-lifecycle.md#policy) shows that table with its
+waits.
 
 - A reply of class 4 (`450`, `4.2.1`), and whatever a provider calls transient or soft, is never a hard bounce.
 - *A strike*: three soft bounces in a row over more than 14 days suppress the address for 90 days, three full mailboxes
   in a row for 30 days. A delivery ends the row.
-- A block slows nothing down by itself. When mail to three addresses of a domain was blocked within an hour, bulk mail
-  to that domain waits for 15 minutes, and `domain_slowed_down` is told.
-- Critical mail that bounces softly after it was delivered is told at once and sent again.
+- A single block slows nothing down. When mail to three addresses of a domain was blocked within an hour, bulk mail to
+  that domain waits for 15 minutes, with the alert `domain_slowed_down`.
+- Critical mail that bounces softly after it was delivered raises an alert at once and is sent again.
 - A message is never given again to a provider that has refused it in one of the ways that send it to another one.
 """
 

@@ -1,7 +1,7 @@
 """The examples of README.md and docs/api.md, run one after the other as a reader would, against a running stack.
 
-A ```console block has commands after "$ ", their further lines after "> ", and what they print; a ```python block is a program, and a ```text block
-after it what it prints. "…" stands for anything, and white space counts for nothing.
+In a ```console block, commands stand after "$ ", their further lines after "> ", and below what they print. A ```python
+block is a program, and a ```text block after it is what it prints. "…" stands for anything; white space is ignored.
 """
 
 import re
