@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import Enum
-from pathlib import Path
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+from demo.stack import ROOT
+
+DOCS = ROOT / "docs"
 
 UNITS = (("day", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 

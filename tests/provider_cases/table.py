@@ -19,9 +19,10 @@ DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "mail-failures.md"
 
 HEAD = """# What failures of mail lead to
 
-Written by `python -m tests.provider_cases` from the cases that `tests/test_mail_provider_cases.py` runs: each payload
-goes through the provider's webhook, each answer comes from an HTTP server to Anymail's backend, and what becomes of a
-critical, a normal and a bulk message is compared with this page. Do not edit it: change the cases and write it again.
+Written by `python -m tests.provider_cases` from the cases that `tests/mail/policy/test_table_provider_cases.py` runs:
+each payload goes through the provider's webhook, each answer comes from an HTTP server to Anymail's backend, and what
+becomes of a critical, a normal and a bulk message is compared with this page. Do not edit it: change the cases and
+write it again.
 
 The rules are in three places: what providers and servers mean by their words (`mail/events/provider_reasons.py`,
 `mail/sending/error_codes.py`, `mail/events/classify_smtp.py`), the classes of failures (`mail/failure.py`), and what is

@@ -10,7 +10,8 @@ import pytest
 from django.core.management import get_commands
 from django.urls import resolve
 
-ROOT = Path(__file__).parent.parent.parent
+from demo.stack import ROOT
+
 MADE_AT_RUN_TIME = {"var", "htmlcov", "node_modules"}
 OPERATIONS, DECISIONS = ROOT / "docs" / "operations", ROOT / "docs" / "decisions"
 

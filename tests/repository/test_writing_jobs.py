@@ -10,16 +10,17 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from demo.stack import ROOT
 from jobs import registry
 from jobs.models import Job
 from jobs.submit import submit
-from tests.callers import assert_problem
-from tests.workers import run_due
+from tests.support.api_clients import assert_problem
+from tests.support.inline_worker import run_due
 
-pytest_plugins = ["tests.caller_fixtures"]
+pytest_plugins = ["tests.support.api_fixtures"]
 pytestmark = pytest.mark.django_db
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "writing-jobs.md"
+DOCUMENT = ROOT / "docs" / "writing-jobs.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
 SNIPPET, WITH_A_FILE, *ITS_TESTS = SNIPPETS
 
