@@ -31,7 +31,7 @@ class Step(NamedTuple):
     who: str
 
 
-FROM_OUTSIDE = "the web process, on POST"
+RESCUERS = "if that is lost, the process that replaces it, or a dispatcher"
 IS_DUE = Step(JobQuerySet.queue_what_is_due, "its `run_at` has come", "workers before they claim; dispatchers")
 IS_CANCELLED = Step(Job.cancel, "it is cancelled while it waits", "the web process, the admin")
 RUNS_AFRESH = Step(Job.run_afresh, "somebody asks for it: `POST jobs/{id}/retries/`", "the web process, the admin")
@@ -43,11 +43,11 @@ STEPS: Mapping[tuple[Status, Status], Step] = {
     (Status.QUEUED, Status.CANCELLED): IS_CANCELLED,
     (Status.RUNNING, Status.SUCCEEDED): Step(Job.succeed, "the handler returns", "its worker"),
     (Status.RUNNING, Status.FAILED): Step(
-        Job.fail, "a permanent error, or no attempts are left", "its worker; a dispatcher after a lost lease"
+        Job.fail, "a permanent error, or no attempts are left", f"its worker; {RESCUERS}"
     ),
     (Status.RUNNING, Status.CANCELLED): Step(Job.give_up, "it is cancelled while it runs", "its worker"),
     (Status.RUNNING, Status.RETRYING): Step(
-        Job.retry, "a transient error, a timeout or a lost worker", "its worker; a dispatcher after a lost lease"
+        Job.retry, "a transient error, a timeout or a lost worker", f"its worker; {RESCUERS}"
     ),
     (Status.RUNNING, Status.QUEUED): Step(
         Job.hand_back, "its worker has to stop, or never started it: the attempt does not count", "its worker"

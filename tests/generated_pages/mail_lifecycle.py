@@ -157,7 +157,7 @@ def _cells(rule: Rule) -> tuple[str, ...]:
 
 def _next_try(rule: Rule) -> str:
     if rule.elsewhere:
-        return "another provider at once, and nobody else"
+        return "another provider at once; never the same one"
     if rule.unclear:
         return _unclear(rule)
     parts = []

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pytest
 
 from demo.run import USER
-from demo.stack import ROOT, Stack
+from demo.stack import ROOT
+from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("documented_examples")]
 
@@ -43,12 +44,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stack(folder: Path) -> Iterator[Stack]:
     """What `make run` starts, with its login in var/login."""
-    password = secrets.token_urlsafe(12)
-    stack = Stack.on_sqlite(folder / "var", "legwork")
-    (folder / "var" / "login").write_text(password)
-    stack.migrate()
-    stack.add_user(USER, password, staff=True)
-    with stack:
+    var, password = folder / "var", secrets.token_urlsafe(12)
+    var.mkdir()
+    (var / "login").write_text(password)
+    with Stack(f"sqlite:///{var}/legwork.sqlite3", var, mail=True) as stack:
+        stack.add_user(USER, password, staff=True)
         yield stack
 
 
