@@ -19,6 +19,7 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 FILE = re.compile(r"(?<![\w./:<-])((?:[\w.-]+/)*[\w.-]+\.(?:py|md|sql|cfg|toml|txt))(?![\w/-])")
+PAGE = re.compile(r"(?<![\w./<-])((?:[\w-]+/)*[\w-]+\.md)(?!\w)")
 FOLDER = re.compile(r"`((?:[\w.-]+/)+)`")
 PROGRAM = re.compile(r"python -m ([\w.]+)")
 COMMAND = re.compile(r"manage\.py ([a-z_]+)")
@@ -40,6 +41,12 @@ def folders() -> Iterator[Path]:
 
 def pages() -> list[Path]:
     return sorted([*ROOT.glob("*.md"), *(page for folder in folders() for page in folder.rglob("*.md"))])
+
+
+def programs() -> list[Path]:
+    """This file names pages that do not exist."""
+    ours = [*ROOT.glob("*.py"), *(path for folder in folders() for path in folder.rglob("*.py"))]
+    return [path for path in ours if path != Path(__file__)]
 
 
 def name_of(page: Path) -> str:
@@ -79,6 +86,11 @@ def test_every_program_and_command_that_is_named_exists(page: Path) -> None:
 @each_page
 def test_no_page_is_about_the_machine_that_it_was_written_on(page: Path) -> None:
     assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp)/|\.\./shared", page.read_text()) == []
+
+
+def test_every_page_that_the_code_names_exists() -> None:
+    named = {(path, name) for path in programs() for name in PAGE.findall(path.read_text())}
+    assert [(name_of(path), name) for path, name in sorted(named) if not exists(path, name)] == []
 
 
 def test_every_setting_is_documented() -> None:
@@ -153,11 +165,11 @@ def anchors(page: Path) -> set[str]:
 
 
 def exists(page: Path, name: str) -> bool:
-    """From the root of the repository or beside the page; a name without a folder may be anywhere in ours."""
+    """From the root, from docs/ or beside the page. A name without a folder may be anywhere in the repository."""
     if name.partition("/")[0] in MADE_AT_RUN_TIME or name in EXAMPLES:
         return True
     if "/" in name:
-        return any((place / name).exists() for place in (ROOT, page.parent))
+        return any((place / name).exists() for place in (ROOT, ROOT / "docs", page.parent))
     return name in names()
 
 

@@ -1,4 +1,4 @@
-"""Imports point one way (design.md §1): read from the source, so that no test run has to trip over a cycle first."""
+"""Imports point one way (docs/architecture.md): read from the source, so that no test run has to meet a cycle first."""
 
 import ast
 import textwrap

@@ -1,4 +1,4 @@
-"""A wrong setting stops every program at once, with one sentence that names it (12-factor, and style.md rule 14)."""
+"""A wrong setting stops every program at once, with one sentence that names it."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
-"""What api.md says of broadcasts: one message an address, missing variables, permission, the list of messages, and what
-is said of all messages at once."""
+"""Broadcasts over HTTP: one message an address, missing variables, permission, the list of messages, and what is said
+of all messages at once."""
 
 from datetime import timedelta
 from typing import Any
