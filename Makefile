@@ -34,6 +34,8 @@ lint: $(READY)  ## The quick part of check: everything but the tests
 	@$(python) -m ruff format --check --quiet .
 	@$(python) -m ruff check --quiet .
 	@$(python) -m mypy $(OURS)
+	@mkdir -p var
+	@.venv/bin/lint-imports --no-logo >var/imports.log || { cat var/imports.log; exit 1; }
 	@DATABASE_URL=sqlite:///:memory: $(python) manage.py makemigrations --check --dry-run
 	@DJANGO_SETTINGS_MODULE=settings.production DATABASE_URL=sqlite:///:memory: ALLOWED_HOSTS=legwork.example.org \
 		SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(50))') \
@@ -71,7 +73,7 @@ var/lock/bin/pip-compile: | $(READY)
 	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
 
 clean:  ## Remove what was made here: the environment, databases, logs, caches
-	@rm -rf .venv var .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis htmlcov
+	@rm -rf .venv var .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements-dev.txt bin/venv

@@ -34,11 +34,11 @@ def main() -> None:
 
 def _measure(simulator: Simulator, events: int) -> None:
     # Django's settings have read the environment, and its models are ready, only now.
-    from django.core.management import call_command
-    from django.utils import timezone
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.utils import timezone  # noqa: PLC0415
 
-    from mail.events.event_log import read_logs
-    from mail.models import EventLogPosition
+    from mail.events.event_log import read_logs  # noqa: PLC0415
+    from mail.models import EventLogPosition  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     attempts = _make_attempts(events)
@@ -60,9 +60,9 @@ def _measure(simulator: Simulator, events: int) -> None:
 
 def _make_attempts(number: int) -> list[tuple[str, str]]:
     """Address and attempt's id of so many messages that were sent."""
-    from django.utils import timezone
+    from django.utils import timezone  # noqa: PLC0415
 
-    from mail.models import Attempt, Message
+    from mail.models import Attempt, Message  # noqa: PLC0415
 
     now = timezone.now()
     usual: dict[str, Any] = {"sender": f"l@{DOMAIN}", "subject": "Hi", "text": "x" * 1000, "status": "sent"}

@@ -1,6 +1,7 @@
 """Web and worker as real processes, and clients that talk to them: how the tests meet Legwork from outside."""
 
 from collections.abc import Collection
+from functools import cached_property
 from typing import Any, Self
 
 import demo.client
@@ -9,13 +10,13 @@ from demo.client import FINAL
 from demo.eventually import eventually
 from demo.processes import Process
 from tests.support import template_database
+from tests.support.shell import Shell
 
 ADA = "ada"
 MAKE_TOKEN = """
-import os
 from django.contrib.auth.models import User
 from project.models import Token
-user, _ = User.objects.get_or_create(username=os.environ["NEW_USER"])
+user, _ = User.objects.get_or_create(username={name!r})
 print(Token.objects.create(user)[1])
 """
 NEWS_WITHIN = 60
@@ -57,9 +58,23 @@ class Stack(demo.stack.Stack):
         self._clients = {ADA: Client(self.url, token)}
         super().start(within)
 
+    def stop(self) -> None:
+        self._shell.stop()
+        super().stop()
+
+    def run_code(self, code: str) -> str:
+        """Python code with this stack's settings; what it printed."""
+        return self._shell.run(code)
+
+    @cached_property
+    def _shell(self) -> Shell:
+        return Shell(self.env)
+
     def _migrate_and_make_ada(self) -> str:
         self.migrate()
-        return self._make_token(ADA)
+        token = self._make_token(ADA)
+        self._shell.stop()  # a database with open connections cannot be copied
+        return token
 
     def client(self, name: str = ADA) -> Client:
         """A client with a token of the user of this name, who is made when first asked for."""
@@ -68,7 +83,7 @@ class Stack(demo.stack.Stack):
         return self._clients[name]
 
     def _make_token(self, name: str) -> str:
-        return self.manage("shell", "--verbosity", "0", "--command", MAKE_TOKEN, env={"NEW_USER": name}).strip()
+        return self.run_code(MAKE_TOKEN.format(name=name)).strip()
 
     def anonymous(self) -> Client:
         return Client(self.url)

@@ -34,8 +34,7 @@ class Features:
         return json.loads(self.call(call))
 
     def call(self, call: str) -> str:
-        code = f"from tests.support.misbehaving_kinds.tasks import *; {call}"
-        return self.farm.manage("shell", "--verbosity", "0", "--command", code)
+        return self.farm.run_code(f"from tests.support.misbehaving_kinds.tasks import *; {call}")
 
     def notes(self) -> list[str]:
         return self.file.read_text().splitlines() if self.file.exists() else []

@@ -38,16 +38,14 @@ class Plain:
     since: float = field(default_factory=time.monotonic)
 
     def order(self, call: str) -> None:
-        self.farm.manage(
-            "shell", "--verbosity", "0", "--command", f"from tests.support.misbehaving_kinds.tasks import *; {call}"
-        )
+        self.farm.run_code(f"from tests.support.misbehaving_kinds.tasks import *; {call}")
 
     def notes(self) -> list[str]:
         return self.file.read_text().splitlines() if self.file.exists() else []
 
     def recorded(self) -> dict[str, Any]:
         code = "from tests.support.misbehaving_kinds.tasks import show; show()"
-        found: dict[str, Any] = json.loads(self.farm.manage("shell", "--verbosity", "0", "--command", code))
+        found: dict[str, Any] = json.loads(self.farm.run_code(code))
         return found
 
 

@@ -31,7 +31,7 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
 def test_it_does_what_is_its_own_and_leaves_the_rest(wish: dict[str, Any], farm: Farm, tmp_path: Path) -> None:
     """The others come first: whoever takes them at all takes them before its own."""
     file = tmp_path / "notes"
-    farm.manage("shell", "--verbosity", "0", "--command", ORDER % {"file": str(file), "ours": OURS, "others": OTHERS})
+    farm.run_code(ORDER % {"file": str(file), "ours": OURS, "others": OTHERS})
     other, ours = farm.post("trouble.sleep", {"seconds": 0}), farm.post("trouble.mail")
 
     cluster = farm.start_cluster(**wish)

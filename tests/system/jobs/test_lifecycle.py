@@ -33,8 +33,7 @@ class BusyStack(Stack):
     def start(self, within: float = 180) -> None:
         super().start(within)
         self.long_job = post(self.client(), "demo.countdown", {"seconds": LONG})
-        code = 'from tests.support.failing_kinds.tasks import order; order("ada")'
-        self.manage("shell", "--verbosity", "0", "--command", code)
+        self.run_code('from tests.support.failing_kinds.tasks import order; order("ada")')
 
 
 def on(*databases: str) -> list[Any]:

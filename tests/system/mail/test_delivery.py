@@ -90,8 +90,7 @@ def test_who_was_lifted_is_written_to_again_by_the_provider_too(mail_stack: Stac
     fate(mail_stack, posted(mail_stack, "bounce+lifted"), "bounced")
     assert requests.get(listed, auth=("api", API_KEY), timeout=30).ok
     operator = mail_stack.client("operator")
-    mail_stack.manage(
-        *("shell", "--verbosity", "0", "--command"),
+    mail_stack.run_code(
         "from django.contrib.auth.models import User; User.objects.filter(username='operator').update(is_staff=True)",
     )
     operator.delete(f"mail/suppressions/{address}/", expect=204)
