@@ -129,7 +129,7 @@ def broadcast_cancellation(run: Run, *, broadcast: UUID) -> dict[str, int]:
 
 
 class GuardParams(StrictSerializer):
-    """What mail.policy.guard takes: a broadcast, or a user and the name of a stream."""
+    """What mail.guard takes: a broadcast, or a user and the name of a stream."""
 
     broadcast = serializers.UUIDField(required=False)
     user = serializers.IntegerField(required=False)

@@ -18,7 +18,7 @@ from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
-KIND = "mail.broadcasts.cancellation"
+KIND = "mail.broadcast_cancellation"
 BATCH = 500
 
 

@@ -28,7 +28,7 @@ from mail.submit import SENDING
 
 log = structlog.get_logger(__name__)
 
-KIND = "mail.policy.guard"
+KIND = "mail.guard"
 LOOK_AFTER = timedelta(seconds=5)
 """Events that come together are looked at together."""
 STREAM_DAYS = 7

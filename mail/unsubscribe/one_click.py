@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 SOURCE = "one-click"
 WHO = re.compile(r"([0-9a-f]{32})([0-9a-f]{64})(?:-(\d{1,18})-([a-z0-9_-]{1,50}))?")
-_signer = Signer(salt="mail.unsubscribe.one_click", sep=".")
+_signer = Signer(salt="mail.unsubscribe", sep=".")
 
 
 class BadLink(ValueError):

@@ -244,4 +244,4 @@ def test_a_stream_is_resumed_and_what_waited_is_due(api: APIClient, ada: User) -
 def test_a_stopped_broadcast_can_be_cancelled(api: APIClient, broadcast: Broadcast) -> None:
     bounce_one_of(4)
     assert api.post(f"{BROADCASTS}{broadcast.pk}/cancellation/").status_code == 200
-    assert Job.objects.filter(kind="mail.broadcasts.cancellation").exists()
+    assert Job.objects.filter(kind="mail.broadcast_cancellation").exists()

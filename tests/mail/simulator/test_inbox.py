@@ -95,6 +95,14 @@ def test_a_button_sends_one_more_webhook(simulator: Simulator, receiver: Webhook
     assert requests.post(f"{simulator.url}{path}/events", {"event": "eaten"}, timeout=PATIENCE).status_code == 400
 
 
+def test_an_event_can_be_asked_for_each_recipient(simulator: Simulator) -> None:
+    path = path_of(post(simulator, {"to": ["ada@example.org", "vanish@example.org"]}))
+    assert re.findall(r"<option>(.*?)</option>", page(simulator, path).text) == [
+        "ada@example.org",
+        "vanish@example.org",
+    ]
+
+
 def test_another_sites_page_can_change_nothing(simulator: Simulator) -> None:
     post(simulator)
     headers = {"Sec-Fetch-Site": "cross-site"}
