@@ -37,10 +37,10 @@ from django.utils import timezone
 from benchmarks.mails import SUBJECT, TEXT, addresses
 from jobs.submit import submit_many
 from mail.models import Message
-from mail.submit import drafted, store
+from mail.submit import build_draft, store
 sender = "Legwork <legwork@mg.example.org>"
 mails = [Message(to=to, address=to, sender=sender, subject=SUBJECT, text=TEXT) for to in addresses({MAILS})]
-store([drafted(message, now=timezone.now()) for message in mails])
+store([build_draft(message, now=timezone.now()) for message in mails])
 submit_many("demo.countdown", [{{"seconds": 0}}] * {JOBS})
 """
 

@@ -9,8 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mail.addresses import parsing
-from mail.addresses.parsing import BadAddress
+from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.api.timeline import timeline
 from mail.errors import AlreadySent, NotStopped
 from mail.models import (
@@ -28,7 +27,7 @@ from mail.models import (
 from mail.models.queryset import MessageQuerySet
 from mail.policy import guard
 from mail.sending import holds, pacing
-from mail.submit import withdraw
+from mail.submit import cancel_message
 from mail.suppressions.lifting import lift_exactly
 
 SHUT = (
@@ -153,7 +152,7 @@ class MessageAdmin(ReadOnly):
         cancelled = 0
         for message in chosen:
             try:
-                withdraw(message)
+                cancel_message(message)
                 cancelled += 1
             except AlreadySent as error:
                 self.message_user(request, str(error), messages.WARNING)
@@ -174,7 +173,7 @@ class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_address(self) -> str:
         try:
-            return parsing.parsed(self.cleaned_data["address"]).address
+            return parse_mailbox(self.cleaned_data["address"]).address
         except BadAddress as error:
             raise forms.ValidationError(str(error)) from None
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from jobs.errors import TransientError, UniqueKeyTaken
 from jobs.models.queryset import delete_in_batches
 from jobs.submit import submit
-from mail.addresses import normalize
+from mail.addresses.normalize import mask_address
 from mail.models import Alert, Message
 from mail.providers import select
 from mail.providers.accounts import accounts
@@ -39,7 +39,7 @@ def alert(kind: str, detail: str, *, message: Message | None = None, provider: s
         detail=detail,
         provider=provider,
         message_id=str(message.pk) if message else None,
-        address=normalize.masked(message.address) if message else None,
+        address=mask_address(message.address) if message else None,
     )
     Alert.objects.create(kind=kind, detail=detail, message=message, provider=provider)
     if settings.MAIL_ALERT_TO:

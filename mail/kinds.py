@@ -11,8 +11,8 @@ from jobs.retry import exponential
 from jobs.run import Run
 from mail import alerts
 from mail.broadcasts.cancellation import KIND as BROADCAST_CANCELLATION
-from mail.broadcasts.cancellation import cancel_broadcast, cancel_the_rest
-from mail.broadcasts.fan_out import carry_out
+from mail.broadcasts.cancellation import cancel_broadcast, cancel_unsent
+from mail.broadcasts.fan_out import fan_out
 from mail.events import apply, reconciliation
 from mail.policy import guard
 from mail.sending.send import send as send_message
@@ -119,13 +119,13 @@ class BroadcastParams(StrictSerializer):
 )
 def broadcast(run: Run, *, broadcast: UUID) -> dict[str, Any]:
     """Make a message of one template for each of many addresses; after a crash it goes on where it was."""
-    return carry_out(run, broadcast)
+    return fan_out(run, broadcast)
 
 
 @job(BROADCAST_CANCELLATION, params=BroadcastParams, retry=exponential(attempts=None), internal=True)
 def broadcast_cancellation(run: Run, *, broadcast: UUID) -> dict[str, int]:
     """Cancel what has not been sent of a broadcast that was cancelled."""
-    return {"cancelled": cancel_the_rest(broadcast)}
+    return {"cancelled": cancel_unsent(broadcast)}
 
 
 class GuardParams(StrictSerializer):

@@ -15,7 +15,7 @@ from mail.providers import breakers
 from mail.providers.mailgun_api import mailgun_accounts
 from mail.suppressions import lifting
 
-every(minutes=1 / 60)(release.next_portions)
+every(minutes=1 / 60)(release.release_all)
 every(minutes=1)(guard.look_at_all)
 every(minutes=5)(apply.lost_events)
 every(minutes=5)(alerts.untold_alerts)

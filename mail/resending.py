@@ -1,6 +1,6 @@
-"""The same mail once more, as a new message: what has finished is never sent again itself."""
+"""Sends a finished message again, as a new message with the same content. api/views/messages → here → mail.submit."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.utils import timezone
 
@@ -8,12 +8,12 @@ from mail.errors import Erased, StillUnderWay, Suppressed
 from mail.importance import Importance
 from mail.models import Attachment, Message, StreamSuppression, Suppression
 from mail.status import UNDER_WAY
-from mail.submit import drafted, store
+from mail.submit import build_draft, store
 
 SILENT_AFTER = timedelta(days=5)
-"""Since it was sent: no provider retries for longer, so no final event will come any more."""
+"""After sent_at. No provider retries for longer, so no final event will follow."""
 
-COPIED = (
+COPIED_FIELDS = (
     "user",
     "to",
     "address",
@@ -34,9 +34,10 @@ COPIED = (
 
 
 def resend(old: Message) -> Message:
-    """A new message with the old one's content. Raises StillUnderWay, Erased, Suppressed."""
+    """Store a new message with the old one's content. Raises StillUnderWay, Erased, Suppressed."""
     now = timezone.now()
-    if not (old.finished or _is_silent(old, now)):
+    is_silent = old.status in UNDER_WAY and old.sent_at is not None and old.sent_at < now - SILENT_AFTER
+    if not (old.finished or is_silent):
         raise StillUnderWay(old.pk, old.status)
     if old.erased_at or not old.address:
         raise Erased(old.pk)
@@ -46,15 +47,10 @@ def resend(old: Message) -> Message:
         old.user_id, old.stream, old.address
     ):
         raise Suppressed(old.pk, f"it gets no mail of the stream {old.stream}")
-    copy = Message(resend_of=old, **{name: getattr(old, name) for name in COPIED})
+    copy = Message(resend_of=old, **{name: getattr(old, name) for name in COPIED_FIELDS})
     files = [
         Attachment(**{name: getattr(file, name) for name in ("filename", "content_type", "content", "content_id")})
         for file in old.attachments.all()
     ]
-    store([drafted(copy, files, now=now)])
+    store([build_draft(copy, files, now=now)])
     return copy
-
-
-def _is_silent(message: Message, now: datetime) -> bool:
-    """A provider accepted it long ago and never said what came of it."""
-    return message.status in UNDER_WAY and message.sent_at is not None and message.sent_at < now - SILENT_AFTER

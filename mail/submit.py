@@ -1,4 +1,7 @@
-"""The way in: a message is stored with its attachments and the job that sends it, and from then on it is not lost."""
+"""Stores messages with their attachments and the jobs that send them, in one transaction; cancels them again.
+
+api/request_parsing, broadcasts and resending → here → mail.sending.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,20 +23,20 @@ from mail.status import Status
 log = structlog.get_logger(__name__)
 
 SEND, SEND_BULK = "mail.send", "mail.send_bulk"
-"""Bulk mail and broadcasts have a kind of job of their own, so that they never occupy all threads of a worker."""
+"""Job kinds. Bulk mail and broadcasts have their own, so that they never occupy all threads of a worker."""
 SENDING = (SEND, SEND_BULK)
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that is not stored yet, with what is stored together with it."""
+    """A message and its attachments, not stored yet."""
 
     message: Message
     attachments: Sequence[Attachment] = field(default_factory=list)
 
 
-def sending_job(message: Message, run_at: datetime | None = None) -> Job:
-    """What sends it, not stored yet. It is nobody's: clients see messages, and their jobs are ours."""
+def build_send_job(message: Message, run_at: datetime | None = None) -> Job:
+    """The job that sends this message, not stored yet. It has no user: clients see the message, not the job."""
     params, priority = {"message": str(message.pk)}, PRIORITY[Importance(message.importance)]
     is_bulk = message.importance == Importance.BULK or message.broadcast_id
     job = jobs.prepare(SEND_BULK if is_bulk else SEND, params, run_at=run_at, priority=priority)
@@ -41,21 +44,17 @@ def sending_job(message: Message, run_at: datetime | None = None) -> Job:
     return job
 
 
-def patience_ends(importance: str, due_at: datetime) -> datetime:
-    """When a message of this importance is not worth sending any more. Raises OverflowError."""
-    return due_at + PATIENCE[Importance(importance)]
+def default_expiry(importance: str, due_at: datetime | None = None) -> datetime:
+    """When a message that is due then (or now) expires, unless it says so itself. Raises OverflowError."""
+    return (due_at or timezone.now()) + PATIENCE[Importance(importance)]
 
 
-def patience_from_now(importance: str) -> datetime:
-    return patience_ends(importance, timezone.now())
-
-
-def drafted(message: Message, attachments: Sequence[Attachment] = (), *, now: datetime) -> Draft:
-    """A draft of a message whose content is decided: its status is, too. Raises OverflowError."""
+def build_draft(message: Message, attachments: Sequence[Attachment] = (), *, now: datetime) -> Draft:
+    """A draft of this message, ready to be stored: with status, times and request id. Raises OverflowError."""
     due_at = max(message.send_at or now, now)
     message.created_at = now
     message.status = Status.SCHEDULED if due_at > now else Status.QUEUED
-    message.expires_at = message.expires_at or patience_ends(message.importance, due_at)
+    message.expires_at = message.expires_at or default_expiry(message.importance, due_at)
     message.request_id = structlog.contextvars.get_contextvars().get("request_id", "")
     for attachment in attachments:
         attachment.message = message
@@ -63,8 +62,8 @@ def drafted(message: Message, attachments: Sequence[Attachment] = (), *, now: da
 
 
 def store(drafts: Sequence[Draft]) -> None:
-    """Insert the messages, their attachments and their jobs, in three statements at most, and wake workers for them."""
-    prepared = [sending_job(draft.message, _run_at(draft.message)) for draft in drafts]
+    """Insert the messages, their attachments and their jobs with one statement each, and wake workers."""
+    send_jobs = [build_send_job(draft.message, _run_at(draft.message)) for draft in drafts]
     with transaction.atomic():
         Stream.objects.ensure(
             (draft.message.user_id, draft.message.stream)
@@ -74,22 +73,22 @@ def store(drafts: Sequence[Draft]) -> None:
         Message.objects.bulk_create([draft.message for draft in drafts])
         if attachments := [attachment for draft in drafts for attachment in draft.attachments]:
             Attachment.objects.bulk_create(attachments)
-        if len(prepared) == 1:
-            jobs.store(prepared[0])
+        if len(send_jobs) == 1:
+            jobs.store(send_jobs[0])
         else:
-            jobs.store_many(prepared)
+            jobs.store_many(send_jobs)
     log.info("messages_submitted", count=len(drafts), message_id=str(drafts[0].message.pk))
 
 
 def _run_at(message: Message) -> datetime | None:
-    """None is now: a time long past would put it before all that has been waiting."""
+    """None: now. A send_at in the past would put the job ahead of all that wait already."""
     return message.send_at if message.status == Status.SCHEDULED else None
 
 
-def store_alike(drafts: Sequence[Draft], importance: str, *, room: int) -> None:
-    """As store(), for messages of a broadcast: of one importance, due now, and without attachments.
+def store_for_broadcast(drafts: Sequence[Draft], importance: str, *, room: int) -> None:
+    """As store(), for messages of a broadcast: of one importance, due now, without attachments.
 
-    room: as many of them are queued; the others wait for their release (mail.release).
+    room: how many of them are queued now; the others wait for mail.broadcasts.release.
     """
     queued = drafts[:room]
     with transaction.atomic():
@@ -102,12 +101,12 @@ def store_alike(drafts: Sequence[Draft], importance: str, *, room: int) -> None:
         Message.objects.bulk_create([draft.message for draft in drafts])
 
 
-def withdraw(message: Message) -> None:
-    """Cancel a message and the job that would send it. Raises AlreadySent."""
+def cancel_message(message: Message) -> None:
+    """Cancel a message and the job that would have sent it. Raises AlreadySent."""
     with transaction.atomic():
-        was = message.status
+        before = message.status
         message.cancel()
-        if was != message.status:
+        if message.status != before:
             message.note("cancelled")
     job = (
         Job.objects.filter(pk=message.job_id, status__in=WAITING).without_history().first() if message.job_id else None

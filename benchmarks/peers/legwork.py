@@ -13,7 +13,7 @@ from benchmarks.mails import SUBJECT, TEXT, addresses  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from jobs.submit import submit, submit_many  # noqa: E402
 from mail.models import Message  # noqa: E402
-from mail.submit import drafted, store  # noqa: E402
+from mail.submit import build_draft, store  # noqa: E402
 
 
 def prepare() -> None:
@@ -62,4 +62,4 @@ def newest() -> str:
 def submit_mails(count: int) -> None:
     sender = "Legwork <legwork@mg.example.org>"
     mails = [Message(to=to, address=to, sender=sender, subject=SUBJECT, text=TEXT) for to in addresses(count)]
-    store([drafted(message, now=timezone.now()) for message in mails])
+    store([build_draft(message, now=timezone.now()) for message in mails])

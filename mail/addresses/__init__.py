@@ -1,1 +1,1 @@
-"""E-mail addresses: syntax, spelling, domains, uploaded lists."""
+"""E-mail addresses: parsing, comparing, masking, and what DNS says about their domains. The lowest room of mail."""

@@ -1,4 +1,4 @@
-"""Whom mail is for and from: the syntax of addresses, and whether a domain takes mail at all."""
+"""Parses sender and recipient addresses. A recipient is refused if DNS says that its domain takes no mail."""
 
 import re
 import unicodedata
@@ -8,9 +8,10 @@ from difflib import get_close_matches
 from django.conf import settings
 from email_validator import EmailNotValidError, validate_email
 
-from mail.addresses import domains, normalize
+from mail.addresses import domains
+from mail.addresses.normalize import MAX_ADDRESS_LENGTH, ascii_address, normalize_address
 
-POPULAR = (
+POPULAR_DOMAINS = (
     "gmail.com",
     "googlemail.com",
     "hotmail.com",
@@ -26,15 +27,14 @@ POPULAR = (
     "proton.me",
     "protonmail.com",
 )
-"""Domains that are often meant when another one was written."""
+"""Suggested for a similar domain that takes no mail: most likely a typo."""
 
-
-NAMED = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^()<>\[\]:;@\\,"]*)\s*<([^<>]*)>')
-"""A mailbox with its name, in quotes or not (RFC 5322, 3.4); what is in angle brackets is the address."""
+NAMED_MAILBOX = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^()<>\[\]:;@\\,"]*)\s*<([^<>]*)>')
+"""A mailbox with a display name, quoted or not (RFC 5322, 3.4). Group 1 is the address in angle brackets."""
 
 
 class BadAddress(ValueError):
-    """Says what is wrong with an address, in a sentence. code: invalid, or undeliverable."""
+    """An address cannot be used; the message is a sentence. code: invalid, undeliverable or sender."""
 
     def __init__(self, detail: str, code: str = "invalid") -> None:
         super().__init__(detail)
@@ -43,7 +43,7 @@ class BadAddress(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """An address with the name before it, if there is one. address: normalized, its domain in ASCII."""
+    """written: as it was given, perhaps with a display name. address: bare, normalized, with its domain in ASCII."""
 
     written: str
     address: str
@@ -53,45 +53,45 @@ class Mailbox:
         return self.address.rpartition("@")[2]
 
 
-def parsed(text: str) -> Mailbox:
-    """One mailbox, with or without a name: `Ada <ada@example.org>`. Raises BadAddress."""
+def parse_mailbox(text: str) -> Mailbox:
+    """One mailbox, with or without a display name: `Ada <ada@example.org>`. Raises BadAddress."""
     if has_control_characters(text):
-        raise BadAddress("An address has no line breaks and no other control characters.")
+        raise BadAddress("An address may not contain line breaks or other control characters.")
     try:
         found = validate_email(
-            named[1] if (named := NAMED.fullmatch(text.strip())) else text.strip(),
+            named[1] if (named := NAMED_MAILBOX.fullmatch(text.strip())) else text.strip(),
             strict=True,
             check_deliverability=False,
-            test_environment=not settings.MAIL_CHECK_DNS,  # so that *.test, which no DNS knows, can be written to
+            test_environment=not settings.MAIL_CHECK_DNS,  # allows *.test, which no DNS knows
         )
     except EmailNotValidError as error:
         raise BadAddress(str(error)) from None
     if found.ascii_email is None:
-        raise BadAddress("The part before the @ has characters that not every mail server takes.")
-    return Mailbox(text.strip(), normalize.normalized(found.ascii_email))
+        raise BadAddress("The part before the @ may only contain ASCII characters: not every mail server takes others.")
+    return Mailbox(text.strip(), normalize_address(found.ascii_email))
 
 
-def deliverable(text: str) -> Mailbox:
-    """A mailbox whose domain takes mail, as far as can be known. Raises BadAddress."""
-    mailbox = parsed(text)
-    if settings.MAIL_CHECK_DNS and (reason := domains.refusal(mailbox.domain)):
-        raise BadAddress(f"{reason}{_hint(mailbox.domain)}", "undeliverable")
+def parse_deliverable(text: str) -> Mailbox:
+    """A mailbox whose domain takes mail. Without an answer from DNS it is let through. Raises BadAddress."""
+    mailbox = parse_mailbox(text)
+    if settings.MAIL_CHECK_DNS and (reason := domains.undeliverable_reason(mailbox.domain)):
+        raise BadAddress(f"{reason}{_typo_hint(mailbox.domain)}", "undeliverable")
     return mailbox
 
 
-def look_up(texts: list[str]) -> None:
-    """Ask for the domains of many addresses at once, so that deliverable() finds them known."""
+def look_up_domains(texts: list[str]) -> None:
+    """Query DNS for the domains of many addresses in parallel, so that parse_deliverable() finds them cached."""
     if settings.MAIL_CHECK_DNS:
-        possible = [text.strip(" >") for text in texts if "@" in text and len(text) <= normalize.LONGEST]
-        ascii_only = map(normalize.in_ascii, possible)
-        domains.look_up({address.rpartition("@")[2] for address in ascii_only})
+        possible = [text.strip(" >") for text in texts if "@" in text and len(text) <= MAX_ADDRESS_LENGTH]
+        ascii_only = map(ascii_address, possible)
+        domains.look_up_all({address.rpartition("@")[2] for address in ascii_only})
 
 
 def has_control_characters(text: str) -> bool:
-    """Line breaks above all: whoever gets one into a header field writes header fields of his own."""
+    """Line breaks above all: one in a header field lets the sender inject further header fields."""
     return any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
 
 
-def _hint(domain: str) -> str:
-    meant = get_close_matches(domain, POPULAR, n=1, cutoff=0.8)
+def _typo_hint(domain: str) -> str:
+    meant = get_close_matches(domain, POPULAR_DOMAINS, n=1, cutoff=0.8)
     return f" Was {meant[0]} meant?" if meant and meant[0] != domain else ""

@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from jobs.api.filters import TimeFilter
-from mail.addresses import normalize
+from mail.addresses.normalize import ascii_address
 from mail.importance import Importance
 from mail.models import Message
 from mail.models.queryset import MessageQuerySet
@@ -73,7 +73,7 @@ class MessageFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields = ("status", "to", "tag", "importance", "stream", "broadcast", "created_after", "created_before")
 
     def written_to(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
-        return messages.filter(address=normalize.in_ascii(value))
+        return messages.filter(address=ascii_address(value))
 
     def tagged(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
         return messages.tagged(value)

@@ -1,1 +1,1 @@
-"""One template to many recipients: messages are made, released in portions, and cancelled together."""
+"""Broadcasts, one template to many recipients: recipients → fan_out → release, or cancellation."""

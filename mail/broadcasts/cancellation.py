@@ -1,4 +1,4 @@
-"""Cancelling a broadcast: no more messages are made or released, and what has not been sent is cancelled."""
+"""Cancels a broadcast: no more messages are made or released, and those not sent yet are cancelled."""
 
 from contextlib import suppress
 from uuid import UUID
@@ -19,13 +19,13 @@ from mail.status import Status
 log = structlog.get_logger(__name__)
 
 KIND = "mail.broadcast_cancellation"
-BATCH = 500
+BATCH_SIZE = 500
 
 
-def stop(broadcast: Broadcast) -> None:
+def cancel_with_job(broadcast: Broadcast) -> None:
     """Cancel a broadcast and the job that makes its messages. Raises NothingToCancel."""
     job = Job.objects.unfinished().filter(pk=broadcast.pk).first()
-    if job is None and broadcast.cancelled_at is None and not _not_sent(broadcast.pk).exists():
+    if job is None and broadcast.cancelled_at is None and not _unsent(broadcast.pk).exists():
         raise NothingToCancel(broadcast.pk)
     with suppress(AlreadyFinished):
         if job:
@@ -34,27 +34,27 @@ def stop(broadcast: Broadcast) -> None:
 
 
 def cancel_broadcast(broadcast_id: UUID) -> None:
-    """What is queued is cancelled at once; what waits for its release will not be sent and is cancelled by a job."""
+    """Cancel queued messages now. Those that wait for their release are never released, and a job cancels them."""
     with transaction.atomic():
         if not Broadcast.objects.filter(pk=broadcast_id, cancelled_at=None).update(cancelled_at=Now()):
             return
-        queued = _not_sent(broadcast_id).filter(awaits_release=False)
+        queued = _unsent(broadcast_id).filter(awaits_release=False)
         while _cancel_batch(queued):
             pass
-        if _not_sent(broadcast_id).exists():
+        if _unsent(broadcast_id).exists():
             submit(KIND, {"broadcast": str(broadcast_id)})
     log.info("broadcast_cancelled", broadcast_id=str(broadcast_id))
 
 
-def cancel_the_rest(broadcast_id: UUID) -> int:
-    """Cancel what has not been sent; returns how many messages."""
+def cancel_unsent(broadcast_id: UUID) -> int:
+    """The job mail.broadcast_cancellation. Returns how many messages it cancelled."""
     cancelled = 0
-    while count := _cancel_batch(_not_sent(broadcast_id)):
+    while count := _cancel_batch(_unsent(broadcast_id)):
         cancelled += count
     return cancelled
 
 
-def _not_sent(broadcast_id: UUID) -> MessageQuerySet:
+def _unsent(broadcast_id: UUID) -> MessageQuerySet:
     found: MessageQuerySet = Message.objects.filter(
         broadcast=broadcast_id, status__in=(Status.SCHEDULED, Status.QUEUED)
     )
@@ -63,9 +63,9 @@ def _not_sent(broadcast_id: UUID) -> MessageQuerySet:
 
 def _cancel_batch(messages: MessageQuerySet) -> int:
     with transaction.atomic():
-        ids = list(messages.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
+        ids = list(messages.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH_SIZE])
         Message.objects.filter(pk__in=ids).update(status=Status.CANCELLED, finished_at=Now())
         Event.objects.bulk_create(
-            [Event(message_id=pk, source=Event.Source.OURS, type="cancelled") for pk in ids], batch_size=BATCH
+            [Event(message_id=pk, source=Event.Source.OURS, type="cancelled") for pk in ids], batch_size=BATCH_SIZE
         )
     return len(ids)

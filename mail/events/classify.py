@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.db.models import TextChoices
 
-from mail.addresses import normalize
+from mail.addresses.normalize import mask_address
 from mail.events import classify_smtp
 from mail.failure import Failure, FailureClass
 from mail.status import Status
@@ -56,7 +56,7 @@ class Meaning:
 def plainly(*words: object) -> str:
     """The first of these that says something, for people: on one line, bounded, without anybody's address."""
     said = next((word for word in words if isinstance(word, str) and word.strip()), "")
-    return ADDRESS.sub(lambda found: normalize.masked(found[0]), " ".join(said.split()))[:DETAIL_LENGTH]
+    return ADDRESS.sub(lambda found: mask_address(found[0]), " ".join(said.split()))[:DETAIL_LENGTH]
 
 
 def failed(news: News, kind: FailureClass, detail: str) -> Meaning:

@@ -13,7 +13,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from jobs.submit import submit_many
-from mail.addresses import normalize
+from mail.addresses.normalize import ascii_address, mask_address
 from mail.events import provider_event
 from mail.events.classify import News
 from mail.events.provider_event import Report
@@ -120,7 +120,7 @@ def _sent_by(attempt: Attempt) -> tuple[str, str]:
 def _same_recipient(report: Report, attempt: Attempt) -> bool:
     if not report.recipient:
         return report.meaning.news == News.REJECTED
-    return normalize.in_ascii(report.recipient) == normalize.in_ascii(attempt.message.address)
+    return ascii_address(report.recipient) == ascii_address(attempt.message.address)
 
 
 def _believed(report: Report, attempt: Attempt) -> Event:
@@ -170,6 +170,6 @@ def _log_taken(event: Event) -> None:
         provider=event.provider,
         type=event.type,
         source=event.source,
-        recipient=normalize.masked(event.message.address) if event.message else None,
+        recipient=mask_address(event.message.address) if event.message else None,
         disregarded=event.disregarded,
     )

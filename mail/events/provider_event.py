@@ -15,7 +15,7 @@ from uuid import UUID
 
 import orjson
 
-from mail.addresses import normalize
+from mail.addresses.normalize import normalize_address
 from mail.events import classify_anymail, classify_mailgun
 from mail.events.classify import Meaning
 from mail.events.classify_mailgun import mapping
@@ -54,7 +54,7 @@ class Report:
     def key(self) -> str:
         """The same for a webhook that comes again and for a look-up that finds what a webhook has told."""
         second = int(self.at.timestamp()) if self.at else None
-        return digest([self.esp, self.id, self.raw.get("event"), normalize.normalized(self.recipient), second])
+        return digest([self.esp, self.id, self.raw.get("event"), normalize_address(self.recipient), second])
 
     @property
     def provider_message_id(self) -> str:

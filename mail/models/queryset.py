@@ -8,7 +8,7 @@ from django.db import models, transaction
 from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Now
 
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest, normalize_address
 from mail.importance import Importance
 from mail.reasons import WISHES, Scope
 from mail.status import PENDING, TERMINAL, Status
@@ -50,18 +50,18 @@ class SuppressionQuerySet(models.QuerySet[Any]):
 
     def against(self, address: str, importance: str) -> Any | None:
         """What forbids to write this address mail of this importance; None when nothing does."""
-        return self._forbidding(importance).filter(digest=normalize.digest(address)).strongest_first().first()
+        return self._forbidding(importance).filter(digest=address_digest(address)).strongest_first().first()
 
     def forbidden_among(self, many: Iterable[str], importance: str) -> set[str]:
         """Which of these addresses may not be written mail of this importance."""
-        by_digest = {normalize.digest(address): address for address in many}
+        by_digest = {address_digest(address): address for address in many}
         found = self._forbidding(importance).filter(digest__in=by_digest).values_list("digest", flat=True)
         return {by_digest[digest] for digest in found}
 
     def suppress(self, address: str, reason: str, scope: str, expires_at: datetime | None, *, source: str) -> Any:
         """Write this address no more. Known for this reason and scope already: the longer duration is kept."""
-        fact = {"digest": normalize.digest(address), "scope": scope, "reason": reason}
-        return self.suppress_fact(fact, address=normalize.normalized(address), source=source, expires_at=expires_at)
+        fact = {"digest": address_digest(address), "scope": scope, "reason": reason}
+        return self.suppress_fact(fact, address=normalize_address(address), source=source, expires_at=expires_at)
 
     def suppress_fact(self, fact: dict[str, str], **values: Any) -> Any:
         """As suppress(), where the address itself may be unknown. fact: digest, scope and reason, which are unique."""
@@ -86,4 +86,4 @@ class SuppressionQuerySet(models.QuerySet[Any]):
 class StrikeQuerySet(models.QuerySet[Any]):
     def of(self, address: str, kind: str) -> Self:
         """The failures of this kind that the address had in a row; a delivery ends the row."""
-        return self.filter(digest=normalize.digest(address), kind=kind)
+        return self.filter(digest=address_digest(address), kind=kind)

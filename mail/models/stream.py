@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest, mask_address, normalize_address
 
 LONGEST_NAME = 50
 
@@ -46,19 +46,19 @@ class StreamSuppressionQuerySet(models.QuerySet[Any]):
 
     def forbids(self, user_id: int | None, stream: str, address: str) -> bool:
         """Whether this address gets no mail of this stream; critical mail is sent all the same."""
-        return bool(stream) and self.of(user_id, stream).filter(digest=normalize.digest(address)).exists()
+        return bool(stream) and self.of(user_id, stream).filter(digest=address_digest(address)).exists()
 
     def forbidden_among(self, user_id: int | None, stream: str, many: Iterable[str]) -> set[str]:
         """Which of these addresses get no mail of this stream."""
         if not stream:
             return set()
-        by_digest = {normalize.digest(address): address for address in many}
+        by_digest = {address_digest(address): address for address in many}
         found = self.of(user_id, stream).filter(digest__in=by_digest).values_list("digest", flat=True)
         return {by_digest[digest] for digest in found}
 
     def add(self, user_id: int, stream: str, digest: str, address: str, source: str) -> bool:
         """Send this address no more mail of this stream; False when that was so already."""
-        known = {"address": normalize.normalized(address)} if address else {}
+        known = {"address": normalize_address(address)} if address else {}
         _, made = self.get_or_create(user_id=user_id, stream=stream, digest=digest, defaults=known | {"source": source})
         return made
 
@@ -82,4 +82,4 @@ class StreamSuppression(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.stream} {normalize.masked(self.address) if self.address else self.digest[:12]}"
+        return f"{self.stream} {mask_address(self.address) if self.address else self.digest[:12]}"

@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import models
 from django.utils import timezone
 
-from mail.addresses import normalize
+from mail.addresses.normalize import mask_address
 from mail.failure import FailureClass
 from mail.models.queryset import StrikeQuerySet, SuppressionQuerySet
 from mail.reasons import Reason, Scope
@@ -36,7 +36,7 @@ class Suppression(models.Model):
         constraints = (models.UniqueConstraint(name="one_suppression_per_fact", fields=("digest", "scope", "reason")),)
 
     def __str__(self) -> str:
-        return normalize.masked(self.address) if self.address else self.digest[:12]
+        return mask_address(self.address) if self.address else self.digest[:12]
 
     def ends_before(self, expires_at: datetime | None) -> bool:
         """Whether one that ends then would last longer; None is never."""

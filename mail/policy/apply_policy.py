@@ -14,14 +14,14 @@ from django.utils import timezone
 
 from jobs import submit as jobs
 from mail import alerts
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest
 from mail.failure import Failure, FailureClass
 from mail.importance import Importance
 from mail.models import Attempt, Message, Strike, Suppression
 from mail.policy.table import Breaker, Decision, Facts, Suppress, decide, only_elsewhere, rule_of
 from mail.providers import breakers, select
 from mail.status import Status
-from mail.submit import sending_job
+from mail.submit import build_send_job
 from mail.suppressions.lifting import lift_under_way
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ def carry_out(
 
 def forgive(address: str) -> None:
     """A message has arrived: the next failure is the first in a row again."""
-    Strike.objects.filter(digest=normalize.digest(address)).delete()
+    Strike.objects.filter(digest=address_digest(address)).delete()
 
 
 def send_again(message: Message, after: timedelta, failure: Failure) -> None:
@@ -108,7 +108,7 @@ def send_again(message: Message, after: timedelta, failure: Failure) -> None:
 
 def submit_sending(message: Message, after: timedelta = timedelta(0)) -> None:
     """A job that sends this message."""
-    job = sending_job(message, timezone.now() + after if after else None)
+    job = build_send_job(message, timezone.now() + after if after else None)
     Message.objects.filter(pk=message.pk).update(job_id=job.pk)
     jobs.store(job)
 
@@ -117,7 +117,7 @@ def _about_the_address(decision: Decision, message: Message, failure: Failure, p
     if not message.address:
         return
     if decision.strike:
-        Strike.objects.create(digest=normalize.digest(message.address), kind=failure.kind)
+        Strike.objects.create(digest=address_digest(message.address), kind=failure.kind)
     if (suppress := decision.suppress) and not _is_being_lifted(message, failure, suppress):
         until = timezone.now() + suppress.lasts if suppress.lasts else None
         Suppression.objects.suppress(message.address, suppress.reason, suppress.scope, until, source=provider)
@@ -132,7 +132,7 @@ def _is_being_lifted(message: Message, failure: Failure, suppress: Suppress) -> 
 
 def _about_the_domain(message: Message, slow: timedelta, failure: Failure) -> None:
     domain = message.address.rpartition("@")[2]
-    if breakers.blocked(domain, normalize.digest(message.address), slow):
+    if breakers.blocked(domain, address_digest(message.address), slow):
         alerts.alert("domain_slowed_down", f"{domain} gets no bulk mail for a while: {failure.detail}")
 
 

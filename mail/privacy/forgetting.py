@@ -11,8 +11,8 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Cast, Now
 
-from mail.addresses import normalize, parsing
-from mail.addresses.parsing import BadAddress
+from mail.addresses.normalize import address_digest, mask_address
+from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.models import (
     Alert,
     Attachment,
@@ -56,11 +56,11 @@ def forget(address: str) -> dict[str, int]:
         found["broadcasts"] = _leave_out_of_broadcasts(address, mentions)
         found["answers"] = _delete_answers(mentions)
         found["suppressions"] = sum(
-            model._default_manager.filter(digest=normalize.digest(address)).update(address="")
+            model._default_manager.filter(digest=address_digest(address)).update(address="")
             for model in (Suppression, StreamSuppression)
         )
-        Lift.objects.filter(digest=normalize.digest(address)).update(address="")
-    log.info("address_forgotten", address=normalize.masked(address), **found)
+        Lift.objects.filter(digest=address_digest(address)).update(address="")
+    log.info("address_forgotten", address=mask_address(address), **found)
     return dict(found)
 
 
@@ -125,7 +125,7 @@ def _leave_out_of_broadcasts(address: str, mentions: Mentions) -> int:
 
 def _is(written: str, address: str, mentions: Mentions) -> bool:
     try:
-        return parsing.parsed(written).address == address
+        return parse_mailbox(written).address == address
     except BadAddress:
         return mentions.in_text(written)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from mail.addresses import normalize
+from mail.addresses.normalize import address_spellings
 
 BEFORE = r"(?<![\w.])(?<!\w[!#$%&'*+/?^`{|}~-])"
 """Not within a longer local part, which may have these characters besides letters (RFC 5322, 3.2.3)."""
@@ -17,7 +17,7 @@ class Mentions:
     """Finds and replaces an address. spellings: the forms in which text may contain it, for a search in a database."""
 
     def __init__(self, address: str) -> None:
-        self.spellings = normalize.spellings(address)
+        self.spellings = address_spellings(address)
         self._pattern = re.compile(f"{BEFORE}(?:{'|'.join(map(re.escape, self.spellings))}){AFTER}", re.IGNORECASE)
 
     def in_text(self, text: str) -> bool:

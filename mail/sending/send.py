@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from jobs.errors import RetryAfter
 from mail import alerts
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest
 from mail.errors import NotCalled, NotSendable
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
@@ -120,7 +120,7 @@ def _listing(message: Message) -> set[str]:
     """Providers on whose own list the recipient of critical mail is unsubscribed: they are tried last."""
     if message.importance != Importance.CRITICAL or len(accounts()) < 2:
         return set()
-    found = Suppression.objects.in_force().filter(digest=normalize.digest(message.address), reason=Reason.UNSUBSCRIBE)
+    found = Suppression.objects.in_force().filter(digest=address_digest(message.address), reason=Reason.UNSUBSCRIBE)
     return set(found.values_list("source", flat=True))
 
 
@@ -136,7 +136,7 @@ def _expired(message: Message) -> bool:
 
 def _suppressed(message: Message) -> bool:
     against = AGAINST_BULK if message.importance == Importance.BULK else AGAINST_ALL
-    suppression = against.first(normalize.digest(message.address))
+    suppression = against.first(address_digest(message.address))
     if suppression:
         reason = suppression[0]
     elif message.importance != Importance.CRITICAL and StreamSuppression.objects.forbids(

@@ -11,9 +11,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from mail.addresses import normalize, parsing
-from mail.addresses.parsing import BadAddress
-from mail.addresses.upload import SEPARATORS, BadFile, RefusedRow, bad_row, decoded, first_told
+from mail.addresses.csv_files import SEPARATORS, BadFile, decode_csv, split_rows
+from mail.addresses.normalize import address_digest
+from mail.addresses.parsing import BadAddress, parse_mailbox
+from mail.addresses.refused_rows import RefusedRow, first_refused, refused_row
 from mail.models import Suppression
 from mail.reasons import Reason, Scope
 from mail.suppressions.provider_lists import EVERYTHING, FACTS, Entry, import_entries
@@ -68,7 +69,7 @@ def import_file(content: bytes, *, name: str | None, source: str, most: int | No
         new = import_entries(some, source=source)
         done.imported += new
         done.known += len(some) - new
-    done.refused = first_told(done.refused)
+    done.refused = first_refused(done.refused)
     return done
 
 
@@ -84,9 +85,9 @@ def export_file(found: QuerySet[Suppression], name: str | None = None) -> Iterat
 
 def _table(content: bytes) -> tuple[list[str], Iterator[list[str]]]:
     """The names of the columns, and the lines that are not empty."""
-    text = decoded(content)
+    text = decode_csv(content)
     for separator in SEPARATORS:
-        lines = filter(None, _divided(text, separator))
+        lines = split_rows(text, separator)
         columns = [column.strip().lower() for column in next(lines, [])]
         if "address" in columns:
             if len(set(columns)) < len(columns):
@@ -95,22 +96,15 @@ def _table(content: bytes) -> tuple[list[str], Iterator[list[str]]]:
     raise BadFile("The first line names the columns, and one of them is `address`.")
 
 
-def _divided(text: str, separator: str) -> Iterator[list[str]]:
-    try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    except csv.Error as error:
-        raise BadFile(f"The file is not comma-separated values: {error}.") from None
-
-
 def _refuse(done: Imported, number: int, name: str, detail: str) -> None:
     done.refusals += 1
     if len(done.refused) < AT_ONCE:
-        done.refused.append(bad_row(number, [FieldError(field=name, code="invalid", detail=detail)]))
+        done.refused.append(refused_row(number, [FieldError(field=name, code="invalid", detail=detail)]))
 
 
 def _entry(row: Mapping[str, str], name: str | None) -> Entry:
     try:
-        address = parsing.parsed(row["address"]).address
+        address = parse_mailbox(row["address"]).address
     except BadAddress as error:
         raise BadRow("address", str(error)) from None
     return _own_entry(address, row) if name is None else _mailgun_entry(row, name)
@@ -135,7 +129,7 @@ def _own_entry(address: str, row: Mapping[str, str]) -> Entry:
     expires_at = _moment(row, "expires_at")
     if expires_at and expires_at <= timezone.now():
         raise BadRow("expires_at", "This lies in the past.")
-    entry = Entry(address, normalize.digest(address), since, Reason(reason), Scope(scope or usual), expires_at)
+    entry = Entry(address, address_digest(address), since, Reason(reason), Scope(scope or usual), expires_at)
     return replace(entry, source=row.get("source", "").strip())
 
 

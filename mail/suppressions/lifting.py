@@ -12,7 +12,7 @@ from jobs.errors import PermanentError, TransientError
 from jobs.models.queryset import BATCH, delete_in_batches
 from jobs.submit import submit_many
 from mail import alerts
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest, mask_address
 from mail.models import Lift, Suppression
 from mail.models.queryset import SuppressionQuerySet
 from mail.providers.mailgun_api import Denied, MailgunApi, NoAnswer, mailgun_accounts
@@ -74,7 +74,7 @@ def lift_at_providers(lift_id: int) -> int:
         except NoAnswer as error:
             raise TransientError(f"{account.name} did not lift it: {error}") from None
     Lift.objects.filter(pk=found.pk).update(done_at=Now())
-    log.info("suppression_lifted_at_providers", address=normalize.masked(found.address), lists=removed)
+    log.info("suppression_lifted_at_providers", address=mask_address(found.address), lists=removed)
     return removed
 
 
@@ -84,7 +84,7 @@ DENIED = "its API key may not change suppressions: a lifted address stays on the
 def lift_under_way(address: str, reason: str) -> bool:
     """Whether a provider may still have the address on its list although it was lifted here."""
     reasons = [other for other, name in LISTS.items() if name == LISTS.get(Reason(reason))]
-    return Lift.objects.filter(digest=normalize.digest(address), reason__in=reasons, done_at=None).exists()
+    return Lift.objects.filter(digest=address_digest(address), reason__in=reasons, done_at=None).exists()
 
 
 def expired_suppressions() -> int:

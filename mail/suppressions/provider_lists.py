@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from jobs.errors import TransientError
 from mail import alerts
-from mail.addresses import normalize, parsing
-from mail.addresses.parsing import BadAddress
+from mail.addresses.normalize import address_digest
+from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.events.classify import Reply
 from mail.failure import FailureClass
 from mail.models import Lift, Suppression
@@ -97,7 +97,7 @@ def _compare_list(api: MailgunApi, domain: str, name: str, counts: Counter[str])
 def read(name: str, item: Item) -> Entry | None:
     """An item of a list as Mailgun writes it; None for what is no address, or concerns certain tags only."""
     try:
-        address = parsing.parsed(str(item["address"])).address
+        address = parse_mailbox(str(item["address"])).address
     except (BadAddress, KeyError, TypeError):
         return None
     if EVERYTHING not in (item.get("tags") or [EVERYTHING]):
@@ -106,7 +106,7 @@ def read(name: str, item: Item) -> Entry | None:
     expires_at = None
     if name == "bounces" and Reply.read(item.get("code"), item.get("error")).failure() == FailureClass.MAILBOX_FULL:
         reason, expires_at = Reason.MAILBOX_FULL, timezone.now() + MAILBOX_FULL_LASTS
-    return Entry(address, normalize.digest(address), _moment(item.get("created_at")), reason, scope, expires_at)
+    return Entry(address, address_digest(address), _moment(item.get("created_at")), reason, scope, expires_at)
 
 
 def import_entries(entries: Sequence[Entry], *, source: str) -> int:

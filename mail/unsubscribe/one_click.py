@@ -14,11 +14,11 @@ from django.core.signing import BadSignature, Signer
 from django.db import transaction
 from django.urls import reverse
 
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest, normalize_address
 from mail.importance import Importance
 from mail.models import Message, Stream, StreamSuppression, Suppression
 from mail.reasons import Reason, Scope
-from mail.rendering import UNSUBSCRIBE_URL
+from mail.rendering.budget import UNSUBSCRIBE_URL
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Link:
     @classmethod
     def of(cls, message: Message) -> "Link":
         stream = message.stream if message.user_id else ""
-        return cls(message.pk, normalize.digest(message.address), message.user_id if stream else None, stream)
+        return cls(message.pk, address_digest(message.address), message.user_id if stream else None, stream)
 
     @property
     def token(self) -> str:
@@ -67,7 +67,7 @@ class Link:
     def message(self) -> Message | None:
         """None when it was pruned, or its person forgotten."""
         found = Message.objects.filter(pk=self.message_id).first()
-        return found if found and found.address and normalize.digest(found.address) == self.digest else None
+        return found if found and found.address and address_digest(found.address) == self.digest else None
 
 
 def headers_for(message: Message) -> dict[str, str]:
@@ -129,5 +129,5 @@ def _suppress_stream(link: Link, message: Message | None) -> None:
 def _suppress(link: Link, message: Message | None) -> None:
     """With the address where we have it, and else by its digest alone."""
     fact = {"digest": link.digest, "scope": Scope.BULK, "reason": Reason.UNSUBSCRIBE}
-    known = {"address": normalize.normalized(message.address)} if message else {}
+    known = {"address": normalize_address(message.address)} if message else {}
     Suppression.objects.suppress_fact(fact, source=SOURCE, expires_at=None, **known)

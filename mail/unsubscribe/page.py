@@ -6,7 +6,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from mail.addresses import normalize
+from mail.addresses.normalize import mask_address
 from mail.unsubscribe.one_click import BadLink, Link, unsubscribe
 
 ONE_CLICK = ("List-Unsubscribe", "One-Click")
@@ -26,7 +26,7 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
         return _page("unknown", 404)
     if request.method != "POST":
         message = link.message()
-        return _page("ask", address=normalize.masked(message.address) if message else "", stream=link.stream)
+        return _page("ask", address=mask_address(message.address) if message else "", stream=link.stream)
     name, value = ONE_CLICK
     said = request.POST.get(name)
     if said not in (value, ALL_BULK):

@@ -15,8 +15,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from jobs.submit import submit
-from mail.addresses import normalize
-from mail.addresses.normalize import digest
+from mail.addresses.normalize import address_digest
 from mail.events import apply, ingest
 from mail.events.provider_event import of_mailgun
 from mail.management.commands import forget_address
@@ -202,7 +201,7 @@ def test_a_person_is_forgotten_everywhere() -> None:
     Alert.objects.create(kind="hard_bounce", detail=said, message=message)
     broadcast = make_broadcast(f"Ada <{ADA}>", GRACE)
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
-    StreamSuppression.objects.add(ada.pk, "news", digest(ADA), ADA, "one-click")
+    StreamSuppression.objects.add(ada.pk, "news", address_digest(ADA), ADA, "one-click")
 
     report = forget(ADA.upper())
 
@@ -293,7 +292,7 @@ def test_others_are_left_alone() -> None:
 def test_a_forgotten_person_stays_suppressed_also_when_the_list_learns_of_them_again() -> None:
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
     forget()
-    assert Suppression.objects.get().digest == normalize.digest(ADA)
+    assert Suppression.objects.get().digest == address_digest(ADA)
 
 
 @pytest.mark.parametrize("answer", ["no", "", "y"])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from mail.models import Template
-from mail.rendering import SIZE, BadTemplate, Meter, Sandboxed, rendered
+from mail.rendering.budget import MAX_CHARACTERS, BadTemplate, RenderBudget
+from mail.rendering.sandbox import SandboxedTemplate, render_text
 from tests.support.api_clients import assert_problem, client, make_token
 from tests.support.factories import make_user
 from tests.support.mail.messages import MAIL
@@ -43,13 +44,13 @@ HELLO = {"subject": "Hi {{ name }}", "text": "Dear {{ name }}", "html": "<b>{{ n
     ],
 )
 def test_the_language_is_djangos(source: str, context: dict[str, Any], text: str) -> None:
-    assert rendered(source, context) == text
+    assert render_text(source, context) == text
 
 
 def test_only_html_is_escaped() -> None:
-    assert rendered("{{ a }}", {"a": "<&>"}) == "<&>"
-    assert rendered("{{ a }}", {"a": "<&>"}, autoescape=True) == "&lt;&amp;&gt;"
-    assert rendered("{{ a|safe }}", {"a": "<b>"}, autoescape=True) == "<b>"
+    assert render_text("{{ a }}", {"a": "<&>"}) == "<&>"
+    assert render_text("{{ a }}", {"a": "<&>"}, autoescape=True) == "&lt;&amp;&gt;"
+    assert render_text("{{ a|safe }}", {"a": "<b>"}, autoescape=True) == "<b>"
 
 
 @pytest.mark.parametrize(
@@ -82,14 +83,14 @@ def test_only_html_is_escaped() -> None:
         "{% if a %}" * 2000 + "{% endif %}" * 2000,
         "{%" * 400_000,
         "{{" * 400_000,
-        "x" * (SIZE + 1),
+        "x" * (MAX_CHARACTERS + 1),
     ],
     ids=lambda source: source[:40],
 )
 def test_what_the_sandbox_does_not_have_is_refused_at_once(source: str) -> None:
     begun = time.thread_time()
     with pytest.raises(BadTemplate) as refusal:
-        rendered(source, {"a": "x", "b": "y"})
+        render_text(source, {"a": "x", "b": "y"})
     assert str(refusal.value)
     assert time.thread_time() - begun < 2
 
@@ -104,7 +105,7 @@ ATTRIBUTES = (
 def test_no_attribute_and_no_call_is_reached(name: str) -> None:
     context = {"s": "text", "n": 5, "l": [1], "d": {"a": 1}}
     source = "".join(f"{{{{ {variable}.{name} }}}}" for variable in context) + f"{{{{ {name} }}}}"
-    assert rendered(source + "{{ d.a }}", context) == "1"
+    assert render_text(source + "{{ d.a }}", context) == "1"
     assert context == {"s": "text", "n": 5, "l": [1], "d": {"a": 1}}
 
 
@@ -133,29 +134,29 @@ DOUBLED = "{% with s=s|add:s %}" * 40 + "{{ s }}" + "{% endwith %}" * 40
 def test_what_grows_without_end_is_stopped_soon(source: str) -> None:
     begun = time.thread_time()
     with pytest.raises(BadTemplate):
-        rendered(source, LETTERS)
+        render_text(source, LETTERS)
     assert time.thread_time() - begun < 3
 
 
 def test_a_result_that_cannot_be_stored_is_refused() -> None:
     with pytest.raises(BadTemplate, match="cannot be stored"):
-        rendered("{{ a }}{{ b }}", {"a": "\0"})
+        render_text("{{ a }}{{ b }}", {"a": "\0"})
 
 
-def test_several_renderings_may_have_one_meter() -> None:
-    meter = Meter(seconds=0.05)
+def test_several_renderings_may_have_one_budget() -> None:
+    budget = RenderBudget(seconds=0.05)
 
     def render_often() -> None:
         for _ in range(1000):
-            rendered("{% for x in a %}{{ x }}{% endfor %}", LETTERS, meter)
+            render_text("{% for x in a %}{{ x }}{% endfor %}", LETTERS, budget)
 
     with pytest.raises(BadTemplate, match="too long"):
         render_often()
 
 
 def test_a_compiled_template_can_be_rendered_again() -> None:
-    template, meter = Sandboxed("{% for x in a %}{{ x }}{% endfor %}"), Meter()
-    assert [template.rendered({"a": a}, meter) for a in ([1], [2, 3])] == ["1", "23"]
+    template, budget = SandboxedTemplate("{% for x in a %}{{ x }}{% endfor %}"), RenderBudget()
+    assert [template.render_text({"a": a}, budget) for a in ([1], [2, 3])] == ["1", "23"]
 
 
 PIECES = [
@@ -176,7 +177,7 @@ values = st.recursive(
 @given(source=st.lists(pieces | st.text(max_size=4), max_size=8).map("".join), a=values, b=values)
 def test_every_template_is_rendered_or_refused(source: str, a: Any, b: Any) -> None:
     with suppress(BadTemplate):
-        assert isinstance(rendered(source, {"a": a, "b": b}), str)
+        assert isinstance(render_text(source, {"a": a, "b": b}), str)
 
 
 # --- the API -------------------------------------------------------------------------------------------------------

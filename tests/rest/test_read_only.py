@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 
 from jobs.models import Job
 from jobs.run import Run
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest
 from mail.models import Broadcast, Stream, StreamSuppression, Suppression, Template
 from mail.unsubscribe.one_click import Link
 from rest.read_only import WriteInSafeMethod
@@ -199,7 +199,7 @@ def existing_objects(user: User) -> dict[str, Any]:
         file.write("a")
     job.succeed(None)
     message = make_message(user=user)
-    digest = normalize.digest(message.address)
+    digest = address_digest(message.address)
     Suppression.objects.create(digest=digest, address=message.address, reason="manual", source="ada")
     Template.objects.create(user=user, name="hello", subject="Hi", text="There")
     Stream.objects.ensure([(user.pk, "hello")])

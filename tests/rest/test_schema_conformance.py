@@ -20,7 +20,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
 from jobs.models.states import Status
-from mail.addresses.normalize import digest
+from mail.addresses.normalize import address_digest
 from mail.models import Broadcast, Stream, StreamSuppression, Suppression, Template
 from mail.status import Status as MessageStatus
 from project.wsgi import application
@@ -118,7 +118,7 @@ def test_every_operation_on_a_template_or_suppression_answers_as_its_schema_says
     Template.objects.update_or_create(user=caller, name="news", defaults={"subject": "{{ a }}", "text": "{{ b }}"})
     Suppression.objects.suppress("ada@example.org", "manual", "all", None, source="test")
     Stream.objects.ensure([(caller.pk, "news")])
-    StreamSuppression.objects.add(caller.pk, "news", digest("ada@example.org"), "ada@example.org", "test")
+    StreamSuppression.objects.add(caller.pk, "news", address_digest("ada@example.org"), "ada@example.org", "test")
     there = {"name": "news", "address": "ada@example.org"}
     case.path_parameters |= {name: there[name] for name in case.path_parameters if name in there}
     assert_answered_as_documented(case, caller)

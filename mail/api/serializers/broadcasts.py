@@ -7,12 +7,13 @@ from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from mail.addresses.upload import MOST_IN_JSON
-from mail.api.fields import LineField, MailboxField, SenderField, StreamField, StringField, TruthField
+from mail.api.fields import LineField, MailboxField, SenderField, StreamField
 from mail.api.serializers.messages import MOST_REPLY_TO, MOST_TAGS, envelope_errors, time_errors
+from mail.broadcasts.recipients import MAX_IN_JSON
 from mail.importance import Importance
 from mail.models import Broadcast
-from mail.submit import patience_ends
+from mail.submit import default_expiry
+from rest.fields import BooleanField, StringField
 from rest.strict import AnyValueField, StrictSerializer
 
 
@@ -22,9 +23,9 @@ class BroadcastOptions(StrictSerializer):
     template = StringField(max_length=100)
     importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
     stream = StreamField(required=False, allow_null=True)
-    track_opens = TruthField(required=False, allow_null=True)
-    track_clicks = TruthField(required=False, allow_null=True)
-    test_mode = TruthField(required=False, allow_null=True)
+    track_opens = BooleanField(required=False, allow_null=True)
+    track_clicks = BooleanField(required=False, allow_null=True)
+    test_mode = BooleanField(required=False, allow_null=True)
     reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MOST_REPLY_TO)
     tags = serializers.ListField(
         child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MOST_TAGS
@@ -45,7 +46,7 @@ class BroadcastOptions(StrictSerializer):
 
 def _too_far(given: dict[str, Any]) -> dict[str, Any]:
     try:
-        patience_ends(Importance.BULK, given.get("send_at") or timezone.now())
+        default_expiry(Importance.BULK, given.get("send_at") or timezone.now())
     except OverflowError:
         return {"send_at": [serializers.ErrorDetail("This is too far ahead.", "overflow")]}
     return {}
@@ -54,7 +55,7 @@ def _too_far(given: dict[str, Any]) -> dict[str, Any]:
 class BroadcastRequest(BroadcastOptions):
     """The body of POST mail/broadcasts/ in JSON; each recipient, {"to", "context"?}, is judged by itself."""
 
-    recipients = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=MOST_IN_JSON)
+    recipients = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=MAX_IN_JSON)
 
 
 class BroadcastUpload(BroadcastOptions):

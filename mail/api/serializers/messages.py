@@ -9,10 +9,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from mail.api.fields import (
-    ENVELOPE,
-    METADATA,
+    MAX_ENVELOPE_BYTES,
+    MAX_METADATA_BYTES,
     AttachmentRequest,
-    ContextField,
     HeadersField,
     LineField,
     MailboxField,
@@ -21,13 +20,12 @@ from mail.api.fields import (
     SenderField,
     SourceField,
     StreamField,
-    StringField,
-    TruthField,
+    byte_size,
     envelope_size,
-    size,
 )
 from mail.importance import Importance
 from mail.status import Status
+from rest.fields import BooleanField, ObjectField, StringField
 from rest.strict import AnyValueField, StrictSerializer
 
 SHOWN = (
@@ -75,7 +73,7 @@ class MessageRequest(StrictSerializer):
     text = SourceField(required=False, allow_null=True, allow_blank=True)
     html = SourceField(required=False, allow_null=True, allow_blank=True)
     template = StringField(required=False, allow_null=True, max_length=100)
-    context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
+    context = ObjectField(required=False, allow_null=True)  # type: ignore[assignment]
     headers = HeadersField(required=False, allow_null=True)
     tags = serializers.ListField(
         child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MOST_TAGS
@@ -84,9 +82,9 @@ class MessageRequest(StrictSerializer):
     attachments = serializers.ListField(
         child=AttachmentRequest(), required=False, allow_null=True, max_length=MOST_ATTACHMENTS
     )
-    track_opens = TruthField(required=False, allow_null=True)
-    track_clicks = TruthField(required=False, allow_null=True)
-    test_mode = TruthField(required=False, allow_null=True)
+    track_opens = BooleanField(required=False, allow_null=True)
+    track_clicks = BooleanField(required=False, allow_null=True)
+    test_mode = BooleanField(required=False, allow_null=True)
     importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
     stream = StreamField(required=False, allow_null=True)
     send_at = serializers.DateTimeField(required=False, allow_null=True)
@@ -137,12 +135,12 @@ def time_errors(given: dict[str, Any]) -> dict[str, Any]:
 def envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
     reply_to = [mailbox.written for mailbox in given.get("reply_to", [])]
     sent = envelope_size(given.get("headers", {}), given.get("tags", []), reply_to)
-    if sent > ENVELOPE:
-        detail = f"headers, tags and reply_to have {sent} bytes together; {ENVELOPE} are allowed."
+    if sent > MAX_ENVELOPE_BYTES:
+        detail = f"headers, tags and reply_to have {sent} bytes together; {MAX_ENVELOPE_BYTES} are allowed."
         return {"headers": [serializers.ErrorDetail(detail, "max_length")]}
     metadata = given.get("metadata", {})
-    if (kept := size([*metadata, *metadata.values()])) > METADATA:
-        detail = f"metadata has {kept} bytes; {METADATA} are allowed."
+    if (kept := byte_size([*metadata, *metadata.values()])) > MAX_METADATA_BYTES:
+        detail = f"metadata has {kept} bytes; {MAX_METADATA_BYTES} are allowed."
         return {"metadata": [serializers.ErrorDetail(detail, "max_length")]}
     return {}
 

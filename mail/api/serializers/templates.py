@@ -6,9 +6,11 @@ from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from mail.api.fields import ContextField, LineField, SourceField
+from mail.api.fields import LineField, SourceField
 from mail.models import Template
-from mail.rendering import BadTemplate, Sandboxed
+from mail.rendering.budget import BadTemplate
+from mail.rendering.sandbox import SandboxedTemplate
+from rest.fields import ObjectField
 from rest.strict import StrictSerializer
 
 PARTS = ("subject", "text", "html")
@@ -43,7 +45,7 @@ class TemplateRequest(TemplateContent):
 class PreviewRequest(StrictSerializer):
     """What to render a template with."""
 
-    context = ContextField(required=False, allow_null=True)  # type: ignore[assignment]
+    context = ObjectField(required=False, allow_null=True)  # type: ignore[assignment]
 
 
 class TemplateResponse(serializers.Serializer[Any]):
@@ -85,7 +87,7 @@ def template_url(name: str, request: Request) -> str:
 
 def _broken(source: str) -> list[serializers.ErrorDetail]:
     try:
-        Sandboxed(source)
+        SandboxedTemplate(source)
     except BadTemplate as error:
         return [serializers.ErrorDetail(str(error), "template")]
     return []

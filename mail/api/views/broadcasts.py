@@ -19,7 +19,8 @@ from rest_framework.views import APIView
 
 from jobs.api.serializers import JobResponse
 from jobs.api.views import job_answer
-from mail.addresses.upload import BadFile, Recipients, first_told, of_csv, of_json
+from mail.addresses.csv_files import BadFile
+from mail.addresses.refused_rows import first_refused
 from mail.api.serializers.broadcasts import (
     BroadcastRequest,
     BroadcastResponse,
@@ -29,8 +30,9 @@ from mail.api.serializers.broadcasts import (
     broadcast_summary,
 )
 from mail.api.views.resumption import resume_if_permitted
-from mail.broadcasts.cancellation import stop
-from mail.broadcasts.fan_out import COPIED, begin
+from mail.broadcasts.cancellation import cancel_with_job
+from mail.broadcasts.fan_out import COPIED_FIELDS, start
+from mail.broadcasts.recipients import Recipients, read_csv, read_list
 from mail.errors import NothingToCancel
 from mail.importance import Importance
 from mail.models import Broadcast, Template
@@ -77,12 +79,12 @@ class BroadcastListView(GenericAPIView[Any]):
             sender=given["from"].written if "from" in given else "",
             reply_to=[mailbox.written for mailbox in given.get("reply_to", [])],
             recipients=recipients.rows,
-            refused=first_told(recipients.refused),
+            refused=first_refused(recipients.refused),
             refusals=recipients.refusals,
-            **{name: given[name] for name in COPIED if name in given and name != "reply_to"},
+            **{name: given[name] for name in COPIED_FIELDS if name in given and name != "reply_to"},
         )
         broadcast.messages_url = request.build_absolute_uri(f"{reverse('messages')}?broadcast={broadcast.pk}")
-        return job_answer(request, begin(broadcast), status.HTTP_202_ACCEPTED)
+        return job_answer(request, start(broadcast), status.HTTP_202_ACCEPTED)
 
 
 class BroadcastView(APIView):
@@ -103,7 +105,7 @@ class BroadcastCancellationView(APIView):
         """Cancel what has not been sent. Asking again answers the same; 409 once everything has been sent."""
         broadcast = _owned(request, broadcast_id)
         try:
-            stop(broadcast)
+            cancel_with_job(broadcast)
         except NothingToCancel as error:
             raise Conflict(f"The {error}.") from None
         broadcast.refresh_from_db(fields=["cancelled_at"])
@@ -136,14 +138,14 @@ def _all_owned(request: Request) -> QuerySet[Broadcast]:
 def _listed(request: Request) -> tuple[dict[str, Any], Recipients]:
     body = BroadcastRequest(data=request.data)
     body.is_valid(raise_exception=True)
-    return body.validated_data, of_json(body.validated_data["recipients"])
+    return body.validated_data, read_list(body.validated_data["recipients"])
 
 
 def _uploaded(request: Request) -> tuple[dict[str, Any], Recipients]:
     body = BroadcastUpload(data=request.data)
     body.is_valid(raise_exception=True)
     try:
-        return body.validated_data, of_csv(body.validated_data["file"].read())
+        return body.validated_data, read_csv(body.validated_data["file"].read())
     except BadFile as error:
         raise ValidationError({"file": [ErrorDetail(str(error), "invalid")]}) from None
 

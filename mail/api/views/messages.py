@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from jobs.api.serializers import BatchResponse
 from mail.api.filters import MessageFilter
-from mail.api.request_parsing import accepted, look_up_domains, prepared, templates_named_by
+from mail.api.request_parsing import look_up_recipient_domains, parse_message, store_batch, templates_named_by
 from mail.api.serializers.messages import (
     DETAILED,
     SHOWN,
@@ -34,10 +34,10 @@ from mail.api.timeline import timeline
 from mail.errors import AlreadySent, Erased, StillUnderWay, Suppressed
 from mail.models import Message
 from mail.models.queryset import MessageQuerySet
-from mail.rendering import Meter
+from mail.rendering.budget import RenderBudget
 from mail.resending import resend
 from mail.status import TERMINAL, Status
-from mail.submit import store, withdraw
+from mail.submit import cancel_message, store
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
 from rest.responses import Conflict, conditional, etag, retry_after
@@ -72,13 +72,13 @@ class MessageListView(GenericAPIView[Any]):
     )
     def post(self, request: Request) -> Response:
         """Accept a message. It is stored when this answers, and sent as soon as a worker is free, or at send_at."""
-        look_up_domains([request.data])
+        look_up_recipient_domains([request.data])
         return self._stored(request)
 
     @idempotent
     def _stored(self, request: Request) -> Response:
         user = cast("User", request.user)
-        draft = prepared(request.data, user, templates_named_by([request.data], user), Meter())
+        draft = parse_message(request.data, user, templates_named_by([request.data], user), RenderBudget())
         store([draft])
         return _answer(request, draft.message, status.HTTP_202_ACCEPTED)
 
@@ -96,12 +96,12 @@ class MessageBatchView(APIView):
         """Accept up to 500 messages at once. A bad one is refused by itself; results are in the messages' order."""
         body = MessageBatchRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        look_up_domains(body.validated_data["messages"])
+        look_up_recipient_domains(body.validated_data["messages"])
         return self._stored(request, body.validated_data["messages"])
 
     @idempotent
     def _stored(self, request: Request, items: list[object]) -> Response:
-        outcomes = accepted(items, cast("User", request.user))
+        outcomes = store_batch(items, cast("User", request.user))
         results = [
             {"id": each.pk, "url": url_of(each.pk, request)} if isinstance(each, Message) else {"errors": each}
             for each in outcomes
@@ -134,7 +134,7 @@ class MessageCancellationView(APIView):
         """Do not send it: possible until a provider is called. Asking again answers the same."""
         message = _owned_message(request, message_id)
         try:
-            withdraw(message)
+            cancel_message(message)
         except AlreadySent as error:
             raise Conflict(f"The {error}.") from None
         return _answer(request, message, status.HTTP_200_OK)

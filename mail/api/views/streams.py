@@ -14,8 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from mail.addresses import normalize, parsing
-from mail.addresses.parsing import BadAddress
+from mail.addresses.normalize import address_digest, mask_address
+from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.api.fields import STREAM_NAME
 from mail.api.openapi import ADDRESS, CREATED, REPLAYED_CREATED
 from mail.api.serializers.streams import (
@@ -102,9 +102,9 @@ class StreamSuppressionListView(GenericAPIView[Any]):
         body.is_valid(raise_exception=True)
         user, address = cast("User", request.user), body.validated_data["address"].address
         Stream.objects.ensure([(user.pk, name)])
-        digest = normalize.digest(address)
+        digest = address_digest(address)
         new = StreamSuppression.objects.add(user.pk, name, digest, address, user.get_username()[:50])
-        log.info("stream_suppressed", stream=name, address=normalize.masked(address), user_id=user.pk)
+        log.info("stream_suppressed", stream=name, address=mask_address(address), user_id=user.pk)
         found = _suppressions(request, name).get(digest=digest)
         shown = stream_suppression_representation(found, address, request)
         if not new:
@@ -122,7 +122,7 @@ class StreamSuppressionView(APIView):
     def get(self, request: Request, name: str, address: str) -> HttpResponseBase:
         """Since when and by whom the address gets no mail of this stream."""
         normalized = _normalized(address)
-        found = _suppressions(request, name).filter(digest=normalize.digest(normalized)).first()
+        found = _suppressions(request, name).filter(digest=address_digest(normalized)).first()
         if found is None:
             raise NotFound
         shown = stream_suppression_representation(found, normalized, request)
@@ -131,10 +131,10 @@ class StreamSuppressionView(APIView):
     @extend_schema(operation_id="stream_suppressions_delete", responses={204: None}, parameters=[ADDRESS])
     def delete(self, request: Request, name: str, address: str) -> Response:
         """The address wants this stream again."""
-        digest = normalize.digest(_normalized(address))
+        digest = address_digest(_normalized(address))
         if not _suppressions(request, name).filter(digest=digest).delete()[0]:
             raise NotFound
-        log.info("stream_suppression_lifted", stream=name, address=normalize.masked(address), user_id=request.user.pk)
+        log.info("stream_suppression_lifted", stream=name, address=mask_address(address), user_id=request.user.pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -156,6 +156,6 @@ def _suppressions(request: Request, name: str) -> QuerySet[StreamSuppression]:
 def _normalized(address: str) -> str:
     """As it is stored; raises NotFound for what is no address."""
     try:
-        return parsing.parsed(address).address
+        return parse_mailbox(address).address
     except BadAddress:
         raise NotFound from None

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from mail.addresses.upload import MOST_IN_JSON, BadFile
+from mail.addresses.csv_files import BadFile
 from mail.api.serializers.suppressions import SuppressionExport, SuppressionImported, SuppressionUpload
 from mail.models import Suppression
 from mail.suppressions import files
@@ -21,6 +21,9 @@ from rest.idempotency import idempotent
 from rest.openapi import CONTENT_DISPOSITION, IDEMPOTENCY_KEY, REPLAYED
 
 log = structlog.get_logger(__name__)
+
+MAX_ROWS = 10_000
+"""Of an import by HTTP."""
 
 
 class SuppressionExportView(APIView):
@@ -59,7 +62,7 @@ class SuppressionImportView(APIView):
         given: dict[str, Any] = body.validated_data
         try:
             done = files.import_file(
-                given["file"].read(), name=given.get("list"), source=user.get_username(), most=MOST_IN_JSON
+                given["file"].read(), name=given.get("list"), source=user.get_username(), most=MAX_ROWS
             )
         except BadFile as error:
             raise ValidationError({"file": [ErrorDetail(str(error), "invalid")]}) from None

@@ -14,8 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from mail.addresses import normalize, parsing
-from mail.addresses.parsing import BadAddress
+from mail.addresses.normalize import address_digest, mask_address
+from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.api.openapi import ADDRESS, CREATED, REPLAYED_CREATED
 from mail.api.serializers.suppressions import (
     SuppressionRequest,
@@ -62,12 +62,12 @@ class SuppressionListView(GenericAPIView[Any]):
         body.is_valid(raise_exception=True)
         given = body.validated_data
         address = given["address"].address
-        found = Suppression.objects.shown().filter(digest=normalize.digest(address))
+        found = Suppression.objects.shown().filter(digest=address_digest(address))
         old = found.exists()
         made = Suppression.objects.suppress(
             address, given["reason"], given["scope"], given.get("expires_at"), source=user.get_username()[:50]
         )
-        log.info("address_suppressed", address=normalize.masked(address), reason=made.reason, user_id=user.pk)
+        log.info("address_suppressed", address=mask_address(address), reason=made.reason, user_id=user.pk)
         shown = suppression_representation(found.first() or made, address, request)
         if old:
             return Response(shown)
@@ -84,7 +84,7 @@ class SuppressionView(APIView):
     def get(self, request: Request, address: str) -> HttpResponseBase:
         """What forbids to write to this address; where there are several reasons, the strongest one."""
         normalized = _normalized(address)
-        found = _visible(request, normalized).filter(digest=normalize.digest(normalized)).first()
+        found = _visible(request, normalized).filter(digest=address_digest(normalized)).first()
         if found is None:
             raise NotFound
         shown = suppression_representation(found, normalized, request)
@@ -99,17 +99,17 @@ class SuppressionView(APIView):
         """
         user = _permitted(request, "delete")
         normalized = _normalized(address)
-        lifted = lift(Suppression.objects.in_force().filter(digest=normalize.digest(normalized)))
+        lifted = lift(Suppression.objects.in_force().filter(digest=address_digest(normalized)))
         if not lifted:
             raise NotFound
-        log.info("suppression_lifted", address=normalize.masked(normalized), count=lifted, user_id=user.pk)
+        log.info("suppression_lifted", address=mask_address(normalized), count=lifted, user_id=user.pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def _normalized(address: str) -> str:
     """As it is stored; raises NotFound for what is no address."""
     try:
-        return parsing.parsed(address).address
+        return parse_mailbox(address).address
     except BadAddress:
         raise NotFound from None
 

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from mail.api.openapi import CREATED, REPLAYED_CREATED
-from mail.api.request_parsing import content
+from mail.api.request_parsing import render_content
 from mail.api.serializers.templates import (
     LONGEST_NAME,
     PreviewRequest,
@@ -27,7 +27,7 @@ from mail.api.serializers.templates import (
     template_url,
 )
 from mail.models import Template
-from mail.rendering import Meter
+from mail.rendering.budget import RenderBudget
 from mail.unsubscribe.one_click import preview_context
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
@@ -121,7 +121,7 @@ class PreviewView(APIView):
         body.is_valid(raise_exception=True)
         template = _owned_template(request, name)
         given = {"template": name, "context": preview_context() | (body.validated_data.get("context") or {})}
-        rendered = content(given, {name: template}, Meter())
+        rendered = render_content(given, {name: template}, RenderBudget())
         shown = {"text": None, "html": None} | {part: text for part, text in rendered.items() if text}
         return Response(shown)
 

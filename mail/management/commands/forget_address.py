@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mail.addresses import normalize, parsing
-from mail.addresses.parsing import BadAddress
+from mail.addresses.normalize import mask_address
+from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.privacy.forgetting import forget
 
 
@@ -19,11 +19,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            address = parsing.parsed(options["address"]).address
+            address = parse_mailbox(options["address"]).address
         except BadAddress as error:
             raise CommandError(str(error)) from None
         if not options["yes"] and input(f"Erase all mail to {address}? This cannot be undone. [yes/no] ") != "yes":
             raise CommandError("Nothing was erased.")
         for name, count in forget(address).items():
             self.stdout.write(f"{count:>6} {name}")
-        self.stdout.write(f"{normalize.masked(address)} is forgotten.")
+        self.stdout.write(f"{mask_address(address)} is forgotten.")

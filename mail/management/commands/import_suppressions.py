@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mail.addresses.upload import BadFile
+from mail.addresses.csv_files import BadFile
 from mail.suppressions.files import COLUMNS, import_file
 
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from mail.addresses.upload import BadFile, bad_row, first_told, of_csv
-from mail.broadcasts import fan_out as broadcasting
+from mail.addresses.csv_files import BadFile
+from mail.addresses.refused_rows import first_refused, refused_row
+from mail.broadcasts import fan_out
+from mail.broadcasts.recipients import read_csv
 from mail.models import Broadcast, Message, Suppression, Template
 from rest.field_errors import FieldError
 from rest.json_value import json_value
@@ -92,7 +94,7 @@ def test_a_row_whose_mail_would_be_empty_is_a_bad_one(api: APIClient) -> None:
 
 
 def test_only_so_many_bad_rows_are_told_and_the_others_counted(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broadcasting, "CHUNK", 400)
+    monkeypatch.setattr(fan_out, "CHUNK_SIZE", 400)
     result = run(post(api, recipients=["x", *[{"to": "nobody"}] * 600, *recipients(1)]))
     assert (result["rows"], result["accepted"], result["refused"], len(result["errors"])) == (602, 1, 601, 500)
     assert [refused["row"] for refused in result["errors"]] == list(range(1, 501))
@@ -117,9 +119,9 @@ def test_however_much_is_wrong_the_result_can_be_kept(api: APIClient, row: Any) 
 
 def test_no_bad_row_is_told_behind_one_that_is_only_counted() -> None:
     long, short = [FieldError(field="", code="x", detail="ä" * 200)], [FieldError(field="", code="x", detail="")]
-    rows = [bad_row(number, long if number < 200 else short) for number in range(400)]
-    first = first_told(rows[:200])
-    assert first_told(first + rows[200:]) == first == rows[: len(first)]
+    rows = [refused_row(number, long if number < 200 else short) for number in range(400)]
+    first = first_refused(rows[:200])
+    assert first_refused(first + rows[200:]) == first == rows[: len(first)]
     assert 0 < len(first) < 200
 
 
@@ -139,10 +141,10 @@ def test_the_template_is_kept_as_it_was(api: APIClient) -> None:
 
 def test_a_broadcast_that_died_goes_on_where_it_was(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It dies at every point of a chunk in turn; each row becomes one message all the same."""
-    monkeypatch.setattr(broadcasting, "CHUNK", 10)
+    monkeypatch.setattr(fan_out, "CHUNK_SIZE", 10)
     answer = post(api, recipients=recipients(45))
-    for victim in ("store_alike", "drafted"):
-        whole, calls = getattr(broadcasting, victim), iter([False, True])
+    for victim in ("store_for_broadcast", "build_draft"):
+        whole, calls = getattr(fan_out, victim), iter([False, True])
 
         def die(*arguments: Any, _whole: Any = whole, _calls: Iterator[bool] = calls, **options: Any) -> Any:
             done = _whole(*arguments, **options)
@@ -150,10 +152,10 @@ def test_a_broadcast_that_died_goes_on_where_it_was(api: APIClient, monkeypatch:
                 raise RuntimeError("killed")
             return done
 
-        monkeypatch.setattr(broadcasting, victim, die)
+        monkeypatch.setattr(fan_out, victim, die)
         with pytest.raises(RuntimeError):
             run(answer)
-        monkeypatch.setattr(broadcasting, victim, whole)
+        monkeypatch.setattr(fan_out, victim, whole)
     made = Message.objects.count()
     assert (made, Broadcast.objects.get().next_row) == (10, 10)
     assert run(answer)["accepted"] == 45
@@ -163,9 +165,9 @@ def test_a_broadcast_that_died_goes_on_where_it_was(api: APIClient, monkeypatch:
 
 
 def test_two_runs_at_once_make_no_message_twice(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broadcasting, "CHUNK", 2)
+    monkeypatch.setattr(fan_out, "CHUNK_SIZE", 2)
     answer = post(api, recipients=recipients(5))
-    drafts, other = broadcasting._drafts, iter([True])
+    drafts, other = fan_out._build_drafts, iter([True])
 
     def meanwhile(*arguments: Any) -> Any:
         found = drafts(*arguments)
@@ -173,7 +175,7 @@ def test_two_runs_at_once_make_no_message_twice(api: APIClient, monkeypatch: pyt
             run(answer)
         return found
 
-    monkeypatch.setattr(broadcasting, "_drafts", meanwhile)
+    monkeypatch.setattr(fan_out, "_build_drafts", meanwhile)
     assert run(answer)["accepted"] == 5
     assert sorted(Message.objects.values_list("row", flat=True)) == [1, 2, 3, 4, 5]
 
@@ -281,9 +283,9 @@ def test_a_file_that_cannot_be_read_is_refused(api: APIClient, content: bytes) -
 
 def test_a_file_may_have_a_hundred_thousand_rows_and_no_more() -> None:
     rows = b"a@example.org\n" * 100_000
-    assert len(of_csv(b"to\n" + rows).rows) == 100_000
+    assert len(read_csv(b"to\n" + rows).rows) == 100_000
     with pytest.raises(BadFile):
-        of_csv(b"to\n" + rows + b"b@example.org\n")
+        read_csv(b"to\n" + rows + b"b@example.org\n")
 
 
 def test_a_file_that_is_too_large_is_refused(api: APIClient) -> None:

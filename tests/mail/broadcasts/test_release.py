@@ -12,8 +12,7 @@ from jobs.errors import PermanentError
 from jobs.models import Job
 from jobs.registry import find
 from jobs.run import Run
-from mail.broadcasts import cancellation, release
-from mail.broadcasts import fan_out as broadcasting
+from mail.broadcasts import cancellation, fan_out, release
 from mail.events import reconciliation
 from mail.importance import PATIENCE, Importance
 from mail.models import Broadcast, Message
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.django_db
 def _small_portions(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
     make_template(ada)
     monkeypatch.setattr(release, "WINDOW", 4)
-    monkeypatch.setattr(broadcasting, "CHUNK", 3)
+    monkeypatch.setattr(fan_out, "CHUNK_SIZE", 3)
 
 
 def queued() -> list[int]:
@@ -58,9 +57,9 @@ def test_only_a_window_of_a_broadcast_is_queued_at_once(api: APIClient) -> None:
     assert run(post(api, recipients=recipients(10)))["accepted"] == 10
     assert queued() == [1, 2, 3, 4]
     assert Job.objects.filter(kind="mail.send_bulk").count() == 4
-    assert release.next_portions() == 0
+    assert release.release_all() == 0
     end(3)
-    assert release.next_portions() == 3
+    assert release.release_all() == 3
     assert queued() == [1, 2, 3, 4, 5, 6, 7]
     jobs = {job.pk: job for job in Job.objects.filter(kind="mail.send_bulk")}
     for message in Message.objects.filter(row__in=queued()):
@@ -71,7 +70,7 @@ def test_all_messages_are_queued_in_the_end_and_the_broadcast_is_looked_at_no_mo
     run(post(api, recipients=recipients(10)))
     for _ in range(2):
         end(4)
-        assert release.next_portions()
+        assert release.release_all()
     assert queued() == list(range(1, 11))
     assert Broadcast.objects.get().released_at
     assert not Broadcast.objects.to_release().exists()
@@ -102,7 +101,7 @@ def test_patience_begins_when_a_message_is_queued(api: APIClient) -> None:
     run(post(api, recipients=recipients(6)))
     Message.objects.update(expires_at=timezone.now() - timedelta(days=1))
     end(2)
-    release.next_portions()
+    release.release_all()
     left = Message.objects.get(row=6).expires_at - timezone.now()
     assert left.total_seconds() == pytest.approx(PATIENCE[Importance.BULK].total_seconds(), abs=20)
 
@@ -110,11 +109,11 @@ def test_patience_begins_when_a_message_is_queued(api: APIClient) -> None:
 def test_an_expiry_that_was_given_holds_for_what_waits(api: APIClient) -> None:
     run(post(api, recipients=recipients(6), expires_at="2100-01-01T00:00:00Z"))
     end(1)
-    release.next_portions()
+    release.release_all()
     assert set(Message.objects.values_list("expires_at__year", flat=True)) == {2100}
     Broadcast.objects.update(expires_at=timezone.now())
     end(4)
-    assert release.next_portions() == 0
+    assert release.release_all() == 0
     assert Message.objects.get(row=6).status == Status.EXPIRED
 
 
@@ -123,7 +122,7 @@ def test_an_expiry_that_was_given_holds_for_what_waits(api: APIClient) -> None:
 
 def test_cancelling_the_job_cancels_what_has_not_been_sent(api: APIClient) -> None:
     answer = post(api, recipients=recipients(9))
-    broadcasting._advance(Broadcast.objects.get(), broadcasting.Pages(Broadcast.objects.get()))
+    fan_out._process_chunk(Broadcast.objects.get(), fan_out.CompiledTemplate(Broadcast.objects.get()))
     end(1, Status.DELIVERED)
     assert api.post(f"{answer.json()['url']}cancellation/").status_code == 200
     assert Message.objects.by_status() == {"delivered": 1, "cancelled": 2}
@@ -141,7 +140,7 @@ def test_a_broadcast_whose_job_is_gone_can_still_be_cancelled(api: APIClient) ->
     cancelled = cancel(api, answer)
     assert (cancelled.status_code, bool(cancelled.json()["cancelled_at"])) == (200, True)
     assert cancelled.json()["figures"] == {"delivered": 1, "cancelled": 3, "queued": 5}
-    assert release.next_portions() == 0
+    assert release.release_all() == 0
     run_all(cancellation.KIND)
     assert Message.objects.by_status() == {"delivered": 1, "cancelled": 8}
     assert cancel(api, answer).status_code == 200
@@ -166,13 +165,13 @@ def test_cancelling_a_broadcast_cancels_its_job(api: APIClient) -> None:
 
 def test_no_chunk_is_made_once_the_broadcast_is_cancelled(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = post(api, recipients=recipients(9))
-    drafts = broadcasting._drafts
+    drafts = fan_out._build_drafts
 
     def cancelled_meanwhile(broadcast: Broadcast, *arguments: Any) -> Any:
         cancellation.cancel_broadcast(broadcast.pk)
         return drafts(broadcast, *arguments)
 
-    monkeypatch.setattr(broadcasting, "_drafts", cancelled_meanwhile)
+    monkeypatch.setattr(fan_out, "_build_drafts", cancelled_meanwhile)
     with pytest.raises(PermanentError):
         run(answer)
     assert not Message.objects.exists()

@@ -15,7 +15,7 @@ from mail import maintenance
 from mail.events import apply, event_log, ingest
 from mail.events.reconciliation import reconcile
 from mail.models import Alert, Attempt, Event, EventLogPosition, Message, Suppression
-from mail.submit import drafted, store
+from mail.submit import build_draft, store
 from tests.support.factories import do_all_chores
 from tests.support.mail.mailgun_webhooks import make_attempt
 from tests.support.mail.messages import make_message
@@ -238,7 +238,7 @@ def test_a_message_that_lost_its_job_gets_another(fate: str) -> None:
     message = Message(
         to="ada@example.org", address="ada@example.org", sender="l@mg.example.org", subject="Hi", text="x"
     )
-    store([drafted(message, now=timezone.now())])
+    store([build_draft(message, now=timezone.now())])
     job = Job.objects.get()
     if fate == "is pruned":
         job.delete()
@@ -258,7 +258,9 @@ def test_a_message_that_lost_its_job_gets_another(fate: str) -> None:
 
 def test_a_message_that_has_its_job_or_its_time_ahead_is_left_alone() -> None:
     later = timezone.now() + HOUR
-    store([drafted(Message(to="a@b.c", address="a@b.c", sender="l@mg.example.org", subject="x"), now=timezone.now())])
+    store(
+        [build_draft(Message(to="a@b.c", address="a@b.c", sender="l@mg.example.org", subject="x"), now=timezone.now())]
+    )
     make_message("scheduled", send_at=later, created_at=timezone.now() - HOUR)
     Message.objects.update(created_at=timezone.now() - HOUR)
     assert reconcile()["jobs"] == 0

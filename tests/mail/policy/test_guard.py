@@ -125,7 +125,7 @@ def test_a_broadcast_that_bounces_is_stopped_and_operators_are_told(broadcast: B
 def test_nothing_more_of_a_stopped_broadcast_is_sent(broadcast: Broadcast, settings: Any) -> None:
     waiting = list(Message.objects.filter(status="queued", awaits_release=False).order_by("-row")[:2])
     bounce_one_of(4)
-    assert release.next_portions() == 0
+    assert release.release_all() == 0
     with sending_by(settings, provider(NOBODY)):
         assert [work_on(message) for message in waiting] == [0, 0]
     assert not any(message.attempts.exists() for message in waiting)
@@ -197,9 +197,9 @@ def test_a_stopped_stream_keeps_its_broadcasts_back(broadcast: Broadcast) -> Non
     bounce_one_of(4)
     assert (Broadcast.objects.get().stopped_at, bool(Stream.objects.get().stopped_at)) == (None, True)
     assert Message.objects.filter(status="queued", awaits_release=True).count() == 6
-    assert release.next_portions() == 0
+    assert release.release_all() == 0
     guard.resume(Stream.objects.get())
-    assert release.next_portions() == 6
+    assert release.release_all() == 6
 
 
 # --- resuming ------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_a_broadcast_is_resumed_by_whoever_may(api: APIClient, ada: User, broadc
     shown = api.post(f"{url}resumption/")
     assert (shown.status_code, shown.json()["stopped_at"], shown.json()["stop_reason"]) == (200, None, None)
     guard.resume(Stream.objects.get())
-    assert release.next_portions() == 6
+    assert release.release_all() == 6
     guard_looks()
     assert Broadcast.objects.get().stopped_at is None
 

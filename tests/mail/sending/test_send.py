@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from demo.eventually import eventually
-from mail.api.fields import ENVELOPE, envelope_size
+from mail.api.fields import MAX_ENVELOPE_BYTES, envelope_size
 from mail.failure import FailureClass
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
 from mail.policy import table
@@ -58,10 +58,10 @@ def test_a_message_is_sent_by_one_call(mailgun: Simulator, importance: str) -> N
 def test_the_provider_takes_as_many_header_fields_as_a_message_may_have(mailgun: Simulator) -> None:
     tags, reply_to = ["t" * 128] * 3, ["Ada <ada@example.org>"] * 10
     headers = {f"X-{number}": "z" * 900 for number in range(15)}
-    headers["X-Last"] = "z" * (ENVELOPE - envelope_size(headers | {"X-Last": ""}, tags, reply_to))
+    headers["X-Last"] = "z" * (MAX_ENVELOPE_BYTES - envelope_size(headers | {"X-Last": ""}, tags, reply_to))
     message = make_message(importance="bulk", headers=headers, tags=tags, reply_to=reply_to)
     work_on(message)
-    assert (envelope_size(headers, tags, reply_to), message.status) == (ENVELOPE, "sent")
+    assert (envelope_size(headers, tags, reply_to), message.status) == (MAX_ENVELOPE_BYTES, "sent")
 
 
 def test_a_message_that_has_left_our_hands_is_not_sent_again(mailgun: Simulator) -> None:

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from jobs.errors import PermanentError, TransientError
 from jobs.models import Job
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest
 from mail.events import apply, ingest
 from mail.events.provider_event import of_mailgun
 from mail.models import Alert, Lift, Message, Suppression
@@ -197,7 +197,7 @@ def test_what_only_the_provider_knows_is_imported_with_its_source(mailgun: Simul
 def test_what_we_have_lifted_and_the_provider_still_has_is_lifted_there(mailgun: Simulator) -> None:
     put(mailgun, "bounces")
     lift = Lift.objects.create(
-        digest=normalize.digest(ADA), reason="bounce", lifted_at=timezone.now() - timedelta(days=1)
+        digest=address_digest(ADA), reason="bounce", lifted_at=timezone.now() - timedelta(days=1)
     )
     assert provider_lists.compare()["imported"] == 1  # it has bounced again since then
     Suppression.objects.all().delete()

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from mail.addresses.normalize import digest
+from mail.addresses.normalize import address_digest
 from mail.importance import Importance
 from mail.models import Message, Suppression, Template
 from mail.reasons import Reason, Scope
@@ -120,7 +120,7 @@ def test_a_link_outlives_its_message() -> None:
     Message.objects.all().delete()
     assert browser().get(link).status_code == 200
     assert browser().post(link, CLICK).status_code == 200
-    assert Suppression.objects.against(ADA, Importance.BULK).digest == digest(ADA)
+    assert Suppression.objects.against(ADA, Importance.BULK).digest == address_digest(ADA)
     assert Suppression.objects.against(ADA, Importance.NORMAL) is None
     assert Suppression.objects.get().address == ""
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from mail.broadcasts import fan_out as broadcasting
+from mail.broadcasts import fan_out
 from mail.models import Broadcast, Message, Template
 from tests.support.api_clients import assert_problem, client, make_token, make_user
 from tests.support.mail.broadcasts import BROADCASTS, allow_normal, make_template, post, recipients, run, upload
@@ -49,7 +49,7 @@ def test_an_address_that_stands_there_twice_gets_one_message_and_is_reported(api
 def test_an_address_of_an_earlier_chunk_gets_no_second_message(
     api: APIClient, news: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broadcasting, "CHUNK", 2)
+    monkeypatch.setattr(fan_out, "CHUNK_SIZE", 2)
     result = run(post(api, recipients=[*recipients(4), *recipients(1)]))
     assert (result["accepted"], errors_of(result)) == (4, [(5, "to", "duplicate")])
 

@@ -78,7 +78,7 @@ def test_the_same_key_makes_one_batch(api: APIClient) -> None:
 def test_templates_that_take_long_do_not_take_it_five_hundred_times(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_parsing, "BATCH_SECONDS", 0.2)
+    monkeypatch.setattr(request_parsing, "BATCH_RENDER_SECONDS", 0.2)
     slow = "{% for x in a %}{% for y in a %}{% for z in a %}.{% endfor %}{% endfor %}{% endfor %}"
     begun = time.thread_time()
     body = post_batch(api, *[MINIMAL | {"text": slow, "context": {"a": [1] * 300}}] * 100).json()
@@ -171,7 +171,7 @@ def test_the_domains_of_a_batch_are_asked_for_together(
         return [Record(preference=1, exchange="a.")]
 
     monkeypatch.setattr(resolver, "resolve", resolve)
-    monkeypatch.setattr(domains, "SECONDS_OF_MANY", PATIENCE)
+    monkeypatch.setattr(domains, "LOOK_UP_ALL_TIMEOUT", PATIENCE)
     body = post_batch(api, *[MINIMAL | {"to": f"ada@d{number}.org"} for number in range(12)]).json()
     assert body["accepted"] == 12
     assert not together.broken
@@ -182,7 +182,7 @@ def test_domains_that_take_too_long_are_let_through(
     api: APIClient, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accepted, answered = Event(), []
-    monkeypatch.setattr(domains, "SECONDS_OF_MANY", 0.1)
+    monkeypatch.setattr(domains, "LOOK_UP_ALL_TIMEOUT", 0.1)
     monkeypatch.setattr(resolver, "resolve", lambda domain, kind: answered.append(accepted.wait(PATIENCE)))
     batch = [MINIMAL | {"to": f"ada@d{number}.org"} for number in range(40)]
     try:
@@ -206,4 +206,4 @@ def test_without_dns_no_one_is_asked(api: APIClient, resolver: Resolver, setting
 def test_the_resolver_has_a_limit() -> None:
     found = domains._resolver()
     assert isinstance(found, dns.resolver.Resolver)
-    assert found.lifetime == domains.SECONDS
+    assert found.lifetime == domains.QUERY_TIMEOUT

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from mail.addresses.normalize import digest
+from mail.addresses.normalize import address_digest
 from mail.models import Message, Stream, StreamSuppression, Suppression
 from mail.status import Status
 from mail.unsubscribe.one_click import headers_for
@@ -27,7 +27,7 @@ CLICK = {"List-Unsubscribe": "One-Click"}
 
 
 def suppress(user: User, stream: str = "news", address: str = ADA) -> None:
-    StreamSuppression.objects.add(user.pk, stream, digest(address), address, "test")
+    StreamSuppression.objects.add(user.pk, stream, address_digest(address), address, "test")
 
 
 def click(message: Message, said: dict[str, str] = CLICK) -> Any:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from mail.addresses import normalize
+from mail.addresses.normalize import address_digest
 from mail.models import Suppression
 from tests.support.api_clients import assert_problem, client, make_token
 from tests.support.factories import make_user
@@ -27,7 +27,7 @@ def operator() -> APIClient:
 
 
 def make_suppression(address: str = "ada@example.org", **fields: Any) -> Suppression:
-    usual = {"digest": normalize.digest(address), "address": address, "reason": "bounce", "source": "mailgun"}
+    usual = {"digest": address_digest(address), "address": address, "reason": "bounce", "source": "mailgun"}
     return Suppression.objects.create(**usual | fields)
 
 
