@@ -1,4 +1,4 @@
-"""E-mail as a Django app. Its kinds of job and its chores are found by jobs.apps."""
+"""The Django app of e-mail. jobs.apps imports its kinds and its maintenance tasks."""
 
 from django.apps import AppConfig
 from django.utils.module_loading import import_string
@@ -8,4 +8,6 @@ class MailConfig(AppConfig):
     name = "mail"
 
     def ready(self) -> None:
-        import_string("mail.checks.providers_are_complete")  # registers all of them; models are known only now
+        import_string(
+            "mail.checks.providers_are_complete"
+        )  # importing the module registers all checks; it needs the models to be loaded

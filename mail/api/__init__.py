@@ -1,1 +1,1 @@
-"""The HTTP side of mail: urls → views → request parsing and serializers → models."""
+"""The HTTP API of mail: urls → views → request parsing and serializers → models."""

@@ -1,4 +1,4 @@
-"""What the lists of mail can be narrowed by."""
+"""Query parameters that filter the list of messages. An empty value is an error, never "no filter"."""
 
 from typing import Any
 
@@ -15,8 +15,6 @@ from mail.status import Status
 
 
 class ChoiceField(django_filters.fields.ChoiceField):  # type: ignore[misc]
-    """A parameter that is there and empty is none of the choices; only one that is left out narrows nothing."""
-
     def to_python(self, value: object) -> str:
         if value == "":
             raise ValidationError(self.error_messages["invalid_choice"], "invalid_choice", {"value": value})
@@ -29,8 +27,6 @@ class ChoiceFilter(django_filters.ChoiceFilter):  # type: ignore[misc]
 
 
 class UUIDField(forms.UUIDField):
-    """An empty parameter is no UUID; only one that is left out narrows nothing."""
-
     def to_python(self, value: Any) -> Any:
         if value == "":
             raise ValidationError(self.error_messages["invalid"], "invalid")
@@ -42,8 +38,6 @@ class UUIDFilter(django_filters.UUIDFilter):  # type: ignore[misc]
 
 
 class TextField(forms.CharField):
-    """An empty parameter is no name; only one that is left out narrows nothing."""
-
     def to_python(self, value: Any) -> Any:
         if value == "":
             raise ValidationError(self.error_messages["required"], "invalid")
@@ -55,13 +49,13 @@ class CharFilter(django_filters.CharFilter):  # type: ignore[misc]
 
 
 class MessageFilter(django_filters.FilterSet):  # type: ignore[misc]
-    """?status= (repeatable), ?to= (the bare address), ?tag=, ?importance=, ?stream=, ?broadcast= (a job's id),
+    """?status= (repeatable), ?to= (a bare address), ?tag=, ?importance=, ?stream=, ?broadcast= (its job's id),
     ?created_after=, ?created_before=.
     """
 
     status = django_filters.MultipleChoiceFilter(choices=Status.choices)
-    to = django_filters.CharFilter(method="written_to")
-    tag = django_filters.CharFilter(method="tagged")
+    to = django_filters.CharFilter(method="filter_recipient")
+    tag = django_filters.CharFilter(method="filter_tag")
     importance = ChoiceFilter(choices=Importance.choices)
     stream = CharFilter()
     broadcast = UUIDFilter(field_name="broadcast_id")
@@ -72,8 +66,8 @@ class MessageFilter(django_filters.FilterSet):  # type: ignore[misc]
         model = Message
         fields = ("status", "to", "tag", "importance", "stream", "broadcast", "created_after", "created_before")
 
-    def written_to(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
+    def filter_recipient(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
         return messages.filter(address=ascii_address(value))
 
-    def tagged(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
+    def filter_tag(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
         return messages.tagged(value)

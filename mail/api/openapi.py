@@ -1,12 +1,16 @@
-"""The header fields of mail's resources that are created at once, as the OpenAPI document tells of them."""
+"""OpenAPI parameters that several views of mail share."""
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
-ADDRESS = OpenApiParameter(
-    "address", OpenApiTypes.EMAIL, "path", description="Percent-encoded; upper and lower case are the same."
+ADDRESS = OpenApiParameter("address", OpenApiTypes.EMAIL, "path", description="Percent-encoded; case does not matter.")
+CREATED = OpenApiParameter(
+    "Location", OpenApiTypes.URI, "header", response=[201], description="The URL of what was created."
 )
-CREATED = OpenApiParameter("Location", OpenApiTypes.URI, "header", response=[201], description="Where it is.")
 REPLAYED_CREATED = OpenApiParameter(
-    "Idempotency-Replayed", OpenApiTypes.BOOL, "header", response=[200, 201], description="This is the stored answer."
+    "Idempotency-Replayed",
+    OpenApiTypes.BOOL,
+    "header",
+    response=[200, 201],
+    description="true: this is the stored answer to an earlier request.",
 )

@@ -1,4 +1,4 @@
-"""What has become of a stream's messages lately."""
+"""A stream's recent messages, counted by status."""
 
 from datetime import timedelta
 
@@ -9,9 +9,9 @@ from mail.models import Message, Stream
 DAYS = 30
 
 
-def figures_of(stream: Stream) -> dict[str, int]:
+def stream_figures(stream: Stream) -> dict[str, int]:
     """Messages of the last DAYS days by status."""
     since = timezone.now() - timedelta(days=DAYS)
-    own = Message.objects.filter(user=stream.user_id, stream=stream.name, created_at__gte=since)
-    figures: dict[str, int] = own.by_status()
+    recent = Message.objects.filter(user=stream.user_id, stream=stream.name, created_at__gte=since)
+    figures: dict[str, int] = recent.by_status()
     return figures

@@ -1,7 +1,7 @@
-"""What has happened to a message, in the order in which it did: our own steps, attempts, and what providers said.
+"""The timeline of a message: our own steps, attempts and provider events, in the order in which they happened.
 
-Providers have clocks of their own. Their events are brought into our time: none happened before its attempt began, or
-after we heard of it, and an attempt was accepted before all that the provider says of it.
+Providers' clocks differ from ours, so the times of their events are corrected: none is before its attempt began or
+after we received it, and an attempt is accepted before any of its events.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mail.models import Attempt, Event
 
 
 class Entry(TypedDict):
-    """One line of a timeline. provider: None where it has nothing to do with one."""
+    """One line of a timeline. provider: None for our own steps."""
 
     at: datetime
     type: str
@@ -22,70 +22,70 @@ class Entry(TypedDict):
     provider: str | None
 
 
-class Place(NamedTuple):
-    """Where an entry stands: by time, and by step where two have the same."""
+class SortKey(NamedTuple):
+    """Orders entries by time, and by step within the same instant."""
 
     at: datetime
     step: int
 
 
-CREATED, BEGUN, ENDED, TOLD = range(4)
+CREATED, STARTED, ENDED, REPORTED = range(4)
 ORDER = (
     *(News.ACCEPTED, News.DEFERRED, News.DELIVERED, News.REJECTED, News.BOUNCED),
     *(News.OPENED, News.CLICKED, News.UNSUBSCRIBED, News.COMPLAINED),
 )
-"""In which things happen that a provider dates alike."""
-ENDS = {
+"""Order of events to which a provider gives the same time."""
+END_TYPES = {
     Attempt.Outcome.ACCEPTED: "accepted",
     Attempt.Outcome.TRANSIENT: "attempt_failed",
     Attempt.Outcome.PERMANENT: "attempt_failed",
     Attempt.Outcome.AMBIGUOUS: "attempt_unclear",
 }
-"""What the end of an attempt is called."""
+"""Entry type by the outcome of an attempt."""
 
-Placed = tuple[Place, Entry]
+Sortable = tuple[SortKey, Entry]
 
 
 def timeline(message_id: UUID, created_at: datetime) -> list[Entry]:
-    """Oldest first. Events that were not believed are left to operators."""
-    placed = [_placed(created_at, CREATED, "created", "", "")]
+    """Oldest first. Disregarded events are left out; operators see them in the admin."""
+    entries = [_entry(created_at, CREATED, "created", "", "")]
     events = sorted(Event.objects.filter(message=message_id, disregarded="").defer("raw"), key=_by_provider_clock)
     attempts = Attempt.objects.filter(message=message_id).in_bulk()
     for attempt in attempts.values():
-        placed += _of_attempt(attempt, [event for event in events if event.attempt_id == attempt.pk])
+        entries += _attempt_entries(attempt, [event for event in events if event.attempt_id == attempt.pk])
     for event in events:
         if event.attempt_id not in attempts:
-            placed.append(_placed(event.at, TOLD, event.type, event.detail, event.provider))
-    return [entry for _, entry in sorted(placed, key=lambda pair: pair[0])]
+            entries.append(_entry(event.at, REPORTED, event.type, event.detail, event.provider))
+    return [entry for _, entry in sorted(entries, key=lambda pair: pair[0])]
 
 
 def _by_provider_clock(event: Event) -> tuple[datetime, int]:
     return event.at, ORDER.index(News(event.type)) if event.type in News.values else len(ORDER)
 
 
-def _of_attempt(attempt: Attempt, events: Sequence[Event]) -> list[Placed]:
-    """The attempt, and what its provider told of it, in the provider's order."""
-    placed = [_placed(attempt.started_at, BEGUN, "attempt_started", "", attempt.provider)]
-    times = [max(at, attempt.started_at) for at in _in_our_time(events)]
+def _attempt_entries(attempt: Attempt, events: Sequence[Event]) -> list[Sortable]:
+    """The start and end of the attempt, and its events in the provider's order."""
+    entries = [_entry(attempt.started_at, STARTED, "attempt_started", "", attempt.provider)]
+    times = [max(at, attempt.started_at) for at in _corrected_times(events)]
     if ended_at := attempt.finished_at:
         if attempt.outcome == Attempt.Outcome.ACCEPTED:
-            # One that was unclear at first has ended before the event that cleared it up.
+            # An ambiguous attempt is concluded by an event, and was accepted before that.
             ended_at = min([ended_at, *times])
         words: list[Any] = [attempt.failure_class, attempt.detail]
-        kind = ENDS.get(Attempt.Outcome(attempt.outcome), attempt.outcome) if attempt.outcome else "attempt_ended"
-        placed.append(_placed(ended_at, ENDED, kind, ": ".join(word for word in words if word), attempt.provider))
-    for place, (at, event) in enumerate(zip(times, events, strict=True)):
-        placed.append(_placed(at, TOLD + place, event.type, event.detail, event.provider))
-    return placed
+        kind = END_TYPES.get(Attempt.Outcome(attempt.outcome), attempt.outcome) if attempt.outcome else "attempt_ended"
+        entries.append(_entry(ended_at, ENDED, kind, ": ".join(word for word in words if word), attempt.provider))
+    for position, (at, event) in enumerate(zip(times, events, strict=True)):
+        entries.append(_entry(at, REPORTED + position, event.type, event.detail, event.provider))
+    return entries
 
 
-def _in_our_time(events: Sequence[Event]) -> list[datetime]:
-    """Each one's time, but not later than it was heard of, nor than what came after it was."""
+def _corrected_times(events: Sequence[Event]) -> list[datetime]:
+    """The events' times, none later than its receipt or than the time of an event after it."""
     times: list[datetime] = []
     for event in reversed(events):
         times.append(min([event.at, event.received_at, *times[-1:]]))
     return times[::-1]
 
 
-def _placed(at: datetime, step: int, kind: str, detail: str, provider: str) -> Placed:
-    return Place(at, step), Entry(at=at, type=kind, detail=detail, provider=provider or None)
+def _entry(at: datetime, step: int, kind: str, detail: str, provider: str) -> Sortable:
+    return SortKey(at, step), Entry(at=at, type=kind, detail=detail, provider=provider or None)

@@ -1,4 +1,4 @@
-"""The URLs of mail, below /api/v1/mail/."""
+"""The URLs below /api/v1/mail/."""
 
 from django.urls import path
 
@@ -45,6 +45,6 @@ urlpatterns = [
     path("suppressions/", suppressions.SuppressionListView.as_view(), name="suppressions"),
     path("suppressions/export/", suppression_files.SuppressionExportView.as_view(), name="suppressions-export"),
     path("suppressions/import/", suppression_files.SuppressionImportView.as_view(), name="suppressions-import"),
-    # An address may have slashes in it; percent-encoded ones are slashes by the time they come here.
+    # <path:…> because an address may contain slashes, and percent-encoded ones arrive decoded.
     path("suppressions/<path:address>/", suppressions.SuppressionView.as_view(), name="suppression"),
 ]

@@ -1,4 +1,4 @@
-"""A person is forgotten: what was written to them, their address wherever it stands, and not that they want no mail."""
+"""Erases a person's mail and address everywhere; their suppressions stay, as digests (manage.py forget_address)."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -31,16 +31,16 @@ from rest.models import IdempotencyKey
 log = structlog.get_logger(__name__)
 
 HIDDEN = "(forgotten)"
-NOTHING: dict[str, Any] = {
+BLANK: dict[str, Any] = {
     **dict.fromkeys(("to", "address", "subject", "text", "html"), ""),
     **{name: [] for name in ("reply_to", "tags")},
     **{name: {} for name in ("headers", "metadata")},
 }
-"""What is left of a message to them besides what happened to it."""
+"""The erased columns of a message to them. What happened to it stays."""
 
 
 def forget(address: str) -> dict[str, int]:
-    """What was erased, by name. Mail to them that waits is cancelled; a suppression stays, as a digest alone."""
+    """Counts of what was erased, by name. Waiting mail is cancelled; suppressions stay, as digests only."""
     found: Counter[str] = Counter()
     mentions = Mentions(address)
     with transaction.atomic():
@@ -48,13 +48,13 @@ def forget(address: str) -> dict[str, int]:
         for message in Message.objects.filter(pk__in=ids, status__in=PENDING):
             found["cancelled"] += message.learn(Status.CANCELLED)
         found["attachments"] = Attachment.objects.filter(message__in=ids).delete()[0]
-        found["details"] = sum(_hide(model, mentions) for model in (Event, Attempt, Alert))
+        found["details"] = sum(_hide_details(model, mentions) for model in (Event, Attempt, Alert))
         found["events"] = _erase_raw_events(ids, mentions)
         _hide_failures(ids, mentions)
-        found["messages"] = Message.objects.filter(pk__in=ids).update(**NOTHING, erased_at=Now())
-        found["mentions"] = _leave_out_of_messages(mentions)
-        found["broadcasts"] = _leave_out_of_broadcasts(address, mentions)
-        found["answers"] = _delete_answers(mentions)
+        found["messages"] = Message.objects.filter(pk__in=ids).update(**BLANK, erased_at=Now())
+        found["mentions"] = _hide_in_messages(mentions)
+        found["broadcasts"] = _hide_in_broadcasts(address, mentions)
+        found["answers"] = _delete_stored_answers(mentions)
         found["suppressions"] = sum(
             model._default_manager.filter(digest=address_digest(address)).update(address="")
             for model in (Suppression, StreamSuppression)
@@ -65,21 +65,21 @@ def forget(address: str) -> dict[str, int]:
 
 
 def _contains(field: str, mentions: Mentions) -> Q:
-    """Rows in which a spelling of the address occurs, perhaps as a part of another address: Mentions decides."""
+    """Rows that may mention the address; a longer address can contain it, so Mentions has to confirm each."""
     return reduce(or_, (Q(**{f"{field}__icontains": spelling}) for spelling in mentions.spellings))
 
 
 def _erase_raw_events(ids: list[Any], mentions: Mentions) -> int:
-    """What providers sent about their mail, and what was sent and not believed."""
+    """Of their messages, and of unmatched events that mention them."""
     erased = Event.objects.exclude(raw=None).filter(message__in=ids).update(raw=None)
     events = Event.objects.exclude(raw=None).annotate(raw_text=Cast("raw", models.TextField()))
-    unbelieved = events.filter(_contains("raw_text", mentions), message=None).values_list("pk", "raw")
-    named = [pk for pk, raw in unbelieved.iterator() if mentions.in_value(raw)]
+    unmatched = events.filter(_contains("raw_text", mentions), message=None).values_list("pk", "raw")
+    named = [pk for pk, raw in unmatched.iterator() if mentions.in_value(raw)]
     return erased + Event.objects.filter(pk__in=named).update(raw=None)
 
 
-def _hide(model: type[models.Model], mentions: Mentions) -> int:
-    """Servers like to repeat the address in what they say."""
+def _hide_details(model: type[models.Model], mentions: Mentions) -> int:
+    """Mail servers often repeat the address in their replies."""
     rows: Iterator[Any] = model._default_manager.filter(_contains("detail", mentions)).only("detail").iterator()
     hidden = 0
     for row in rows:
@@ -95,43 +95,43 @@ def _hide_failures(ids: list[Any], mentions: Mentions) -> None:
             Message.objects.filter(pk=message.pk).update(failure=failure)
 
 
-def _leave_out_of_messages(mentions: Mentions) -> int:
-    """Of mail to others: answers do not go to them, and what it was marked with does not name them."""
+def _hide_in_messages(mentions: Mentions) -> int:
+    """In mail to others: reply_to leaves them out; headers, tags and metadata hide their address."""
     names = ("reply_to", "headers", "tags", "metadata")
     texts = {f"{name}_text": Cast(name, models.TextField()) for name in names}
     possible = Message.objects.annotate(**texts).filter(reduce(or_, (_contains(name, mentions) for name in texts)))
-    left_out = 0
+    changed = 0
     for row in possible.only(*names).iterator():
         if not any(mentions.in_value(getattr(row, name)) for name in names):
             continue
-        left_out += Message.objects.filter(pk=row.pk).update(
+        changed += Message.objects.filter(pk=row.pk).update(
             reply_to=[each for each in row.reply_to if not mentions.in_text(each)],
             headers={name: mentions.replaced(line, HIDDEN) for name, line in row.headers.items()},
             tags=[mentions.replaced(tag, HIDDEN) for tag in row.tags],
             metadata={name: mentions.replaced(line, HIDDEN) for name, line in row.metadata.items()},
         )
-    return left_out
+    return changed
 
 
-def _leave_out_of_broadcasts(address: str, mentions: Mentions) -> int:
-    left_out = 0
+def _hide_in_broadcasts(address: str, mentions: Mentions) -> int:
+    changed = 0
     for broadcast in Broadcast.objects.exclude(recipients=[]).only("recipients").iterator(chunk_size=1):
-        rows = [None if row and _is(row["to"], address, mentions) else row for row in broadcast.recipients]
+        rows = [None if row and _is_recipient(row["to"], address, mentions) else row for row in broadcast.recipients]
         if rows != broadcast.recipients:
             Broadcast.objects.filter(pk=broadcast.pk).update(recipients=rows)
-            left_out += 1
-    return left_out
+            changed += 1
+    return changed
 
 
-def _is(written: str, address: str, mentions: Mentions) -> bool:
+def _is_recipient(written: str, address: str, mentions: Mentions) -> bool:
     try:
         return parse_mailbox(written).address == address
     except BadAddress:
         return mentions.in_text(written)
 
 
-def _delete_answers(mentions: Mentions) -> int:
-    """Stored answers to POSTs, which repeat what was posted."""
+def _delete_stored_answers(mentions: Mentions) -> int:
+    """Answers stored for idempotency: they repeat what was posted."""
     possible = IdempotencyKey.objects.filter(_contains("body", mentions)).values_list("pk", "body")
     named = [pk for pk, body in possible.iterator() if mentions.in_json(body)]
     return IdempotencyKey.objects.filter(pk__in=named).delete()[0]

@@ -1,4 +1,4 @@
-"""Where one e-mail address occurs in a text or a JSON value, as a whole: diana@b.com does not mention ana@b.co."""
+"""Finds one e-mail address in text and JSON, as a whole: diana@b.com does not mention ana@b.co."""
 
 import re
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ import orjson
 from mail.addresses.normalize import address_spellings
 
 BEFORE = r"(?<![\w.])(?<!\w[!#$%&'*+/?^`{|}~-])"
-"""Not within a longer local part, which may have these characters besides letters (RFC 5322, 3.2.3)."""
+"""Not inside a longer local part, which may contain these characters too (RFC 5322, 3.2.3)."""
 AFTER = r"(?![\w-]|\.\w)"
-"""Not within a longer domain."""
+"""Not inside a longer domain."""
 
 
 class Mentions:
-    """Finds and replaces an address. spellings: the forms in which text may contain it, for a search in a database."""
+    """Finds and replaces an address. spellings: how text may contain it, for a database search."""
 
     def __init__(self, address: str) -> None:
         self.spellings = address_spellings(address)
@@ -24,7 +24,7 @@ class Mentions:
         return self._pattern.search(text) is not None
 
     def in_value(self, value: object) -> bool:
-        """Whether a JSON value has the address in one of its texts or names."""
+        """Whether a string or a name in this JSON value mentions the address."""
         match value:
             case str():
                 return self.in_text(value)
@@ -35,7 +35,7 @@ class Mentions:
         return False
 
     def in_json(self, text: str) -> bool:
-        """As in_value(), of a JSON document; any other text is searched as it is."""
+        """As in_value(), for a JSON document. Text that is not JSON is searched as it is."""
         try:
             return self.in_value(orjson.loads(text))
         except orjson.JSONDecodeError:

@@ -1,6 +1,6 @@
-"""How long mail is kept: bodies, lists of recipients and events as they came go first, the messages themselves later.
+"""Deletes old mail, by maintenance: first bodies, recipient lists and raw events, later the messages themselves.
 
-Figures of deleted messages are kept for good.
+Daily figures of deleted messages are kept without end.
 """
 
 from collections import Counter
@@ -20,58 +20,57 @@ from mail.models import Attachment, Broadcast, Event, Message, MessageFigure
 from mail.models.queryset import MessageQuerySet
 from mail.status import PENDING
 
-COUNTED = ("user", "created_at", "sent_at", "finished_at", "status")
+COUNTED_COLUMNS = ("user", "created_at", "sent_at", "finished_at", "status")
 
 
-def expired_bodies() -> int:
-    """Erase the bodies and attachments of messages that left our hands MAIL_BODY_RETENTION ago; returns how many."""
+def erase_expired_bodies() -> int:
+    """Erase bodies and attachments MAIL_BODY_RETENTION after a message finished or was sent. Returns how many."""
     before, erased = timezone.now() - settings.MAIL_BODY_RETENTION, 0
-    while batch := list(_expired(before).values_list("pk", flat=True)[:BATCH]):
+    while batch := list(
+        _left_before(before, Message.objects.filter(erased_at=None)).values_list("pk", flat=True)[:BATCH]
+    ):
         erased += erase(batch)
     return erased
 
 
-def expired_recipients() -> int:
-    """Empty the lists of broadcasts that are done with, or will never be, as long after they were accepted."""
+def erase_expired_recipients() -> int:
+    """Empty the recipient lists of broadcasts MAIL_BODY_RETENTION after their POST, unless their job still runs."""
     before = timezone.now() - settings.MAIL_BODY_RETENTION
-    kept = Broadcast.objects.filter(created_at__lt=before).exclude(recipients=[]).values_list("pk", "finished_at")
-    done_with = [pk for pk, finished_at in kept if finished_at or not _at_work(pk)]
-    return Broadcast.objects.filter(pk__in=done_with).update(recipients=[], refused=[])
+    old = Broadcast.objects.filter(created_at__lt=before).exclude(recipients=[]).values_list("pk", "finished_at")
+    idle = [pk for pk, finished_at in old if finished_at or not _has_unfinished_job(pk)]
+    return Broadcast.objects.filter(pk__in=idle).update(recipients=[], refused=[])
 
 
 def erase(ids: Sequence[UUID]) -> int:
-    """The bodies and attachments of these messages, and events as they came: those say where people were and with what.
-
-    What has happened to the messages stays.
-    """
+    """Erase bodies, attachments and raw events (which tell a reader's place and device). The timeline stays."""
     with transaction.atomic():
         Event.objects.filter(message__in=ids, raw__isnull=False).update(raw=None)
         Attachment.objects.filter(message__in=ids).delete()
         return Message.objects.filter(pk__in=ids).update(text="", html="", erased_at=Now())
 
 
-def expired_messages() -> int:
-    """Delete messages, with all that is known of them, that ended MAIL_RETENTION ago; returns how many."""
+def delete_expired_messages() -> int:
+    """Delete messages and what belongs to them MAIL_RETENTION after they finished or were sent. Returns how many."""
     before, deleted = timezone.now() - settings.MAIL_RETENTION, 0
-    while count := _delete_some(before):
+    while count := _delete_batch(before):
         deleted += count
     with_messages = Message.objects.filter(broadcast=OuterRef("pk"))
     old = Broadcast.objects.filter(~Exists(with_messages), created_at__lt=before, recipients=[])
     return deleted + delete_in_batches(old)
 
 
-def _delete_some(before: datetime) -> int:
-    """A batch, whose bodies were erased already. Rows that another process deletes are its to count."""
+def _delete_batch(before: datetime) -> int:
+    """Delete messages whose bodies are erased, and count them. Rows locked by another process are left to it."""
     with transaction.atomic():
         old = _left_before(before, Message.objects.exclude(erased_at=None)).order_by("created_at")
-        batch = list(old.select_for_update(skip_locked=True, of=("self",)).only(*COUNTED)[:BATCH])
-        MessageFigure.objects.add(_counted(batch))
+        batch = list(old.select_for_update(skip_locked=True, of=("self",)).only(*COUNTED_COLUMNS)[:BATCH])
+        MessageFigure.objects.add(_daily_counts(batch))
         Message.objects.filter(pk__in=[message.pk for message in batch]).delete()
     return len(batch)
 
 
-def _counted(messages: Sequence[Message]) -> Counter[tuple[int | None, date, str]]:
-    """As project.activity counts them: each on the days of its times, and by its status once it has ended."""
+def _daily_counts(messages: Sequence[Message]) -> Counter[tuple[int | None, date, str]]:
+    """As project.activity counts them: per day by created_at and sent_at, and by status on the day of finished_at."""
     counts: Counter[tuple[int | None, date, str]] = Counter()
     for message in messages:
         moments = [("created", message.created_at), ("sent", message.sent_at), (message.status, message.finished_at)]
@@ -81,12 +80,8 @@ def _counted(messages: Sequence[Message]) -> Counter[tuple[int | None, date, str
     return counts
 
 
-def _expired(before: datetime) -> MessageQuerySet:
-    return _left_before(before, Message.objects.filter(erased_at=None))
-
-
 def _left_before(before: datetime, messages: MessageQuerySet) -> MessageQuerySet:
-    """Those that left our hands before then."""
+    """Those of these messages that finished or were sent before this time."""
     old = messages.filter(created_at__lt=before).exclude(status__in=PENDING)
     left: MessageQuerySet = old.annotate(left_at=Coalesce("finished_at", "sent_at", "created_at")).filter(
         left_at__lt=before
@@ -94,5 +89,5 @@ def _left_before(before: datetime, messages: MessageQuerySet) -> MessageQuerySet
     return left
 
 
-def _at_work(broadcast_id: UUID) -> bool:
+def _has_unfinished_job(broadcast_id: UUID) -> bool:
     return Job.objects.unfinished().filter(kind="mail.broadcast", params={"broadcast": str(broadcast_id)}).exists()

@@ -1,6 +1,6 @@
-"""One click ends bulk mail (RFC 8058): the header fields of a message, what the link says, and what the click does.
+"""One-click unsubscription (RFC 8058): the header fields of a message, its signed link, and what a click does.
 
-A link holds no address. It is good without end: people click on what they got years ago.
+A link contains no address, and never expires: people click in mail that they got years ago.
 """
 
 import re
@@ -23,19 +23,19 @@ from mail.rendering.budget import UNSUBSCRIBE_URL
 log = structlog.get_logger(__name__)
 
 SOURCE = "one-click"
-WHO = re.compile(r"([0-9a-f]{32})([0-9a-f]{64})(?:-(\d{1,18})-([a-z0-9_-]{1,50}))?")
+TOKEN = re.compile(r"([0-9a-f]{32})([0-9a-f]{64})(?:-(\d{1,18})-([a-z0-9_-]{1,50}))?")
 _signer = Signer(salt="mail.unsubscribe", sep=".")
 
 
 class BadLink(ValueError):
-    """The link is not one of ours, or was changed."""
+    """The link was not signed by us, or was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Whom a link is for. digest: of the address, which outlives the message and its person's wish to be forgotten.
+    """What a link identifies. digest: of the address; it outlives the message and the erasure of its recipient.
 
-    user_id, stream: of mail that belongs to a stream.
+    user_id, stream: only for mail of a stream.
     """
 
     message_id: UUID
@@ -45,9 +45,9 @@ class Link:
 
     @classmethod
     def read(cls, token: str) -> "Link":
-        """Raises BadLink."""
+        """From the token in the URL. Raises BadLink."""
         try:
-            found = WHO.fullmatch(_signer.unsign(token))
+            found = TOKEN.fullmatch(_signer.unsign(token))
         except (BadSignature, UnicodeError):
             found = None
         if not found:
@@ -65,69 +65,66 @@ class Link:
         return _signer.sign(f"{self.message_id.hex}{self.digest}{stream}")
 
     def message(self) -> Message | None:
-        """None when it was pruned, or its person forgotten."""
+        """None if it was pruned, or its recipient forgotten."""
         found = Message.objects.filter(pk=self.message_id).first()
         return found if found and found.address and address_digest(found.address) == self.digest else None
 
 
 def headers_for(message: Message) -> dict[str, str]:
-    """The header fields of List-Unsubscribe that bulk mail has (RFC 2369, RFC 8058), and other mail has not."""
+    """The List-Unsubscribe header fields of bulk mail (RFC 2369, RFC 8058). Other mail has none."""
     url = url_for(message)
     return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"} if url else {}
 
 
 def context_for(message: Message) -> dict[str, str]:
-    """What the templates of a message know besides what its sender says: the link of bulk mail."""
+    """The variables that we add to the context of a message's template: the unsubscribe link of bulk mail."""
     url = url_for(message)
     return {UNSUBSCRIBE_URL: url} if url else {}
 
 
 def preview_context() -> dict[str, str]:
-    """As context_for(), with a link that belongs to nobody."""
-    return {UNSUBSCRIBE_URL: _absolute("preview")}
+    """As context_for(), with a link that identifies nobody."""
+    return {UNSUBSCRIBE_URL: _absolute_url("preview")}
 
 
 def url_for(message: Message) -> str:
-    """The page on which the recipient ends bulk mail; empty for other mail."""
+    """The unsubscribe page for this recipient. Empty for mail that is not bulk."""
     if message.importance != Importance.BULK or not message.address:
         return ""
-    return _absolute(Link.of(message).token)
+    return _absolute_url(Link.of(message).token)
 
 
 def unsubscribe(link: Link, *, all_bulk: bool = False) -> None:
-    """No more mail of the link's stream to this address, or no more bulk mail where it has none. Again: the same.
+    """Suppress the address for the link's stream, or for all bulk mail if it has none. Idempotent.
 
-    all_bulk: no more bulk mail of any stream. What forbids more stays in force, and does not outlast it.
+    all_bulk: for all bulk mail in any case. A stronger suppression stays in force beside this one.
     """
     message = link.message()
-    only_the_stream = link.stream and link.user_id and not all_bulk and User.objects.filter(pk=link.user_id).exists()
+    stream_only = link.stream and link.user_id and not all_bulk and User.objects.filter(pk=link.user_id).exists()
+    what = f"mail of the stream {link.stream}" if link.stream and not all_bulk else "bulk mail"
+    detail = f"the recipient wants no more {what}"
     with transaction.atomic():
-        if only_the_stream:
-            _suppress_stream(link, message)
+        if stream_only:
+            _suppress_for_stream(link, message)
         else:
-            _suppress(link, message)
-        if message and not message.events.filter(type=SOURCE, detail=_said(link, all_bulk)).exists():
-            message.note(SOURCE, _said(link, all_bulk))
+            _suppress_for_bulk(link, message)
+        if message and not message.events.filter(type=SOURCE, detail=detail).exists():
+            message.note(SOURCE, detail)
     log.info("unsubscribed", message_id=str(link.message_id), digest=link.digest[:12], stream=link.stream)
 
 
-def _said(link: Link, all_bulk: bool) -> str:
-    what = f"mail of the stream {link.stream}" if link.stream and not all_bulk else "bulk mail"
-    return f"the recipient wants no more {what}"
-
-
-def _absolute(token: str) -> str:
+def _absolute_url(token: str) -> str:
     return f"{settings.PUBLIC_URL.rstrip('/')}{reverse('unsubscribe', args=[token])}"
 
 
-def _suppress_stream(link: Link, message: Message | None) -> None:
+def _suppress_for_stream(link: Link, message: Message | None) -> None:
     Stream.objects.ensure([(link.user_id or 0, link.stream)])
     address = message.address if message else ""
     StreamSuppression.objects.add(link.user_id or 0, link.stream, link.digest, address, SOURCE)
 
 
-def _suppress(link: Link, message: Message | None) -> None:
-    """With the address where we have it, and else by its digest alone."""
+def _suppress_for_bulk(link: Link, message: Message | None) -> None:
+    """By the digest; with the address if the message still has it."""
     fact = {"digest": link.digest, "scope": Scope.BULK, "reason": Reason.UNSUBSCRIBE}
     known = {"address": normalize_address(message.address)} if message else {}
     Suppression.objects.suppress_fact(fact, source=SOURCE, expires_at=None, **known)

@@ -1,4 +1,4 @@
-"""The page behind a List-Unsubscribe link. To look at it changes nothing: scanners of mail follow every link."""
+"""The page behind a List-Unsubscribe link. GET changes nothing, because mail scanners follow every link."""
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -10,16 +10,16 @@ from mail.addresses.normalize import mask_address
 from mail.unsubscribe.one_click import BadLink, Link, unsubscribe
 
 ONE_CLICK = ("List-Unsubscribe", "One-Click")
-"""What a mail program, or the page's button, posts (RFC 8058, 3.2)."""
+"""What a mail program or the page's first button posts (RFC 8058, 3.2)."""
 ALL_BULK = "All"
-"""What the page's second button posts: not this stream alone, but all bulk mail."""
+"""Value that the page's second button posts: unsubscribe from all bulk mail, not only from this stream."""
 
 
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def page(request: HttpRequest, token: str) -> HttpResponse:
-    """GET asks, POST does it; the link is all the proof there is, and no cookie is needed or made."""
+    """GET asks, POST unsubscribes. The signed link is the only credential; no cookie is read or set."""
     try:
         link = Link.read(token)
     except BadLink:
@@ -28,15 +28,15 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
         message = link.message()
         return _page("ask", address=mask_address(message.address) if message else "", stream=link.stream)
     name, value = ONE_CLICK
-    said = request.POST.get(name)
-    if said not in (value, ALL_BULK):
+    choice = request.POST.get(name)
+    if choice not in (value, ALL_BULK):
         return _page("ask", 400, stream=link.stream)
-    unsubscribe(link, all_bulk=said == ALL_BULK)
-    return _page("done", stream="" if said == ALL_BULK else link.stream)
+    unsubscribe(link, all_bulk=choice == ALL_BULK)
+    return _page("done", stream="" if choice == ALL_BULK else link.stream)
 
 
 def _page(state: str, status: int = 200, address: str = "", stream: str = "") -> HttpResponse:
-    # Without the request: its context processors know sessions, and this page none.
+    # Rendered without the request: context processors would read the session and set a cookie.
     response = HttpResponse(
         render_to_string("mail/unsubscribe.html", {"state": state, "address": address, "stream": stream}), status=status
     )

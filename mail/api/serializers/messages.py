@@ -1,4 +1,4 @@
-"""What comes in and goes out: input is validated here; output is a plain function, with serializers for the schema."""
+"""Serializers of messages. Requests are validated by them; answers are made by plain functions, described by them."""
 
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ from mail.status import Status
 from rest.fields import BooleanField, ObjectField, StringField
 from rest.strict import AnyValueField, StrictSerializer
 
-SHOWN = (
+SUMMARY_COLUMNS = (
     "id",
     "to",
     "sender",
@@ -50,25 +50,24 @@ SHOWN = (
     "failure",
     "resend_of_id",
 )
-"""The columns that representation() needs, for .values()."""
+"""Columns that message_summary() needs, for .values()."""
 
-OPTIONS = ("track_opens", "track_clicks", "test_mode")
-DETAILED = (*SHOWN, *OPTIONS, "broadcast_id", "text", "html", "erased_at")
-"""The columns that detail() needs."""
+OPTION_COLUMNS = ("track_opens", "track_clicks", "test_mode")
+DETAIL_COLUMNS = (*SUMMARY_COLUMNS, *OPTION_COLUMNS, "broadcast_id", "text", "html", "erased_at")
+"""Columns that message_detail() needs, for .values()."""
 
-MOST_ATTACHMENTS, MOST_REPLY_TO, MOST_TAGS = 100, 10, 3
-NEEDS_CONTENT = "One of text, html and template is required."
+MAX_ATTACHMENTS, MAX_REPLY_TO, MAX_TAGS = 100, 10, 3
 
 
 class MessageRequest(StrictSerializer):
-    """The body of POST mail/messages/; null means the same as leaving out.
+    """The body of POST mail/messages/. null means the same as leaving the field out.
 
-    subject, text and html are Django templates, rendered with the context. A template brings its own subject, which one
-    given here replaces.
+    subject, text and html are Django templates, rendered with the context. A named template has its own subject; one
+    given here replaces it.
     """
 
     to = RecipientField()
-    reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MOST_REPLY_TO)
+    reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MAX_REPLY_TO)
     subject = LineField(required=False, allow_null=True, min_length=1)
     text = SourceField(required=False, allow_null=True, allow_blank=True)
     html = SourceField(required=False, allow_null=True, allow_blank=True)
@@ -76,11 +75,11 @@ class MessageRequest(StrictSerializer):
     context = ObjectField(required=False, allow_null=True)  # type: ignore[assignment]
     headers = HeadersField(required=False, allow_null=True)
     tags = serializers.ListField(
-        child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MOST_TAGS
+        child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MAX_TAGS
     )
     metadata = MetadataField(required=False, allow_null=True)
     attachments = serializers.ListField(
-        child=AttachmentRequest(), required=False, allow_null=True, max_length=MOST_ATTACHMENTS
+        child=AttachmentRequest(), required=False, allow_null=True, max_length=MAX_ATTACHMENTS
     )
     track_opens = BooleanField(required=False, allow_null=True)
     track_clicks = BooleanField(required=False, allow_null=True)
@@ -91,7 +90,7 @@ class MessageRequest(StrictSerializer):
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
     def get_fields(self) -> dict[str, Any]:
-        """`from` is a word of Python's, and so cannot be declared like the others."""
+        """`from` is a keyword of Python, so it cannot be declared as an attribute."""
         return super().get_fields() | {"from": SenderField(required=False, allow_null=True)}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -104,9 +103,9 @@ class MessageRequest(StrictSerializer):
 
 def _content_errors(given: dict[str, Any]) -> dict[str, Any]:
     if "template" in given and ("text" in given or "html" in given):
-        return {"template": [serializers.ErrorDetail("Either a template or text and html.", "conflict")]}
+        return {"template": [serializers.ErrorDetail("Give either a template, or text and html.", "conflict")]}
     if not {"text", "html", "template"} & set(given):
-        return {"text": [serializers.ErrorDetail(NEEDS_CONTENT, "required")]}
+        return {"text": [serializers.ErrorDetail("One of text, html and template is required.", "required")]}
     if "subject" not in given and "template" not in given:
         return {"subject": [serializers.ErrorDetail("This field is required.", "required")]}
     return {}
@@ -115,9 +114,11 @@ def _content_errors(given: dict[str, Any]) -> dict[str, Any]:
 def _inline_errors(given: dict[str, Any]) -> dict[str, Any]:
     ids = [file["content_id"] for file in given.get("attachments", []) if file.get("content_id")]
     if len(set(ids)) < len(ids):
-        return {"attachments": [serializers.ErrorDetail("Two have the same content_id.", "duplicate")]}
+        return {"attachments": [serializers.ErrorDetail("Two attachments have the same content_id.", "duplicate")]}
     if ids and not {"html", "template"} & set(given):
-        return {"attachments": [serializers.ErrorDetail("An image with a content_id needs html.", "html")]}
+        return {
+            "attachments": [serializers.ErrorDetail("An image with a content_id needs html that shows it.", "html")]
+        }
     return {}
 
 
@@ -126,9 +127,9 @@ def time_errors(given: dict[str, Any]) -> dict[str, Any]:
     if expires_at is None:
         return {}
     if expires_at <= timezone.now():
-        return {"expires_at": [serializers.ErrorDetail("This lies in the past.", "past")]}
+        return {"expires_at": [serializers.ErrorDetail("This is in the past.", "past")]}
     if "send_at" in given and expires_at <= given["send_at"]:
-        return {"expires_at": [serializers.ErrorDetail("This is not after send_at.", "before_send_at")]}
+        return {"expires_at": [serializers.ErrorDetail("This must be after send_at.", "before_send_at")]}
     return {}
 
 
@@ -146,7 +147,7 @@ def envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
 
 
 class MessageBatchRequest(StrictSerializer):
-    """The body of POST mail/messages/batch/; each message is judged by itself."""
+    """The body of POST mail/messages/batch/. Each message is validated by itself."""
 
     messages = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
 
@@ -161,7 +162,7 @@ class FailureResponse(serializers.Serializer[Any]):
 
 
 class MessageSummary(serializers.Serializer[Any]):
-    """A message as its owner sees it in a list."""
+    """A message in a list."""
 
     id = serializers.UUIDField()
     url = serializers.URLField()
@@ -170,7 +171,7 @@ class MessageSummary(serializers.Serializer[Any]):
     importance = serializers.ChoiceField(Importance.choices)
     stream = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(Status.choices)
-    provider = serializers.CharField(allow_null=True, help_text="Who accepted it.")
+    provider = serializers.CharField(allow_null=True, help_text="The provider that accepted it.")
     tags = serializers.ListField(child=serializers.CharField())
     metadata = serializers.DictField(child=serializers.CharField(allow_blank=True))
     created_at = serializers.DateTimeField()
@@ -182,7 +183,7 @@ class MessageSummary(serializers.Serializer[Any]):
     clicks = serializers.IntegerField(min_value=0)
     possible_duplicate = serializers.BooleanField()
     failure = FailureResponse(allow_null=True)
-    resend_of = serializers.UUIDField(allow_null=True, help_text="The message that this one repeats.")
+    resend_of = serializers.UUIDField(allow_null=True, help_text="The message that this one sends again.")
 
     def get_fields(self) -> dict[str, Any]:
         return super().get_fields() | {"from": serializers.CharField()}
@@ -196,38 +197,43 @@ class TimelineEntry(serializers.Serializer[Any]):
 
 
 class MessageResponse(MessageSummary):
-    """A message as its owner sees it."""
+    """A message with its timeline."""
 
     timeline = TimelineEntry(many=True)
 
 
 class MessageDetail(MessageResponse):
-    """A message as its owner reads it by itself."""
+    """A message by itself, with its content."""
 
-    track_opens = serializers.BooleanField(allow_null=True, help_text="null: as the provider's account says.")
-    track_clicks = serializers.BooleanField(allow_null=True, help_text="null: as the provider's account says.")
-    test_mode = serializers.BooleanField(help_text="The provider accepts it and does not deliver it.")
-    broadcast = serializers.URLField(allow_null=True, help_text="The job that made it.")
-    text = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once it was erased.")
-    html = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once it was erased.")
+    track_opens = serializers.BooleanField(allow_null=True, help_text="null: the setting of the provider's account.")
+    track_clicks = serializers.BooleanField(allow_null=True, help_text="null: the setting of the provider's account.")
+    test_mode = serializers.BooleanField(help_text="The provider accepts the message but does not deliver it.")
+    broadcast = serializers.URLField(allow_null=True, help_text="The job of the broadcast that made it.")
+    text = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once erased.")
+    html = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once erased.")
 
 
-def detail(row: dict[str, Any], request: Request) -> dict[str, Any]:
-    """A row of DETAILED columns as its owner sees it, without the timeline: MessageDetail."""
+def message_detail(row: dict[str, Any], request: Request) -> dict[str, Any]:
+    """MessageDetail as a dict, without the timeline, from a row of DETAIL_COLUMNS."""
     bodies = {name: None if row["erased_at"] else row[name] or None for name in ("text", "html")}
     broadcast_id = row["broadcast_id"]
     broadcast = request.build_absolute_uri(reverse("job", args=[broadcast_id])) if broadcast_id else None
-    options = {name: row[name] for name in OPTIONS}
-    return representation({name: row[name] for name in SHOWN}, request) | options | bodies | {"broadcast": broadcast}
+    options = {name: row[name] for name in OPTION_COLUMNS}
+    return (
+        message_summary({name: row[name] for name in SUMMARY_COLUMNS}, request)
+        | options
+        | bodies
+        | {"broadcast": broadcast}
+    )
 
 
-def representation(row: dict[str, Any], request: Request) -> dict[str, Any]:
-    """A row of SHOWN columns as its owner sees it: MessageSummary."""
-    shown = {"id": row["id"], "url": url_of(row["id"], request), "to": row["to"], "from": row["sender"]} | row
+def message_summary(row: dict[str, Any], request: Request) -> dict[str, Any]:
+    """MessageSummary as a dict, from a row of SUMMARY_COLUMNS."""
+    shown = {"id": row["id"], "url": message_url(row["id"], request), "to": row["to"], "from": row["sender"]} | row
     del shown["sender"]
     named = {name: row[name] or None for name in ("provider", "stream")}
     return {"resend_of": shown.pop("resend_of_id")} | shown | named
 
 
-def url_of(message_id: object, request: Request) -> str:
+def message_url(message_id: object, request: Request) -> str:
     return request.build_absolute_uri(reverse("message", args=[message_id]))

@@ -1,4 +1,4 @@
-"""Streams and their suppressions as they come in and go out."""
+"""Serializers of streams and their suppressions, for requests and answers."""
 
 from typing import Any
 from urllib.parse import quote
@@ -8,14 +8,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from mail.api.fields import MailboxField
-from mail.api.stream_figures import DAYS, figures_of
+from mail.api.stream_figures import DAYS, stream_figures
 from mail.models import Stream, StreamSuppression
 from mail.policy.guard import STREAM_DAYS, rates_of_stream
 from rest.strict import StrictSerializer
 
 
 class StreamSummary(serializers.Serializer[Any]):
-    """A stream as its owner sees it in a list."""
+    """A stream in a list."""
 
     name = serializers.CharField()
     url = serializers.URLField()
@@ -24,20 +24,23 @@ class StreamSummary(serializers.Serializer[Any]):
 
 
 class StreamResponse(StreamSummary):
-    """A stream as its owner sees it."""
+    """A stream by itself."""
 
-    stopped_at = serializers.DateTimeField(allow_null=True, help_text="Since when the guard keeps its mail back.")
+    stopped_at = serializers.DateTimeField(allow_null=True, help_text="When the guard stopped its mail.")
     stop_reason = serializers.CharField(allow_null=True)
     bounce_rate = serializers.FloatField(
-        min_value=0, allow_null=True, help_text=f"Percent of the last {STREAM_DAYS} days' mail whose fate is known."
+        min_value=0,
+        allow_null=True,
+        help_text=f"Percent of the mail of the last {STREAM_DAYS} days whose outcome is known.",
     )
     complaint_rate = serializers.FloatField(
-        min_value=0, allow_null=True, help_text=f"Percent of the last {STREAM_DAYS} days' mail that was delivered."
+        min_value=0,
+        allow_null=True,
+        help_text=f"Percent of the mail of the last {STREAM_DAYS} days that was delivered.",
     )
-
     figures = serializers.DictField(
         child=serializers.IntegerField(min_value=0),
-        help_text=f"Messages of the last {DAYS} days by status, those that there are.",
+        help_text=f"Messages of the last {DAYS} days by status; statuses without any are left out.",
     )
 
 
@@ -48,7 +51,7 @@ class StreamSuppressionRequest(StrictSerializer):
 
 
 class StreamSuppressionResponse(serializers.Serializer[Any]):
-    """An address that gets no mail of the stream."""
+    """An address suppressed for the stream."""
 
     address = serializers.CharField()
     url = serializers.URLField()
@@ -58,7 +61,7 @@ class StreamSuppressionResponse(serializers.Serializer[Any]):
 
 
 def stream_summary(stream: Stream, request: Request) -> dict[str, Any]:
-    """A stream as it is listed: StreamSummary."""
+    """StreamSummary as a dict."""
     return {
         "name": stream.name,
         "url": request.build_absolute_uri(reverse("stream", args=[stream.name])),
@@ -68,19 +71,19 @@ def stream_summary(stream: Stream, request: Request) -> dict[str, Any]:
 
 
 def stream_representation(stream: Stream, request: Request) -> dict[str, Any]:
-    """A stream as its owner sees it: StreamResponse."""
+    """StreamResponse as a dict."""
     rates = rates_of_stream(stream)
     return stream_summary(stream, request) | {
         "stopped_at": stream.stopped_at,
         "stop_reason": stream.stop_reason or None,
         "bounce_rate": rates.bounces,
         "complaint_rate": rates.complaints,
-        "figures": figures_of(stream),
+        "figures": stream_figures(stream),
     }
 
 
 def stream_suppression_representation(suppression: StreamSuppression, address: str, request: Request) -> dict[str, Any]:
-    """A suppression as it is shown: StreamSuppressionResponse. address: of a forgotten person, as it was asked for."""
+    """StreamSuppressionResponse as a dict. address: as asked for; a forgotten one is not stored."""
     return {
         "address": address,
         "url": stream_suppression_url(suppression.stream, address, request),

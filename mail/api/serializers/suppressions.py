@@ -1,4 +1,4 @@
-"""Suppressions as they come in and go out."""
+"""Serializers of suppressions, for requests and answers."""
 
 from datetime import datetime
 from typing import Any
@@ -26,12 +26,12 @@ class SuppressionRequest(StrictSerializer):
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
         if value and value <= timezone.now():
-            raise serializers.ValidationError("This lies in the past.", "past")
+            raise serializers.ValidationError("This is in the past.", "past")
         return value
 
 
 class SuppressionExport(StrictSerializer):
-    """The query of GET mail/suppressions/export/. list: of Mailgun's, in its format; all in our own without it."""
+    """The query of GET mail/suppressions/export/. list: one of Mailgun's, in its format; without it all, in our own."""
 
     list = serializers.ChoiceField(tuple(COLUMNS), required=False)
 
@@ -39,7 +39,7 @@ class SuppressionExport(StrictSerializer):
 class SuppressionUpload(StrictSerializer):
     """The body of POST mail/suppressions/import/ as a form.
 
-    file: CSV with a column `address`. list: which of Mailgun's lists it is, where its columns do not tell.
+    file: CSV with a column `address`. list: one of Mailgun's, needed if the columns do not tell which it is.
     """
 
     file = serializers.FileField()
@@ -47,28 +47,28 @@ class SuppressionUpload(StrictSerializer):
 
 
 class SuppressionImported(serializers.Serializer[Any]):
-    """What came of an import. refused: the first bad rows; 1 is the first after the names of the columns."""
+    """The result of an import. refused: the first bad rows; row 1 is the one after the header."""
 
     imported = serializers.IntegerField()
-    known = serializers.IntegerField(help_text="Suppressed for the same reason before.")
+    known = serializers.IntegerField(help_text="Already suppressed for the same reason.")
     refused = serializers.ListField(child=serializers.DictField())
-    refusals = serializers.IntegerField(help_text="All bad rows.")
+    refusals = serializers.IntegerField(help_text="How many rows are bad.")
 
 
 class SuppressionResponse(serializers.Serializer[Any]):
-    """An address that is not written to."""
+    """A suppressed address."""
 
     address = serializers.CharField()
     url = serializers.URLField()
     reason = serializers.ChoiceField(Reason.choices)
     scope = serializers.ChoiceField(Scope.choices)
-    expires_at = serializers.DateTimeField(allow_null=True, help_text="null: until it is lifted.")
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="null: never.")
     source = serializers.CharField()  # type: ignore[assignment]
     created_at = serializers.DateTimeField()
 
 
 def suppression_representation(suppression: Suppression, address: str, request: Request) -> dict[str, Any]:
-    """A suppression as it is shown: SuppressionResponse. address: of a forgotten person, only who asks knows it."""
+    """SuppressionResponse as a dict. address: as asked for; a forgotten one is not stored."""
     return {
         "address": address,
         "url": suppression_url(address, request),

@@ -1,4 +1,4 @@
-"""Templates as they come in and go out."""
+"""Serializers of templates, for requests and answers."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from rest.fields import ObjectField
 from rest.strict import StrictSerializer
 
 PARTS = ("subject", "text", "html")
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 NAME = r"^[-a-zA-Z0-9_]+\Z"
 
 
 class TemplateContent(StrictSerializer):
-    """The body of PUT mail/templates/{name}/: text, html or both. All three are Django templates."""
+    """The body of PUT mail/templates/{name}/: subject, and text, html or both. All are Django templates."""
 
     subject = LineField(min_length=1)
     text = SourceField(required=False, allow_null=True, allow_blank=True)
@@ -31,7 +31,7 @@ class TemplateContent(StrictSerializer):
             raise serializers.ValidationError(
                 {"text": [serializers.ErrorDetail("One of text and html is required.", "required")]}
             )
-        if errors := {part: error for part in PARTS if (error := _broken(given[part]))}:
+        if errors := {part: error for part in PARTS if (error := _template_errors(given[part]))}:
             raise serializers.ValidationError(errors)
         return given
 
@@ -39,17 +39,17 @@ class TemplateContent(StrictSerializer):
 class TemplateRequest(TemplateContent):
     """The body of POST mail/templates/."""
 
-    name = serializers.RegexField(NAME, max_length=LONGEST_NAME)
+    name = serializers.RegexField(NAME, max_length=MAX_NAME_LENGTH)
 
 
 class PreviewRequest(StrictSerializer):
-    """What to render a template with."""
+    """The body of POST mail/templates/{name}/preview/."""
 
     context = ObjectField(required=False, allow_null=True)  # type: ignore[assignment]
 
 
 class TemplateResponse(serializers.Serializer[Any]):
-    """A template as its owner sees it."""
+    """A stored template."""
 
     name = serializers.CharField()
     url = serializers.URLField()
@@ -69,7 +69,7 @@ class PreviewResponse(serializers.Serializer[Any]):
 
 
 def template_representation(template: Template, request: Request) -> dict[str, Any]:
-    """A template as its owner sees it: TemplateResponse."""
+    """TemplateResponse as a dict."""
     return {
         "name": template.name,
         "url": template_url(template.name, request),
@@ -85,7 +85,7 @@ def template_url(name: str, request: Request) -> str:
     return request.build_absolute_uri(reverse("template", args=[name]))
 
 
-def _broken(source: str) -> list[serializers.ErrorDetail]:
+def _template_errors(source: str) -> list[serializers.ErrorDetail]:
     try:
         SandboxedTemplate(source)
     except BadTemplate as error:

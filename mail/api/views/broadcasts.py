@@ -1,4 +1,4 @@
-"""The HTTP side of broadcasts: what comes in is a list or a file, what goes out is a job."""
+"""Views of broadcasts: the recipients come as a list or a file, the answer is the job that makes the messages."""
 
 from typing import Any, ClassVar, cast
 from uuid import UUID
@@ -50,11 +50,11 @@ class BroadcastListView(GenericAPIView[Any]):
     filter_backends = ()
 
     def get_queryset(self) -> QuerySet[Broadcast]:
-        return _all_owned(self.request)
+        return _owned_broadcasts(self.request)
 
     @extend_schema(operation_id="broadcasts_list", responses=BroadcastSummary(many=True))
     def get(self, request: Request) -> Response:
-        """One's own broadcasts, newest first, without their figures."""
+        """Your broadcasts, newest first, without their figures."""
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response([broadcast_summary(broadcast, request) for broadcast in page])
 
@@ -66,16 +66,16 @@ class BroadcastListView(GenericAPIView[Any]):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Send one template to many addresses: the job that makes the messages. Its result tells of bad rows."""
-        given, recipients = _uploaded(request) if isinstance(request.data, QueryDict) else _listed(request)
+        """Send one template to many addresses, by a job that makes the messages. Its result lists the bad rows."""
+        given, recipients = _from_form(request) if isinstance(request.data, QueryDict) else _from_json(request)
         user = cast("User", request.user)
-        template = _template(given["template"], user)
+        template = _owned_template(given["template"], user)
         broadcast = Broadcast(
             user=user,
             subject=template.subject,
             text=template.text,
             html=template.html,
-            importance=_importance(given.get("importance", Importance.BULK), user),
+            importance=_permitted_importance(given.get("importance", Importance.BULK), user),
             sender=given["from"].written if "from" in given else "",
             reply_to=[mailbox.written for mailbox in given.get("reply_to", [])],
             recipients=recipients.rows,
@@ -92,7 +92,7 @@ class BroadcastView(APIView):
         operation_id="broadcasts_read", responses={200: BroadcastResponse, 304: None}, parameters=[IF_NONE_MATCH, ETAG]
     )
     def get(self, request: Request, broadcast_id: UUID) -> HttpResponseBase:
-        """One broadcast and what has become of its messages so far."""
+        """One broadcast, with its messages counted by status."""
         shown = broadcast_representation(_owned(request, broadcast_id), request)
         return conditional(request, Response(shown, headers={"ETag": etag(shown)}))
 
@@ -102,7 +102,7 @@ class BroadcastCancellationView(APIView):
 
     @extend_schema(operation_id="broadcasts_cancel", request=None, responses={200: BroadcastResponse})
     def post(self, request: Request, broadcast_id: UUID) -> Response:
-        """Cancel what has not been sent. Asking again answers the same; 409 once everything has been sent."""
+        """Cancel the messages not sent yet. Idempotent; 409 once all have been sent."""
         broadcast = _owned(request, broadcast_id)
         try:
             cancel_with_job(broadcast)
@@ -117,31 +117,31 @@ class BroadcastResumptionView(APIView):
 
     @extend_schema(operation_id="broadcasts_resume", request=None, responses={200: BroadcastResponse})
     def post(self, request: Request, broadcast_id: UUID) -> Response:
-        """Send on what the guard has stopped, with the permission mail.resume_stopped."""
+        """Resume a broadcast that the guard has stopped. Requires the permission mail.resume_stopped."""
         broadcast = _owned(request, broadcast_id)
         resume_if_permitted(request, broadcast)
         return Response(broadcast_representation(_owned(request, broadcast_id), request))
 
 
 def _owned(request: Request, broadcast_id: UUID) -> Broadcast:
-    broadcast = _all_owned(request).filter(pk=broadcast_id).first()
+    broadcast = _owned_broadcasts(request).filter(pk=broadcast_id).first()
     if broadcast is None:
         raise NotFound
     return broadcast
 
 
-def _all_owned(request: Request) -> QuerySet[Broadcast]:
+def _owned_broadcasts(request: Request) -> QuerySet[Broadcast]:
     owned: QuerySet[Broadcast] = Broadcast.objects.filter(user=request.user.pk)
     return owned.defer("recipients", "refused", "text", "html")
 
 
-def _listed(request: Request) -> tuple[dict[str, Any], Recipients]:
+def _from_json(request: Request) -> tuple[dict[str, Any], Recipients]:
     body = BroadcastRequest(data=request.data)
     body.is_valid(raise_exception=True)
     return body.validated_data, read_list(body.validated_data["recipients"])
 
 
-def _uploaded(request: Request) -> tuple[dict[str, Any], Recipients]:
+def _from_form(request: Request) -> tuple[dict[str, Any], Recipients]:
     body = BroadcastUpload(data=request.data)
     body.is_valid(raise_exception=True)
     try:
@@ -150,19 +150,19 @@ def _uploaded(request: Request) -> tuple[dict[str, Any], Recipients]:
         raise ValidationError({"file": [ErrorDetail(str(error), "invalid")]}) from None
 
 
-def _template(name: str, user: User) -> Template:
+def _owned_template(name: str, user: User) -> Template:
     template = Template.objects.filter(user=user, name=name).first()
     if template is None:
         raise ValidationError({"template": [ErrorDetail("You have no template of this name.", "unknown")]})
     return template
 
 
-def _importance(importance: str, user: User) -> str:
+def _permitted_importance(importance: str, user: User) -> str:
     """Raises PermissionDenied, ValidationError."""
     if importance != Importance.BULK and not user.has_perm("mail.broadcast_normal"):
-        raise PermissionDenied(
-            "Only users with the permission mail.broadcast_normal send broadcasts that are not bulk."
-        )
+        raise PermissionDenied("A broadcast that is not bulk needs the permission mail.broadcast_normal.")
     if importance == Importance.CRITICAL:
-        raise ValidationError({"importance": [ErrorDetail("A broadcast is bulk or normal mail.", "invalid_choice")]})
+        raise ValidationError(
+            {"importance": [ErrorDetail("A broadcast can be bulk or normal, not critical.", "invalid_choice")]}
+        )
     return importance

@@ -1,4 +1,4 @@
-"""The HTTP side of messages: validate, call one verb, show."""
+"""Views of messages: validate, call one domain function, serialize."""
 
 from typing import Any, ClassVar, cast
 from uuid import UUID
@@ -19,16 +19,16 @@ from jobs.api.serializers import BatchResponse
 from mail.api.filters import MessageFilter
 from mail.api.request_parsing import look_up_recipient_domains, parse_message, store_batch, templates_named_by
 from mail.api.serializers.messages import (
-    DETAILED,
-    SHOWN,
+    DETAIL_COLUMNS,
+    SUMMARY_COLUMNS,
     MessageBatchRequest,
     MessageDetail,
     MessageRequest,
     MessageResponse,
     MessageSummary,
-    detail,
-    representation,
-    url_of,
+    message_detail,
+    message_summary,
+    message_url,
 )
 from mail.api.timeline import timeline
 from mail.errors import AlreadySent, Erased, StillUnderWay, Suppressed
@@ -44,7 +44,7 @@ from rest.responses import Conflict, conditional, etag, retry_after
 
 
 class Unprocessable(APIException):
-    """422: the request is understood and will not be carried out."""
+    """422: the request is valid but cannot be fulfilled."""
 
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
     default_code = "suppressed"
@@ -56,13 +56,13 @@ class MessageListView(GenericAPIView[Any]):
     serializer_class = MessageSummary
 
     def get_queryset(self) -> QuerySet[Any, dict[str, Any]]:
-        return _owned(self.request).values(*SHOWN)
+        return _owned(self.request).values(*SUMMARY_COLUMNS)
 
     @extend_schema(operation_id="messages_list", responses=MessageSummary(many=True))
     def get(self, request: Request) -> Response:
-        """One's own messages, newest first, without their timelines."""
+        """Your messages, newest first, without their timelines."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        return self.get_paginated_response([representation(row, request) for row in page])
+        return self.get_paginated_response([message_summary(row, request) for row in page])
 
     @extend_schema(
         operation_id="messages_create",
@@ -71,7 +71,7 @@ class MessageListView(GenericAPIView[Any]):
         parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER],
     )
     def post(self, request: Request) -> Response:
-        """Accept a message. It is stored when this answers, and sent as soon as a worker is free, or at send_at."""
+        """Accept a message. It is stored before the answer, and sent as soon as a worker is free, or at send_at."""
         look_up_recipient_domains([request.data])
         return self._stored(request)
 
@@ -93,7 +93,7 @@ class MessageBatchView(APIView):
         parameters=[IDEMPOTENCY_KEY, REPLAYED],
     )
     def post(self, request: Request) -> Response:
-        """Accept up to 500 messages at once. A bad one is refused by itself; results are in the messages' order."""
+        """Accept up to 500 messages. Each is accepted or refused by itself; the results are in the same order."""
         body = MessageBatchRequest(data=request.data)
         body.is_valid(raise_exception=True)
         look_up_recipient_domains(body.validated_data["messages"])
@@ -103,7 +103,7 @@ class MessageBatchView(APIView):
     def _stored(self, request: Request, items: list[object]) -> Response:
         outcomes = store_batch(items, cast("User", request.user))
         results = [
-            {"id": each.pk, "url": url_of(each.pk, request)} if isinstance(each, Message) else {"errors": each}
+            {"id": each.pk, "url": message_url(each.pk, request)} if isinstance(each, Message) else {"errors": each}
             for each in outcomes
         ]
         count = sum(isinstance(each, Message) for each in outcomes)
@@ -118,11 +118,11 @@ class MessageView(APIView):
         parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER],
     )
     def get(self, request: Request, message_id: UUID) -> HttpResponseBase:
-        """One message and what has happened to it. Ask again after Retry-After seconds until it has finished."""
-        row = _owned(request).filter(pk=message_id).values(*DETAILED).first()
+        """One message with its timeline. Until it has finished, Retry-After says when to ask again."""
+        row = _owned(request).filter(pk=message_id).values(*DETAIL_COLUMNS).first()
         if row is None:
             raise NotFound
-        shown = detail(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
+        shown = message_detail(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
         return conditional(request, Response(shown, headers={"ETag": etag(shown)} | _retry_after(row)))
 
 
@@ -131,7 +131,7 @@ class MessageCancellationView(APIView):
 
     @extend_schema(operation_id="messages_cancel", request=None, responses={200: MessageResponse})
     def post(self, request: Request, message_id: UUID) -> Response:
-        """Do not send it: possible until a provider is called. Asking again answers the same."""
+        """Cancel a message, possible until a provider is called. Idempotent."""
         message = _owned_message(request, message_id)
         try:
             cancel_message(message)
@@ -151,7 +151,7 @@ class ResendListView(APIView):
     )
     @idempotent
     def post(self, request: Request, message_id: UUID) -> Response:
-        """Send a message that has finished once more: a new message, linked to the old one."""
+        """Send a finished message again, as a new message linked to the old one."""
         try:
             message = resend(_owned_message(request, message_id))
         except (StillUnderWay, Erased) as error:
@@ -173,14 +173,11 @@ def _owned_message(request: Request, message_id: UUID) -> Message:
 
 
 def _answer(request: Request, message: Message, code: int) -> Response:
-    """A message that a verb was called on, and where and when to look again."""
-    row = {name: getattr(message, name) for name in SHOWN}
-    headers = {"Location": url_of(message.pk, request)} | _retry_after(row)
-    return Response(_shown(request, row), status=code, headers=headers)
-
-
-def _shown(request: Request, row: dict[str, Any]) -> dict[str, Any]:
-    return representation(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
+    """The message, with Location and Retry-After."""
+    row = {name: getattr(message, name) for name in SUMMARY_COLUMNS}
+    headers = {"Location": message_url(message.pk, request)} | _retry_after(row)
+    shown = message_summary(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
+    return Response(shown, status=code, headers=headers)
 
 
 def _retry_after(row: dict[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Resuming what the guard has stopped: the part that broadcasts and streams share."""
+"""Resuming what the guard has stopped, for the views of broadcasts and streams."""
 
 from typing import cast
 
@@ -15,7 +15,7 @@ from rest.responses import Conflict
 def resume_if_permitted(request: Request, stopped: Broadcast | Stream) -> None:
     """Raises PermissionDenied, Conflict."""
     if not cast("User", request.user).has_perm("mail.resume_stopped"):
-        raise PermissionDenied("Only users with the permission mail.resume_stopped send on what was stopped.")
+        raise PermissionDenied("Resuming what was stopped needs the permission mail.resume_stopped.")
     try:
         resume(stopped)
     except NotStopped as error:

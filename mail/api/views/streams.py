@@ -1,4 +1,4 @@
-"""The HTTP side of streams: a user's own kinds of mail, and who does not want them."""
+"""Views of streams (a user's own kinds of mail, such as "news") and of the addresses that do not want them."""
 
 from typing import Any, ClassVar, cast
 
@@ -46,7 +46,7 @@ class StreamListView(GenericAPIView[Any]):
 
     @extend_schema(operation_id="streams_list", responses=StreamSummary(many=True))
     def get(self, request: Request) -> Response:
-        """One's own streams, newest first. A stream exists from its first message or suppression on."""
+        """Your streams, newest first. The first message or suppression of a stream creates it."""
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response([stream_summary(stream, request) for stream in page])
 
@@ -56,7 +56,7 @@ class StreamView(APIView):
         operation_id="streams_read", responses={200: StreamResponse, 304: None}, parameters=[IF_NONE_MATCH, ETAG]
     )
     def get(self, request: Request, name: str) -> HttpResponseBase:
-        """One stream, with the figures of its last days."""
+        """One stream, with its messages of the last days counted by status."""
         shown = stream_representation(_owned_stream(request, name), request)
         return conditional(request, Response(shown, headers={"ETag": etag(shown)}))
 
@@ -66,7 +66,7 @@ class StreamResumptionView(APIView):
 
     @extend_schema(operation_id="streams_resume", request=None, responses={200: StreamResponse})
     def post(self, request: Request, name: str) -> Response:
-        """Send on what the guard has stopped, with the permission mail.resume_stopped."""
+        """Resume a stream that the guard has stopped. Requires the permission mail.resume_stopped."""
         resume_if_permitted(request, _owned_stream(request, name))
         return Response(stream_representation(_owned_stream(request, name), request))
 
@@ -82,7 +82,7 @@ class StreamSuppressionListView(GenericAPIView[Any]):
 
     @extend_schema(operation_id="stream_suppressions_list", responses=StreamSuppressionResponse(many=True))
     def get(self, request: Request, name: str) -> Response:
-        """Addresses that get no mail of this stream but critical mail, newest first."""
+        """Addresses that get only critical mail of this stream, newest first."""
         page = self.paginate_queryset(self.get_queryset()) or []
         shown = [stream_suppression_representation(each, each.address, request) for each in page]
         return self.get_paginated_response(shown)
@@ -95,7 +95,7 @@ class StreamSuppressionListView(GenericAPIView[Any]):
     )
     @idempotent
     def post(self, request: Request, name: str) -> Response:
-        """Send an address no more mail of this stream, which is made if it does not exist. 200: that was so already."""
+        """Suppress an address for this stream, which is created if needed. 200: it was suppressed already."""
         if not STREAM_NAME.fullmatch(name):
             raise NotFound
         body = StreamSuppressionRequest(data=request.data)
@@ -120,7 +120,7 @@ class StreamSuppressionView(APIView):
         parameters=[ADDRESS, IF_NONE_MATCH, ETAG],
     )
     def get(self, request: Request, name: str, address: str) -> HttpResponseBase:
-        """Since when and by whom the address gets no mail of this stream."""
+        """Since when the address is suppressed for this stream, and by whom."""
         normalized = _normalized(address)
         found = _suppressions(request, name).filter(digest=address_digest(normalized)).first()
         if found is None:
@@ -130,7 +130,7 @@ class StreamSuppressionView(APIView):
 
     @extend_schema(operation_id="stream_suppressions_delete", responses={204: None}, parameters=[ADDRESS])
     def delete(self, request: Request, name: str, address: str) -> Response:
-        """The address wants this stream again."""
+        """Lift the suppression of the address for this stream."""
         digest = address_digest(_normalized(address))
         if not _suppressions(request, name).filter(digest=digest).delete()[0]:
             raise NotFound
@@ -154,7 +154,7 @@ def _suppressions(request: Request, name: str) -> QuerySet[StreamSuppression]:
 
 
 def _normalized(address: str) -> str:
-    """As it is stored; raises NotFound for what is no address."""
+    """As addresses are stored. Raises NotFound for an invalid one."""
     try:
         return parse_mailbox(address).address
     except BadAddress:

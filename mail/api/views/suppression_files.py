@@ -1,4 +1,4 @@
-"""The HTTP side of suppressions as files: export and import, in our own format and in Mailgun's."""
+"""Views that export and import suppressions as CSV, in our own format and in Mailgun's."""
 
 from typing import Any, ClassVar, cast
 
@@ -33,7 +33,7 @@ class SuppressionExportView(APIView):
         parameters=[SuppressionExport, CONTENT_DISPOSITION],
     )
     def get(self, request: Request) -> HttpResponse:
-        """All suppressions in force as a CSV file, or those of one of Mailgun's lists as Mailgun imports them."""
+        """All suppressions in force as CSV, or those of one of Mailgun's lists in the format that Mailgun imports."""
         _permitted(request, "view")
         wanted = SuppressionExport(data=request.query_params.dict())
         wanted.is_valid(raise_exception=True)
@@ -55,7 +55,7 @@ class SuppressionImportView(APIView):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Suppress all addresses of a CSV file: one of our own exports, or of Mailgun's. A bad row stops no other."""
+        """Suppress the addresses of a CSV file, exported by this project or by Mailgun. Bad rows are reported."""
         user = _permitted(request, "add")
         body = SuppressionUpload(data=request.data)
         body.is_valid(raise_exception=True)
@@ -71,8 +71,8 @@ class SuppressionImportView(APIView):
 
 
 def _permitted(request: Request, verb: str) -> User:
-    """The caller, who may do this to all suppressions; raises PermissionDenied."""
+    """The caller, if permitted. Raises PermissionDenied."""
     user = cast("User", request.user)
     if not (user.is_staff or user.has_perm(f"mail.{verb}_suppression")):
-        raise PermissionDenied("Suppressions are imported and exported by staff.")
+        raise PermissionDenied(f"This needs staff status or the permission mail.{verb}_suppression.")
     return user

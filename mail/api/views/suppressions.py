@@ -1,4 +1,4 @@
-"""The HTTP side of suppressions: operators see and change all of them, others see those that concern their mail."""
+"""Views of suppressions. Staff see and change all; other users see those of addresses that they have written to."""
 
 from typing import Any, ClassVar, cast
 
@@ -44,7 +44,7 @@ class SuppressionListView(GenericAPIView[Any]):
 
     @extend_schema(operation_id="suppressions_list", responses=SuppressionResponse(many=True))
     def get(self, request: Request) -> Response:
-        """Addresses that are not written to, newest first: all for staff, else those that one has written to."""
+        """Suppressed addresses, newest first. Staff see all, others those that they have written to."""
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response([suppression_representation(each, each.address, request) for each in page])
 
@@ -56,7 +56,7 @@ class SuppressionListView(GenericAPIView[Any]):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Write an address no more. 200: that was so already; what forbids most is shown, and nothing is forgotten."""
+        """Suppress an address. 200: it was suppressed before. All its suppressions are kept; the strongest is shown."""
         user = _permitted(request, "add")
         body = SuppressionRequest(data=request.data)
         body.is_valid(raise_exception=True)
@@ -82,7 +82,7 @@ class SuppressionView(APIView):
         parameters=[ADDRESS, IF_NONE_MATCH, ETAG],
     )
     def get(self, request: Request, address: str) -> HttpResponseBase:
-        """What forbids to write to this address; where there are several reasons, the strongest one."""
+        """The suppression of this address; if there are several, the strongest."""
         normalized = _normalized(address)
         found = _visible(request, normalized).filter(digest=address_digest(normalized)).first()
         if found is None:
@@ -92,10 +92,10 @@ class SuppressionView(APIView):
 
     @extend_schema(operation_id="suppressions_delete", responses={204: None}, parameters=[ADDRESS])
     def delete(self, request: Request, address: str) -> Response:
-        """Lift what is shown for the address, here and on the providers' own lists.
+        """Lift the shown suppression of the address, here and on the providers' own lists.
 
-        What its owner has asked for, a complaint or an unsubscription, is lifted only when it is shown: where it stands
-        behind something else, such as a bounce, it is shown after that was lifted.
+        A complaint or an unsubscription is the recipient's wish, and is lifted only while it is the one shown. Behind a
+        stronger one, such as a bounce, it stays, and is shown once that one is lifted.
         """
         user = _permitted(request, "delete")
         normalized = _normalized(address)
@@ -107,7 +107,7 @@ class SuppressionView(APIView):
 
 
 def _normalized(address: str) -> str:
-    """As it is stored; raises NotFound for what is no address."""
+    """As addresses are stored. Raises NotFound for an invalid one."""
     try:
         return parse_mailbox(address).address
     except BadAddress:
@@ -115,7 +115,7 @@ def _normalized(address: str) -> str:
 
 
 def _visible(request: Request, address: str | None = None) -> SuppressionQuerySet:
-    """In force, and this user's to see. address: the one that is asked for."""
+    """Suppressions in force that this user may see. address: narrows the check to the one that was asked for."""
     user, found = cast("User", request.user), Suppression.objects.shown()
     if user.is_staff or user.has_perm("mail.view_suppression"):
         return found
@@ -124,8 +124,8 @@ def _visible(request: Request, address: str | None = None) -> SuppressionQuerySe
 
 
 def _permitted(request: Request, verb: str) -> User:
-    """The caller, who may do this to suppressions; raises PermissionDenied."""
+    """The caller, if permitted. Raises PermissionDenied."""
     user = cast("User", request.user)
     if not (user.is_staff or user.has_perm(f"mail.{verb}_suppression")):
-        raise PermissionDenied("Suppressions are changed by staff.")
+        raise PermissionDenied(f"This needs staff status or the permission mail.{verb}_suppression.")
     return user

@@ -1,4 +1,4 @@
-"""The HTTP side of templates."""
+"""Views of templates, and the preview of one."""
 
 from typing import Any, ClassVar, cast
 
@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from mail.api.openapi import CREATED, REPLAYED_CREATED
 from mail.api.request_parsing import render_content
 from mail.api.serializers.templates import (
-    LONGEST_NAME,
+    MAX_NAME_LENGTH,
     PreviewRequest,
     PreviewResponse,
     TemplateContent,
@@ -33,7 +33,7 @@ from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from rest.responses import Conflict, conditional, etag
 
-CREATING = [IDEMPOTENCY_KEY, REPLAYED_CREATED, CREATED]
+CREATION_PARAMETERS = [IDEMPOTENCY_KEY, REPLAYED_CREATED, CREATED]
 
 
 class TemplateListView(GenericAPIView[Any]):
@@ -46,7 +46,7 @@ class TemplateListView(GenericAPIView[Any]):
 
     @extend_schema(operation_id="templates_list", responses=TemplateResponse(many=True))
     def get(self, request: Request) -> Response:
-        """One's own templates, newest first."""
+        """Your templates, newest first."""
         page = self.paginate_queryset(self.get_queryset()) or []
         return self.get_paginated_response([template_representation(template, request) for template in page])
 
@@ -54,7 +54,7 @@ class TemplateListView(GenericAPIView[Any]):
         operation_id="templates_create",
         request=TemplateRequest,
         responses={201: TemplateResponse},
-        parameters=CREATING,
+        parameters=CREATION_PARAMETERS,
     )
     @idempotent
     def post(self, request: Request) -> Response:
@@ -79,12 +79,12 @@ class TemplateView(APIView):
         operation_id="templates_create_named",
         request=TemplateContent,
         responses={201: TemplateResponse},
-        parameters=CREATING,
+        parameters=CREATION_PARAMETERS,
     )
     @idempotent
     def post(self, request: Request, name: str) -> Response:
         """Store a new template of this name."""
-        _refuse_what_is_no_name(name)
+        _require_valid_name(name)
         body = TemplateContent(data=request.data)
         body.is_valid(raise_exception=True)
         return _created(request, name, **body.validated_data)
@@ -96,8 +96,8 @@ class TemplateView(APIView):
         parameters=[CREATED],
     )
     def put(self, request: Request, name: str) -> Response:
-        """Store a template of this name, in the place of the one that there may be."""
-        _refuse_what_is_no_name(name)
+        """Store a template of this name, replacing an existing one."""
+        _require_valid_name(name)
         body = TemplateContent(data=request.data)
         body.is_valid(raise_exception=True)
         template, new = Template.objects.update_or_create(
@@ -107,7 +107,7 @@ class TemplateView(APIView):
 
     @extend_schema(operation_id="templates_delete", responses={204: None})
     def delete(self, request: Request, name: str) -> Response:
-        """Forget a template. Messages and broadcasts that were made from it keep what they have."""
+        """Delete a template. Messages and broadcasts made from it keep their content."""
         if not _owned(request).filter(name=name).delete()[0]:
             raise NotFound
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -116,7 +116,7 @@ class TemplateView(APIView):
 class PreviewView(APIView):
     @extend_schema(operation_id="templates_preview", request=PreviewRequest, responses=PreviewResponse)
     def post(self, request: Request, name: str) -> Response:
-        """What a message made from this template with this context would say. Nothing is stored."""
+        """Render this template with this context, as a message would be. Nothing is stored."""
         body = PreviewRequest(data=request.data)
         body.is_valid(raise_exception=True)
         template = _owned_template(request, name)
@@ -137,8 +137,8 @@ def _owned_template(request: Request, name: str) -> Template:
     return template
 
 
-def _refuse_what_is_no_name(name: str) -> None:
-    if len(name) > LONGEST_NAME:
+def _require_valid_name(name: str) -> None:
+    if len(name) > MAX_NAME_LENGTH:
         raise NotFound
 
 

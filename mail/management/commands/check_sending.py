@@ -1,4 +1,4 @@
-"""`manage.py check_sending`: whether DNS lets us send from our domains (SPF, DKIM, DMARC), and what to put there."""
+"""`manage.py check_sending`: checks SPF, DKIM and DMARC of our sending domains, and says what to put into DNS."""
 
 from argparse import ArgumentParser
 from collections import defaultdict
@@ -14,44 +14,46 @@ from mail.addresses import domain_records
 from mail.addresses.domain_records import SELECTORS, Finding, Verdict
 from mail.providers.accounts import accounts, address_domain
 
-SECONDS = 5.0
-"""That one question may take."""
+QUERY_TIMEOUT = 5.0
+"""Seconds for one DNS query."""
 LINE = "{:<28} {:<6} {:<8} {}"
 
 
 class Command(BaseCommand):
-    help = "Ask DNS for SPF, DKIM and DMARC of the domains that mail is sent from, and say what to put there."
+    help = "Check SPF, DKIM and DMARC of the domains that mail is sent from, and say what to put into DNS."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--selector", action="append", default=[], help="A DKIM selector; may be repeated.")
-        parser.add_argument("--nameserver", default="", help="ADDRESS or ADDRESS:PORT to ask, instead of the system's.")
+        parser.add_argument(
+            "--nameserver", default="", help="ADDRESS or ADDRESS:PORT of a name server, instead of the system's."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        records = Records(options["nameserver"])
-        found = list(_findings(records, options["selector"]))
-        for finding in found:
-            self.stdout.write(LINE.format(finding.domain, finding.subject, finding.verdict, finding.said))
+        resolver = TxtResolver(options["nameserver"])
+        findings = list(_findings(resolver, options["selector"]))
+        for finding in findings:
+            self.stdout.write(LINE.format(finding.domain, finding.subject, finding.verdict, finding.detail))
             if finding.advice:
                 self.stdout.write(f"    → {finding.advice}")
-        if bad := sum(finding.verdict != Verdict.OK for finding in found):
-            raise CommandError(f"{bad} of {len(found)} checks failed.")
+        if bad := sum(finding.verdict != Verdict.OK for finding in findings):
+            raise CommandError(f"{bad} of {len(findings)} checks failed.")
 
 
-class Records:
-    """TXT records, from the system's name servers or the one that is given as ADDRESS or ADDRESS:PORT."""
+class TxtResolver:
+    """Looks up TXT records, at the system's name servers or at ADDRESS or ADDRESS:PORT."""
 
     def __init__(self, nameserver: str = "") -> None:
         self.resolver = Resolver(configure=not nameserver)
-        self.resolver.lifetime = SECONDS
+        self.resolver.lifetime = QUERY_TIMEOUT
         if nameserver:
             address, _, port = nameserver.partition(":")
             try:
                 self.resolver.nameservers, self.resolver.port = [address], int(port or 53)
             except ValueError:
-                raise CommandError(f"--nameserver is ADDRESS or ADDRESS:PORT, and not {nameserver}.") from None
+                raise CommandError(f"--nameserver must be ADDRESS or ADDRESS:PORT, not {nameserver}.") from None
 
-    def texts(self, name: str) -> list[str]:
-        """Of this name; none where it does not exist. Raises DNSException when nobody answers."""
+    def records(self, name: str) -> list[str]:
+        """The TXT records of this name; none if it does not exist. Raises DNSException without an answer."""
         try:
             answer = self.resolver.resolve(name, "TXT")
         except (NXDOMAIN, NoAnswer):
@@ -59,26 +61,28 @@ class Records:
         return [b"".join(record.strings).decode(errors="replace") for record in answer]
 
 
-def _findings(records: Records, selectors: Sequence[str]) -> Iterator[Finding]:
+def _findings(resolver: TxtResolver, selectors: Sequence[str]) -> Iterator[Finding]:
     services, senders = _services(), _senders()
     for domain in dict.fromkeys([*services, *senders]):
-        yield from _of_domain(records, domain, services.get(domain, set()), selectors)
+        yield from _check_domain(resolver, domain, services.get(domain, set()), selectors)
     for sender in senders:
         for signer in dict.fromkeys(account.domain_for(sender) for account in accounts()):
-            yield domain_records.alignment(sender, signer)
+            yield domain_records.check_alignment(sender, signer)
 
 
-def _of_domain(records: Records, domain: str, services: set[str], selectors: Sequence[str]) -> Iterator[Finding]:
-    """services: those that sign for the domain; without any only DMARC matters."""
+def _check_domain(
+    resolver: TxtResolver, domain: str, services: set[str], selectors: Sequence[str]
+) -> Iterator[Finding]:
+    """services: those that sign for the domain. Without any only DMARC is checked."""
     names = [*selectors, *(name for service in sorted(services) for name in SELECTORS.get(service, ()))]
     if services:
-        yield _asked(domain, "SPF", lambda: domain_records.spf(domain, records.texts(domain), services))
-        yield _asked(domain, "DKIM", lambda: domain_records.dkim(domain, _keys(records, domain, names)))
-    yield _asked(domain, "DMARC", lambda: domain_records.dmarc(domain, _dmarc_texts(records, domain)))
+        yield _checked(domain, "SPF", lambda: domain_records.check_spf(domain, resolver.records(domain), services))
+        yield _checked(domain, "DKIM", lambda: domain_records.check_dkim(domain, _keys(resolver, domain, names)))
+    yield _checked(domain, "DMARC", lambda: domain_records.check_dmarc(domain, _dmarc_records(resolver, domain)))
 
 
 def _services() -> dict[str, set[str]]:
-    """By domain that signs: the services that send from it."""
+    """The services that send from a domain, by the domain that they sign for."""
     found: dict[str, set[str]] = defaultdict(set)
     for account in accounts():
         for sender in _senders():
@@ -92,22 +96,22 @@ def _senders() -> list[str]:
     return list(dict.fromkeys(domain.lower() for domain in domains))
 
 
-def _asked(domain: str, subject: str, find: Callable[[], Finding]) -> Finding:
+def _checked(domain: str, subject: str, check: Callable[[], Finding]) -> Finding:
     try:
-        return find()
+        return check()
     except DNSException as error:
-        said = f"DNS did not answer: {type(error).__name__}"
-        return Finding(domain, subject, Verdict.UNKNOWN, said, "Ask again later.")
+        detail = f"DNS did not answer: {type(error).__name__}"
+        return Finding(domain, subject, Verdict.UNKNOWN, detail, "Try again later.")
 
 
-def _keys(records: Records, domain: str, selectors: Sequence[str]) -> dict[str, list[str]]:
-    return {selector: records.texts(f"{selector}._domainkey.{domain}") for selector in dict.fromkeys(selectors)}
+def _keys(resolver: TxtResolver, domain: str, selectors: Sequence[str]) -> dict[str, list[str]]:
+    return {selector: resolver.records(f"{selector}._domainkey.{domain}") for selector in dict.fromkeys(selectors)}
 
 
-def _dmarc_texts(records: Records, domain: str) -> list[str]:
-    """Of the domain, or else of the nearest one above it that has a record."""
+def _dmarc_records(resolver: TxtResolver, domain: str) -> list[str]:
+    """Of the domain, or of the nearest parent domain that has any."""
     labels = domain.split(".")
     for depth in range(max(len(labels) - 1, 1)):
-        if texts := records.texts(f"_dmarc.{'.'.join(labels[depth:])}"):
+        if texts := resolver.records(f"_dmarc.{'.'.join(labels[depth:])}"):
             return texts
     return []

@@ -1,4 +1,4 @@
-"""`manage.py forget_address ada@example.org`: erase a person who asks for it (GDPR, Art. 17)."""
+"""`manage.py forget_address ada@example.org`: erases a person's data on request (GDPR, Art. 17)."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -11,7 +11,7 @@ from mail.privacy.forgetting import forget
 
 
 class Command(BaseCommand):
-    help = "Erase what was written to an address. A suppression of it stays, as a digest that tells nobody who it was."
+    help = "Erase all mail to an address, and the address itself. Its suppressions stay, as digests that reveal nobody."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("address")
@@ -26,4 +26,4 @@ class Command(BaseCommand):
             raise CommandError("Nothing was erased.")
         for name, count in forget(address).items():
             self.stdout.write(f"{count:>6} {name}")
-        self.stdout.write(f"{mask_address(address)} is forgotten.")
+        self.stdout.write(f"{mask_address(address)} was forgotten.")

@@ -1,4 +1,4 @@
-"""`manage.py import_suppressions FILE`: suppress the addresses of a CSV file, of our own format or of Mailgun's."""
+"""`manage.py import_suppressions FILE`: suppresses the addresses of a CSV file, in our own format or Mailgun's."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -11,11 +11,13 @@ from mail.suppressions.files import COLUMNS, import_file
 
 
 class Command(BaseCommand):
-    help = "Suppress all addresses of a CSV file, as export_suppressions or Mailgun writes it."
+    help = "Suppress all addresses of a CSV file that export_suppressions or Mailgun has written."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--list", choices=list(COLUMNS), help="Mailgun's list, where the columns do not tell.")
+        parser.add_argument(
+            "--list", choices=list(COLUMNS), help="Mailgun's list, if the columns do not tell which it is."
+        )
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""manage.py mail_rates: how fast providers and receivers get mail today, and how long bulk mail waits for them."""
+"""`manage.py mail_rates`: shows today's sending rate of each provider and receiver, and how long bulk mail waits."""
 
 from typing import Any
 

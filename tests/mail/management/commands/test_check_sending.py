@@ -100,7 +100,7 @@ def test_a_name_server_that_is_none_is_an_error(server: str) -> None:
     ],
 )
 def test_spf_is_one_record_that_includes_the_provider(texts: list[str], verdict: Verdict) -> None:
-    assert domain_records.spf(DOMAIN, texts, {"mailgun"}).verdict == verdict
+    assert domain_records.check_spf(DOMAIN, texts, {"mailgun"}).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_spf_is_one_record_that_includes_the_provider(texts: list[str], verdict:
     ],
 )
 def test_dkim_is_a_key_that_is_long_enough(texts: list[str], verdict: Verdict) -> None:
-    assert domain_records.dkim(DOMAIN, {"s1": texts}).verdict == verdict
+    assert domain_records.check_dkim(DOMAIN, {"s1": texts}).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_dkim_is_a_key_that_is_long_enough(texts: list[str], verdict: Verdict) -
     ],
 )
 def test_dmarc_is_one_record_with_a_policy(texts: list[str], verdict: Verdict) -> None:
-    assert domain_records.dmarc(DOMAIN, texts).verdict == verdict
+    assert domain_records.check_dmarc(DOMAIN, texts).verdict == verdict
