@@ -1,4 +1,4 @@
-"""The Mailgun of development and tests: a process of its own that speaks Mailgun's HTTP API and sends its webhooks.
+"""A Mailgun for development and tests: its own process, with Mailgun's HTTP API and signed webhooks.
 
-It is the outside world, so nothing here imports the rest of the project, and all of its state is in memory.
+It stands for the outside world, so nothing here imports the rest of the project. All its state is in memory.
 """

@@ -1,14 +1,14 @@
-"""How often each message was posted and accepted, by its sender's metadata: v:message_id and v:attempt_id."""
+"""Counts of calls and accepted mails by message, which clients name in v:message_id and v:attempt_id."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-MOST_MESSAGES = 500_000
+MAX_MESSAGES = 500_000
 
 
 @dataclass(slots=True)
-class Account:
-    """Of one message: calls about it, mails accepted of it, and the latter by attempt."""
+class MessageCounts:
+    """calls: about this message. accepted: mails of it; attempts: the same by attempt."""
 
     calls: int = 0
     accepted: int = 0
@@ -18,32 +18,32 @@ class Account:
         return {"calls": self.calls, "accepted": self.accepted, "attempts": self.attempts}
 
 
-class Ledger:
-    """Calls that say nothing of a message are counted under the empty name."""
+class Counters:
+    """Calls without v:message_id are counted under the empty name."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.accepted = 0
-        self.accounts: dict[str, Account] = {}
+        self.messages: dict[str, MessageCounts] = {}
 
-    def called(self, message_id: str) -> None:
+    def count_call(self, message_id: str) -> None:
         self.calls += 1
-        self._account(message_id).calls += 1
+        self._counts(message_id).calls += 1
 
-    def accept(self, message_id: str, attempt_id: str) -> None:
+    def count_accepted(self, message_id: str, attempt_id: str) -> None:
         self.accepted += 1
-        account = self._account(message_id)
-        account.accepted += 1
-        account.attempts[attempt_id] += 1
+        counts = self._counts(message_id)
+        counts.accepted += 1
+        counts.attempts[attempt_id] += 1
 
-    def find(self, message_id: str) -> Account:
-        return self.accounts.get(message_id) or Account()
+    def find(self, message_id: str) -> MessageCounts:
+        return self.messages.get(message_id) or MessageCounts()
 
     def clear(self) -> None:
         self.calls = self.accepted = 0
-        self.accounts.clear()
+        self.messages.clear()
 
-    def _account(self, message_id: str) -> Account:
-        if len(self.accounts) >= MOST_MESSAGES and message_id not in self.accounts:
-            del self.accounts[next(iter(self.accounts))]
-        return self.accounts.setdefault(message_id, Account())
+    def _counts(self, message_id: str) -> MessageCounts:
+        if len(self.messages) >= MAX_MESSAGES and message_id not in self.messages:
+            del self.messages[next(iter(self.messages))]
+        return self.messages.setdefault(message_id, MessageCounts())

@@ -1,21 +1,21 @@
-"""Events as Mailgun documents them: the "event-data" of webhooks and the items of the events API. Pure."""
+"""Events in Mailgun's format: "event-data" of webhooks, items of the events API. Pure."""
 
 import secrets
 from dataclasses import dataclass
 
-from mail.simulator.addresses import Address
+from mail.simulator.forms import Address
 from mail.simulator.http import Fields
 from mail.simulator.mails import Mail
 from mail.simulator.outcomes import Step
 
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 CLIENT: Fields = {
     "client-info": {
         "client-name": "Firefox",
         "client-os": "Linux",
         "client-type": "browser",
         "device-type": "desktop",
-        "user-agent": AGENT,
+        "user-agent": USER_AGENT,
         "bot": "",
     },
     "geolocation": {"country": "US", "region": "CA", "city": "San Francisco"},
@@ -26,7 +26,7 @@ LOG_LEVELS = {"complained": "warn", "rejected": "warn", "temporary": "warn", "pe
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`visible_at` is when the events API has indexed it."""
+    """`visible_at`: when the events API starts to show it."""
 
     id: str
     at: float
@@ -41,9 +41,11 @@ class Event:
         return self.step.event
 
 
-def make_event(mail: Mail, recipient: Address, step: Step, at: float, *, attempt: int = 1, index: float = 0) -> Event:
-    """`index` is how many seconds pass until the events API knows it."""
-    return Event(secrets.token_urlsafe(16), at, at + index, mail, recipient, step, attempt)
+def new_event(
+    mail: Mail, recipient: Address, step: Step, at: float, *, attempt: int = 1, index_delay: float = 0
+) -> Event:
+    """`index_delay`: seconds until the events API shows it."""
+    return Event(secrets.token_urlsafe(16), at, at + index_delay, mail, recipient, step, attempt)
 
 
 def event_data(event: Event) -> dict[str, object]:
@@ -65,18 +67,18 @@ def event_data(event: Event) -> dict[str, object]:
             "recipient-domain": event.recipient.domain,
             "recipient-provider": "Other",
         }
-    return {**data, **_particulars(event)}
+    return {**data, **_type_fields(event)}
 
 
-def _particulars(event: Event) -> Fields:
+def _type_fields(event: Event) -> Fields:
     match event.name:
         case "accepted":
             return {**_transport(event), "method": "HTTP", "originating-ip": "198.51.100.20"}
         case "delivered":
             return {**_transport(event), "delivery-status": _delivery_status(event)}
         case "failed":
-            marks = {"severity": event.step.severity, "reason": event.step.reason}
-            return {**_transport(event), **marks, "delivery-status": _delivery_status(event)}
+            severity = {"severity": event.step.severity, "reason": event.step.reason}
+            return {**_transport(event), **severity, "delivery-status": _delivery_status(event)}
         case "rejected":
             reject = {"reason": event.step.reason, "description": event.step.description}
             return {"reject": reject, "flags": {"is-test-mode": event.mail.test_mode}, "storage": _storage(event)}
@@ -89,7 +91,7 @@ def _particulars(event: Event) -> Fields:
 
 
 def _message(event: Event) -> Fields:
-    """Mailgun repeats less of the message where a person's browser has caused the event."""
+    """Shorter for events that a recipient's browser causes, as Mailgun does."""
     mail = event.mail
     if event.name in ("opened", "clicked", "unsubscribed"):
         return {"headers": {"message-id": mail.id}}

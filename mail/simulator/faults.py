@@ -1,4 +1,4 @@
-"""What goes wrong on demand: asked for through the control API, or by a recipient's local part."""
+"""Failures on demand: added through the control API, or named by a recipient's local part."""
 
 import re
 import time
@@ -6,21 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 
-from mail.simulator.addresses import Address
-from mail.simulator.http import Answer, RefusedError, Reply, Silence, as_json, said, text
+from mail.simulator.forms import Address
+from mail.simulator.http import NoResponse, Reply, RequestError, Response, as_json, as_message, as_text
 from mail.simulator.outcomes import leading_word
 
-SANDBOX = (
+SANDBOX_MESSAGE = (
     "Domain mg.example.org is not allowed to send: Sandbox subdomains are for test purposes only. "
     "Please add your own domain or add the address to authorized recipients in Account Settings."
 )
-MAGNIFICENT = "<html><body><h1>Mailgun Magnificent API</h1></body></html>"
-MOST_FAULTS = 10_000
+HTML_PAGE = "<html><body><h1>Mailgun Magnificent API</h1></body></html>"
+MAX_FAULTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`accepts`: whether the mail is accepted all the same. `webhook`: whether it happens to webhooks, not to calls."""
+    """`accepts`: the mail is accepted in spite of the failed call. `webhook`: it hits webhooks instead of calls."""
 
     accepts: bool = False
     webhook: bool = False
@@ -46,15 +46,15 @@ KINDS: Mapping[str, Kind] = {
     "forged": Kind(webhook=True),
     "swapped": Kind(webhook=True),
 }
-CALLS = {name: kind for name, kind in KINDS.items() if not kind.webhook}
+CALL_FAULTS = {name: kind for name, kind in KINDS.items() if not kind.webhook}
 APIS = ("messages", "events", "suppressions")
 
 
 @dataclass(slots=True)
 class Fault:
-    """`times` is how often it still happens; None: until it is cleared. `recipient` is an address or a local part,
-    empty for all. `on` is the API whose calls it hits. `seconds` is the pause that 420 and 429 ask for and that delayed
-    webhooks make, and how long a time-out holds the connection."""
+    """`times`: how often it still happens; None: until it is cleared. `recipient`: an address or a local part; empty:
+    all. `on`: the API whose calls it hits. `seconds`: the wait that 420 and 429 ask for, the delay of webhooks, or how
+    long a time-out holds the connection."""
 
     id: int
     kind: str
@@ -67,7 +67,7 @@ class Fault:
     def accepts(self) -> bool:
         return KINDS[self.kind].accepts
 
-    def concerns(self, address: Address | None) -> bool:
+    def hits(self, address: Address | None) -> bool:
         if not self.recipient:
             return True
         return address is not None and self.recipient.lower() in (address.spec.lower(), address.local)
@@ -77,18 +77,18 @@ class Faults:
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._number = 0
-        self._met: set[str] = set()
+        self._hit_once: set[str] = set()
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._faults)
 
-    def add(self, wishes: Mapping[str, object]) -> Fault:
-        """RefusedError(400) for a fault that makes no sense."""
-        _check(wishes)
-        if len(self._faults) >= MOST_FAULTS:
-            raise RefusedError(400, f"There are {MOST_FAULTS} faults already.")
+    def add(self, options: Mapping[str, object]) -> Fault:
+        """Raises RequestError(400) for invalid options."""
+        _check(options)
+        if len(self._faults) >= MAX_FAULTS:
+            raise RequestError(400, f"There are already {MAX_FAULTS} faults.")
         self._number += 1
-        fault = Fault(self._number, **{"times": 1, **wishes})  # type: ignore[arg-type]
+        fault = Fault(self._number, **{"times": 1, **options})  # type: ignore[arg-type]
         self._faults.append(fault)
         return fault
 
@@ -97,24 +97,24 @@ class Faults:
 
     def clear(self) -> None:
         self._faults.clear()
-        self._met.clear()
+        self._hit_once.clear()
 
     def for_call(self, on: str, address: Address | None) -> Fault | None:
-        """The fault that this call meets: the first that was asked for, else the one that the local part names."""
+        """The fault that hits this call: the first one added that matches, else the one that the local part names."""
         for fault in self._faults:
-            if fault.kind in CALLS and fault.on == on and fault.concerns(address):
-                return self._used(fault)
+            if fault.kind in CALL_FAULTS and fault.on == on and fault.hits(address):
+                return self._use(fault)
         return self._named(address) if on == "messages" and address else None
 
     def for_webhooks(self, address: Address) -> dict[str, Fault]:
-        """All faults that the webhooks about this mail meet, by kind."""
+        """The faults that hit the webhooks of a mail to this address, by kind."""
         return {
-            fault.kind: self._used(fault)
+            fault.kind: self._use(fault)
             for fault in list(self._faults)
-            if fault.kind not in CALLS and fault.concerns(address)
+            if fault.kind not in CALL_FAULTS and fault.hits(address)
         }
 
-    def _used(self, fault: Fault) -> Fault:
+    def _use(self, fault: Fault) -> Fault:
         if fault.times is not None:
             fault.times -= 1
             if fault.times == 0:
@@ -122,54 +122,54 @@ class Faults:
         return fault
 
     def _named(self, address: Address) -> Fault | None:
-        kind = leading_word(address.local, CALLS)
+        kind = leading_word(address.local, CALL_FAULTS)
         if not kind:
             return None
         once = re.match(r"-once\b", address.local[len(kind) :])
-        if once and address.spec in self._met:
+        if once and address.spec in self._hit_once:
             return None
-        self._met.add(address.spec)
+        self._hit_once.add(address.spec)
         return Fault(0, kind)
 
 
-def faulty_reply(fault: Fault, accepted: Answer, hold: float) -> Reply:
-    """What the client gets; `accepted` is what it would have got. `hold` is the longest that it is kept waiting."""
+def faulty_reply(fault: Fault, response: Response, hold: float) -> Reply:
+    """The reply in place of `response`. `hold`: seconds that a time-out holds the connection, by default."""
     kind = fault.kind.removesuffix("-accepted")
     seconds = hold if fault.seconds is None else fault.seconds
     if kind.startswith("timeout"):
-        return Silence(seconds)
+        return NoResponse(seconds)
     if kind.startswith("drop"):
-        return Silence()
+        return NoResponse()
     if kind == "html":
-        return Answer(200, MAGNIFICENT.encode(), "text/html; charset=utf-8")
+        return Response(200, HTML_PAGE.encode(), "text/html; charset=utf-8")
     if kind == "truncated":
-        return Answer(200, accepted.body, headers=accepted.headers, cut=len(accepted.body) // 2)
+        return Response(200, response.body, headers=response.headers, cut=len(response.body) // 2)
     if kind == "sandbox":
-        return said(SANDBOX, 403)
-    return _error(int(kind), fault)
+        return as_message(SANDBOX_MESSAGE, 403)
+    return _error_response(int(kind), fault)
 
 
-def _error(status: int, fault: Fault) -> Answer:
+def _error_response(status: int, fault: Fault) -> Response:
     if status == 401:
-        return text("Forbidden", 401)
-    pause = 60 if fault.seconds is None else fault.seconds
+        return as_text("Forbidden", 401)
+    wait = 60 if fault.seconds is None else fault.seconds
     if status == 420:
-        until = formatdate(time.time() + pause, usegmt=True).replace("GMT", "UTC")
-        return said(
+        until = formatdate(time.time() + wait, usegmt=True).replace("GMT", "UTC")
+        return as_message(
             f"Domain mg.example.org is not allowed to send: recipient limit exceeded, try again after {until}", 420
         )
     if status == 429:
         headers = {
             "X-RateLimit-Limit": "100",
             "X-RateLimit-Remaining": "0",
-            "X-RateLimit-Reset": str(int(time.time() + pause)),
-            "Retry-After": str(int(pause)),
+            "X-RateLimit-Reset": str(int(time.time() + wait)),
+            "Retry-After": str(int(wait)),
         }
         return as_json({"message": "Too many requests"}, 429, headers)
-    return said(ERRORS.get(status, "Internal Server Error"), status)
+    return as_message(ERROR_MESSAGES.get(status, "Internal Server Error"), status)
 
 
-ERRORS = {
+ERROR_MESSAGES = {
     400: "to parameter is not a valid address. please check documentation",
     402: "Payment required",
     403: "Domain mg.example.org is not allowed to send: The domain is disabled",
@@ -181,18 +181,18 @@ ERRORS = {
 }
 
 
-def _check(wishes: Mapping[str, object]) -> None:
-    unknown = wishes.keys() - {"kind", "times", "recipient", "on", "seconds"}
+def _check(options: Mapping[str, object]) -> None:
+    unknown = options.keys() - {"kind", "times", "recipient", "on", "seconds"}
     if unknown:
-        raise RefusedError(400, f"A fault has no {', '.join(sorted(unknown))}.")
-    if wishes.get("kind") not in list(KINDS):
-        raise RefusedError(400, f"kind must be one of {', '.join(KINDS)}.")
-    times, seconds = wishes.get("times"), wishes.get("seconds")
+        raise RequestError(400, f"A fault has no {', '.join(sorted(unknown))}.")
+    if options.get("kind") not in list(KINDS):
+        raise RequestError(400, f"kind must be one of {', '.join(KINDS)}.")
+    times, seconds = options.get("times"), options.get("seconds")
     if times is not None and (not isinstance(times, int) or isinstance(times, bool) or not 0 < times <= 1_000_000):
-        raise RefusedError(400, "times must be a number from 1 on, or null for ever.")
+        raise RequestError(400, "times must be a whole number from 1 to 1000000, or null for no limit.")
     if seconds is not None and (
         not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= 1_000_000
     ):
-        raise RefusedError(400, "seconds must be a number from 0 on.")
-    if not isinstance(wishes.get("recipient", ""), str) or wishes.get("on", "messages") not in APIS:
-        raise RefusedError(400, f"recipient must be a text, and on one of {', '.join(APIS)}.")
+        raise RequestError(400, "seconds must be a number from 0 to 1000000.")
+    if not isinstance(options.get("recipient", ""), str) or options.get("on", "messages") not in APIS:
+        raise RequestError(400, f"recipient must be a string, and on one of {', '.join(APIS)}.")

@@ -1,7 +1,8 @@
-"""What the simulator's handlers are given and give back: a request, and an answer or a silence."""
+"""What handlers take and return: requests, responses, and the lack of one."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import orjson
 
@@ -26,10 +27,20 @@ class Request:
         """The first value of a query parameter."""
         return self.query.get(name, [default])[0]
 
+    def json_object(self) -> dict[str, object]:
+        """The body. Raises RequestError(400) if it is not a JSON object; an empty body is an empty object."""
+        try:
+            found = orjson.loads(self.body or b"{}")
+        except orjson.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
+            raise RequestError(400, "The body must be a JSON object.")
+        return found
+
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`cut` is how many bytes of the body are sent before the connection is closed; all of them by default."""
+class Response:
+    """`cut`: bytes of the body that are sent before the connection is closed. None: all, and it stays open."""
 
     status: int
     body: bytes = b""
@@ -39,19 +50,27 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
-    """No answer: the connection is held for so many seconds, or until the client has gone, and then closed."""
+class NoResponse:
+    """The connection is closed without a response, after so many seconds or when the client has closed it."""
 
     seconds: float = 0
 
 
-Reply = Answer | Silence
-Respond = Callable[..., Awaitable[Reply]]
-"""A handler: takes the request, and the named groups of its path as keyword arguments."""
+Reply = Response | NoResponse
+Handler = Callable[..., Awaitable[Reply]]
+"""Takes the request, and the named parts of its path as keyword arguments."""
 
 
-class RefusedError(Exception):
-    """A request that is answered with an error."""
+class Route(NamedTuple):
+    """`path` is a pattern for the whole path; `{name}` in it matches one segment."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+class RequestError(Exception):
+    """Answered with this status and {"message": …}."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -59,14 +78,14 @@ class RefusedError(Exception):
         self.message = message
 
 
-def as_json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    return Answer(status, orjson.dumps(content), headers=headers or {})
+def as_json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(status, orjson.dumps(content), headers=headers or {})
 
 
-def said(message: str, status: int = 200) -> Answer:
-    """Mailgun's way of saying something: {"message": …}."""
+def as_message(message: str, status: int = 200) -> Response:
+    """{"message": …}, as Mailgun answers."""
     return as_json({"message": message}, status)
 
 
-def text(content: str, status: int = 200) -> Answer:
-    return Answer(status, content.encode(), "text/plain; charset=utf-8")
+def as_text(content: str, status: int = 200) -> Response:
+    return Response(status, content.encode(), "text/plain; charset=utf-8")

@@ -1,27 +1,30 @@
-"""A mail that somebody asks Mailgun to send, read from the form and checked as Mailgun checks it. Pure."""
+"""Mails that clients ask Mailgun to send: parsed and checked as Mailgun does, and kept for people and tests to see."""
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import orjson
 
-from mail.simulator.addresses import Address, read_addresses
-from mail.simulator.dates import read_date
-from mail.simulator.forms import File, Form
-from mail.simulator.http import RefusedError
+from mail.simulator.forms import Address, File, Form, read_addresses, read_date
+from mail.simulator.http import RequestError
 
-MOST_RECIPIENTS = 1000
-MOST_TAGS = 3
-MOST_BYTES = 25 * 1024 * 1024
-MOST_OPTION_BYTES = 16 * 1024
+MAX_RECIPIENTS = 1000
+MAX_TAGS = 3
+MAX_MAIL_BYTES = 25 * 1024 * 1024
+MAX_OPTION_BYTES = 16 * 1024
 """Of all o:, h: and v: parameters together."""
 BODIES = ("text", "html", "amp-html", "template")
+MAX_KEPT = 20_000
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+"""Of bodies and attachments together."""
 
 
 @dataclass(slots=True)
 class Mail:
-    """`id` is Mailgun's, without its angle brackets; `at` and `deliver_at` are seconds since the epoch."""
+    """`id` is Mailgun's, without angle brackets. `at` and `deliver_at` are seconds since the epoch."""
 
     id: str
     domain: str
@@ -42,112 +45,149 @@ class Mail:
     deliver_at: float
     test_mode: bool
     size: int
-    forgotten: bool = field(default=False)
+    content_dropped: bool = False
 
     @property
     def recipients(self) -> list[Address]:
-        """Each once, however often it is named."""
+        """Without duplicates."""
         return list({address.spec.lower(): address for address in [*self.to, *self.cc, *self.bcc]}.values())
 
     def recipient(self, spec: str) -> Address:
-        """The one with this address; the first if there is none."""
+        """The one with this address, or else the first."""
         return next((address for address in self.recipients if address.spec == spec), self.recipients[0])
 
     def variables_for(self, recipient: Address) -> dict[str, str]:
-        """The v: parameters, with what `%recipient.KEY%` stands for."""
+        """The v: parameters, with `%recipient.KEY%` replaced."""
         own = self.recipient_variables.get(recipient.spec, {})
-        return {name: _filled(value, own) for name, value in self.variables.items()}
+        variables = self.variables
+        for key, replacement in own.items():
+            variables = {name: value.replace(f"%recipient.{key}%", replacement) for name, value in variables.items()}
+        return dict(variables)
 
-    def forget(self) -> None:
-        """Drops what takes room; who, when and what became of it stays known."""
+    def drop_content(self) -> None:
+        """Free the memory of bodies and files; the rest stays."""
         self.text = self.html = ""
         self.files = []
-        self.forgotten = True
+        self.content_dropped = True
 
 
-def read_mail(form: Form, domain: str, size: int, now: float) -> Mail:
-    """RefusedError (400 or 413) in words like Mailgun's."""
-    if size > MOST_BYTES:
-        raise RefusedError(413, "Message exceeds the maximum size of 25 MB")
+def parse_mail(form: Form, domain: str, size: int, now: float) -> Mail:
+    """Raises RequestError (400 or 413) in words like Mailgun's."""
+    if size > MAX_MAIL_BYTES:
+        raise RequestError(413, "Message exceeds the maximum size of 25 MB")
     _check_options(form)
-    sender = _required(form, "from")[0]
+    sender = _required_addresses(form, "from")[0]
     mail = Mail(
         id=f"{time.strftime('%Y%m%d%H%M%S', time.gmtime(now))}.{secrets.token_hex(8)}@{domain}",
         domain=domain,
         at=now,
         sender=sender,
-        to=_required(form, "to"),
+        to=_required_addresses(form, "to"),
         cc=read_addresses("cc", form.all("cc")),
         bcc=read_addresses("bcc", form.all("bcc")),
         subject=form.first("subject"),
         text=form.first("text"),
         html=form.first("html"),
-        headers=form.starting("h:"),
+        headers=form.with_prefix("h:"),
         variables=_variables(form),
         recipient_variables=_recipient_variables(form),
         tags=form.all("o:tag"),
-        options=form.starting("o:"),
+        options=form.with_prefix("o:"),
         files=form.files,
         deliver_at=read_date("o:deliverytime", form.first("o:deliverytime")) or now,
         test_mode=form.first("o:testmode") in ("yes", "true", "True"),
         size=size,
     )
-    if len(mail.recipients) > MOST_RECIPIENTS:
-        raise RefusedError(400, f"too many recipients: {MOST_RECIPIENTS} is the maximum")
+    if len(mail.recipients) > MAX_RECIPIENTS:
+        raise RequestError(400, f"too many recipients: {MAX_RECIPIENTS} is the maximum")
     return mail
 
 
 def _check_options(form: Form) -> None:
     if not any(form.first(name) for name in BODIES):
-        raise RefusedError(400, "Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified")
-    if len(form.all("o:tag")) > MOST_TAGS:
-        raise RefusedError(400, f"too many tags: {MOST_TAGS} is the maximum")
+        raise RequestError(400, "Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified")
+    if len(form.all("o:tag")) > MAX_TAGS:
+        raise RequestError(400, f"too many tags: {MAX_TAGS} is the maximum")
     options = {name: values for name, values in form.fields.items() if name.startswith(("o:", "h:", "v:"))}
     size = sum(len(name.encode()) + len(value.encode()) for name, values in options.items() for value in values)
-    if size > MOST_OPTION_BYTES:
-        raise RefusedError(400, f"o:, h: and v: parameters take {size} bytes: {MOST_OPTION_BYTES} is the maximum")
+    if size > MAX_OPTION_BYTES:
+        raise RequestError(400, f"o:, h: and v: parameters take {size} bytes: {MAX_OPTION_BYTES} is the maximum")
 
 
-def _required(form: Form, name: str) -> list[Address]:
+def _required_addresses(form: Form, name: str) -> list[Address]:
     if not form.all(name):
-        raise RefusedError(400, f"'{name}' parameter is missing")
+        raise RequestError(400, f"'{name}' parameter is missing")
     addresses = read_addresses(name, form.all(name))
     if not addresses:
-        raise RefusedError(400, f"{name} parameter is not a valid address. please check documentation")
+        raise RequestError(400, f"{name} parameter is not a valid address. please check documentation")
     return addresses
 
 
 def _variables(form: Form) -> dict[str, str]:
-    header = _json_object(form.first("h:X-Mailgun-Variables") or "{}", "h:X-Mailgun-Variables")
-    return {**{name: _plain(value) for name, value in header.items()}, **form.starting("v:")}
+    header = _json_object(form, "h:X-Mailgun-Variables")
+    return {**{name: _as_text(value) for name, value in header.items()}, **form.with_prefix("v:")}
 
 
 def _recipient_variables(form: Form) -> dict[str, dict[str, str]]:
-    given = _json_object(form.first("recipient-variables") or "{}", "recipient-variables")
+    given = _json_object(form, "recipient-variables")
     if not all(isinstance(own, dict) for own in given.values()):
-        raise RefusedError(400, "recipient-variables parameter is not a JSON object of objects")
+        raise RequestError(400, "recipient-variables parameter is not a JSON object of objects")
     return {
-        spec: {name: _plain(value) for name, value in own.items()}
+        spec: {name: _as_text(value) for name, value in own.items()}
         for spec, own in given.items()
         if isinstance(own, dict)
     }
 
 
-def _json_object(given: str, name: str) -> dict[str, object]:
+def _json_object(form: Form, name: str) -> dict[str, object]:
     try:
-        found = orjson.loads(given)
+        found = orjson.loads(form.first(name) or "{}")
     except orjson.JSONDecodeError:
         found = None
     if not isinstance(found, dict):
-        raise RefusedError(400, f"{name} parameter is not valid JSON")
+        raise RequestError(400, f"{name} parameter is not valid JSON")
     return found
 
 
-def _plain(value: object) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _filled(value: str, own: dict[str, str]) -> str:
-    for name, replacement in own.items():
-        value = value.replace(f"%recipient.{name}%", replacement)
-    return value
+class Mailbox:
+    """The accepted mails. When it is full the oldest lose first their content, then their place."""
+
+    def __init__(self) -> None:
+        self._mails: OrderedDict[str, Mail] = OrderedDict()
+        self._with_content: deque[Mail] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._mails)
+
+    def __iter__(self) -> Iterator[Mail]:
+        """Newest first."""
+        return reversed(self._mails.values())
+
+    def get(self, mail_id: str) -> Mail | None:
+        return self._mails.get(mail_id)
+
+    def add(self, mail: Mail) -> None:
+        self._mails[mail.id] = mail
+        self._with_content.append(mail)
+        self._bytes += mail.size
+        while self._bytes > MAX_KEPT_BYTES and len(self._with_content) > 1:
+            self._drop_oldest_content()
+        if len(self._mails) > MAX_KEPT:
+            self._mails.popitem(last=False)
+        while len(self._with_content) > MAX_KEPT:
+            self._drop_oldest_content()
+
+    def clear(self) -> None:
+        self._mails.clear()
+        self._with_content.clear()
+        self._bytes = 0
+
+    def _drop_oldest_content(self) -> None:
+        mail = self._with_content.popleft()
+        self._bytes -= mail.size
+        mail.drop_content()

@@ -1,17 +1,19 @@
-"""What becomes of a mail, by the local part of its recipient: which events Mailgun reports, and when. Pure."""
+"""What happens to a mail, by the local part of its recipient: which events Mailgun reports, and when. Pure."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from mail.simulator.http import RequestError
+
 MINUTE = 60.0
 GIVE_UP = 60 * MINUTE
-"""After which Mailgun stops trying: 8 hours in truth, but nobody wants to wait for that, however scaled down."""
+"""The real Mailgun tries for 8 hours, too long to wait for even when scaled down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event. `after` is in seconds of Mailgun's time since the step before; the simulator runs faster."""
+    """One event. `after`: seconds of Mailgun's time since the previous step; Config.time_scale shortens them."""
 
     event: str
     after: float = 0
@@ -20,28 +22,28 @@ class Step:
     code: int = 0
     enhanced: str = ""
     text: str = ""
-    """What the recipient's server said."""
+    """The reply of the recipient's server."""
     description: str = ""
-    """What Mailgun adds."""
+    """Mailgun's own explanation."""
     retry_seconds: int = 0
     delayed: bool = False
     url: str = ""
 
     @property
     def hard_bounce(self) -> bool:
-        """After this one Mailgun sends nothing more to the address."""
+        """Mailgun then adds the address to its list of bounces."""
         return self.event == "failed" and self.severity == "permanent" and self.reason == "bounce"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`told` is False if Mailgun's webhooks get lost; `quirks` are what happens to those that do not."""
+    """`webhooks`: False if all of them get lost. `webhook_faults`: kinds of faults that hit them."""
 
     steps: tuple[Step, ...]
-    told: bool = True
-    quirks: frozenset[str] = frozenset()
-    seconds: float = 0
-    """How long the API takes to answer, beyond the usual."""
+    webhooks: bool = True
+    webhook_faults: frozenset[str] = frozenset()
+    latency: float = 0
+    """Additional seconds that the API takes to answer."""
 
 
 def failed(severity: str, reason: str, code: int, enhanced: str, text: str, **more: object) -> Step:
@@ -74,7 +76,9 @@ FULL = failed("permanent", "bounce", 552, "5.2.2", "5.2.2 The recipient's mailbo
 UNREACHABLE = failed(
     "temporary", "generic", 499, "", "", description="Unable to connect to MX servers", retry_seconds=600
 )
-TOO_OLD = failed("permanent", "old", 602, "", "Too old", description="Not delivering to too old message", after=GIVE_UP)
+TOO_OLD = failed(
+    "permanent", "old", 602, "", "Too old", description="Not delivering to too old message", after=GIVE_UP
+)
 NO_MX = failed("temporary", "generic", 498, "", "No MX for the recipient's domain", retry_seconds=600)
 NO_MX_AND_OLD = replace(NO_MX, reason="old", retry_seconds=0, after=GIVE_UP)
 BLOCKED = failed(
@@ -97,9 +101,9 @@ SUPPRESSED = {
         "permanent", "suppress-unsubscribe", 606, "", "", description="Not delivering to unsubscribed address"
     ),
 }
-"""The one step of a mail to an address that stands on one of Mailgun's own lists."""
+"""The only step of a mail to an address on one of Mailgun's own lists."""
 
-FINE = Outcome((DELIVERED,))
+DEFAULT = Outcome((DELIVERED,))
 
 OUTCOMES: Mapping[str, Outcome] = {
     "bounce": Outcome((BOUNCED,)),
@@ -107,9 +111,9 @@ OUTCOMES: Mapping[str, Outcome] = {
     "greylist": Outcome((GREYLISTED, LATER)),
     "complain": Outcome((DELIVERED, COMPLAINED)),
     "reject": Outcome((REJECTED,)),
-    "slow": Outcome((replace(DELIVERED, after=15 * MINUTE),), seconds=2),
-    "lost": Outcome((DELIVERED,), told=False),
-    "lost-bounce": Outcome((BOUNCED,), told=False),
+    "slow": Outcome((replace(DELIVERED, after=15 * MINUTE),), latency=2),
+    "lost": Outcome((DELIVERED,), webhooks=False),
+    "lost-bounce": Outcome((BOUNCED,), webhooks=False),
     "vanish": Outcome(()),
     "open": Outcome((DELIVERED, OPENED)),
     "click": Outcome((DELIVERED, OPENED, CLICKED)),
@@ -126,23 +130,43 @@ OUTCOMES: Mapping[str, Outcome] = {
     "suppressed-bounce": Outcome((SUPPRESSED["bounces"],)),
     "suppressed-complaint": Outcome((SUPPRESSED["complaints"],)),
     "suppressed-unsubscribe": Outcome((SUPPRESSED["unsubscribes"],)),
-    "early": Outcome((DELIVERED,), quirks=frozenset({"early"})),
-    "doubled": Outcome((DELIVERED,), quirks=frozenset({"doubled"})),
-    "reordered": Outcome((DELIVERED, COMPLAINED), quirks=frozenset({"reordered"})),
+    "early": Outcome((DELIVERED,), webhook_faults=frozenset({"early"})),
+    "doubled": Outcome((DELIVERED,), webhook_faults=frozenset({"doubled"})),
+    "reordered": Outcome((DELIVERED, COMPLAINED), webhook_faults=frozenset({"reordered"})),
 }
 
 
+STEPS_ON_REQUEST = {
+    "delivered": DELIVERED,
+    "deferred": BUSY,
+    "bounced": BOUNCED,
+    "delayed-bounce": DELAYED_BOUNCE,
+    "complained": COMPLAINED,
+    "opened": OPENED,
+    "clicked": CLICKED,
+    "unsubscribed": UNSUBSCRIBED,
+}
+"""Events that a person or a test can add to those of the outcome."""
+
+
+def step_on_request(name: str) -> Step:
+    """Raises RequestError(400) for an unknown name."""
+    if name not in STEPS_ON_REQUEST:
+        raise RequestError(400, f"event must be one of {', '.join(STEPS_ON_REQUEST)}.")
+    return replace(STEPS_ON_REQUEST[name], after=0)
+
+
 def outcome_of(local_part: str) -> Outcome:
-    """What the local part says, in front of a tag or a number: bounce, bounce+42, bounce-17, bounce17, bounce.a."""
-    return OUTCOMES.get(leading_word(local_part, OUTCOMES), FINE)
+    """By the word at the start, before a tag or a number: bounce, bounce+42, bounce-17, bounce17, bounce.a."""
+    return OUTCOMES.get(leading_word(local_part, OUTCOMES), DEFAULT)
 
 
 def leading_word(local_part: str, words: Mapping[str, object]) -> str:
-    """The longest of the words that this local part starts with, if no other letter follows it; else ""."""
+    """The longest of these words at the start of the local part, unless a letter follows; else ""."""
     lowered = local_part.lower()
-    found = [word for word in words if lowered.startswith(word) and _ends(word, lowered[len(word) :])]
+    found = [word for word in words if lowered.startswith(word) and _word_ends(word, lowered[len(word) :])]
     return max(found, key=len, default="")
 
 
-def _ends(word: str, rest: str) -> bool:
+def _word_ends(word: str, rest: str) -> bool:
     return re.match(r"$|[-+._]" if word[-1].isdigit() else r"$|[-+._0-9]", rest) is not None

@@ -1,6 +1,9 @@
-"""Sends webhooks, and again when they fail, as often and as late as Mailgun does."""
+"""Sends signed webhooks, and retries them as Mailgun does."""
 
 import asyncio
+import hashlib
+import hmac
+import secrets
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -13,19 +16,18 @@ import urllib3
 from mail.simulator.events import Event, event_data
 from mail.simulator.faults import Fault
 from mail.simulator.outcomes import MINUTE
-from mail.simulator.signature import signature_block
 
-PAUSES = [5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 60 * MINUTE, 120 * MINUTE, 240 * MINUTE]
-"""Of Mailgun's time, between the tries."""
-NEVER_AGAIN = 406
+RETRY_PAUSES = [5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 60 * MINUTE, 120 * MINUTE, 240 * MINUTE]
+"""Seconds of Mailgun's time between the tries."""
+NO_RETRY_STATUS = 406
 THREADS = 16
 TIMEOUT = 30.0
-REMEMBERED = 5000
+MAX_KEPT_TRIES = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """`status` is None where there was no answer; `problem` says why."""
+    """`status`: None without an answer; `problem` says why."""
 
     at: float
     event: Event
@@ -36,27 +38,27 @@ class Try:
 
 
 class Webhooks:
-    """The threads do nothing but wait for answers: urllib3 keeps their connections."""
+    """`tries`: those that have ended. The threads wait for answers; urllib3 keeps their connections."""
 
     def __init__(self, key: str) -> None:
         self._key = key
         self._pool = urllib3.PoolManager(maxsize=THREADS, retries=False, timeout=TIMEOUT)
         self._threads = ThreadPoolExecutor(THREADS, "webhook")
-        self.tries: deque[Try] = deque(maxlen=REMEMBERED)
+        self.tries: deque[Try] = deque(maxlen=MAX_KEPT_TRIES)
 
-    async def tell(self, url: str, event: Event, faults: Mapping[str, Fault]) -> dict[str, object] | None:
-        """The first try. What it sent, if that has to be tried again."""
+    async def send(self, url: str, event: Event, faults: Mapping[str, Fault]) -> dict[str, object] | None:
+        """The first try. Returns the payload if it has to be retried."""
         if not url:
             return None
         payload = self._payload(event, faults)
-        again = await self._try(url, event, payload, 1)
+        failed = await self._try(url, event, payload, 1)
         if "doubled" in faults:
             await self._try(url, event, payload, 1)
-        return payload if again else None
+        return payload if failed else None
 
-    async def tell_again(self, url: str, event: Event, payload: dict[str, object], time_scale: float) -> None:
-        """The other tries, all with the same signature block."""
-        for number, pause in enumerate(PAUSES, start=2):
+    async def retry(self, url: str, event: Event, payload: dict[str, object], time_scale: float) -> None:
+        """The further tries, all with the same signature block."""
+        for number, pause in enumerate(RETRY_PAUSES, start=2):
             await asyncio.sleep(pause * time_scale)
             if not await self._try(url, event, payload, number):
                 return
@@ -69,13 +71,13 @@ class Webhooks:
         return {"signature": signature_block(key), "event-data": data}
 
     async def _try(self, url: str, event: Event, payload: dict[str, object], number: int) -> bool:
-        """Whether Mailgun would try again."""
+        """True if Mailgun would retry it. It never retries "delivered"."""
         loop = asyncio.get_running_loop()
         status, problem = await loop.run_in_executor(self._threads, self._post, url, orjson.dumps(payload))
         token = payload["signature"]["token"]  # type: ignore[index]
         self.tries.append(Try(time.time(), event, token, number, status, problem))
-        done = status is not None and 200 <= status < 300
-        return not done and status != NEVER_AGAIN and event.name != "delivered"
+        succeeded = status is not None and 200 <= status < 300
+        return not succeeded and status != NO_RETRY_STATUS and event.name != "delivered"
 
     def _post(self, url: str, body: bytes) -> tuple[int | None, str]:
         headers = {"Content-Type": "application/json", "User-Agent": "mailgun/simulator"}
@@ -84,3 +86,10 @@ class Webhooks:
         except urllib3.exceptions.HTTPError as error:
             return None, type(error).__name__
         return answer.status, ""
+
+
+def signature_block(key: str) -> dict[str, str]:
+    """A new one (Mailgun, "Securing webhooks"), with a token of 50 characters like Mailgun's."""
+    timestamp, token = str(int(time.time())), secrets.token_hex(25)
+    signature = hmac.new(key.encode(), f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest()
+    return {"timestamp": timestamp, "token": token, "signature": signature}

@@ -107,7 +107,7 @@ def test_the_log_is_read_on_from_where_it_was_read_to(mailgun: Simulator) -> Non
 def test_what_was_indexed_late_is_not_missed(mailgun: Simulator, settings: Any) -> None:
     """The log is read only as far as it is complete: events are indexed out of order, up to so much later."""
     settings.MAIL_SETTLED_AFTER = timedelta(seconds=3)
-    mailgun.turn(index_delay=2)
+    mailgun.configure(index_delay=2)
     messages = [silent(mailgun, f"a{number}@example.org") for number in range(5)]
     news = 0
 

@@ -184,7 +184,7 @@ def test_critical_mail_is_rather_sent_twice_than_late(
 ) -> None:
     in_a_hurry(monkeypatch)
     settings.MAIL_SETTLED_AFTER = timedelta(minutes=30)
-    mailgun.turn(index_delay=HOUR)
+    mailgun.configure(index_delay=HOUR)
     message = make_message(importance="critical")
     meet(mailgun, "timeout-after", message, settings)
     work_until_it_rests(message)
@@ -198,7 +198,7 @@ def test_a_duplicate_is_possible_once_the_second_attempt_begins(
 ) -> None:
     in_a_hurry(monkeypatch)
     settings.MAIL_SETTLED_AFTER = timedelta(minutes=30)
-    mailgun.turn(index_delay=HOUR)
+    mailgun.configure(index_delay=HOUR)
     message = make_message(importance="critical")
     mailgun.fault("500-accepted")
     work_on(message)

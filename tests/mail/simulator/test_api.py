@@ -132,7 +132,7 @@ def test_a_mail_for_later_is_delivered_later(simulator: Simulator, receiver: Web
 
 def test_a_hundred_mails_wait_for_their_answers_together(simulator: Simulator) -> None:
     """One after the other they would take fifty seconds."""
-    simulator.turn(latency=0.5)
+    simulator.configure(latency=0.5)
     started = time.monotonic()
     with ThreadPoolExecutor(50) as threads:
         statuses = [answer.status_code for answer in threads.map(lambda _: post(simulator), range(100))]
@@ -185,11 +185,11 @@ def test_a_made_up_page_is_refused(simulator: Simulator, token: str) -> None:
 
 
 def test_events_are_indexed_late(simulator: Simulator, receiver: WebhookReceiver) -> None:
-    simulator.turn(index_delay=3600)
+    simulator.configure(index_delay=3600)
     post(simulator)
     receiver.wait_for("ada@example.org", 1)
     assert get(simulator, "events").json()["items"] == []
-    simulator.turn(index_delay=0.5)
+    simulator.configure(index_delay=0.5)
     post(simulator, {"to": "bob@example.org"})
     eventually(lambda: len(get(simulator, "events").json()["items"]) == 2, PATIENCE, "both events being indexed")
     found = get(simulator, "events").json()["items"]
@@ -236,7 +236,7 @@ def test_unknown_paths_and_methods_are_refused(simulator: Simulator) -> None:
 
 
 def test_accepted_is_told_where_somebody_wants_it(simulator: Simulator, receiver: WebhookReceiver) -> None:
-    simulator.turn(accepted_webhooks=True)
+    simulator.configure(accepted_webhooks=True)
     post(simulator)
     receiver.wait_for("ada@example.org", 2)
     assert sorted(understood(body).event_type for body in receiver.bodies) == ["delivered", "queued"]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.eventually import eventually
-from mail.simulator.config import Knobs
+from mail.simulator.config import Config
 from mail.simulator.faults import KINDS
 from tests.support.mail.simulator_client import AUTH, FORM, PATIENCE, get, make_mail, post
 from tests.support.servers.simulator import API_KEY, DOMAIN, Simulator
@@ -156,7 +156,7 @@ def test_a_request_that_was_never_finished_is_not_accepted(simulator: Simulator)
 
 
 def test_a_mail_is_accepted_in_the_middle_of_the_wait_for_its_answer(simulator: Simulator) -> None:
-    simulator.turn(latency=1)
+    simulator.configure(latency=1)
     assert send(simulator, "ada@example.org") is None
     answered = time.time()
     [mail] = simulator.messages()
@@ -166,7 +166,7 @@ def test_a_mail_is_accepted_in_the_middle_of_the_wait_for_its_answer(simulator: 
 
 
 def test_a_client_that_gives_up_has_sent_a_mail(simulator: Simulator, receiver: WebhookReceiver) -> None:
-    simulator.turn(latency=1)
+    simulator.configure(latency=1)
     form, key = urlencode(FORM).encode(), base64.b64encode(":".join(AUTH).encode()).decode()
     head = f"POST /v3/{DOMAIN}/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {key}\r\n"
     head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n\r\n"
@@ -179,12 +179,12 @@ def test_a_client_that_gives_up_has_sent_a_mail(simulator: Simulator, receiver: 
 def test_clearing_brings_back_the_beginning(simulator: Simulator, receiver: WebhookReceiver) -> None:
     post(simulator, {"to": "bounce@example.org", "v:message_id": "m1"})
     eventually(simulator.webhooks, PATIENCE, "the try being noted")
-    simulator.turn(latency=1)
+    simulator.configure(latency=1)
     simulator.fault("500", times=None)
     simulator.clear()
     state = simulator.get("")
     assert (state["calls"], state["accepted"], state["events"], state["messages"]) == (0, 0, 0, 0)
-    assert state["knobs"]["latency"] == 0
+    assert state["config"]["latency"] == 0
     assert simulator.get("faults") == []
     assert simulator.get("webhooks") == []
 
@@ -199,10 +199,10 @@ def test_clearing_brings_back_the_beginning(simulator: Simulator, receiver: Webh
         ("POST", "faults", {"kind": "500", "colour": "red"}),
         ("POST", "faults", {"kind": "500", "id": 3}),
         ("POST", "faults", {"kind": "429", "seconds": -1}),
-        ("PATCH", "knobs", {"latency": "long"}),
-        ("PATCH", "knobs", {"latency": -1}),
-        ("PATCH", "knobs", {"latency": True}),
-        ("PATCH", "knobs", {"colour": "red"}),
+        ("PATCH", "config", {"latency": "long"}),
+        ("PATCH", "config", {"latency": -1}),
+        ("PATCH", "config", {"latency": True}),
+        ("PATCH", "config", {"colour": "red"}),
         ("POST", "refusal", {"seconds": 0}),
         ("POST", "refusal", []),
     ],
@@ -222,7 +222,7 @@ json_values = st.recursive(
 )
 names = st.sampled_from(["kind", "times", "recipient", "on", "seconds", "latency", "index_delay", "hold", "event"])
 wishes = st.dictionaries(names, json_values | st.sampled_from(sorted(KINDS)), max_size=4) | json_values
-paths = st.sampled_from(["faults", "knobs", "messages/x/events", "faults/x", "", "accepted/%00", "nothing"])
+paths = st.sampled_from(["faults", "config", "messages/x/events", "faults/x", "", "accepted/%00", "nothing"])
 
 
 @settings(max_examples=150)
@@ -257,14 +257,14 @@ def test_whatever_a_form_says_is_accepted_or_refused(simulator: Simulator, form:
     assert get(simulator, "events").ok
 
 
-def test_the_knobs_are_those_that_are_told(simulator: Simulator) -> None:
-    assert simulator.get("knobs").keys() == Knobs.__dataclass_fields__.keys()
+def test_the_config_shows_every_setting(simulator: Simulator) -> None:
+    assert simulator.get("config").keys() == Config.__dataclass_fields__.keys()
 
 
-def test_a_knob_takes_whole_numbers_and_fractions_in_turn(simulator: Simulator) -> None:
+def test_a_setting_takes_whole_numbers_and_fractions_in_turn(simulator: Simulator) -> None:
     for seconds in (3600, 0.5, 1):
-        simulator.turn(index_delay=seconds)
-        assert simulator.get("knobs")["index_delay"] == seconds
+        simulator.configure(index_delay=seconds)
+        assert simulator.get("config")["index_delay"] == seconds
 
 
 def answers(simulator: Simulator) -> bool:

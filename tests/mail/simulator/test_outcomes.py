@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.eventually import eventually
-from mail.simulator.outcomes import FINE, OUTCOMES, outcome_of
+from mail.simulator.outcomes import DEFAULT, OUTCOMES, outcome_of
 from tests.support.mail.simulator_client import PATIENCE, get, post, understood
 from tests.support.servers.simulator import DOMAIN, Simulator
 from tests.support.servers.webhook_receiver import WebhookReceiver
@@ -103,7 +103,7 @@ def test_nothing_is_told_of_a_lost_mail(
 
 
 def test_an_early_webhook_comes_before_the_answer(simulator: Simulator, receiver: WebhookReceiver) -> None:
-    simulator.turn(latency=0.2)
+    simulator.configure(latency=0.2)
     answer = post(simulator, {"to": "early@example.org"})
     assert answer.ok
     [webhook] = receiver.about("early@example.org")
@@ -117,7 +117,7 @@ def test_a_slow_mail_is_answered_slowly(simulator: Simulator) -> None:
 def test_a_webhook_that_fails_comes_again_with_the_same_signature(
     simulator: Simulator, receiver: WebhookReceiver
 ) -> None:
-    simulator.turn(time_scale=0.00001)
+    simulator.configure(time_scale=0.00001)
     statuses = iter([500, 302, 404])
     receiver.answer = lambda event: next(statuses, 200)
     post(simulator, {"to": "bounce@example.org"})
@@ -128,7 +128,7 @@ def test_a_webhook_that_fails_comes_again_with_the_same_signature(
 
 
 def test_seven_tries_are_all(simulator: Simulator, receiver: WebhookReceiver) -> None:
-    simulator.turn(time_scale=0.00001)
+    simulator.configure(time_scale=0.00001)
     receiver.answer = lambda event: 503
     post(simulator, {"to": "bounce@example.org"})
     eventually(lambda: len(simulator.webhooks()) == 7, PATIENCE, "seven tries")
@@ -141,7 +141,7 @@ def test_seven_tries_are_all(simulator: Simulator, receiver: WebhookReceiver) ->
 def test_406_and_failed_notices_of_delivery_are_final(
     simulator: Simulator, receiver: WebhookReceiver, local: str, status: int
 ) -> None:
-    simulator.turn(time_scale=0.00001)
+    simulator.configure(time_scale=0.00001)
     receiver.answer = lambda event: status if event["recipient"].startswith(local) else 200
     post(simulator, {"to": f"{local}@example.org"})
     receiver.wait_for(f"{local}@example.org", 1)
@@ -151,7 +151,7 @@ def test_406_and_failed_notices_of_delivery_are_final(
 
 
 def test_nobody_listening_is_no_trouble(simulator: Simulator) -> None:
-    simulator.turn(webhook_url="http://127.0.0.1:1/", time_scale=0.00001)
+    simulator.configure(webhook_url="http://127.0.0.1:1/", time_scale=0.00001)
     post(simulator, {"to": "bounce@example.org"})
     eventually(lambda: len(simulator.webhooks()) == 7, PATIENCE, "seven tries")
     assert {sent["status"] for sent in simulator.webhooks()} == {None}
@@ -247,7 +247,7 @@ def test_a_tag_or_a_number_may_follow_the_name(name: str, rest: str) -> None:
 
 @pytest.mark.parametrize("local", ["bouncer", "opener", "ada", "", "slowly", "x-bounce"])
 def test_other_names_are_delivered(local: str) -> None:
-    assert outcome_of(local) is FINE
+    assert outcome_of(local) is DEFAULT
 
 
 @pytest.mark.parametrize(

@@ -40,5 +40,5 @@ def simulator(_simulator: Simulator) -> Simulator:
 def receiver(_receiver: WebhookReceiver, simulator: Simulator) -> WebhookReceiver:
     """At a URL of this test's own, so that it hears nothing of the mails of another."""
     _receiver.clear()
-    simulator.turn(webhook_url=_receiver.url)
+    simulator.configure(webhook_url=_receiver.url)
     return _receiver

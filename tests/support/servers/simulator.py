@@ -77,9 +77,9 @@ class Simulator:
         """Its number. It hits the next `times` calls, all if None; `recipient`, `on`, `seconds`: see faults.Fault."""
         return int(self.ask("POST", "faults", {"kind": kind, "times": times, **wishes}).json()["id"])
 
-    def turn(self, **knobs: object) -> None:
-        """`latency`, `time_scale`, `webhook_delay`, `index_delay`, `webhook_url`, …: see knobs.Knobs."""
-        self.ask("PATCH", "knobs", knobs)
+    def configure(self, **values: object) -> None:
+        """`latency`, `time_scale`, `webhook_delay`, `index_delay`, `webhook_url`, …: see config.Config."""
+        self.ask("PATCH", "config", values)
 
     def refuse(self, seconds: float) -> None:
         """Nobody can connect for so many seconds."""

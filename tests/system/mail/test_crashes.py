@@ -115,7 +115,7 @@ def test_a_worker_killed_after_the_provider_accepted_sends_nothing_twice(
     farm: Farm, mailguns: tuple[Simulator, Simulator]
 ) -> None:
     first, _ = mailguns
-    first.turn(latency=0.1)
+    first.configure(latency=0.1)
     messages: list[dict[str, Any]] = []
     kills = 0
     while kills < KILLS:
