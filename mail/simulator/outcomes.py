@@ -76,9 +76,7 @@ FULL = failed("permanent", "bounce", 552, "5.2.2", "5.2.2 The recipient's mailbo
 UNREACHABLE = failed(
     "temporary", "generic", 499, "", "", description="Unable to connect to MX servers", retry_seconds=600
 )
-TOO_OLD = failed(
-    "permanent", "old", 602, "", "Too old", description="Not delivering to too old message", after=GIVE_UP
-)
+TOO_OLD = failed("permanent", "old", 602, "", "Too old", description="Not delivering to too old message", after=GIVE_UP)
 NO_MX = failed("temporary", "generic", 498, "", "No MX for the recipient's domain", retry_seconds=600)
 NO_MX_AND_OLD = replace(NO_MX, reason="old", retry_seconds=0, after=GIVE_UP)
 BLOCKED = failed(
