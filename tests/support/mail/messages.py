@@ -11,6 +11,7 @@ from mail.status import TERMINAL, Status
 
 MAIL = "/api/v1/mail/"
 MESSAGES = f"{MAIL}messages/"
+BATCH = f"{MESSAGES}batch/"
 MINIMAL = {"to": "ada@example.org", "subject": "Hi", "text": "There"}
 
 
@@ -18,6 +19,10 @@ def post(api: APIClient, header_fields: dict[str, str] | None = None, /, **field
     """POST mail/messages/ with a message that is good but for these fields; ... leaves one out."""
     body = {name: value for name, value in (MINIMAL | fields).items() if value is not ...}
     return api.post(MESSAGES, body, headers=header_fields or {})
+
+
+def post_batch(api: APIClient, *messages: Any, **headers: str) -> Any:
+    return api.post(BATCH, {"messages": list(messages)}, headers=headers)
 
 
 def make_message(status: str = Status.QUEUED, **fields: Any) -> Message:

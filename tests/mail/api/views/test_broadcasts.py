@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from jobs.models import Job
@@ -224,3 +226,100 @@ def test_an_option_that_is_wrong_is_refused_and_named(
     problem = assert_problem(post(api, **fields), 400)
     assert [error["field"] for error in problem["errors"]] == [field]
     assert not Broadcast.objects.exists()
+
+
+# --- the job ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_broadcast_is_a_job_of_its_user(api: APIClient, news: Template, ada: User) -> None:
+    answer = post(api)
+    job = Job.objects.get()
+    assert (answer.status_code, answer.json()["kind"], job.user) == (202, "mail.broadcast", ada)
+    assert answer["Location"] == answer.json()["url"]
+    assert api.get(answer["Location"]).status_code == 200
+    assert not Message.objects.exists()
+
+
+def test_clients_cannot_post_its_job_themselves(api: APIClient, news: Template) -> None:
+    post(api)
+    params = Job.objects.get().params
+    assert_problem(api.post("/api/v1/jobs/", {"kind": "mail.broadcast", "params": params}), 400)
+    assert "mail.broadcast" not in {kind["name"] for kind in api.get("/api/v1/job-kinds/").json()["results"]}
+
+
+def test_one_that_waits_is_cancelled_like_any_job(api: APIClient, news: Template) -> None:
+    answer = post(api)
+    assert api.post(f"{answer.json()['url']}cancellation/").json()["status"] == "cancelled"
+
+
+# --- what is refused at once -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"template": "no-such"}, "template"),
+        ({"template": ...}, "template"),
+        ({"recipients": ...}, "recipients"),
+        ({"recipients": []}, "recipients"),
+        ({"recipients": {}}, "recipients"),
+        ({"recipients": [1] * 10_001}, "recipients"),
+        ({"importance": "urgent"}, "importance"),
+        ({"subject": "x"}, "subject"),
+    ],
+)
+def test_a_broadcast_that_is_none_is_refused(
+    api: APIClient, news: Template, fields: dict[str, Any], field: str
+) -> None:
+    answer = post(api, **fields)
+    assert [error["field"] for error in assert_problem(answer, 400)["errors"]] == [field]
+    assert not Broadcast.objects.exists()
+    assert not Job.objects.exists()
+
+
+def test_the_same_key_makes_one_broadcast(api: APIClient, news: Template) -> None:
+    answers = [post(api, {"Idempotency-Key": "k"}) for _ in range(2)]
+    assert answers[0].content == answers[1].content
+    assert Broadcast.objects.count() == Job.objects.count() == 1
+
+
+# --- forms -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_too_large_is_refused(api: APIClient, news: Template) -> None:
+    assert_problem(upload(api, b"to\n" + b"x" * (10 * 1024 * 1024)), 413)
+
+
+@pytest.mark.parametrize("fields", [{"template": ""}, {"importance": "x"}, {"recipients": "[]"}, {"template": "a\0b"}])
+def test_a_form_is_checked_like_json(api: APIClient, news: Template, fields: dict[str, Any]) -> None:
+    assert_problem(upload(api, "to\na@example.org\n", **fields), 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "multipart/form-data"),
+        (b"x", "multipart/form-data; boundary=a"),
+        (b"--a\r\n\r\n", "multipart/form-data; boundary=a"),
+        (
+            b'--a\r\nContent-Disposition: form-data; name="template"\r\n\r\nnews\r\n--a--\r\n',
+            "multipart/form-data; boundary=a",
+        ),
+    ],
+)
+def test_a_form_that_is_none_is_refused(api: APIClient, news: Template, body: bytes, content_type: str) -> None:
+    assert_problem(api.generic("POST", BROADCASTS, body, content_type=content_type), 400)
+
+
+@settings(max_examples=60)
+@given(body=st.binary(max_size=100).map(lambda part: b"--a\r\nContent-Disposition: form-data; " + part + b"\r\n--a--"))
+def test_no_form_makes_the_server_fail(api: APIClient, news: Template, body: bytes) -> None:
+    assert_problem(api.generic("POST", BROADCASTS, body, content_type="multipart/form-data; boundary=a"), 400)
+
+
+def test_the_same_file_with_the_same_key_makes_one_broadcast(api: APIClient, news: Template) -> None:
+    key = {"Idempotency-Key": "k"}
+    first, second = (upload(api, "to\na@example.org\n", key) for _ in range(2))
+    assert (second.status_code, second.content) == (202, first.content)
+    assert upload(api, "to\nb@example.org\n", key).status_code == 422
+    assert Broadcast.objects.count() == 1
