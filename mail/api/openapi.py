@@ -3,7 +3,6 @@
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
-ADDRESS = OpenApiParameter("address", OpenApiTypes.EMAIL, "path", description="Percent-encoded; case does not matter.")
 CREATED = OpenApiParameter(
     "Location", OpenApiTypes.URI, "header", response=[201], description="The URL of what was created."
 )

@@ -15,9 +15,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from mail.addresses.normalize import address_digest, mask_address
-from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.api.fields import STREAM_NAME
-from mail.api.openapi import ADDRESS, CREATED, REPLAYED_CREATED
+from mail.api.openapi import CREATED, REPLAYED_CREATED
+from mail.api.path_address import ADDRESS, address_or_404
 from mail.api.serializers.streams import (
     StreamResponse,
     StreamSummary,
@@ -121,7 +121,7 @@ class StreamSuppressionView(APIView):
     )
     def get(self, request: Request, name: str, address: str) -> HttpResponseBase:
         """Since when the address is suppressed for this stream, and by whom."""
-        normalized = _normalized(address)
+        normalized = address_or_404(address)
         found = _suppressions(request, name).filter(digest=address_digest(normalized)).first()
         if found is None:
             raise NotFound
@@ -131,7 +131,7 @@ class StreamSuppressionView(APIView):
     @extend_schema(operation_id="stream_suppressions_delete", responses={204: None}, parameters=[ADDRESS])
     def delete(self, request: Request, name: str, address: str) -> Response:
         """Lift the suppression of the address for this stream."""
-        digest = address_digest(_normalized(address))
+        digest = address_digest(address_or_404(address))
         if not _suppressions(request, name).filter(digest=digest).delete()[0]:
             raise NotFound
         log.info("stream_suppression_lifted", stream=name, address=mask_address(address), user_id=request.user.pk)
@@ -151,11 +151,3 @@ def _owned_stream(request: Request, name: str) -> Stream:
 
 def _suppressions(request: Request, name: str) -> QuerySet[StreamSuppression]:
     return StreamSuppression.objects.of(request.user.pk, name)
-
-
-def _normalized(address: str) -> str:
-    """As addresses are stored. Raises NotFound for an invalid one."""
-    try:
-        return parse_mailbox(address).address
-    except BadAddress:
-        raise NotFound from None

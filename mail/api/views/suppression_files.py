@@ -1,13 +1,12 @@
 """Views that export and import suppressions as CSV, in our own format and in Mailgun's."""
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import structlog
-from django.contrib.auth.models import User
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +14,7 @@ from rest_framework.views import APIView
 
 from mail.addresses.csv_files import BadFile
 from mail.api.serializers.suppressions import SuppressionExport, SuppressionImported, SuppressionUpload
+from mail.api.views.permissions import staff_or_permitted
 from mail.models import Suppression
 from mail.suppressions import files
 from rest.idempotency import idempotent
@@ -34,7 +34,7 @@ class SuppressionExportView(APIView):
     )
     def get(self, request: Request) -> HttpResponse:
         """All suppressions in force as CSV, or those of one of Mailgun's lists in the format that Mailgun imports."""
-        _permitted(request, "view")
+        staff_or_permitted(request, "mail.view_suppression")
         wanted = SuppressionExport(data=request.query_params.dict())
         wanted.is_valid(raise_exception=True)
         name = wanted.validated_data.get("list")
@@ -56,7 +56,7 @@ class SuppressionImportView(APIView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Suppress the addresses of a CSV file, exported by this project or by Mailgun. Bad rows are reported."""
-        user = _permitted(request, "add")
+        user = staff_or_permitted(request, "mail.add_suppression")
         body = SuppressionUpload(data=request.data)
         body.is_valid(raise_exception=True)
         given: dict[str, Any] = body.validated_data
@@ -68,11 +68,3 @@ class SuppressionImportView(APIView):
             raise ValidationError({"file": [ErrorDetail(str(error), "invalid")]}) from None
         log.info("suppressions_imported", imported=done.imported, refusals=done.refusals, user_id=user.pk)
         return Response(SuppressionImported(done).data)
-
-
-def _permitted(request: Request, verb: str) -> User:
-    """The caller, if permitted. Raises PermissionDenied."""
-    user = cast("User", request.user)
-    if not (user.is_staff or user.has_perm(f"mail.{verb}_suppression")):
-        raise PermissionDenied(f"This needs staff status or the permission mail.{verb}_suppression.")
-    return user

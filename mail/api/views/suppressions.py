@@ -8,21 +8,22 @@ from django.db.models import Exists, OuterRef
 from django.http import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.exceptions import NotFound
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from mail.addresses.normalize import address_digest, mask_address
-from mail.addresses.parsing import BadAddress, parse_mailbox
-from mail.api.openapi import ADDRESS, CREATED, REPLAYED_CREATED
+from mail.api.openapi import CREATED, REPLAYED_CREATED
+from mail.api.path_address import ADDRESS, address_or_404
 from mail.api.serializers.suppressions import (
     SuppressionRequest,
     SuppressionResponse,
     suppression_representation,
     suppression_url,
 )
+from mail.api.views.permissions import staff_or_permitted
 from mail.models import Message, Suppression
 from mail.models.queryset import SuppressionQuerySet
 from mail.suppressions.lifting import lift
@@ -57,7 +58,7 @@ class SuppressionListView(GenericAPIView[Any]):
     @idempotent
     def post(self, request: Request) -> Response:
         """Suppress an address. 200: it was suppressed before. All its suppressions are kept; the strongest is shown."""
-        user = _permitted(request, "add")
+        user = staff_or_permitted(request, "mail.add_suppression")
         body = SuppressionRequest(data=request.data)
         body.is_valid(raise_exception=True)
         given = body.validated_data
@@ -83,7 +84,7 @@ class SuppressionView(APIView):
     )
     def get(self, request: Request, address: str) -> HttpResponseBase:
         """The suppression of this address; if there are several, the strongest."""
-        normalized = _normalized(address)
+        normalized = address_or_404(address)
         found = _visible(request, normalized).filter(digest=address_digest(normalized)).first()
         if found is None:
             raise NotFound
@@ -97,21 +98,13 @@ class SuppressionView(APIView):
         A complaint or an unsubscription is the recipient's wish, and is lifted only while it is the one shown. Behind a
         stronger one, such as a bounce, it stays, and is shown once that one is lifted.
         """
-        user = _permitted(request, "delete")
-        normalized = _normalized(address)
+        user = staff_or_permitted(request, "mail.delete_suppression")
+        normalized = address_or_404(address)
         lifted = lift(Suppression.objects.in_force().filter(digest=address_digest(normalized)))
         if not lifted:
             raise NotFound
         log.info("suppression_lifted", address=mask_address(normalized), count=lifted, user_id=user.pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _normalized(address: str) -> str:
-    """As addresses are stored. Raises NotFound for an invalid one."""
-    try:
-        return parse_mailbox(address).address
-    except BadAddress:
-        raise NotFound from None
 
 
 def _visible(request: Request, address: str | None = None) -> SuppressionQuerySet:
@@ -121,11 +114,3 @@ def _visible(request: Request, address: str | None = None) -> SuppressionQuerySe
         return found
     own = Message.objects.filter(user=user.pk, address=OuterRef("address") if address is None else address)
     return found.filter(Exists(own))
-
-
-def _permitted(request: Request, verb: str) -> User:
-    """The caller, if permitted. Raises PermissionDenied."""
-    user = cast("User", request.user)
-    if not (user.is_staff or user.has_perm(f"mail.{verb}_suppression")):
-        raise PermissionDenied(f"This needs staff status or the permission mail.{verb}_suppression.")
-    return user
