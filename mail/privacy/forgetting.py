@@ -40,7 +40,7 @@ BLANK: dict[str, Any] = {
 
 
 def forget(address: str) -> dict[str, int]:
-    """Counts of what was erased, by name. Waiting mail is cancelled; suppressions stay, as digests only."""
+    """Erase a person's data; returns counts by name. Waiting mail is cancelled; suppressions stay, as digests."""
     found: Counter[str] = Counter()
     mentions = Mentions(address)
     with transaction.atomic():
@@ -64,7 +64,7 @@ def forget(address: str) -> dict[str, int]:
     return dict(found)
 
 
-def _contains(field: str, mentions: Mentions) -> Q:
+def _may_mention(field: str, mentions: Mentions) -> Q:
     """Rows that may mention the address; a longer address can contain it, so Mentions has to confirm each."""
     return reduce(or_, (Q(**{f"{field}__icontains": spelling}) for spelling in mentions.spellings))
 
@@ -73,14 +73,14 @@ def _erase_raw_events(ids: list[Any], mentions: Mentions) -> int:
     """Of their messages, and of unmatched events that mention them."""
     erased = Event.objects.exclude(raw=None).filter(message__in=ids).update(raw=None)
     events = Event.objects.exclude(raw=None).annotate(raw_text=Cast("raw", models.TextField()))
-    unmatched = events.filter(_contains("raw_text", mentions), message=None).values_list("pk", "raw")
+    unmatched = events.filter(_may_mention("raw_text", mentions), message=None).values_list("pk", "raw")
     named = [pk for pk, raw in unmatched.iterator() if mentions.in_value(raw)]
     return erased + Event.objects.filter(pk__in=named).update(raw=None)
 
 
 def _hide_details(model: type[models.Model], mentions: Mentions) -> int:
     """Mail servers often repeat the address in their replies."""
-    rows: Iterator[Any] = model._default_manager.filter(_contains("detail", mentions)).only("detail").iterator()
+    rows: Iterator[Any] = model._default_manager.filter(_may_mention("detail", mentions)).only("detail").iterator()
     hidden = 0
     for row in rows:
         if mentions.in_text(row.detail):
@@ -99,7 +99,7 @@ def _hide_in_messages(mentions: Mentions) -> int:
     """In mail to others: reply_to leaves them out; headers, tags and metadata hide their address."""
     names = ("reply_to", "headers", "tags", "metadata")
     texts = {f"{name}_text": Cast(name, models.TextField()) for name in names}
-    possible = Message.objects.annotate(**texts).filter(reduce(or_, (_contains(name, mentions) for name in texts)))
+    possible = Message.objects.annotate(**texts).filter(reduce(or_, (_may_mention(name, mentions) for name in texts)))
     changed = 0
     for row in possible.only(*names).iterator():
         if not any(mentions.in_value(getattr(row, name)) for name in names):
@@ -132,6 +132,6 @@ def _is_recipient(written: str, address: str, mentions: Mentions) -> bool:
 
 def _delete_stored_answers(mentions: Mentions) -> int:
     """Answers stored for idempotency: they repeat what was posted."""
-    possible = IdempotencyKey.objects.filter(_contains("body", mentions)).values_list("pk", "body")
+    possible = IdempotencyKey.objects.filter(_may_mention("body", mentions)).values_list("pk", "body")
     named = [pk for pk, body in possible.iterator() if mentions.in_json(body)]
     return IdempotencyKey.objects.filter(pk__in=named).delete()[0]

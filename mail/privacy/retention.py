@@ -26,9 +26,8 @@ COUNTED_COLUMNS = ("user", "created_at", "sent_at", "finished_at", "status")
 def erase_expired_bodies() -> int:
     """Erase bodies and attachments MAIL_BODY_RETENTION after a message finished or was sent. Returns how many."""
     before, erased = timezone.now() - settings.MAIL_BODY_RETENTION, 0
-    while batch := list(
-        _left_before(before, Message.objects.filter(erased_at=None)).values_list("pk", flat=True)[:BATCH]
-    ):
+    expired = _done_before(before, Message.objects.filter(erased_at=None)).values_list("pk", flat=True)
+    while batch := list(expired[:BATCH]):
         erased += erase(batch)
     return erased
 
@@ -62,7 +61,7 @@ def delete_expired_messages() -> int:
 def _delete_batch(before: datetime) -> int:
     """Delete messages whose bodies are erased, and count them. Rows locked by another process are left to it."""
     with transaction.atomic():
-        old = _left_before(before, Message.objects.exclude(erased_at=None)).order_by("created_at")
+        old = _done_before(before, Message.objects.exclude(erased_at=None)).order_by("created_at")
         batch = list(old.select_for_update(skip_locked=True, of=("self",)).only(*COUNTED_COLUMNS)[:BATCH])
         MessageFigure.objects.add(_daily_counts(batch))
         Message.objects.filter(pk__in=[message.pk for message in batch]).delete()
@@ -80,7 +79,7 @@ def _daily_counts(messages: Sequence[Message]) -> Counter[tuple[int | None, date
     return counts
 
 
-def _left_before(before: datetime, messages: MessageQuerySet) -> MessageQuerySet:
+def _done_before(before: datetime, messages: MessageQuerySet) -> MessageQuerySet:
     """Those of these messages that finished or were sent before this time."""
     old = messages.filter(created_at__lt=before).exclude(status__in=PENDING)
     left: MessageQuerySet = old.annotate(left_at=Coalesce("finished_at", "sent_at", "created_at")).filter(
