@@ -219,7 +219,7 @@ def test_a_person_is_forgotten_everywhere() -> None:
     assert Suppression.objects.get().address == ""
     assert StreamSuppression.objects.forbids(ada.pk, "news", ADA)
     assert "2 messages" in report
-    assert "a***@example.org is forgotten" in report
+    assert "a***@example.org was forgotten" in report
 
 
 def test_answers_to_mail_of_others_do_not_go_to_them() -> None:

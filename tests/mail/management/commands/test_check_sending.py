@@ -67,7 +67,7 @@ def test_a_selector_of_ones_own_is_looked_up() -> None:
 
 
 def test_a_name_server_that_says_nothing_leaves_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_sending, "SECONDS", 0.2)
+    monkeypatch.setattr(check_sending, "QUERY_TIMEOUT", 0.2)
     lines, error = check(GOOD, silent=True)
     assert verdicts(lines) == {"SPF": "unknown", "DKIM": "unknown", "DMARC": "unknown", "From": "ok"}
     assert error
