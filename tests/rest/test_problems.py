@@ -140,7 +140,7 @@ def test_every_error_outside_the_api_views_is_a_problem(name: str) -> None:
 def test_an_unexpected_error_is_logged_with_its_traceback_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     body = assert_problem(client().get("/api/fail/unexpected/"), 500)
     assert body["detail"] == "Something went wrong here; it has been noted."
-    [record] = [each for each in caplog.records if each.levelno >= logging.ERROR and each.name.startswith("project.")]
+    [record] = [each for each in caplog.records if each.levelno >= logging.ERROR and each.name.startswith("rest.")]
     assert SECRET in str(record.msg)
 
 
