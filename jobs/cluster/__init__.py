@@ -1,1 +1,1 @@
-"""The process tree of `manage.py qcluster`."""
+"""The process tree of `manage.py qcluster`: a supervisor, its workers, and a dispatcher."""

@@ -1,7 +1,7 @@
-"""The dispatcher process: it rescues lost jobs, announces what is due, and runs schedules and maintenance tasks.
+"""The dispatcher process: rescues lost jobs, wakes workers for due jobs, runs schedules and maintenance tasks.
 
 Any number of dispatchers may run at once. The main thread does what must happen every second. Schedules and maintenance
-may take long or wait for a lock, so each has a thread, and a database connection, of its own.
+may be slow or wait for locks, so each has its own thread and database connection.
 """
 
 import signal
@@ -17,45 +17,45 @@ from django.utils import timezone
 from django_q.brokers import Broker
 
 from jobs.cluster import maintenance
-from jobs.cluster.process import CLUSTER, Process
+from jobs.cluster.process import CLUSTER_ID, Process
 from jobs.django_q.cluster_status import ClusterStatus
 from jobs.django_q.schedules import Schedules
 from jobs.models import Job
-from jobs.worker.heartbeat import BEAT
+from jobs.worker.heartbeat import RENEW_EVERY
 from jobs.worker.rescue import rescue
 
 log = structlog.get_logger(__name__)
 
 TICK = 1.0
-"""Seconds between two rounds, and between two looks at the maintenance tasks."""
-SHORTEST_PAUSE = 0.02
-"""Seconds between two looks at django-q's schedules while many are due."""
+"""Seconds between two rounds, and between two checks of the maintenance tasks."""
+MIN_PAUSE = 0.02
+"""Seconds between two polls of django-q's schedules while many are due."""
 STATUS_EVERY = 2.0
-"""Seconds between two statuses for django-q's monitoring."""
-RENEWALS_FIRST = 2 * BEAT
-"""Seconds after an outage in which the living renew their leases before the others are rescued."""
+"""Seconds between two publications of the status for django-q's monitoring."""
+RESCUE_DELAY_AFTER_OUTAGE = 2 * RENEW_EVERY
+"""Seconds after an outage without rescue: live workers must first be able to renew their leases."""
 STOP_WITHIN = 1.0
-"""Seconds that a stopping dispatcher waits for each thread to end its present step."""
+"""Seconds that a stopping dispatcher waits for each thread to end its current step."""
 
 
 class Dispatcher:
-    """One per cluster, in a process of its own."""
+    """One per cluster. workers: whose state is published."""
 
     def __init__(self, broker: Broker, workers: Sequence[Process] = ()) -> None:
         self.broker = broker
         self.workers = workers
         self.schedules = Schedules(broker)
-        self.status = ClusterStatus(CLUSTER)
+        self.status = ClusterStatus(CLUSTER_ID)
         self._status_at = 0.0
         self._pause = TICK
         self.stopping = False
-        self.rescue_from = 0.0
-        self._over = threading.Event()
+        self.rescue_not_before = 0.0
+        self._stop_requested = threading.Event()
         self._threads: list[threading.Thread] = []
-        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def run(self) -> None:
-        """Do the rounds until SIGTERM. No error ends it; a database that is away is waited for."""
+        """One round every TICK until SIGTERM. No error ends it, not even a database outage."""
         self.start_threads()
         while not self.stopping:
             time.sleep(TICK)
@@ -64,21 +64,21 @@ class Dispatcher:
         connections.close_all()
 
     def round(self) -> None:
-        """Rescue and announce, each whether or not the other fails."""
-        if time.monotonic() >= self.rescue_from and not succeeds("rescue", self._rescue):
-            self._let_renewals_go_first()
-        succeeds("announce", self.broker.notice_what_waits)
+        """Rescue lost jobs and wake workers; an error of one does not prevent the other."""
+        if time.monotonic() >= self.rescue_not_before and not run_step("rescue", lambda: rescue(Job.objects.expired())):
+            self._postpone_rescue()
+        run_step("announce", self.broker.notice_what_waits)
         if _connection_failed():
-            self._let_renewals_go_first()
+            self._postpone_rescue()
 
     def run_schedules(self) -> None:
-        """Enqueue django-q tasks whose schedule is due."""
+        """Enqueue a django-q task for each schedule that is due."""
         self._pause = TICK
         self.schedules.fire_due()
-        self._pause = pause_before(self.schedules.next_run(), timezone.now())
+        self._pause = pause_until(self.schedules.next_run(), timezone.now())
 
     def publish_status(self) -> None:
-        """Every STATUS_EVERY: for qinfo and its like."""
+        """For qinfo and django-q's other monitors; at most every STATUS_EVERY seconds."""
         if time.monotonic() < self._status_at:
             return
         self._status_at = time.monotonic() + STATUS_EVERY
@@ -90,51 +90,48 @@ class Dispatcher:
         )
 
     def start_threads(self) -> None:
-        for target in (self._keep_to_schedules, self._maintain):
+        for target in (self._schedule_loop, self._maintenance_loop):
             thread = threading.Thread(target=target, name=target.__name__, daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def stop_threads(self) -> None:
-        """A thread in the middle of a long step ends with the process: every step may be cut off at any statement."""
-        self._over.set()
+        """A thread in a longer step ends with the process: every step may be cut off at any statement."""
+        self._stop_requested.set()
         for thread in self._threads:
             thread.join(STOP_WITHIN)
 
-    def _rescue(self) -> None:
-        rescue(Job.objects.expired())
+    def _postpone_rescue(self) -> None:
+        self.rescue_not_before = time.monotonic() + RESCUE_DELAY_AFTER_OUTAGE
 
-    def _let_renewals_go_first(self) -> None:
-        self.rescue_from = time.monotonic() + RENEWALS_FIRST
-
-    def _keep_to_schedules(self) -> None:
-        while not self._over.is_set():
-            succeeds("run_schedules", self.run_schedules)
-            succeeds("publish_status", self.publish_status)
-            self._over.wait(self._pause)
-        succeeds("withdraw_status", lambda: self.status.withdraw(self.broker))
+    def _schedule_loop(self) -> None:
+        while not self._stop_requested.is_set():
+            run_step("run_schedules", self.run_schedules)
+            run_step("publish_status", self.publish_status)
+            self._stop_requested.wait(self._pause)
+        run_step("withdraw_status", lambda: self.status.withdraw(self.broker))
         connections.close_all()
 
-    def _maintain(self) -> None:
-        """The connection is closed in each pause: there is little to do, and many clusters share a server."""
-        while not self._over.is_set():
-            succeeds("run_due_tasks", maintenance.run_due_tasks)
+    def _maintenance_loop(self) -> None:
+        """Closes its connection in each pause: there is little to do, and many clusters share a server."""
+        while not self._stop_requested.is_set():
+            run_step("run_due_tasks", maintenance.run_due_tasks)
             connections.close_all()
-            self._over.wait(TICK)
+            self._stop_requested.wait(TICK)
 
-    def _stop(self, signum: int, frame: FrameType | None) -> None:
+    def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
 
 
-def pause_before(next_schedule: datetime | None, now: datetime) -> float:
-    """Seconds until the next look at the schedules: until one is due, and at most TICK."""
+def pause_until(next_schedule: datetime | None, now: datetime) -> float:
+    """Seconds until the next poll of the schedules: until the next one is due, but at most TICK."""
     if next_schedule is None:
         return TICK
-    return min(max((next_schedule - now).total_seconds(), SHORTEST_PAUSE), TICK)
+    return min(max((next_schedule - now).total_seconds(), MIN_PAUSE), TICK)
 
 
-def succeeds(name: str, step: Callable[[], object]) -> bool:
-    """Whether a step of the dispatcher raises nothing. What it raises is logged: the next step is not its concern."""
+def run_step(name: str, step: Callable[[], object]) -> bool:
+    """False if the step failed. Its error is logged, and the next step runs all the same."""
     try:
         close_old_connections()
         step()
@@ -145,5 +142,5 @@ def succeeds(name: str, step: Callable[[], object]) -> bool:
 
 
 def _connection_failed() -> bool:
-    """Whether the latest error was the connection's, and not one that the database answered with."""
+    """True if the connection broke; False after an error that the database itself returned."""
     return connection.errors_occurred and not connection.is_usable()

@@ -1,4 +1,4 @@
-"""Processes that handlers and tasks fork have the default signal handlers: terminate() ends them."""
+"""Makes processes that handlers and tasks fork use the default signal handlers, so that terminate() ends them."""
 
 import os
 import signal
@@ -6,27 +6,27 @@ import threading
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGALRM}
 
-_before = threading.local()
+_mask_before_fork = threading.local()
 
 
-def forget_signal_handlers_at_fork() -> None:
+def reset_signal_handlers_at_fork() -> None:
     """For all later forks of this process.
 
-    Signals are blocked meanwhile: one that came before the child has forgotten our handlers would be lost.
+    Signals are blocked during the fork: one that arrived before the child has reset our handlers would be lost.
     """
-    os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_start_afresh)
+    os.register_at_fork(before=_block, after_in_parent=_restore_mask, after_in_child=_reset)
 
 
 def _block() -> None:
-    _before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    _mask_before_fork.value = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
-def _unblock() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _before.mask)
+def _restore_mask() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask_before_fork.value)
 
 
-def _start_afresh() -> None:
+def _reset() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
-    _unblock()
+    _restore_mask()

@@ -17,14 +17,14 @@ from rest.models import IdempotencyKey
 log = structlog.get_logger(__name__)
 
 Task = Callable[[], int]
-KEYS_ARE_KEPT = timedelta(hours=24)
-FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 300.0
-"""Seconds between a failure of a task and its next run: after the first failure in a row, and at most."""
+KEY_RETENTION = timedelta(hours=24)
+FIRST_BACKOFF, MAX_BACKOFF = 1.0, 300.0
+"""Seconds between a task's failure and its next run: after the first failure in a row, and at most."""
 
 
 @dataclass(slots=True)
 class MaintenanceTask:
-    """A task and when this process runs it next, by its monotonic clock; at first at once. failures: in a row."""
+    """A task of this process. due_at: by time.monotonic(), at first at once. failures: in a row."""
 
     function: Task
     seconds: float
@@ -32,7 +32,7 @@ class MaintenanceTask:
     failures: int = 0
 
     def run(self) -> None:
-        """Run it. Whatever it raises is logged, SystemExit too: it must not keep the other tasks from running."""
+        """Whatever the task raises is logged, even SystemExit: it must not keep the other tasks from running."""
         name = self.function.__name__
         try:
             close_old_connections()
@@ -52,7 +52,7 @@ _tasks: list[MaintenanceTask] = []
 
 
 def every(*, minutes: float) -> Callable[[Task], Task]:
-    """Register a function that returns how many rows or files it dealt with.
+    """Register a function that returns how many rows or files it processed.
 
     It may run in several dispatchers at once, and may be cut off at any statement.
     """
@@ -68,8 +68,8 @@ hourly = every(minutes=60)
 
 
 def backoff(failures: int, period: float) -> float:
-    """Seconds until a task that has failed so often in a row runs again: never longer than its usual period."""
-    return min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 30), LONGEST_BACKOFF, period)
+    """Seconds until a task that failed so many times in a row runs again; at most its usual period."""
+    return min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 30), MAX_BACKOFF, period)
 
 
 def run_due_tasks() -> None:
@@ -79,12 +79,12 @@ def run_due_tasks() -> None:
 
 
 @hourly
-def finished_jobs() -> int:
-    """Jobs past settings.JOB_RETENTION: how long those of each final status are kept."""
+def prune_finished_jobs() -> int:
+    """Delete finished jobs that are older than settings.JOB_RETENTION allows for their status."""
     now = timezone.now()
     return sum(Job.objects.prune(status, now - kept) for status, kept in settings.JOB_RETENTION.items())
 
 
 @hourly
-def idempotency_keys() -> int:
-    return delete_in_batches(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEYS_ARE_KEPT))
+def prune_idempotency_keys() -> int:
+    return delete_in_batches(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEY_RETENTION))

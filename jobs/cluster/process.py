@@ -1,4 +1,4 @@
-"""A forked process of the cluster, seen from both sides: the supervisor's handle on it, and what it runs."""
+"""A child process of the cluster: the supervisor's handle on it, and what the child itself runs after the fork."""
 
 import ctypes
 import os
@@ -15,24 +15,24 @@ from typing import Protocol
 
 from django.db import connections
 
-from jobs.cluster.forks import forget_signal_handlers_at_fork
+from jobs.cluster.forks import reset_signal_handlers_at_fork
 from jobs.cluster.stall import STALLED_AFTER, SUSPECT_AFTER, StallClock, is_suspended, may_hold_gil
-from jobs.worker.watchdog import Jobs, Predecessor, Started, Watchdog
+from jobs.worker.watchdog import JobIds, Predecessor, StartedJob, Watchdog
 
 SUPERVISOR_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
 PR_SET_PDEATHSIG = 1
-CLUSTER = secrets.token_hex(3)
-"""Drawn once in the supervisor, and so the same in all its children."""
+CLUSTER_ID = secrets.token_hex(3)
+"""Random; drawn in the supervisor before the forks, so the same in all its children."""
 
 
 class Program(Protocol):
-    """What a process runs: made in the child (where it installs its signal handlers), then run to its end."""
+    """What a child runs. Its constructor runs in the child too, and installs the signal handlers."""
 
     def run(self) -> None: ...
 
 
 class Process:
-    """A fixed place in the cluster; when its process dies, start() puts the next one there."""
+    """One child of the supervisor. start() also replaces it after its death; the slots and the role stay."""
 
     def __init__(self, role: str, program: "Callable[[Process], Program]", slots: int = 1) -> None:
         self.role = role
@@ -47,7 +47,7 @@ class Process:
         self._killed: Predecessor | None = None
 
     def start(self) -> None:
-        self.predecessor = self._last_words() if self.name else None
+        self.predecessor = self._as_predecessor() if self.name else None
         self.watchdog.reset()
         self._stall, self._killed = StallClock(), None
         self.started_at = time.monotonic()
@@ -55,18 +55,18 @@ class Process:
         with _signals_blocked():
             self._process = get_context("fork").Process(target=self._run, args=(os.getpid(),), name=self.role)
             self._process.start()
-        self.name = _name(self._process.pid)
+        self.name = _worker_name(self._process.pid)
         self._pid.value = self._process.pid or 0
         self._starts.value += 1
 
     @property
     def pid(self) -> int:
-        """In shared memory, as the next two: the dispatcher reads it. 0 before the first start."""
+        """0 before the first start. In shared memory like the next two, because the dispatcher reads them."""
         return self._pid.value
 
     @property
     def replacements(self) -> int:
-        """How often a process that ended was followed by another."""
+        """How many processes that ended were replaced."""
         return max(self._starts.value - 1, 0)
 
     @property
@@ -83,7 +83,7 @@ class Process:
 
     @property
     def sentinel(self) -> int | None:
-        """Becomes ready when the process ends (multiprocessing.connection.wait)."""
+        """For multiprocessing.connection.wait(): ready when the process ends."""
         return self._process.sentinel if self._process and self.alive else None
 
     def signal(self, number: signal.Signals) -> None:
@@ -91,22 +91,24 @@ class Process:
             os.kill(self._process.pid, number)
 
     def kill_if_stuck(self) -> str | None:
-        """Kill it if a job ignores its deadline or no Python code runs in it; says which."""
+        """Kill it if a job is "overdue" or the process is "stalled": no Python code runs. Returns which, or None."""
         if not self.alive:
             return None
         now = time.monotonic()
-        self._stall.look(self.watchdog.last_beat, now)
+        self._stall.observe(self.watchdog.last_beat, now)
         overdue = self.watchdog.overdue(now)
         if self._stall.seconds < STALLED_AFTER and not overdue:
             return None
         stalled = self._stall.seconds >= SUSPECT_AFTER
-        self._killed = self._blame(overdue) if stalled else Predecessor(self.name, timed_out=_ids(overdue))
+        self._killed = self._culprits(overdue) if stalled else Predecessor(self.name, timed_out=_ids(overdue))
         self.signal(signal.SIGKILL)
         return "stalled" if stalled else "overdue"
 
-    def _blame(self, overdue: list[Started]) -> Predecessor:
-        """Which jobs stall the process: overdue ones before others. Several that cannot be told apart are lost, and so
-        are those of a process that somebody has stopped."""
+    def _culprits(self, overdue: list[StartedJob]) -> Predecessor:
+        """Which jobs stall the process. An overdue one is blamed before others.
+
+        One culprit has timed out. Several that cannot be told apart are lost, as are all jobs of a suspended process.
+        """
         process = self._process.pid if self._process and self._process.pid else 0
         if not overdue and is_suspended(process):
             return Predecessor(self.name, lost=_ids(self.watchdog.started()))
@@ -117,27 +119,27 @@ class Process:
             return Predecessor(self.name, timed_out=_ids(culprits))
         return Predecessor(self.name, lost=_ids(culprits))
 
-    def _last_words(self) -> Predecessor:
-        """Read from shared memory after the end of the process."""
+    def _as_predecessor(self) -> Predecessor:
+        """What ended it, from shared memory; called after its end."""
         return self._killed or Predecessor(self.name, lost=_ids(self.watchdog.started()))
 
     def _run(self, supervisor: int) -> None:
-        _die_with(supervisor)
-        self.name = _name(os.getpid())
-        forget_signal_handlers_at_fork()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all of us; the supervisor decides
+        _die_with_parent(supervisor)
+        self.name = _worker_name(os.getpid())
+        reset_signal_handlers_at_fork()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the supervisor alone acts
         program = self.program(self)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISOR_SIGNALS)
         program.run()
 
 
-def _ids(jobs: Iterable[Started]) -> Jobs:
+def _ids(jobs: Iterable[StartedJob]) -> JobIds:
     return frozenset(job.job_id for job in jobs)
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Until a child has its own handlers, signals for it wait."""
+    """Signals for the child stay pending until it has installed its handlers."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SUPERVISOR_SIGNALS)
     try:
         yield
@@ -145,13 +147,13 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _name(pid: int | None) -> str:
-    """host/cluster:pid, for the worker column and the logs. Containers may share host names and pids."""
-    return f"{socket.gethostname()[:60]}/{CLUSTER}:{pid}"
+def _worker_name(pid: int | None) -> str:
+    """host/cluster:pid, for the worker column and the logs. Host name and pid may be equal in two containers."""
+    return f"{socket.gethostname()[:60]}/{CLUSTER_ID}:{pid}"
 
 
-def _die_with(supervisor: int) -> None:
-    """Have the kernel kill this process as soon as its supervisor ends, however that comes: there are no orphans."""
+def _die_with_parent(supervisor: int) -> None:
+    """Have the kernel kill this process when its supervisor ends for any reason, so that there are no orphans."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
         os._exit(1)

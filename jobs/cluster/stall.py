@@ -1,38 +1,38 @@
-"""A process in which no Python code runs any more: since when, and which of its threads is to blame."""
+"""Detects a process in which no Python code runs any more, and which of its threads may be the cause."""
 
 import os
 from dataclasses import dataclass
 from time import sleep
 
 STALLED_AFTER = 10.0
-"""Seconds without a beat after which a process is replaced: a third of a lease, so that its other jobs are kept."""
+"""Seconds without a beat after which a process is killed: a third of a lease, so its other jobs keep their attempt."""
 SUSPECT_AFTER = 1.0
-"""Seconds without a beat after which an overdue job may be overdue because of another one."""
-LONGEST_LOOK = 1.0
-"""Seconds between two looks that count at most: a supervisor that stood still itself blames nobody for it."""
-SAMPLE = 0.3
+"""Seconds without a beat after which an overdue job may be overdue because of another thread."""
+MAX_STEP = 1.0
+"""Seconds that count at most between two observations: if the supervisor itself stood still, nobody is blamed."""
+SAMPLE_SECONDS = 0.3
 """Seconds between the two samples that tell threads apart."""
-WAITS_OFTEN = 10
-"""Context switches in SAMPLE: a thread that waits for the GIL asks for it every 5 ms (sys.getswitchinterval())."""
-COMPUTES = 3
-"""Clock ticks of 10 ms in SAMPLE: a thread that waits uses none."""
+GIL_WAIT_SWITCHES = 10
+"""Context switches between the samples: a thread that waits for the GIL wakes every 5 ms (sys.getswitchinterval())."""
+COMPUTE_TICKS = 3
+"""Clock ticks of 10 ms between the samples: a thread that waits uses none."""
 
 
 class StallClock:
-    """How long the supervisor has seen the same last beat of one process."""
+    """For how many seconds the supervisor has seen the same last beat of one process."""
 
     def __init__(self) -> None:
         self._beat = 0.0
-        self._looked_at = 0.0
+        self._observed_at = 0.0
         self.seconds = 0.0
 
-    def look(self, beat: float, now: float) -> None:
+    def observe(self, beat: float, now: float) -> None:
         """beat: time.monotonic() of the last one; 0 before the first one, inf after the last."""
         if beat != self._beat or beat in (0.0, float("inf")):
             self._beat, self.seconds = beat, 0.0
         else:
-            self.seconds += min(now - self._looked_at, LONGEST_LOOK)
-        self._looked_at = now
+            self.seconds += min(now - self._observed_at, MAX_STEP)
+        self._observed_at = now
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Sample:
 
 
 def is_suspended(process: int) -> bool:
-    """True if somebody has stopped the whole process (SIGSTOP, a debugger): no thread of its own is to blame."""
+    """True if the whole process was stopped (SIGSTOP, a debugger): none of its threads is to blame."""
     try:
         return _stat_fields(f"/proc/{process}")[0] in {"T", "t"}
     except OSError:  # no /proc, or the process has just ended
@@ -50,22 +50,21 @@ def is_suspended(process: int) -> bool:
 
 
 def may_hold_gil(process: int) -> set[int]:
-    """The native ids of the threads that may hold the GIL of a stalled process: those that do not wait for it.
+    """The native ids of the threads of a stalled process that may hold the GIL: those that are not waiting for it.
 
-    A thread that holds it either computes or sleeps in one system call. Where one computes, only such threads are
-    returned; otherwise also innocent ones that sleep in a system call of their own. Source: proc(5). Empty on systems
-    without /proc.
+    The thread that holds it either computes or sleeps in one system call. If any thread computes, only such threads are
+    returned; otherwise all that sleep, innocent ones included. Source: proc(5). Empty on systems without /proc.
     """
     before = _samples(process)
-    sleep(SAMPLE)
+    sleep(SAMPLE_SECONDS)
     after = _samples(process)
-    silent = {thread for thread in before.keys() & after.keys() if _switches(before, after, thread) < WAITS_OFTEN}
-    computing = {thread for thread in silent if after[thread].ticks - before[thread].ticks >= COMPUTES}
-    return computing or silent
-
-
-def _switches(before: dict[int, _Sample], after: dict[int, _Sample], thread: int) -> int:
-    return after[thread].switches - before[thread].switches
+    not_waiting, computing = set(), set()
+    for thread in before.keys() & after.keys():
+        if after[thread].switches - before[thread].switches < GIL_WAIT_SWITCHES:
+            not_waiting.add(thread)
+            if after[thread].ticks - before[thread].ticks >= COMPUTE_TICKS:
+                computing.add(thread)
+    return computing or not_waiting
 
 
 def _samples(process: int) -> dict[int, _Sample]:
@@ -84,6 +83,6 @@ def _sample(folder: str) -> _Sample:
 
 
 def _stat_fields(folder: str) -> list[str]:
-    """From the third, the state, on."""
+    """The fields of stat from the third, the state, on."""
     with open(f"{folder}/stat") as stat:
         return stat.read().rpartition(")")[2].split()

@@ -1,1 +1,1 @@
-"""What a django-q project brings along: its settings, schedules, tasks' packages and results, its monitoring."""
+"""Support for projects written for django-q: its settings, schedules, task packages and results, and monitoring."""

@@ -1,4 +1,4 @@
-"""Publishes django-q's Stat of this cluster, which Stat.get_all(), qinfo, qmonitor and qmemory read."""
+"""Publishes the cluster's status as a django-q Stat, which Stat.get_all(), qinfo, qmonitor and qmemory read."""
 
 import os
 import socket
@@ -16,12 +16,12 @@ from django_q.signing import SignedPackage
 from django_q.status import Stat
 
 EXPIRES = 10
-"""Seconds after which the status of a cluster that was killed is gone."""
+"""Seconds after which the status of a killed cluster disappears."""
 
 
 @dataclass
 class ClusterStatus:
-    """One cluster as its dispatcher sees it. name: unique among all clusters. reincarnations: workers replaced."""
+    """The status of one cluster. name: unique among all clusters. reincarnations: number of replaced workers."""
 
     name: str
     supervisor: int = field(default_factory=os.getppid)
@@ -32,7 +32,7 @@ class ClusterStatus:
         return uuid5(NAMESPACE_URL, f"{socket.gethostname()}/{self.name}")
 
     def stat(self, broker: Broker, workers: Sequence[int], status: str, reincarnations: int = 0) -> Stat:
-        """As django-q's sentinel makes it. Monitor and pusher are its helpers; here the dispatcher does their part."""
+        """The Stat that django-q's sentinel would make. Its helpers, monitor and pusher, are the dispatcher here."""
         dispatcher, none_queued = SimpleNamespace(pid=os.getpid()), SimpleNamespace(qsize=lambda: 0)
         sentinel: Any = SimpleNamespace(
             parent_pid=self.supervisor,
@@ -55,6 +55,6 @@ class ClusterStatus:
         broker.set_stat(stat.key, SignedPackage.dumps(stat, True), EXPIRES)
 
     def withdraw(self, broker: Broker) -> None:
-        """Said when the cluster stops: nobody need wait for its status to expire."""
+        """Called when the cluster stops, so that its status does not linger until it expires."""
         stat = self.stat(broker, [], Conf.STOPPED)
         broker.set_stat(stat.key, SignedPackage.dumps(stat, True), 1)

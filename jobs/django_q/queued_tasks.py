@@ -1,4 +1,4 @@
-"""The admin's page of queued plain tasks where the broker is not the database: what it holds is asked from it."""
+"""The admin's list of queued django-q tasks. Where the broker is not the database, the broker is asked for them."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
 from django_q.models import OrmQ
 
-MOST = 200
-"""Tasks that are shown."""
+MAX_SHOWN = 200
+"""Tasks on the page."""
 
 if admin.site.is_registered(OrmQ):
     admin.site.unregister(OrmQ)
@@ -19,7 +19,7 @@ if admin.site.is_registered(OrmQ):
 
 @admin.register(OrmQ)
 class QueuedTasksAdmin(QueueAdmin):  # type: ignore[misc]
-    """django-q's own page where the tasks are in its table."""
+    """django-q's own page if the tasks are in its table."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         broker = get_broker()
@@ -31,16 +31,11 @@ class QueuedTasksAdmin(QueueAdmin):  # type: ignore[misc]
 
 
 def _contents(broker: Any) -> dict[str, Any]:
-    """What the page shows. Amazon SQS shows nobody its messages without hiding them from the workers."""
+    """The page's context. No tasks for SQS, whose messages cannot be read without hiding them from workers."""
     try:
         waiting, taken = broker.queue_size(), broker.lock_size()
-        found = broker.peek(MOST) if hasattr(broker, "peek") else []
-    except Exception as error:  # each broker has its own
+        found = broker.peek(MAX_SHOWN) if hasattr(broker, "peek") else []
+    except Exception as error:  # each broker has its own errors
         return {"summary": f"The broker does not answer: {error}", "tasks": []}
     summary = f"Queue {broker.queue_name}: {waiting} tasks wait, {taken} were taken and not acknowledged."
-    return {"summary": summary, "tasks": [_row(package, lock) for package, lock in found]}
-
-
-def _row(package: bytes, lock: Any) -> OrmQ:
-    """As django-q's table would hold it: the model reads the package."""
-    return OrmQ(payload=package.decode(), lock=lock)
+    return {"summary": summary, "tasks": [OrmQ(payload=package.decode(), lock=lock) for package, lock in found]}

@@ -1,6 +1,6 @@
-"""Fires django-q's schedules: each becomes a task when it is due, and one that is broken stops no other.
+"""Fires django-q's schedules: enqueues a task for each that is due. A broken schedule does not stop the others.
 
-django-q's own scheduler() reads all schedules in one transaction, which the first error ends.
+django-q's own scheduler() handles all schedules in one transaction, which the first error ends.
 """
 
 import ast
@@ -26,7 +26,7 @@ from jobs.brokers.outbox import Outbox
 log = structlog.get_logger(__name__)
 
 BROKEN_FOR = 60.0
-"""Seconds after which a schedule that could not be fired is tried again."""
+"""Seconds until a schedule that failed is tried again."""
 
 
 class Schedules:
@@ -37,7 +37,7 @@ class Schedules:
         self._broken_until: dict[int, float] = {}
 
     def fire_due(self) -> int:
-        """Enqueue a task for each schedule that is due; returns how many. Several clusters may do so at once."""
+        """Enqueue a task for each due schedule; returns how many. Several dispatchers may call it at once."""
         if not Conf.SCHEDULER:
             return 0
         due = _of_this_cluster().filter(next_run__lt=timezone.now()).values_list("pk", flat=True)
@@ -46,7 +46,7 @@ class Schedules:
         return count
 
     def next_run(self) -> datetime | None:
-        """When the next schedule is due, leaving out those that are broken; None if there is none."""
+        """When the next schedule is due, without the broken ones; None if there is none."""
         if not Conf.SCHEDULER:
             return None
         broken = [pk for pk in self._broken_until if self._is_broken(pk)]
@@ -59,16 +59,16 @@ class Schedules:
     def _fire(self, pk: int) -> bool:
         try:
             return fire(pk, self._broker)
-        except Exception:  # of a cron expression, of arguments, of a broker: the other schedules are fired
+        except Exception:  # a bad cron expression or argument, a broker's error: the other schedules must fire
             self._broken_until[pk] = time.monotonic() + BROKEN_FOR
             log.exception("schedule_failed", schedule_id=pk)
             return False
 
 
 def fire(pk: int, broker: Broker) -> bool:
-    """Enqueue the schedule's task and set its next run, unless another cluster has done so.
+    """Enqueue the schedule's task and set its next run, unless another dispatcher has done so.
 
-    Both are one transaction. A task for a broker that is not the database goes through the outbox for that reason.
+    Both are one transaction; that is why a task for a broker other than the database goes through the outbox.
     """
     with transaction.atomic():
         locked = _of_this_cluster().select_for_update(skip_locked=True)
@@ -76,7 +76,7 @@ def fire(pk: int, broker: Broker) -> bool:
         if schedule is None:
             return False
         arguments, keywords = _arguments(schedule), _keywords(schedule)
-        _advance(schedule)
+        _set_next_run(schedule)
         options = _options(schedule, keywords, broker)
         schedule.task = async_task(schedule.func, *arguments, **keywords, q_options=options)
         _save(schedule)
@@ -85,7 +85,7 @@ def fire(pk: int, broker: Broker) -> bool:
 
 
 def _of_this_cluster() -> QuerySet[Schedule]:
-    """Those that name no cluster are the default cluster's."""
+    """Schedules that name no cluster belong to the default cluster."""
     own = Q(cluster=Conf.CLUSTER_NAME)
     if Conf.CLUSTER_NAME == Conf.PREFIX:
         own |= Q(cluster__isnull=True)
@@ -99,7 +99,7 @@ def _arguments(schedule: Schedule) -> tuple[Any, ...]:
 
 
 def _keywords(schedule: Schedule) -> dict[str, Any]:
-    """From a dict, or from what may stand between the brackets of a call: x=1, y='two'."""
+    """kwargs is a dict or the arguments of a call: x=1, y='two'."""
     if not schedule.kwargs:
         keywords: dict[str, Any] = {}
     else:
@@ -127,8 +127,8 @@ def _options(schedule: Schedule, keywords: dict[str, Any], broker: Broker) -> di
     return options
 
 
-def _advance(schedule: Schedule) -> None:
-    """Set the next run; without catch_up the runs that were missed are left out."""
+def _set_next_run(schedule: Schedule) -> None:
+    """Without catch_up, missed runs are skipped."""
     if schedule.schedule_type == Schedule.ONCE:
         return
     next_run = schedule.calculate_next_run(schedule.next_run)
@@ -140,7 +140,7 @@ def _advance(schedule: Schedule) -> None:
 
 
 def _save(schedule: Schedule) -> None:
-    """One that runs once is deleted unless it has `repeats`, which keep it to be looked at."""
+    """A ONCE schedule is deleted after its run; with `repeats` it is kept, as a record."""
     if schedule.schedule_type == Schedule.ONCE and schedule.repeats < 0:
         schedule.delete()
         return

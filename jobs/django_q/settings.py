@@ -1,6 +1,6 @@
-"""What each setting in Q_CLUSTER means here: used as by django-q, replaced by something else, or refused.
+"""Checks Q_CLUSTER: which settings are used as in django-q, which are ignored (and what replaces them), or refused.
 
-docs/django-q2.md shows it as a table; `manage.py check` and qcluster say what is wrong.
+docs/django-q2.md has the table. `manage.py check` and qcluster report the problems.
 """
 
 from collections.abc import Mapping
@@ -42,19 +42,19 @@ USED = frozenset(
     }
 )
 IGNORED = {
-    "queue_limit": "a worker takes no more tasks than `bulk`, and keeps none in a queue of its own",
-    "guard_cycle": "the supervisor is told at once when a process ends",
-    "daemonize_workers": "a task may always start processes of its own",
-    "cpu_affinity": "set it for all of qcluster: with taskset, or with CPUAffinity= in a systemd unit",
+    "queue_limit": "a worker takes at most `bulk` tasks and has no queue of its own",
+    "guard_cycle": "the supervisor notices at once when a process ends",
+    "daemonize_workers": "tasks may always start processes",
+    "cpu_affinity": "set it for the whole of qcluster, with taskset or with CPUAffinity= in a systemd unit",
     "log_level": "set LOG_LEVEL in the environment, or LOGGING",
 }
-"""And what replaces each."""
+"""Each with what replaces it."""
 REFUSED = ("redis", "django_redis", "sqs", "mongo", "mongo_db", "iron_mq")
-"""They name a broker, which BROKER_URL does here."""
+"""They choose a broker; here BROKER_URL does."""
 
 
 def problems(q_cluster: Mapping[str, object]) -> list[CheckMessage]:
-    """What is wrong with Q_CLUSTER; errors come first."""
+    """What is wrong with Q_CLUSTER, errors first."""
     found = [*_wrong_broker(q_cluster.get("broker_class")), *_second_brokers(q_cluster)]
     alternatives = q_cluster.get("ALT_CLUSTERS")
     clusters = {"": q_cluster, **(alternatives if isinstance(alternatives, dict) else {})}
@@ -75,7 +75,7 @@ def _wrong_broker(path: object) -> list[CheckMessage]:
 
 def _second_brokers(q_cluster: Mapping[str, object]) -> list[CheckMessage]:
     return [
-        Error(f"Q_CLUSTER[{name!r}] is not read; set BROKER_URL instead, and remove it.", id="jobs.E002")
+        Error(f"Q_CLUSTER[{name!r}] is not used: remove it and set BROKER_URL instead.", id="jobs.E002")
         for name in REFUSED
         if q_cluster.get(name)
     ]
@@ -88,6 +88,6 @@ def _unused(cluster: str, q_cluster: Mapping[str, object]) -> list[CheckMessage]
         if name in IGNORED:
             found.append(Warning(f"{where}[{name!r}] is ignored: {IGNORED[name]}.", id="jobs.W001"))
         elif name not in USED and name not in REFUSED:
-            meant = "".join(f"; {guess!r} is one" for guess in get_close_matches(name, USED, 1))
-            found.append(Warning(f"{where}[{name!r}] is no setting of django-q{meant}.", id="jobs.W002"))
+            hint = "".join(f"; did you mean {guess!r}?" for guess in get_close_matches(name, USED, 1)) or "."
+            found.append(Warning(f"{where}[{name!r}] is not a setting of django-q{hint}", id="jobs.W002"))
     return found

@@ -1,4 +1,4 @@
-"""Reads the signed packages in which plain django-q tasks travel, also those that name what this release has not."""
+"""Reads the signed packages that carry django-q tasks, even those that name classes this release does not have."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ class Forged(Exception):
 
 
 class Unreadable(Exception):
-    """The package is genuine, but holds what this process cannot load. task: what can be told of it."""
+    """The package is genuine, but this process cannot load what it contains. task: the parts that could be read."""
 
     def __init__(self, task: Task, reason: str) -> None:
         super().__init__(reason)
@@ -51,7 +51,7 @@ def _readable_part(package: str | bytes) -> Task:
 
 
 def _anonymous(package: str | bytes) -> Task:
-    """Its id is the same at each attempt, so that they are counted."""
+    """A record for a task of which nothing can be read. The id depends only on the package, so attempts add up."""
     data = package.encode() if isinstance(package, str) else package
     task_id = hashlib.sha256(data).hexdigest()[:32]
     return {"id": task_id, "name": task_id, "func": "unreadable", "args": (), "kwargs": {}, "started": timezone.now()}
@@ -64,7 +64,7 @@ def _name(function: Any) -> str:
 
 
 def _storable(value: Any, otherwise: Any) -> Any:
-    """The arguments for the record; stand-ins cannot be pickled, and are left out together with what is beside them."""
+    """The value, or otherwise if it cannot be pickled, as when it contains a stand-in."""
     try:
         pickle.dumps(value)
     except Exception:
@@ -75,7 +75,7 @@ def _storable(value: Any, otherwise: Any) -> Any:
 class _Pickled:
     @staticmethod
     def loads(data: bytes) -> Any:
-        return pickle.loads(data)  # noqa: S301 its signature has been verified
+        return pickle.loads(data)  # noqa: S301 its signature was verified
 
 
 class _PickledWithStandIns:
@@ -85,7 +85,7 @@ class _PickledWithStandIns:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Puts a stand-in where a class or function cannot be imported."""
+    """Substitutes a stand-in for a class or function that cannot be imported."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -95,7 +95,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _StandIn:
-    """Takes whatever a pickle does to an instance of the missing class."""
+    """Accepts whatever a pickle does to an instance of the missing class."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "_StandIn":
         return super().__new__(cls)

@@ -1,6 +1,6 @@
-"""Saves what became of plain django-q tasks, as django-q's monitor does: in its Task table, or in its cache.
+"""Saves the results of django-q tasks as django-q's monitor does: in its Task table, or in its cache.
 
-It differs where several workers save at the same time: see save_cached(), and prune() for save_limit.
+Unlike there, several workers save at the same time: see save_cached(), and prune() for save_limit.
 """
 
 import pickle
@@ -25,17 +25,17 @@ from jobs.django_q.task_package import Task
 log = structlog.get_logger(__name__)
 
 LOCK_EXPIRES = 30
-"""Seconds after which the lock of a group whose worker died is free again."""
+"""Seconds after which the lock of a group is released if its worker has died."""
 LOCK_POLL = 0.005
-"""Seconds between two tries to take the lock of a group."""
+"""Seconds between two tries to lock a group."""
 BATCH = 500
-"""Rows that one DELETE takes."""
+"""Rows per DELETE."""
 
 
 def save(task: Task, broker: Broker) -> int:
-    """Save the result, and enqueue the next task of its chain. Returns how many attempts there have been."""
+    """Save the result, and enqueue the next task of its chain. Returns the number of attempts so far."""
     attempts = save_cached(task, broker) if task.get("cached") else save_record(task)
-    # A failed task that is tried again has started the rest of its chain at its first attempt.
+    # A failed task has started the rest of its chain at its first attempt.
     if task.get("chain") and (task["success"] or attempts <= 1):
         async_chain(
             list(task["chain"]),
@@ -48,7 +48,7 @@ def save(task: Task, broker: Broker) -> int:
 
 
 def save_record(task: Task) -> int:
-    """Save to the Task table unless `save` or save_limit say that successes are not kept."""
+    """Save to the Task table, unless it is a success and `save` or save_limit say not to keep those."""
     if task["success"] and not task.get("save", Conf.SAVE_LIMIT >= 0):
         return 1
     record = Record.objects.filter(pk=task["id"]).first()
@@ -63,12 +63,12 @@ def save_record(task: Task) -> int:
 
 
 def storable(task: Task) -> Any:
-    """The result, or, where that cannot be pickled, a failure that says so."""
+    """The result. If it cannot be pickled, the task becomes a failure that says so."""
     try:
         pickle.dumps(task["result"])
     except Exception as error:
         task["success"] = False
-        task["ack_failure"] = True  # it has run to its end: another run would end alike
+        task["ack_failure"] = True  # another run would end the same way
         task["result"] = f"The result cannot be stored: {type(error).__name__}: {error}"
     return task["result"]
 
@@ -89,9 +89,9 @@ def _new_record(task: Task) -> Record:
 
 
 def save_cached(task: Task, broker: Broker) -> int:
-    """Save to the cache and to the list of its group there. The last of an Iter saves the results of all.
+    """Save to the cache, and add it to its group there. The last task of an Iter saves the results of all.
 
-    A lock in the cache lets one worker at a time change the group.
+    A lock in the cache makes sure that one worker at a time changes the group.
     """
     storable(task)
     group = task.get("group")
@@ -114,7 +114,7 @@ def _cache(task: Task, broker: Broker) -> int:
 
 
 def _add_member(task: Task, broker: Broker, group: str) -> list[str]:
-    """The keys of the group's results, with this task's among them."""
+    """Add this task to the group; returns the keys of all the group's results."""
     key = _key(broker, f"{group}:keys")
     members: list[str] = broker.cache.get(key) or []
     if (own := _key(broker, task["id"])) not in members:
@@ -124,7 +124,7 @@ def _add_member(task: Task, broker: Broker, group: str) -> list[str]:
 
 
 def _save_iter(task: Task, broker: Broker, group: str, members: list[str]) -> None:
-    """One result for the whole Iter, under its id, in place of those of its tasks."""
+    """Replace the results of an Iter's tasks by one result for the whole, under the Iter's id."""
     arguments = _key(broker, f"{group}:args")
     packages = broker.cache.get_many([*members, arguments])
     whole = {name: value for name, value in task.items() if name not in ("iter_count", "iter_cached", "group")}
@@ -142,12 +142,12 @@ def _save_iter(task: Task, broker: Broker, group: str, members: list[str]) -> No
 
 
 def _key(broker: Broker, name: str) -> str:
-    """As django-q's result_cached() and its like read it."""
+    """The key that django-q's result_cached() reads."""
     return f"{broker.list_key}:{name}"
 
 
 def _timeout(task: Task) -> int | None:
-    """Seconds for which the cache keeps the result; True means for good."""
+    """Seconds for which the cache keeps the result; None (cached=True) is for ever."""
     return None if task["cached"] is True else int(task["cached"])
 
 

@@ -1,1 +1,1 @@
-"""Worker processes: claim a job, run its handler, record the outcome."""
+"""Worker processes: claim jobs, run their handlers, record the outcomes."""

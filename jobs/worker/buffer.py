@@ -1,4 +1,4 @@
-"""What a worker has claimed and not started, and the results that it has not written yet."""
+"""A worker's buffer: jobs that are claimed but not started, and results that are not written yet."""
 
 import threading
 import time
@@ -11,18 +11,19 @@ from django.db import DataError
 from jobs.errors import LeaseLost
 from jobs.models import Job
 from jobs.models.leases import LEASE
-from jobs.worker.outcome import UnstorableResult, conclude_failure
+from jobs.worker.outcome import UnstorableResult, record_failure
 
-MOST_RESULTS = 100
-FRESH = LEASE.total_seconds() / 2
-"""Seconds for which a claimed job may be started without a look at its lease, which nobody renews until then."""
+MAX_RESULTS = 100
+"""Results that are written at once."""
+START_WITHIN = LEASE.total_seconds() / 2
+"""Seconds after its claim in which a job may start without a check of its lease: nobody renews it before the start."""
 
 Success = tuple[Job, object]
 """A job and its result."""
 
 
 class WorkBuffer:
-    """Thread-safe: the worker and its heartbeat use it. What is flushed comes back if the database refuses it."""
+    """Thread-safe: used by the worker and its heartbeat. What cannot be written is put back."""
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
@@ -32,15 +33,15 @@ class WorkBuffer:
         self._results: list[Success] = []
 
     def add_claimed(self, jobs: Iterable[Job], since: float) -> None:
-        """since: time.monotonic() before the claim, from which on the leases run."""
+        """since: time.monotonic() just before the claim; no lease began earlier."""
         with self._lock:
             self._claimed.extend(jobs)
             self._claimed_at = since
 
     def next_claimed(self) -> Job | None:
-        """The job to start now; None also if the claim is so long ago that the leases may be lost."""
+        """The next job to start. None if there is none, or if the claim is so old that leases may have expired."""
         with self._lock:
-            if not self._claimed or time.monotonic() - self._claimed_at > FRESH:
+            if not self._claimed or time.monotonic() - self._claimed_at > START_WITHIN:
                 return None
             return self._claimed.popleft()
 
@@ -56,24 +57,24 @@ class WorkBuffer:
                 Job.objects.succeed_many(self.worker, results)
             except DataError:
                 for job, result in results:
-                    _write_alone(job, result)
+                    _write_one(job, result)
 
     def flush(self) -> None:
-        """Write the results and hand back the jobs that were not started."""
+        """Write the results, and hand back the jobs that were not started."""
         self.write_results()
         with self._take_claimed() as claimed:
             if claimed:
                 Job.objects.hand_back_many(self.worker, claimed)
 
     @property
-    def unwritten(self) -> list[str]:
-        """The ids of the jobs whose results are not written yet."""
+    def unwritten_job_ids(self) -> list[str]:
+        """Of the jobs whose results are not written yet."""
         return [str(job.pk) for job, _ in self._results]
 
     @property
     def full(self) -> bool:
         """True if there are as many results as are written at once."""
-        return len(self._results) >= MOST_RESULTS
+        return len(self._results) >= MAX_RESULTS
 
     @property
     def empty(self) -> bool:
@@ -85,6 +86,7 @@ class WorkBuffer:
 
     @contextmanager
     def _take_results(self) -> Iterator[list[Success]]:
+        """Restored if the body raises."""
         with self._lock:
             taken, self._results = self._results, []
         try:
@@ -96,6 +98,7 @@ class WorkBuffer:
 
     @contextmanager
     def _take_claimed(self) -> Iterator[list[Job]]:
+        """Restored if the body raises."""
         with self._lock:
             taken = list(self._claimed)
             self._claimed.clear()
@@ -107,10 +110,10 @@ class WorkBuffer:
             raise
 
 
-def _write_alone(job: Job, result: object) -> None:
-    """A result that the database refuses fails its own job and no other."""
+def _write_one(job: Job, result: object) -> None:
+    """If the database rejects the result, only this job fails."""
     with suppress(LeaseLost):
         try:
             job.succeed(result)
         except DataError as error:
-            conclude_failure(job, UnstorableResult(f"the database refuses the result: {error}"))
+            record_failure(job, UnstorableResult(f"the database refuses the result: {error}"))

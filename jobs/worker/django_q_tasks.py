@@ -1,6 +1,6 @@
-"""Runs plain django-q tasks (async_task, schedules) in a worker's main thread, with django-q's signals and options.
+"""Runs django-q tasks (async_task, schedules) in a worker's main thread, with django-q's signals and options.
 
-A task's package stays with the broker until the outcome is saved, so a task whose worker dies runs again.
+The broker keeps a task's package until the outcome is saved, so a task whose worker dies runs again.
 """
 
 import math
@@ -26,25 +26,25 @@ from django_q.utils import get_func_repr
 
 from jobs.django_q import task_results
 from jobs.django_q.task_package import Forged, Task, Unreadable, unpack
+from jobs.worker.connections import clean_connections
 from jobs.worker.interrupt import Interrupted, MainThread, Stopped, TimedOut
-from jobs.worker.running import Running
-from jobs.worker.transactions import connections_left_clean
+from jobs.worker.running import RunningAttempts
 from jobs.worker.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
 Write = Callable[[], None]
 
-SHARE = 0.05
-"""Seconds of plain tasks between two claims of jobs; a task that takes longer is not interrupted for that."""
+TIME_SLICE = 0.05
+"""Seconds of django-q tasks between two claims of jobs. A task that takes longer is not interrupted."""
 
 
 class TaskTimedOut(TimedOut, TimeoutException):  # type: ignore[misc]
-    """The task took longer than its timeout. A task may catch django-q's TimeoutException to clean up."""
+    """The task took longer than its timeout. Tasks may catch it as django-q's TimeoutException to clean up."""
 
 
 def write_once(write: Write) -> None:
-    """Write without waiting for a database that is away."""
+    """Write once: an error of the database is raised."""
     write()
 
 
@@ -56,7 +56,7 @@ class TaskThread(MainThread):
         self._timeout = math.inf
 
     def call(self, function: Callable[[], Any], timeout: float) -> Any:
-        """As for jobs, but a task that catches its interruption and returns has the result that it returns."""
+        """As for jobs, but a task that catches its interruption and returns has succeeded with that result."""
         results: list[Any] = []
         self._timeout = timeout
 
@@ -70,26 +70,26 @@ class TaskThread(MainThread):
                 raise
         return results[0]
 
-    def ring(self) -> None:
-        if self._thread is not None and time.monotonic() >= self._ring_at:
+    def interrupt_if_due(self) -> None:
+        if self._thread is not None and time.monotonic() >= self._interrupt_at:
             self.interrupt(TaskTimedOut(f"Task exceeded maximum timeout value ({self._timeout:g} seconds)"))
 
 
-class PlainTasks:
-    """What a worker runs beside its jobs. record: calls a function that writes, again while the database is away."""
+class DjangoQTasks:
+    """Takes tasks from the broker and runs them. record: calls a function until the database takes what it writes."""
 
     def __init__(
-        self, broker: Broker, running: Running | None = None, record: Callable[[Write], None] = write_once
+        self, broker: Broker, running: RunningAttempts | None = None, record: Callable[[Write], None] = write_once
     ) -> None:
         self.thread = TaskThread()
         self.count = 0
         self._broker = broker
-        self._running = running or Running(Watchdog())
+        self._running = running or RunningAttempts(Watchdog())
         self._record = record
 
     def run_some(self, stopping: Callable[[], bool]) -> bool:
-        """Run tasks until there is none, or for SHARE: jobs that are due do not wait longer for short tasks."""
-        until = time.monotonic() + SHARE
+        """Run tasks until there are none or TIME_SLICE has passed. True if there was one."""
+        until = time.monotonic() + TIME_SLICE
         worked = self.run_next(stopping)
         more = worked
         while more and not stopping() and time.monotonic() < until:
@@ -97,7 +97,7 @@ class PlainTasks:
         return worked
 
     def run_next(self, stopping: Callable[[], bool] = bool) -> bool:
-        """Run what the broker has, at most `bulk` tasks; once the worker is stopping the others are handed back."""
+        """Take up to `bulk` tasks from the broker and run them. When the worker stops, hand back the rest."""
         found = self._broker.dequeue() or []
         for receipt, package in found:
             if stopping():
@@ -107,17 +107,17 @@ class PlainTasks:
         return bool(found)
 
     def run(self, receipt: Any, package: str | bytes) -> None:
-        """Run the task in this package, then save and acknowledge; nothing that a task does gets past this."""
+        """Run the task in this package, save the outcome and acknowledge. Raises nothing that a task raises."""
         self.count += 1
         try:
             task = unpack(package) | {"cluster": Conf.CLUSTER_NAME}
         except Forged:
-            log.exception("plain_task_forged")
+            log.exception("django_q_task_forged")
             self._broker.fail(receipt)
             return
         except Unreadable as unreadable:
             task = unreadable.task | {"cluster": Conf.CLUSTER_NAME}
-            log.warning("plain_task_unreadable", task_id=task["id"], task=task["name"], reason=str(unreadable))
+            log.warning("django_q_task_unreadable", task_id=task["id"], task=task["name"], reason=str(unreadable))
             self._finish(task, receipt, f"This worker cannot load the task: {unreadable}", success=False)
             return
         began = time.monotonic()
@@ -125,17 +125,17 @@ class PlainTasks:
             result, success = self._call(task)
         except Stopped:
             self._record(partial(self._broker.release, receipt))
-            log.warning("plain_task_handed_back", task_id=task["id"], task=task["name"])
+            log.warning("django_q_task_handed_back", task_id=task["id"], task=task["name"])
             return
         self._finish(task, receipt, result, success)
         _log_end(task, time.monotonic() - began)
 
     def _call(self, task: Task) -> tuple[Any, bool]:
-        """The function's result or the text of its error, and whether it succeeded."""
+        """The function's result and True, or the text of its error and False."""
         timeout = _timeout(task)
         try:
             close_old_connections()
-            with self._running.task(_uuid(task), self.thread, timeout), connections_left_clean():
+            with self._running.task(_uuid(task), self.thread, timeout), clean_connections():
                 function = _function(task["func"])
                 pre_execute.send(sender="django_q", func=function, task=task)
                 return self.thread.call(partial(function, *task["args"], **task["kwargs"]), timeout), True
@@ -166,19 +166,19 @@ class PlainTasks:
         post_execute.send_robust(sender="django_q", task=task)
 
     def _is_one_transaction(self, task: Task) -> bool:
-        """Whether the result and its acknowledgement can be one commit. A hook must not run inside a transaction."""
+        """True if one commit can hold result and acknowledgement. Not with a hook: no hook runs in a transaction."""
         in_database = isinstance(self._broker, ORM) and router.db_for_write(Record) == Conf.ORM
         return in_database and not task.get("hook") and not task.get("cached")
 
 
 def _timeout(task: Task) -> float:
-    """Seconds that the task may take; inf if there is no limit."""
+    """Seconds; inf for no limit."""
     seconds = task.pop("timeout", None) or Conf.TIMEOUT or -1
     return seconds if seconds > 0 else math.inf
 
 
 def _uuid(task: Task) -> UUID:
-    """For the watchdog. async_task() makes ids of this form, but takes others."""
+    """The task's id for the watchdog. async_task() generates such ids, but accepts others."""
     try:
         return UUID(hex=str(task["id"]))
     except ValueError:
@@ -193,7 +193,7 @@ def _function(function: Any) -> Callable[..., Any]:
 
 
 def _text(error: BaseException) -> str:
-    """As django-q records it: the message, then the traceback."""
+    """In django-q's format: the message, then the traceback."""
     try:
         message = str(error)
     except Exception:
@@ -204,6 +204,6 @@ def _text(error: BaseException) -> str:
 def _log_end(task: Task, seconds: float) -> None:
     fields = {"task_id": task["id"], "task": task["name"], "func": get_func_repr(task["func"])}
     if task["success"]:
-        log.info("plain_task_succeeded", seconds=round(seconds, 3), **fields)
+        log.info("django_q_task_succeeded", seconds=round(seconds, 3), **fields)
     else:
-        log.error("plain_task_failed", seconds=round(seconds, 3), error=task["result"], **fields)
+        log.error("django_q_task_failed", seconds=round(seconds, 3), error=task["result"], **fields)

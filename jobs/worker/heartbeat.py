@@ -12,100 +12,98 @@ from jobs.models import Job
 from jobs.models.lock_waits import limit_lock_waits
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.interrupt import Abandoned, Cancelled
-from jobs.worker.running import Running, RunningAttempt
+from jobs.worker.running import RunningAttempts
 
 log = structlog.get_logger(__name__)
 
-BEAT = 3.0
-"""Seconds between two renewals: a tenth of the lease, and half of the time in which a cancellation is obeyed."""
-AFTER_FAILURE = 1.0
-"""Seconds until a renewal that failed is tried again."""
-LOOK = 0.2
-"""Seconds between two looks: no progress report waits longer, and a job that is seen twice is not short."""
+RENEW_EVERY = 3.0
+"""Seconds between renewals: a tenth of the lease, and half of the time promised for a cancellation."""
+RETRY_RENEWAL_AFTER = 1.0
+"""Seconds until a failed renewal is repeated."""
+CHECK_EVERY = 0.2
+"""Seconds between checks: the longest delay of a progress report; a job seen by two checks is not short."""
 
 
 class Heartbeat(threading.Thread):
-    """A database that is away only delays it; whether a lease still holds is decided by the database's clock.
+    """Polls the running attempts, so that starting and ending a short job costs nothing here.
 
-    It looks by itself, so that a short job costs nothing here.
+    A database outage only delays it: whether a lease still holds is decided by the database's clock.
     """
 
-    def __init__(self, worker: str, running: Running, buffer: WorkBuffer) -> None:
+    def __init__(self, worker: str, running: RunningAttempts, buffer: WorkBuffer) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._worker = worker
         self._running = running
         self._buffer = buffer
-        self._beat_at = time.monotonic() + BEAT
-        self._limited: object = None
-        self._over = threading.Event()
+        self._renew_at = time.monotonic() + RENEW_EVERY
+        self._limited_connection: object = None
+        self._stop_requested = threading.Event()
 
     def run(self) -> None:
         try:
-            while not self._over.wait(LOOK):
-                self.look()
+            while not self._stop_requested.wait(CHECK_EVERY):
+                self.check()
         finally:
             connections.close_all()
 
     def stop(self) -> None:
-        """Ends the thread after its present look."""
-        self._over.set()
+        """The thread ends after its current check."""
+        self._stop_requested.set()
 
-    def look(self) -> None:
+    def check(self) -> None:
+        """Do each step, whether or not the one before it fails."""
         for step in (self._flush_beside_long_jobs, self._write_progress, self._renew):
-            self._attempt(step)
+            self._try(step)
 
-    def _attempt(self, step: Callable[[], None]) -> None:
+    def _try(self, step: Callable[[], None]) -> None:
         try:
             close_old_connections()
             step()
-        except Exception:  # the database is away, or something is wrong with one of the jobs
+        except Exception:  # a database outage, or one of the jobs is faulty
             log.warning(
                 "heartbeat_failed",
                 step=step.__name__.lstrip("_"),
                 running=[str(attempt.job.pk) for attempt in self._running],
-                results_of=self._buffer.unwritten,
+                results_of=self._buffer.unwritten_job_ids,
                 exc_info=True,
             )
 
-    def _limit_lock_waits(self) -> None:
-        """Before a step writes: a row that somebody has locked must not delay the renewals of the others."""
-        connection.ensure_connection()
-        if connection.connection is not self._limited:
-            limit_lock_waits(connection)
-            self._limited = connection.connection
-
     def _flush_beside_long_jobs(self) -> None:
-        """What is buffered beside a job that turns out to be long does not wait for its end."""
+        """Buffered jobs and results must not wait for the end of a job that turns out to be long."""
         long = False
         for attempt in self._running:
-            attempt.looks += 1
-            long = long or attempt.looks > 1
+            attempt.checks += 1
+            long = long or attempt.checks > 1
         if long and not self._buffer.empty:
             self._limit_lock_waits()
             self._buffer.flush()
 
     def _write_progress(self) -> None:
-        changed = [attempt for attempt in self._running if attempt.job.progress is not attempt.shown]
+        changed = [attempt for attempt in self._running if attempt.job.progress is not attempt.written_progress]
         if not changed:
             return
         self._limit_lock_waits()
-        shown = [(attempt, attempt.job.progress) for attempt in changed]
+        written = [(attempt, attempt.job.progress) for attempt in changed]
         Job.objects.show_progress(self._worker, [attempt.job for attempt in changed])
-        for attempt, progress in shown:
-            attempt.shown = progress
+        for attempt, progress in written:
+            attempt.written_progress = progress
 
     def _renew(self) -> None:
         attempts = {attempt.job.pk: attempt for attempt in self._running}
-        if time.monotonic() < self._beat_at or not attempts:
+        if time.monotonic() < self._renew_at or not attempts:
             return
-        self._beat_at = time.monotonic() + AFTER_FAILURE
+        self._renew_at = time.monotonic() + RETRY_RENEWAL_AFTER
         self._limit_lock_waits()
         renewal = Job.objects.renew_leases(self._worker, [attempt.job for attempt in attempts.values()])
-        self._beat_at = time.monotonic() + BEAT
+        self._renew_at = time.monotonic() + RENEW_EVERY
         for pk in renewal.cancelled:
             self._running.interrupt(attempts[pk], Cancelled("its cancellation was asked for"))
         for pk in renewal.lost:
-            self._abandon(attempts[pk])
+            self._running.interrupt(attempts[pk], Abandoned(str(LeaseLost(pk, attempts[pk].job.attempt))))
 
-    def _abandon(self, attempt: RunningAttempt) -> None:
-        self._running.interrupt(attempt, Abandoned(str(LeaseLost(attempt.job.pk, attempt.job.attempt))))
+    def _limit_lock_waits(self) -> None:
+        """Called before a step writes: a row locked by somebody must not delay the renewal of the others."""
+        connection.ensure_connection()
+        if connection.connection is not self._limited_connection:
+            limit_lock_waits(connection)
+            self._limited_connection = connection.connection

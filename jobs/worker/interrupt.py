@@ -1,8 +1,8 @@
-"""Stopping a running handler from outside: by an exception that is raised between two of its own bytecodes.
+"""Interrupts a running handler from outside: an exception is raised between two of the handler's own bytecodes.
 
-In the main thread a signal handler raises it, in any other one CPython's asynchronous exceptions do. Code that must not
-be torn apart is never struck: database backends and drivers, logging, and the engine itself. What the handler
-waits for in C code is ended first (its database, and whatever it names by Run.on_interruption).
+In the main thread a signal handler raises it, in other threads CPython's asynchronous exceptions do. It is never raised
+in code that must run to its end: database backends and drivers, logging, and the engine itself. A handler that waits in
+C code is woken first: its database statement is aborted, and the callbacks of Run.on_interruption are called.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from typing import TypeVar
 import structlog
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from jobs.worker.database_waits import databases_of_this_thread, end_waits
+from jobs.worker.connections import abort_statements, connections_of_this_thread
 
 log = structlog.get_logger(__name__)
 
@@ -30,14 +30,14 @@ Result = TypeVar("Result")
 Wake = Callable[[], object]
 """Ends whatever a thread waits for in C code."""
 
-AGAIN = 1.0
+REPEAT_AFTER = 1.0
 """Seconds after which a handler that swallowed its interruption is interrupted again."""
-AGAIN_SOON = 0.02
-"""Seconds until the next try where the thread was in code that must not be struck."""
+RETRY_AFTER = 0.02
+"""Seconds until the next try if the thread was in code that must not be interrupted."""
 
 
 class Interrupted(BaseException):
-    """Why a handler was stopped. Not an Exception, so that a handler's own `except Exception` does not swallow it."""
+    """Why a handler was stopped. Not an Exception, so that `except Exception` in a handler does not swallow it."""
 
 
 class TimedOut(Interrupted):
@@ -45,32 +45,32 @@ class TimedOut(Interrupted):
 
 
 class Cancelled(Interrupted):
-    """The job's cancellation was asked for."""
+    """The job's cancellation was requested."""
 
 
 class Abandoned(Interrupted):
-    """The attempt lost its lease: another may be running already."""
+    """The attempt lost its lease: another one may be running."""
 
 
 class Stopped(Interrupted):
-    """The worker has to stop, and the job is handed back."""
+    """The worker must stop; the job is handed back."""
 
 
 class Interruptible(ABC):
-    """A thread while it calls a handler. It has no timer: another thread calls ring() again and again."""
+    """A thread that calls a handler. It has no timer: the timekeeper calls interrupt_if_due() periodically."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may need it in the thread that holds it
+        self._lock = threading.RLock()  # reentrant: a signal handler may need it in the thread that holds it
         self._thread: int | None = None
         self._reason: Interrupted | None = None
-        self._ring_at = math.inf
+        self._interrupt_at = math.inf
         self._wakes: list[Wake] = []
         self._databases: list[BaseDatabaseWrapper] = []
-        self._struck = False
+        self._delivered = False
 
     def call(self, function: Callable[[], Result], timeout: float) -> Result:
-        """Call it, for at most timeout seconds; raises Interrupted when it was stopped before its end."""
-        self._databases = databases_of_this_thread()
+        """Call it, for at most timeout seconds. Raises Interrupted if it was stopped before its end."""
+        self._databases = connections_of_this_thread()
         try:
             try:
                 self._arm(timeout)
@@ -79,119 +79,120 @@ class Interruptible(ABC):
                 self._disarm()
         except BaseException as error:
             self._disarm()
-            if self._reason is None or not self._struck:
+            if self._reason is None or not self._delivered:
                 raise
-            # A broken connection, say, is only how the handler saw its interruption.
+            # Another error, such as a broken connection, is only how the handler noticed the interruption.
             raise self._reason from (None if isinstance(error, Interrupted) else error)
-        if self._struck and self._reason:
-            raise self._reason  # an answer that was cut off may look like a whole one
+        if self._delivered and self._reason:
+            raise self._reason  # the result may be based on an answer that was cut off
         return result
 
     def interrupt(self, reason: Interrupted) -> None:
-        """Stop the function now and, should it swallow that, every second."""
+        """Interrupt the function now, and again every REPEAT_AFTER seconds if it swallows that."""
         with self._lock:
-            if self._thread is None or (self._reason and time.monotonic() < self._ring_at):
+            if self._thread is None or (self._reason and time.monotonic() < self._interrupt_at):
                 return
             self._reason = self._reason or reason
-            self._ring_at = time.monotonic() + AGAIN
-        # Before the exception: while that waits for a thread in C code, CPython 3.11 does not let another one that is
-        # traced (by coverage, by a debugger) call anything.
-        self._wake_up()
+            self._interrupt_at = time.monotonic() + REPEAT_AFTER
+        # Before the exception: while an asynchronous exception is pending for a thread in C code, CPython 3.11 does not
+        # let another thread that is traced (by coverage or a debugger) call anything.
+        self._call_wakes()
         with self._lock:
             if self._thread is not None:
-                self._struck = end_waits(self._databases) or self._struck
-                self._strike(self._thread, self._reason)
+                self._delivered = abort_statements(self._databases) or self._delivered
+                self._deliver(self._thread, self._reason)
 
     @contextmanager
     def on_interruption(self, wake: Wake) -> Iterator[None]:
-        """In the body, an interruption also calls this, from another thread."""
+        """While the body runs, an interruption also calls wake, in another thread."""
         self._wakes.append(wake)
         try:
             yield
         finally:
             self._wakes.remove(wake)
 
-    def ring(self) -> None:
-        """Interrupt the function if it is due to be: for its time-out, or once more."""
-        if self._thread is not None and time.monotonic() >= self._ring_at:
+    def interrupt_if_due(self) -> None:
+        """Interrupt the function if it has timed out or ignored the last interruption."""
+        if self._thread is not None and time.monotonic() >= self._interrupt_at:
             self.interrupt(TimedOut("the attempt took longer than its timeout"))
 
     @property
     def interrupting(self) -> bool:
-        """Whether the function was told to stop and has not yet."""
+        """True if the function was interrupted and has not ended yet."""
         return self._thread is not None and self._reason is not None
 
     @abstractmethod
-    def _strike(self, thread: int, reason: Interrupted) -> None:
-        """Raise it in the function, unless that is in code which must not be struck: then _ring_at is soon."""
+    def _deliver(self, thread: int, reason: Interrupted) -> None:
+        """Raise it in the function, or call _retry_soon() if the function is in code that must not be interrupted."""
 
     def _arm(self, timeout: float) -> None:
-        self._reason, self._struck = None, False
-        self._ring_at = time.monotonic() + timeout
+        self._reason, self._delivered = None, False
+        self._interrupt_at = time.monotonic() + timeout
         self._thread = threading.get_ident()
 
     def _disarm(self) -> None:
         with self._lock:
             self._thread = None
 
-    def _wake_up(self) -> None:
+    def _call_wakes(self) -> None:
         for wake in self._wakes.copy():
-            self._struck = True
+            self._delivered = True
             try:
                 wake()
-            except Exception:  # it comes from a handler, and we are in a thread of the engine
-                log.exception("waking_failed")
+            except Exception:  # it belongs to a handler, and this thread belongs to the engine
+                log.exception("interruption_callback_failed")
 
-    def _try_again_soon(self) -> None:
-        self._ring_at = time.monotonic() + AGAIN_SOON
+    def _retry_soon(self) -> None:
+        self._interrupt_at = time.monotonic() + RETRY_AFTER
 
 
 class MainThread(Interruptible):
-    """The main thread, which is interrupted by SIGALRM. One per process."""
+    """The main thread, interrupted by SIGALRM. One per process."""
 
     def __init__(self) -> None:
         super().__init__()
         self._stopped: Stopped | None = None
 
     def stop(self) -> None:
-        """Stop the function, and every one that would come after it."""
+        """Interrupt this function and every later one."""
         self._stopped = Stopped("its worker has to stop")
         self.interrupt(self._stopped)
 
     def _arm(self, timeout: float) -> None:
-        signal.signal(signal.SIGALRM, self._on_alarm)  # each time: plain django-q tasks put it back to the default
+        signal.signal(signal.SIGALRM, self._on_alarm)  # for each call: django-q tasks reset it to the default
         super()._arm(timeout)
         if self._stopped:
-            self._reason, self._struck = self._stopped, True
+            self._reason, self._delivered = self._stopped, True
             raise self._stopped
 
-    def _strike(self, thread: int, reason: Interrupted) -> None:
+    def _deliver(self, thread: int, reason: Interrupted) -> None:
         signal.pthread_kill(thread, signal.SIGALRM)
 
     def _on_alarm(self, signum: int, frame: FrameType | None) -> None:
         if self._thread is None or self._reason is None:
             return
-        if not _in_handler(frame):
-            self._try_again_soon()
+        if not _may_interrupt_at(frame):
+            self._retry_soon()
             return
-        self._struck = True
+        self._delivered = True
         raise self._reason
 
 
 class OtherThread(Interruptible):
-    """A thread that is not the main one."""
+    """Any thread but the main one."""
 
-    def _strike(self, thread: int, reason: Interrupted) -> None:
-        # The thread stays where it is from the look at its frame to the exception: we lose the GIL only after it has
-        # waited for a switch interval (5 ms). Were it struck in a driver all the same, its connection is dropped.
-        if not _in_handler(sys._current_frames().get(thread)):
-            self._try_again_soon()
+    def _deliver(self, thread: int, reason: Interrupted) -> None:
+        # The thread cannot move between the look at its frame and the exception: we lose the GIL only after another
+        # thread has waited a switch interval (5 ms). If it is hit in a driver all the same, its connection is dropped.
+        if not _may_interrupt_at(sys._current_frames().get(thread)):
+            self._retry_soon()
             return
-        self._struck = True
-        _raise_in(thread, type(reason))
+        self._delivered = True
+        # CPython raises it at the thread's next bytecode.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(type(reason)))
 
     def _disarm(self) -> None:
-        """No interruption comes after this: one that is on its way is met here, where Python looks for it."""
+        """No exception arrives after this: one that is pending is raised in this loop and swallowed."""
         while True:
             try:
                 super()._disarm()
@@ -202,20 +203,20 @@ class OtherThread(Interruptible):
             return
 
 
-def _in_handler(frame: FrameType | None) -> bool:
-    """True if this is the innermost frame of a handler that may be struck where it is."""
+def _may_interrupt_at(frame: FrameType | None) -> bool:
+    """True if this innermost frame of a thread belongs to a handler and no caller below the handler protects it."""
     innermost = frame
     while frame is not None:
         if frame.f_code is Interruptible.call.__code__:
             return frame is not innermost
-        if frame.f_code.co_filename.startswith(_NEVER_STRUCK):
+        if frame.f_code.co_filename.startswith(_UNINTERRUPTIBLE):
             return False
         frame = frame.f_back
     return False
 
 
 def _source(module: str) -> str:
-    """The file of a module, or the folder of a package."""
+    """The path of a module's file or a package's folder."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ImportError(module)
@@ -223,19 +224,14 @@ def _source(module: str) -> str:
 
 
 _WORKER = Path(__file__).parent
-_RUNS_HANDLERS = {"django_q_tasks.py", "replica_reads.py"}
-"""Their frames stand between a handler and what interrupts it, so they must not protect it."""
-_NEVER_STRUCK = (
+_CALL_HANDLERS = {"django_q_tasks.py", "replica_reads.py"}
+"""Their frames are between Interruptible.call and the handler, so they must not protect it."""
+_UNINTERRUPTIBLE = (
     # An exception in here could leave a connection, a lock or a route in a state that its next user does not expect.
     *map(_source, ["django.db.backends", "django.db.transaction", "django.db.utils", "psycopg2", "routers"]),
     *map(_source, ["logging", "structlog"]),
     "<frozen importlib",
     *[str(_WORKER.parent / name) for name in ["brokers/", "models/prepared.py", "models/sql.py"]],
-    *[str(path) for path in _WORKER.glob("*.py") if path.name not in _RUNS_HANDLERS],
+    *[str(path) for path in _WORKER.glob("*.py") if path.name not in _CALL_HANDLERS],
 )
-"""How the names of the files begin whose code is never struck, nor what it calls."""
-
-
-def _raise_in(thread: int, error: type[Interrupted]) -> None:
-    """Have the thread raise it at its next bytecode (CPython, PyThreadState_SetAsyncExc)."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+"""Prefixes of the file names of code that is never interrupted, nor is what it calls."""

@@ -1,38 +1,54 @@
-"""A process that runs kinds with threads= and nothing else: each kind has a pool of threads, which wait for others."""
+"""The I/O worker process: runs kinds with threads= (mail, HTTP calls) and nothing else, each kind in a thread pool."""
 
+import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from jobs.models import Job
-from jobs.worker.interrupt import OtherThread, Stopped
-from jobs.worker.process import Place, WorkerProcess
-from jobs.worker.thread_pools import ThreadPools
+import structlog
+from django.db import close_old_connections, connections
 
-PAUSE = 0.05
-"""Seconds that the main thread waits for the end of a job before it looks for others to start."""
+from jobs.models import Job
+from jobs.registry import kinds
+from jobs.worker.interrupt import OtherThread, Stopped
+from jobs.worker.process import ProcessHandle, WorkerProcess
+
+log = structlog.get_logger(__name__)
+
+POLL = 0.05
+"""Seconds that the main thread waits for a job to end before it tries to claim more."""
+CLOSE_AFTER_IDLE = 2.0
+"""Seconds without a job after which a thread closes its database connection, so that only busy threads hold one."""
+TRUST_CONNECTION_FOR = 1.0
+"""Seconds after its last use for which a connection is not checked again."""
+
+RunJob = Callable[[Job, int], None]
+"""Called in a thread with a job and the thread's slot in the watchdog."""
 
 
 class Broker(Protocol):
-    """What an I/O worker needs of a broker; jobs.brokers has them."""
+    """What an I/O worker needs of a broker; implemented in jobs.brokers."""
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]: ...
     def wait(self) -> None: ...
 
 
 class IoWorker(WorkerProcess):
-    """Its main thread claims and writes results; the handlers run in the pools."""
+    """The main thread claims jobs and writes results; the handlers run in the pools."""
 
-    def __init__(self, place: Place, broker: Broker) -> None:
+    def __init__(self, handle: ProcessHandle, broker: Broker) -> None:
         self.broker = broker
         self.stop_at_once = False
-        super().__init__(place)
+        super().__init__(handle)
         self.pools = ThreadPools(lambda job, slot: self.attempts.run(job, OtherThread(), slot))
 
     def turn(self) -> None:
-        """Start what has a free thread; wait a moment when nothing is due or all threads are busy."""
-        began, free = time.monotonic(), self.pools.free()
-        self.buffer.add_claimed(self.broker.claim_for_pools(self.name, free) if free else [], since=began)
+        """Start jobs in free threads; wait if nothing is due or every thread is busy."""
+        claim_started, free = time.monotonic(), self.pools.free()
+        self.buffer.add_claimed(self.broker.claim_for_pools(self.name, free) if free else [], since=claim_started)
         worked = self.buffer.has_claimed
         while job := self.buffer.next_claimed():
             self.pools.start(job)
@@ -40,20 +56,105 @@ class IoWorker(WorkerProcess):
         if worked or self.stopping:
             return
         if self.pools.busy:
-            self.pools.wait(PAUSE)
+            self.pools.wait(POLL)
         else:
             self.attempts.record(self.buffer.write_results)  # of a thread that ended just now
             self.idle(self.broker.wait)
 
-    def finish(self) -> None:
-        """The threads have until the supervisor's second signal; then they are interrupted and handed back."""
+    def drain(self) -> None:
+        """Running jobs may end until the supervisor's second signal (SIGUSR1); then they are handed back."""
         while self.pools.busy:
             if self.stop_at_once:
                 self.running.interrupt_all(Stopped("its worker has to stop"))
-            self.pools.wait(PAUSE)
+            self.pools.wait(POLL)
             self.attempts.record(self.buffer.write_results)
-        self.attempts.record(self.buffer.write_results)  # the last may have ended after that
+        self.attempts.record(self.buffer.write_results)  # the last job may have ended after the write above
 
     def stop_now(self) -> None:
         super().stop_now()
         self.stop_at_once = True
+
+
+def total_threads() -> int:
+    """The most threads that one process may have, over all kinds."""
+    return sum(kind.threads for kind in kinds())
+
+
+class ThreadPools:
+    """Up to threads= jobs of each kind at once. Called by the main thread only. Threads start on demand."""
+
+    def __init__(self, run_job: RunJob) -> None:
+        self._run_job = run_job
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._started = 0
+        self._ended = threading.Condition()
+        self._running: Counter[str] = Counter()
+
+    @property
+    def busy(self) -> bool:
+        return self._running.total() > 0
+
+    def free(self) -> dict[str, int]:
+        """By kind: how many more jobs could start now. Kinds that are full are left out."""
+        free = {kind.name: kind.threads - self._running[kind.name] for kind in kinds() if kind.threads}
+        return {kind: count for kind, count in free.items() if count > 0}
+
+    def start(self, job: Job) -> None:
+        with self._ended:
+            self._running[job.kind] += 1
+            wanted = self._running.total()
+        if self._started < wanted:
+            # A daemon thread: an idle one must not keep its process alive.
+            thread = threading.Thread(target=self._work, args=[self._started], name=f"job-{self._started}", daemon=True)
+            self._started += 1
+            thread.start()
+        self._jobs.put(job)
+
+    def wait(self, seconds: float) -> None:
+        """Return when a job ends, after so many seconds at the latest."""
+        with self._ended:
+            if self.busy:
+                self._ended.wait(seconds)
+
+    def _work(self, slot: int) -> None:
+        """The thread's loop: runs jobs as long as the process lives, all on one database connection."""
+        used_at = time.monotonic()
+        while True:
+            with _errors_logged():
+                job = self._next_job()
+                with self._counted_as_running(job):
+                    if time.monotonic() - used_at > TRUST_CONNECTION_FOR or _connection_had_errors():
+                        close_old_connections()
+                    self._run_job(job, slot)
+                used_at = time.monotonic()
+
+    def _next_job(self) -> Job:
+        try:
+            return self._jobs.get(timeout=CLOSE_AFTER_IDLE)
+        except Empty:
+            connections.close_all()
+            return self._jobs.get()
+
+    @contextmanager
+    def _counted_as_running(self, job: Job) -> Iterator[None]:
+        """The job stops counting when the body ends, even if the body raises."""
+        try:
+            yield
+        finally:
+            with self._ended:
+                self._running[job.kind] -= 1
+                self._ended.notify_all()
+
+
+@contextmanager
+def _errors_logged() -> Iterator[None]:
+    """An error must not end the thread: jobs are claimed on the assumption that it lives."""
+    try:
+        yield
+    except BaseException:
+        log.exception("thread_failed")  # the job's lease expires, which ends the attempt
+
+
+def _connection_had_errors() -> bool:
+    """True if a connection of this thread has had an error, so it must be checked before its next use."""
+    return any(connection.errors_occurred for connection in connections.all(initialized_only=True))

@@ -1,4 +1,4 @@
-"""What comes of an attempt: a result that can be stored, or an error that decides whether there is another."""
+"""What an attempt ends in: a result that can be stored, or an error that decides whether the job is retried."""
 
 import traceback
 from dataclasses import replace
@@ -19,10 +19,10 @@ TRACEBACK_LIMIT = 20_000
 
 
 class UnstorableResult(PermanentError):
-    """The result cannot be kept: it is not JSON, has a NUL character, or is too long (rest.json_value)."""
+    """The result is not JSON, contains a NUL character, or is too long (see rest.json_value)."""
 
 
-def storable(result: object) -> object:
+def normalise(result: object) -> object:
     """The result as plain JSON values; raises UnstorableResult."""
     try:
         return json_value(result)
@@ -30,10 +30,10 @@ def storable(result: object) -> object:
         raise UnstorableResult(f"the result {error}") from None
 
 
-def conclude_failure(job: Job, error: BaseException) -> None:
-    """End a failed attempt: another follows if the kind's policy and the job's budget allow it, or the job ends too."""
-    entry = describe(error, job.attempt)
-    policy = replace(policy_of(job), attempts=job.max_attempts)
+def record_failure(job: Job, error: BaseException) -> None:
+    """End a failed attempt: retry the job if its kind's policy and its own budget allow, else fail it."""
+    entry = error_entry(error, job.attempt)
+    policy = replace(retry_policy(job), attempts=job.max_attempts)
     now = timezone.now()
     run_at = None if isinstance(error, ValidationError) else next_run(policy, job.attempt, error, now)
     if job.cancel_requested:
@@ -41,13 +41,13 @@ def conclude_failure(job: Job, error: BaseException) -> None:
     elif run_at is None:
         job.fail(entry)
     else:
-        # A lost attempt keeps its place in the line: at its end, "at once" would mean behind every job that waits.
-        # Any other waits by the database's clock: this machine's may be wrong.
+        # A job whose worker was lost keeps its place in the queue: with run_at = now it would go behind all that wait.
+        # Other retries are relative to the database's clock, as this machine's may be wrong.
         job.retry(entry, job.run_at if isinstance(error, WorkerLost) else Now() + (run_at - now))
 
 
-def policy_of(job: Job) -> Retry:
-    """The job's own backoff, or its kind's, or the default where this process does not know the kind."""
+def retry_policy(job: Job) -> Retry:
+    """The job's own backoff, else its kind's; the default if this process does not know the kind."""
     if job.backoff:
         return Retry(**job.backoff)
     try:
@@ -56,8 +56,8 @@ def policy_of(job: Job) -> Retry:
         return exponential()
 
 
-def describe(error: BaseException, attempt: int) -> AttemptError:
-    """What is kept of an error: its class, its message and, for operators, the end of its traceback."""
+def error_entry(error: BaseException, attempt: int) -> AttemptError:
+    """What is stored of an error: class, message and, for operators, the end of the traceback."""
     lines = "".join(traceback.format_exception(error))
     return {
         "attempt": attempt,

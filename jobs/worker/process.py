@@ -1,5 +1,6 @@
-"""What both sorts of worker processes have in common: their start, a predecessor's jobs, outages, and their stop."""
+"""What both sorts of worker processes share: start-up, jobs of a dead predecessor, outages, recycling, shutdown."""
 
+import resource
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,22 +10,22 @@ from typing import Protocol
 
 import structlog
 from django.db import DatabaseError, InterfaceError, connections
+from django_q.conf import Conf
 from django_q.signals import post_spawn
 
-from jobs.worker import recycling
 from jobs.worker.attempt import Attempts, wait_for_database
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.heartbeat import Heartbeat
-from jobs.worker.running import Running
-from jobs.worker.take_over import take_over
+from jobs.worker.rescue import take_over
+from jobs.worker.running import RunningAttempts
 from jobs.worker.timekeeper import Timekeeper
 from jobs.worker.watchdog import Predecessor, Watchdog
 
 log = structlog.get_logger(__name__)
 
 
-class Place(Protocol):
-    """A process's place in its cluster; jobs.cluster.process.Process is the real one."""
+class ProcessHandle(Protocol):
+    """What a worker knows of its process: implemented by jobs.cluster.process.Process."""
 
     name: str
     predecessor: Predecessor | None
@@ -32,48 +33,50 @@ class Place(Protocol):
 
 
 class WorkerProcess(ABC):
-    """The subclasses say what a turn is. Everything but the handlers in threads happens in the main thread."""
+    """Subclasses define a turn of the main loop. All but handlers in threads runs in the main thread."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.name = place.name
+    def __init__(self, handle: ProcessHandle) -> None:
+        self.handle = handle
+        self.name = handle.name
         self.stopping = False
         self.until_idle = False
         self.buffer = WorkBuffer(self.name)
-        self.running = Running(place.watchdog)
+        self.running = RunningAttempts(handle.watchdog)
         self.attempts = Attempts(self.name, self.running, self.buffer)
         self.heartbeat = Heartbeat(self.name, self.running, self.buffer)
-        self.timekeeper = Timekeeper(self.running, place.watchdog, self.stop_now)
-        signal.signal(signal.SIGTERM, self._stop_claiming)
-        signal.signal(signal.SIGUSR1, self._stop_now)
+        self.timekeeper = Timekeeper(self.running, handle.watchdog, self.stop_now)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(signal.SIGUSR1, self._on_sigusr1)
 
     def run(self) -> None:
-        """Work until SIGTERM, or until recycle or max_rss; a database or broker that is away is waited for."""
+        """Work until SIGTERM, or until recycle or max_rss is reached. Waits for a missing database or broker."""
         self.timekeeper.start()
         self.heartbeat.start()
         log.info("worker_started", worker=self.name)
         post_spawn.send_robust(sender="django_q", proc_name=current_process().name)
         while not self.stopping:
             try:
-                self._take_over()
+                if self.handle.predecessor:
+                    take_over(self.handle.predecessor)
+                    self.handle.predecessor = None
                 self.turn()
-                self.stopping = self.stopping or recycling.is_worn(self.done)
+                self.stopping = self.stopping or should_recycle(self.run_count)
             except (DatabaseError, InterfaceError, OSError):
                 log.warning("worker_cannot_claim", worker=self.name, exc_info=True)
                 wait_for_database()
-        self.finish()
+        self.drain()
         self.heartbeat.stop()
         self.timekeeper.stop()
         connections.close_all()
         log.info("worker_stopped", worker=self.name)
 
     @property
-    def done(self) -> int:
-        """How many jobs and plain tasks this process has run."""
+    def run_count(self) -> int:
+        """How many jobs and django-q tasks this process has run."""
         return self.attempts.count
 
     def idle(self, wait: Callable[[], None]) -> None:
-        """There is nothing to do: wait for work, or end if that is all (qcluster --run-once)."""
+        """Nothing is due: wait for work, or stop if until_idle is set (qcluster --run-once)."""
         if self.until_idle:
             self.stopping = True
         else:
@@ -81,23 +84,30 @@ class WorkerProcess(ABC):
 
     @abstractmethod
     def turn(self) -> None:
-        """Claim what can start, run it, and wait a moment if there is nothing."""
+        """Claim what can start now and run it; wait for work if there is none."""
 
     @abstractmethod
-    def finish(self) -> None:
-        """After SIGTERM: end what runs, and write or hand back what is buffered."""
+    def drain(self) -> None:
+        """After SIGTERM: let running jobs end, then write or hand back what is buffered."""
 
     def stop_now(self) -> None:
-        """Interrupt what still runs, which is then handed back. Called in any thread."""
+        """Interrupt what still runs; it is handed back. May be called in any thread."""
         self.stopping = True
 
-    def _take_over(self) -> None:
-        if self.place.predecessor:
-            take_over(self.place.predecessor)
-            self.place.predecessor = None
-
-    def _stop_claiming(self, signum: int, frame: FrameType | None) -> None:
+    def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
 
-    def _stop_now(self, signum: int, frame: FrameType | None) -> None:
+    def _on_sigusr1(self, signum: int, frame: FrameType | None) -> None:
         self.stop_now()
+
+
+def should_recycle(run_count: int) -> bool:
+    """True if a fresh process should replace one that has run so many jobs and tasks.
+
+    Reads django-q's settings: recycle (a number of jobs and tasks; its default of 500 does not apply here) and max_rss
+    (KiB of memory). Unset or 0: no limit.
+    """
+    recycle, max_rss = Conf.conf.get("recycle"), Conf.conf.get("max_rss")
+    if recycle and run_count >= recycle:
+        return True
+    return bool(max_rss) and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >= max_rss

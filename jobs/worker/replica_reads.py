@@ -1,7 +1,7 @@
-"""Where a handler reads: from the primary, or, of a kind with reads="replica", from a replica that knows enough.
+"""Chooses the database that a handler reads: the primary or, with reads="replica", a replica that has caught up.
 
-Enough is what was committed before this attempt was claimed, with it what the job's user had written before the POST: a
-standby replays commits in their order, so one that shows the claim itself shows all of that too.
+Caught up means: it shows everything committed before this attempt was claimed, and so all that the job's user had
+written before the POST. Standbys replay commits in order, so one that shows the claim itself shows all of that.
 """
 
 import time
@@ -20,54 +20,57 @@ log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
-PATIENCE = 5.0
-"""Seconds that a job waits for a replica to know it; a primary that is burdened is better than a job that hangs."""
-PAUSES = (0.005, 0.25)
-"""Seconds between two rounds of all good replicas: at first, and at most."""
-NO_OTHER = 2**64
-"""More than any replica has replayed: should the chosen one be put out, the primary takes its place and no other."""
+MAX_WAIT = 5.0
+"""Seconds that a job waits for a replica to catch up, before it reads from the primary."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25
+"""Seconds between two polls of all good replicas."""
+BEYOND_ANY_REPLICA = 2**64
+"""A position that no replica reaches: if the chosen one is put out, the router falls back to the primary."""
 
 
 @contextmanager
-def reading_from(reads: Reads, job: Job, handler: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
-    """The handler as it is to be called in the body. Waiting for a replica is a part of the call, so that it can be
-    interrupted; the route is not, so that no interruption leaves it behind for the worker's own statements."""
+def route_reads(reads: Reads, job: Job, handler: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
+    """The handler, to be called in the body.
+
+    Waiting for a replica is part of that call, so it can be interrupted. Setting the route is not, so an interruption
+    cannot leave the route behind for the worker's own statements.
+    """
     if reads == "primary":
         yield handler
         return
     pool.watch()
-    with routed(Route(may_use_replicas=True, position=NO_OTHER)) as route:
+    with routed(Route(may_use_replicas=True, position=BEYOND_ANY_REPLICA)) as route:
 
         def call() -> Result:
-            route.chosen = replica_that_knows(job)
+            route.chosen = caught_up_replica(job)
             return handler()
 
         yield call
 
 
-def replica_that_knows(job: Job) -> str:
-    """A good replica that shows the job's present attempt, or else the primary."""
-    pause, most = PAUSES
-    until = time.monotonic() + PATIENCE
+def caught_up_replica(job: Job) -> str:
+    """A good replica that shows the job's current attempt, else the primary."""
+    pause = FIRST_PAUSE
+    until = time.monotonic() + MAX_WAIT
     while candidates := pool.good():
         for alias in candidates:
-            if _knows(alias, job):
+            if _has_caught_up(alias, job):
                 log.info("job_reads_from_replica", replica=alias)
                 return alias
         if time.monotonic() >= until:
-            log.warning("replicas_too_late", waited=PATIENCE)
+            log.warning("replicas_too_late", waited=MAX_WAIT)
             return PRIMARY
         time.sleep(pause)
-        pause = min(2 * pause, most)
+        pause = min(2 * pause, LONGEST_PAUSE)
     return PRIMARY
 
 
-def _knows(alias: str, job: Job) -> bool:
-    """By its own word, on the connection that the handler will use; a replica that fails is put out."""
+def _has_caught_up(alias: str, job: Job) -> bool:
+    """Asks the replica, on the connection that the handler will use. A replica that fails is put out."""
     try:
         connections[alias].close_if_unusable_or_obsolete()
-        present = Job.objects.using(alias).filter(pk=job.pk, attempt=job.attempt, worker=job.worker)
-        return present.exists()
+        current_attempt = Job.objects.using(alias).filter(pk=job.pk, attempt=job.attempt, worker=job.worker)
+        return current_attempt.exists()
     except (DatabaseError, InterfaceError):
         log.warning("replica_failed", replica=alias, exc_info=True)
         connections[alias].close()

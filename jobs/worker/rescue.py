@@ -1,6 +1,8 @@
-"""What becomes of jobs whose worker is gone: the attempt is recorded as lost or timed out, and policy decides.
+"""Ends the attempts of workers that are gone. The retry policy decides what becomes of their jobs.
 
-Only the database's clock is asked: leases and starts are on it, and a machine's own may be wrong.
+rescue() is for leases that expired (called by the dispatcher); take_over() for a process that died and was replaced
+(called by its successor, so no lease needs to expire). Only the database's clock is used: leases and starts are on it,
+and a machine's clock may be wrong.
 """
 
 from collections.abc import Callable
@@ -18,45 +20,60 @@ from jobs.models.leases import LEASE
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from jobs.worker.interrupt import TimedOut
-from jobs.worker.outcome import conclude_failure
+from jobs.worker.outcome import record_failure
+from jobs.worker.watchdog import Predecessor
 
 log = structlog.get_logger(__name__)
 
 BATCH = 100
 """Jobs that one transaction rescues."""
-Why = Callable[[Any], BaseException]
-"""Of a job, annotated with the database's now."""
+Diagnosis = Callable[[Any], BaseException]
+"""The error that ended an attempt. Takes the job, annotated with the database's now."""
 
 
-def rescue(lost: JobQuerySet, because: Why | None = None) -> int:
-    """End the attempts of all these running jobs, a batch at a time; returns how many. Several may rescue at once.
+def take_over(predecessor: Predecessor) -> None:
+    """End the attempts that killed the process or may have; hand back its other jobs without consuming an attempt.
 
-    because: the error of each attempt; by default what can be told from the times in its row.
+    Rows locked by others are skipped: their leases expire.
+    """
+    jobs, culprits = Job.objects.running_on(predecessor.name), predecessor.timed_out | predecessor.lost
+    rescue(jobs.filter(pk__in=predecessor.timed_out), _killed_for_timeout)
+    rescue(jobs.filter(pk__in=predecessor.lost), lambda job: WorkerLost(job.worker))
+    with transaction.atomic():
+        others = jobs.exclude(pk__in=culprits).select_for_update(skip_locked=True)
+        if innocent := list(others.without_history()):
+            Job.objects.hand_back_many(predecessor.name, innocent)
+
+
+def rescue(lost: JobQuerySet, diagnose: Diagnosis | None = None) -> int:
+    """End the attempts of all these running jobs in batches; returns how many. Several processes may do so at once.
+
+    diagnose: by default a guess from the times in the job's row.
     """
     count, failed = 0, set[UUID]()
     while True:
-        found, failed_now = _rescue_batch(lost.exclude(pk__in=failed), because or _loss)
+        found, failed_now = _rescue_batch(lost.exclude(pk__in=failed), diagnose or _timeout_or_loss)
         count += found - len(failed_now)
         failed |= failed_now
         if found < BATCH:
             return count
 
 
-def _rescue_batch(lost: JobQuerySet, why: Why) -> tuple[int, set[UUID]]:
-    """How many jobs there were, and the ids of those that could not be rescued."""
+def _rescue_batch(lost: JobQuerySet, diagnose: Diagnosis) -> tuple[int, set[UUID]]:
+    """The number of jobs found, and the ids of those that could not be rescued."""
     with transaction.atomic():
         running = lost.filter(status=Status.RUNNING).select_for_update(skip_locked=True).without_history()
         jobs = list(running.annotate(now=Now())[:BATCH])
-        return len(jobs), {job.pk for job in jobs if not _rescued(job, why)}
+        return len(jobs), {job.pk for job in jobs if not _rescue_one(job, diagnose)}
 
 
-def _rescued(job: Any, why: Why) -> bool:
-    """Whether its attempt could be ended. One job that cannot be rescued must not keep the others from it."""
+def _rescue_one(job: Any, diagnose: Diagnosis) -> bool:
+    """False if the attempt could not be ended, which must not keep the others from their rescue."""
     try:
         with transaction.atomic():
-            conclude_failure(job, why(job))
+            record_failure(job, diagnose(job))
     except (OperationalError, InterfaceError):
-        raise  # the database's fault, and not the job's
+        raise  # an outage, not a fault of this job
     except Exception:
         log.exception("job_not_rescued", job_id=str(job.pk), attempt=job.attempt)
         return False
@@ -64,15 +81,19 @@ def _rescued(job: Any, why: Why) -> bool:
     return True
 
 
-def _loss(job: Any) -> BaseException:
-    """Why the worker is gone, as far as one can tell from here."""
+def _killed_for_timeout(job: Job) -> TimedOut:
+    return TimedOut(f"the attempt did not stop, with a timeout of {job.timeout} s, and its process was killed")
+
+
+def _timeout_or_loss(job: Any) -> BaseException:
+    """TimedOut if the worker was alive at the end of the job's timeout, else WorkerLost."""
     if job.started_at and job.started_at + timedelta(seconds=job.timeout) <= _last_alive(job, job.now):
         return TimedOut(f"the attempt took longer than {job.timeout} s and had to be killed")
     return WorkerLost(job.worker)
 
 
 def _last_alive(job: Job, now: datetime) -> datetime:
-    """Until when its worker lived for certain: now, if it was seen to die, or else the last renewal of the lease."""
+    """The last time at which the worker is known to have lived: its last renewal if the lease has expired, else now."""
     if job.lease_expires_at and job.lease_expires_at < now:
         return job.lease_expires_at - LEASE
     return now

@@ -1,4 +1,4 @@
-"""The attempts that a process runs now, shared by those who run them and those who watch them."""
+"""The attempts that this process runs now: written by the threads that run them, read by heartbeat and timekeeper."""
 
 import threading
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from jobs.worker.watchdog import STUCK_AFTER, Watchdog
 
 
 class RunningAttempt:
-    """slot: of its thread, in the watchdog. shown: the progress that the database has. looks: of the heartbeat."""
+    """slot: of its thread, in the watchdog. written_progress: what the database has. checks: by the heartbeat."""
 
     def __init__(self, job: Job, thread: Interruptible, slot: int) -> None:
         self.job = job
         self.thread = thread
         self.slot = slot
-        self.shown = job.progress
-        self.looks = 0
+        self.written_progress = job.progress
+        self.checks = 0
 
 
-class Running:
+class RunningAttempts:
     """Thread-safe."""
 
     def __init__(self, watchdog: Watchdog) -> None:
@@ -31,13 +31,13 @@ class Running:
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[RunningAttempt]:
-        """Those of this moment."""
+        """Over a snapshot."""
         with self._lock:
             return iter(list(self._attempts.values()))
 
     @contextmanager
     def attempt(self, job: Job, thread: Interruptible, slot: int) -> Iterator[None]:
-        """It runs for as long as the body does, and is stuck if that ignores its time-out for STUCK_AFTER."""
+        """The body runs the attempt. The watchdog calls it stuck if it ignores its timeout for STUCK_AFTER."""
         attempt = RunningAttempt(job, thread, slot)
         self._watchdog.start(slot, job.pk, job.timeout + STUCK_AFTER)
         with self._lock:
@@ -51,7 +51,7 @@ class Running:
 
     @contextmanager
     def task(self, task_id: UUID, thread: Interruptible, seconds: float, slot: int = 0) -> Iterator[None]:
-        """A plain django-q task runs in the body; it is stuck if it ignores its time-out for STUCK_AFTER."""
+        """The body runs a django-q task. The watchdog calls it stuck if it ignores its timeout for STUCK_AFTER."""
         self._watchdog.start(slot, task_id, seconds + STUCK_AFTER)
         self._task_thread = thread
         try:
@@ -61,12 +61,12 @@ class Running:
             self._watchdog.finish(slot)
 
     def threads(self) -> list[Interruptible]:
-        """Of all that runs now, plain tasks included."""
+        """Of everything that runs now, django-q tasks included."""
         task_thread = self._task_thread
         return [*([task_thread] if task_thread else []), *(attempt.thread for attempt in self)]
 
     def interrupt(self, attempt: RunningAttempt, reason: Interrupted) -> None:
-        """Stop it, by force if it ignores that for STUCK_AFTER; nothing if it has ended."""
+        """Interrupt it; the supervisor kills the process if it ignores that for STUCK_AFTER. No-op if it has ended."""
         with self._lock:
             if self._attempts.get(attempt.slot) is attempt:
                 self._watchdog.set_deadline(attempt.slot, STUCK_AFTER)

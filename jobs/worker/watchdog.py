@@ -1,7 +1,7 @@
-"""Shared memory in which a worker process tells its supervisor what it runs, by when, and that Python still runs.
+"""Shared memory in which a worker process tells its supervisor which jobs run, their deadlines, and its last beat.
 
-There is no lock: a process that is killed while it writes must leave nothing locked. `started` is written last and
-cleared first, so a slot that is half written counts as empty.
+Without a lock: a process that is killed while it writes must leave nothing locked. `started` is written last and
+cleared first, so a half-written slot counts as empty.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from multiprocessing.sharedctypes import RawArray, RawValue
 from uuid import UUID
 
 STUCK_AFTER = 3.0
-"""Seconds from the interruption of a handler to the killing of its process, should the handler not react."""
+"""Seconds that a handler may ignore its interruption before the supervisor kills its process."""
 
 
 class _Slot(ctypes.Structure):
@@ -25,25 +25,25 @@ class _Slot(ctypes.Structure):
     )
 
 
-Jobs = frozenset[UUID]
-NO_JOBS: Jobs = frozenset()
+JobIds = frozenset[UUID]
+NO_JOBS: JobIds = frozenset()
 
 
 @dataclass(frozen=True)
 class Predecessor:
-    """The process that was here before. The other jobs that it had claimed had not started, or did not end it.
+    """A process that died and was replaced. Jobs of it that are in neither set did not cause its death.
 
-    timed_out: jobs that it was killed for, because they did not stop. lost: jobs any of which may have ended it.
+    timed_out: jobs that did not stop, for which it was killed. lost: jobs any of which may have killed it.
     """
 
     name: str
-    timed_out: Jobs = NO_JOBS
-    lost: Jobs = NO_JOBS
+    timed_out: JobIds = NO_JOBS
+    lost: JobIds = NO_JOBS
 
 
 @dataclass(frozen=True)
-class Started:
-    """What a slot says. thread: its native id. deadline: by time.monotonic(), the same clock in all processes."""
+class StartedJob:
+    """The job in a slot. thread: its native id. deadline: by time.monotonic(), which all processes share."""
 
     job_id: UUID
     thread: int
@@ -51,20 +51,20 @@ class Started:
 
 
 class Watchdog:
-    """One per process. A slot belongs to one thread, which runs one job at a time."""
+    """One per process, with a slot for each thread; a thread runs one job at a time."""
 
     def __init__(self, slots: int = 1) -> None:
         self._slots = RawArray(_Slot, slots)
         self._beat = RawValue(ctypes.c_double, 0.0)
 
     def reset(self) -> None:
-        """The next process begins with nothing."""
+        """Forget the previous process."""
         self._beat.value = 0.0
         for slot in self._slots:
             slot.started = False
 
     def start(self, slot: int, job_id: UUID, seconds: float) -> None:
-        """The calling thread starts this job, and is stuck if it has not finished it after so many seconds."""
+        """The calling thread starts this job and must finish it within so many seconds."""
         own = self._slots[slot]
         own.job_id[:] = job_id.bytes
         own.thread = threading.get_native_id()
@@ -72,7 +72,7 @@ class Watchdog:
         own.started = True
 
     def set_deadline(self, slot: int, seconds: float) -> None:
-        """The job in this slot has to end within so many seconds; an earlier deadline stays."""
+        """The job in this slot must end within so many seconds. An earlier deadline stays."""
         own = self._slots[slot]
         own.deadline = min(own.deadline, time.monotonic() + seconds)
 
@@ -80,24 +80,23 @@ class Watchdog:
         self._slots[slot].started = False
 
     def beat(self) -> None:
-        """Python code runs in this process: no thread holds the GIL for good."""
+        """Record that Python code runs in this process: no thread keeps the GIL."""
         self._beat.value = time.monotonic()
 
     def stop_beating(self) -> None:
-        """From here on no beat is expected."""
+        """No more beats are expected."""
         self._beat.value = math.inf
 
     @property
     def last_beat(self) -> float:
-        """0 before the first one, inf after the last."""
+        """time.monotonic(); 0 before the first beat, inf after the last."""
         return self._beat.value
 
-    def started(self) -> list[Started]:
+    def started(self) -> list[StartedJob]:
         """The jobs that run now."""
-        return [
-            Started(UUID(bytes=bytes(slot.job_id)), slot.thread, slot.deadline) for slot in self._slots if slot.started
-        ]
+        running = [slot for slot in self._slots if slot.started]
+        return [StartedJob(UUID(bytes=bytes(slot.job_id)), slot.thread, slot.deadline) for slot in running]
 
-    def overdue(self, now: float) -> list[Started]:
+    def overdue(self, now: float) -> list[StartedJob]:
         """The jobs whose deadline has passed."""
         return [job for job in self.started() if job.deadline < now]

@@ -1,24 +1,24 @@
-"""A process that runs one job at a time in its main thread, and plain django-q tasks between jobs."""
+"""The ordinary worker process: runs one job at a time in its main thread, and django-q tasks between jobs."""
 
 import time
 from typing import Any, Protocol
 
 from jobs.models import Job
 from jobs.models.claiming import CanBatch
-from jobs.worker.django_q_tasks import PlainTasks
+from jobs.worker.django_q_tasks import DjangoQTasks
 from jobs.worker.interrupt import MainThread
 from jobs.worker.prefetch import Prefetch
-from jobs.worker.process import Place, WorkerProcess
+from jobs.worker.process import ProcessHandle, WorkerProcess
 
-WRITE_WITHIN = 0.02
-"""Seconds that a result waits at most for others to be written with."""
-PLAIN_EVERY = 20
-"""Turns with jobs between two looks at plain django-q tasks, so that jobs do not starve them."""
+MAX_WRITE_DELAY = 0.02
+"""Seconds that a result may wait in the buffer so that several are written together."""
+DJANGO_Q_EVERY = 20
+"""Turns with jobs after which the worker also polls for django-q tasks, so that jobs cannot starve them."""
 MAIN_SLOT = 0
 
 
 class Broker(Protocol):
-    """What a worker needs of a broker; jobs.brokers has them."""
+    """What a worker needs of a broker; implemented in jobs.brokers."""
 
     def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]: ...
     def wait(self) -> None: ...
@@ -29,54 +29,54 @@ class Broker(Protocol):
 
 
 class Worker(WorkerProcess):
-    """For kinds without threads=."""
+    """Runs kinds without threads=."""
 
-    def __init__(self, place: Place, broker: Broker) -> None:
+    def __init__(self, handle: ProcessHandle, broker: Broker) -> None:
         self.broker = broker
         self.main = MainThread()
         self.prefetch = Prefetch()
         self.turns = 0
         self.waited = False
-        super().__init__(place)
-        self.plain = PlainTasks(broker, self.running, self.attempts.record)
+        super().__init__(handle)
+        self.django_q_tasks = DjangoQTasks(broker, self.running, self.attempts.record)
 
     def turn(self) -> None:
-        """Run what can be claimed, and now and then what django-q has; wait a moment when there is neither."""
-        # After a wait there can hardly be more than one job, which is the quickest to claim.
+        """Claim and run jobs, sometimes django-q tasks too; wait for work if there was none."""
+        # After a wait there is rarely more than one job, and a claim of one is the fastest.
         limit = 1 if self.waited else self.prefetch.limit
-        began = time.monotonic()
-        self.buffer.add_claimed(self.broker.claim(self.name, limit, self.prefetch.can_batch), since=began)
+        claim_started = time.monotonic()
+        self.buffer.add_claimed(self.broker.claim(self.name, limit, self.prefetch.can_batch), since=claim_started)
         worked = self.buffer.has_claimed
         self.waited = False
         self._run_claimed()
         self.turns += 1
-        if not worked or self.turns % PLAIN_EVERY == 0:
-            worked = self.plain.run_some(lambda: self.stopping) or worked
+        if not worked or self.turns % DJANGO_Q_EVERY == 0:
+            worked = self.django_q_tasks.run_some(lambda: self.stopping) or worked
         if not worked and not self.stopping:
             self.idle(self.broker.wait)
             self.waited = True
 
     @property
-    def done(self) -> int:
-        return super().done + self.plain.count
+    def run_count(self) -> int:
+        return super().run_count + self.django_q_tasks.count
 
-    def finish(self) -> None:
-        """Nothing is left: each turn ends with an empty buffer."""
+    def drain(self) -> None:
+        """Nothing to do: every turn ends with an empty buffer."""
 
     def stop_now(self) -> None:
         super().stop_now()
         self.main.stop()
-        self.plain.thread.stop()
+        self.django_q_tasks.thread.stop()
 
     def _run_claimed(self) -> None:
-        """Run the claimed jobs one after the other; results of short ones are written many at a time."""
+        """Run the claimed jobs in turn; write the results of short ones in batches."""
         write_by = 0.0
         while not self.stopping and (job := self.buffer.next_claimed()):
-            began = time.monotonic()
+            started = time.monotonic()
             self.attempts.run(job, self.main, MAIN_SLOT)
             now = time.monotonic()
-            self.prefetch.measured(job.kind, now - began)
-            write_by = write_by or began + WRITE_WITHIN
+            self.prefetch.add_duration(job.kind, now - started)
+            write_by = write_by or started + MAX_WRITE_DELAY
             if now >= write_by or self.buffer.full:
                 self.attempts.record(self.buffer.write_results)
                 write_by = 0.0

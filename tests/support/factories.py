@@ -18,7 +18,7 @@ from jobs.models.leases import LEASE
 from jobs.models.states import TERMINAL, UPCOMING, Status
 from jobs.registry import Handler, Kind
 from jobs.worker.heartbeat import Heartbeat
-from jobs.worker.outcome import describe
+from jobs.worker.outcome import error_entry
 
 WORKER = "here:1"
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
@@ -54,7 +54,7 @@ def _pool(kind: str) -> str:
 
 
 def make_error(message: str = "it broke", attempt: int = 1) -> AttemptError:
-    return describe(RuntimeError(message), attempt)
+    return error_entry(RuntimeError(message), attempt)
 
 
 def make_kind(monkeypatch: pytest.MonkeyPatch, handler: Handler, name: str = "test.kind", **options: Any) -> Kind:

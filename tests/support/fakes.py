@@ -11,7 +11,7 @@ from jobs.models.ids import new_id
 from jobs.models.leases import Renewal
 from jobs.worker.interrupt import Interrupted, Interruptible, MainThread, OtherThread
 
-RING_EVERY = 0.005
+CHECK_EVERY = 0.005
 
 
 class Leases:
@@ -51,14 +51,14 @@ class Remembering(MainThread):
 
 
 class Ticking(OtherThread):
-    """Counts how often it was rung."""
+    """Counts how often its timeout was checked."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.rung = 0
+        self.due_checks = 0
 
-    def ring(self) -> None:
-        self.rung += 1
+    def interrupt_if_due(self) -> None:
+        self.due_checks += 1
 
 
 class Clock:
@@ -76,19 +76,19 @@ def make_attempted(**fields: Any) -> Job:
 
 
 @contextmanager
-def ringing(*threads: Interruptible) -> Iterator[None]:
-    """Ring them again and again, as a worker's timekeeper does."""
+def checking_timeouts(*threads: Interruptible) -> Iterator[None]:
+    """Check their timeouts periodically, as a worker's timekeeper does."""
     over = threading.Event()
 
-    def ring() -> None:
-        while not over.wait(RING_EVERY):
+    def check() -> None:
+        while not over.wait(CHECK_EVERY):
             for thread in threads:
-                thread.ring()
+                thread.interrupt_if_due()
 
-    ringer = threading.Thread(target=ring)
-    ringer.start()
+    checker = threading.Thread(target=check)
+    checker.start()
     try:
         yield
     finally:
         over.set()
-        ringer.join()
+        checker.join()

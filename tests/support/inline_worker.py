@@ -14,8 +14,8 @@ from jobs.worker.worker import MAIN_SLOT, Worker
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 
 
-class Place:
-    """A worker's place in a cluster, without a supervisor."""
+class Handle:
+    """A worker's handle on its process, without a supervisor."""
 
     def __init__(self, name: str = "bench:1", predecessor: Predecessor | None = None, slots: int = 1) -> None:
         self.name, self.predecessor = name, predecessor
@@ -26,7 +26,7 @@ def run_due() -> None:
     """Run one attempt of every job that is due now, in the order in which workers claim them, in this thread."""
     Job.objects.queue_what_is_due()
     with signal_handlers_kept():
-        worker = Worker(Place(), get_broker())
+        worker = Worker(Handle(), get_broker())
         pools = {kind.pool: 100 for kind in kinds() if kind.pool}
         for job in [*Job.objects.claim(worker.name, limit=100), *Job.objects.claim_for_pools(worker.name, pools)]:
             worker.attempts.run(job, worker.main, MAIN_SLOT)

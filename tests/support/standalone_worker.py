@@ -1,4 +1,4 @@
-"""A worker without a cluster, in the tests' own process: stand-ins for its place and its broker, and how to run it."""
+"""A worker without a cluster, in the tests' own process: stand-ins for its handle and broker, and how to run it."""
 
 import contextlib
 import os
@@ -12,13 +12,12 @@ from django.db import close_old_connections, connection
 from jobs.models import Job
 from jobs.models.claiming import CanBatch
 from jobs.worker import attempt, heartbeat, interrupt, process, timekeeper
-from jobs.worker.io_worker import IoWorker
+from jobs.worker.io_worker import IoWorker, total_threads
 from jobs.worker.process import WorkerProcess
-from jobs.worker.thread_pools import total_threads
 from jobs.worker.watchdog import Predecessor
 from jobs.worker.worker import Worker
 from tests.support.factories import WORKER, disconnect, make_job, row
-from tests.support.inline_worker import Place
+from tests.support.inline_worker import Handle
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 MANY = 50
@@ -49,10 +48,10 @@ class Broker:
 @contextlib.contextmanager
 def contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker takes the signals of its process; afterwards they are what they were. Meanwhile nothing takes long."""
-    monkeypatch.setattr(interrupt, "AGAIN", 0.02)
-    monkeypatch.setattr(heartbeat, "BEAT", 0.05)
-    monkeypatch.setattr(heartbeat, "LOOK", 0.02)
-    monkeypatch.setattr(timekeeper, "LOOK", 0.02)
+    monkeypatch.setattr(interrupt, "REPEAT_AFTER", 0.02)
+    monkeypatch.setattr(heartbeat, "RENEW_EVERY", 0.05)
+    monkeypatch.setattr(heartbeat, "CHECK_EVERY", 0.02)
+    monkeypatch.setattr(timekeeper, "CHECK_EVERY", 0.02)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
@@ -64,12 +63,12 @@ def make_worker(
 ) -> Worker:
     """One that waits no time at all for a database, and not for ever."""
     limit_waits(monkeypatch)
-    return Worker(Place(WORKER, predecessor), broker or Broker())
+    return Worker(Handle(WORKER, predecessor), broker or Broker())
 
 
 def make_io_worker(monkeypatch: pytest.MonkeyPatch, broker: Broker | None = None) -> IoWorker:
     limit_waits(monkeypatch)
-    return IoWorker(Place(WORKER, slots=total_threads()), broker or Broker())
+    return IoWorker(Handle(WORKER, slots=total_threads()), broker or Broker())
 
 
 @contextlib.contextmanager

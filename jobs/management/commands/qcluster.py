@@ -1,4 +1,4 @@
-"""`manage.py qcluster`: the worker process of the Procfile, in place of django-q's command of the same name."""
+"""`manage.py qcluster`: starts a cluster of workers and a dispatcher. Replaces django-q's command of that name."""
 
 import gc
 from collections.abc import Mapping
@@ -18,15 +18,14 @@ from jobs.cluster.supervisor import Supervisor
 from jobs.django_q.schedules import Schedules
 from jobs.django_q.settings import problems
 from jobs.registry import IN_WORDS, QUEUE_NAME, kinds
-from jobs.worker.io_worker import IoWorker
-from jobs.worker.thread_pools import total_threads
+from jobs.worker.io_worker import IoWorker, total_threads
 from jobs.worker.worker import Worker
 
 log = structlog.get_logger(__name__)
 
 
 class Command(BaseCommand):
-    help = "Run jobs (and plain django-q tasks) until SIGTERM or SIGINT."
+    help = "Run jobs and django-q tasks until SIGTERM or SIGINT."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -34,17 +33,19 @@ class Command(BaseCommand):
             "-n",
             "--name",
             dest="queue",
-            help="Serve this queue only, as with Q_CLUSTER_NAME; all by default.",
+            help="Serve only this queue (like Q_CLUSTER_NAME). Default: all queues.",
         )
         parser.add_argument(
-            "--workers", type=int, help="Processes that run one job at a time; WORKERS, or Q_CLUSTER['workers']."
+            "--workers",
+            type=int,
+            help="Number of processes that run one job at a time. Default: WORKERS, or Q_CLUSTER['workers'].",
         )
-        parser.add_argument("--run-once", action="store_true", help="End as soon as nothing is due.")
+        parser.add_argument("--run-once", action="store_true", help="Exit as soon as nothing is due.")
         parser.add_argument(
             "--io-workers",
             type=int,
             default=settings.IO_WORKERS,
-            help="Processes that run kinds with threads, such as mail.",
+            help="Number of processes that run kinds with threads, such as mail. Default: IO_WORKERS.",
         )
 
     def handle(self, *args: Any, queue: str | None, io_workers: int, **options: Any) -> None:
@@ -56,7 +57,7 @@ class Command(BaseCommand):
                 f"--workers is {workers} and --io-workers is {io_workers}: "
                 "both must be 0 or more, and one of them 1 or more."
             )
-        broker = get_broker()  # before the forks, which share what it imports; it connects when it is first used
+        broker = get_broker()  # before the forks, so that children share its imports; it connects on first use
         once: bool = options["run_once"]
         processes = [Process("worker", partial(_worker, broker, once)) for _ in range(workers)]
         processes += [
@@ -64,31 +65,29 @@ class Command(BaseCommand):
         ]
         if not once:
             watched = tuple(processes)
-            processes.append(Process("dispatcher", lambda place: Dispatcher(broker, watched)))
-        gc.freeze()  # so that no collection in a child copies what it shares with the others
+            processes.append(Process("dispatcher", lambda handle: Dispatcher(broker, watched)))
+        gc.freeze()  # so that garbage collection in a child does not copy the pages that it shares with the others
         supervisor = Supervisor(processes, grace=settings.WORKER_GRACE)
         if once:
             Schedules(broker).fire_due()
-            supervisor.run_once()
-        else:
-            supervisor.run()
+        supervisor.run(once=once)
 
 
 def _workers() -> int:
-    """As the settings say; django-q's own reading of them takes 0 for one a core."""
+    """From Q_CLUSTER itself: Conf.WORKERS turns 0 into one per core."""
     workers: int = Conf.conf.get("workers", Conf.WORKERS)
     return workers
 
 
-def _worker(broker: Any, once: bool, place: Process) -> Worker:
-    worker = Worker(place, broker)
+def _worker(broker: Any, once: bool, handle: Process) -> Worker:
+    worker = Worker(handle, broker)
     worker.until_idle = once
     return worker
 
 
-def _io_worker(broker: Any, once: bool, place: Process) -> IoWorker:
+def _io_worker(broker: Any, once: bool, handle: Process) -> IoWorker:
     broker.for_pools = True  # in this process
-    worker = IoWorker(place, broker)
+    worker = IoWorker(handle, broker)
     worker.until_idle = once
     return worker
 
@@ -100,9 +99,9 @@ def _refuse_errors(messages: list[CheckMessage]) -> None:
 
 
 def _name_cluster(queue: str) -> None:
-    """From here on, and in all children: to django-q a cluster's name is what its brokers and its schedules go by."""
+    """Set django-q's cluster name, by which brokers and schedules are selected, for this process and its children."""
     if not QUEUE_NAME.fullmatch(queue):
-        raise CommandError(f"{queue!r} is no name of a queue; it must be {IN_WORDS}.")
+        raise CommandError(f"{queue!r} is not a valid name of a queue; it must be {IN_WORDS}.")
     if queue not in {Conf.PREFIX, *(kind.queue for kind in kinds())}:
         log.warning("queue_of_no_kind", queue=queue)
     if queue != Conf.CLUSTER_NAME:
@@ -111,7 +110,7 @@ def _name_cluster(queue: str) -> None:
 
 
 def _use_alternative(alternative: Mapping[str, Any]) -> None:
-    """The settings of this cluster in ALT_CLUSTERS. With Q_CLUSTER_NAME django-q has read them at its import."""
+    """Apply the settings of this cluster in ALT_CLUSTERS, as django-q itself does on import with Q_CLUSTER_NAME."""
     for name, value in alternative.items():
         if name not in ("name", "cluster_name") and hasattr(Conf, name.upper()):
             setattr(Conf, name.upper(), value)

@@ -20,8 +20,8 @@ from structlog.testing import capture_logs
 
 from jobs.cluster import dispatcher as dispatcher_module
 from jobs.cluster import maintenance
-from jobs.cluster.dispatcher import SHORTEST_PAUSE, TICK, Dispatcher, pause_before
-from jobs.cluster.maintenance import LONGEST_BACKOFF, MaintenanceTask, backoff
+from jobs.cluster.dispatcher import MIN_PAUSE, TICK, Dispatcher, pause_until
+from jobs.cluster.maintenance import MAX_BACKOFF, MaintenanceTask, backoff
 from jobs.django_q import cluster_status
 from jobs.models import Job
 from jobs.models.states import Status
@@ -125,7 +125,7 @@ def test_a_connection_that_fails_postpones_rescue_until_the_living_have_renewed(
     job = make_lost_job()
     dispatcher.round()
     assert not is_rescued(job)
-    dispatcher.rescue_from = time.monotonic()
+    dispatcher.rescue_not_before = time.monotonic()
     dispatcher.round()
     assert is_rescued(job)
 
@@ -139,7 +139,7 @@ def test_a_failing_rescue_is_postponed_and_the_rest_of_the_round_is_done(
     before = time.monotonic()
     dispatcher.round()
     assert noticed == [True]
-    assert dispatcher.rescue_from >= before + dispatcher_module.RENEWALS_FIRST
+    assert dispatcher.rescue_not_before >= before + dispatcher_module.RESCUE_DELAY_AFTER_OUTAGE
 
 
 def test_a_maintenance_task_that_never_ends_and_schedules_that_hang_delay_no_rescue(
@@ -202,7 +202,7 @@ def test_a_failing_task_waits_longer_each_time_and_runs_as_usual_once_it_has_wor
 
 
 def test_the_backoff_of_a_task_is_bounded_by_its_period_and_by_five_minutes() -> None:
-    assert [backoff(failures, 3600) for failures in (1, 2, 9, 10, 10_000)] == [1, 2, 256, LONGEST_BACKOFF, 300]
+    assert [backoff(failures, 3600) for failures in (1, 2, 9, 10, 10_000)] == [1, 2, 256, MAX_BACKOFF, 300]
     assert backoff(10, 60) == 60
 
 
@@ -211,11 +211,12 @@ def test_no_error_of_a_round_or_of_a_thread_ends_a_running_dispatcher(
 ) -> None:
     rounds: list[float] = []
     scheduled: list[float] = []
+    too_late = time.monotonic() + PATIENCE
 
     def notice() -> None:
         rounds.append(time.monotonic())
-        dispatcher.stopping = len(rounds) >= 3 and len(scheduled) >= 2 and tasks[0].failures >= 2
-        assert len(rounds) < 1000
+        all_failed_again = len(rounds) >= 3 and len(scheduled) >= 2 and tasks[0].failures >= 2
+        dispatcher.stopping = all_failed_again or time.monotonic() > too_late
         raise KeyError("no")
 
     def schedule() -> None:
@@ -228,15 +229,17 @@ def test_no_error_of_a_round_or_of_a_thread_ends_a_running_dispatcher(
     monkeypatch.setattr(dispatcher.schedules, "fire_due", schedule)
     tasks.append(MaintenanceTask(raising(OSError("no")), 60))
     dispatcher.run()
-    assert dispatcher.stopping
+    assert len(rounds) >= 3
+    assert len(scheduled) >= 2
+    assert tasks[0].failures >= 2
 
 
 @pytest.mark.parametrize(
-    ("due_in", "pause"), [(None, TICK), (60, TICK), (0.4, 0.4), (0, SHORTEST_PAUSE), (-3600, SHORTEST_PAUSE)]
+    ("due_in", "pause"), [(None, TICK), (60, TICK), (0.4, 0.4), (0, MIN_PAUSE), (-3600, MIN_PAUSE)]
 )
 def test_the_next_look_at_the_schedules_is_when_one_is_due_and_soon(due_in: float | None, pause: float) -> None:
     now = timezone.now()
-    assert pause_before(None if due_in is None else now + timedelta(seconds=due_in), now) == pytest.approx(pause)
+    assert pause_until(None if due_in is None else now + timedelta(seconds=due_in), now) == pytest.approx(pause)
 
 
 def test_after_each_look_the_dispatcher_waits_for_the_next_schedule(dispatcher: Dispatcher) -> None:

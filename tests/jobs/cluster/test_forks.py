@@ -6,9 +6,9 @@ import sys
 
 PROGRAM = """
 import os, signal
-from jobs.cluster.forks import forget_signal_handlers_at_fork
+from jobs.cluster.forks import reset_signal_handlers_at_fork
 signal.signal(signal.SIGTERM, lambda number, frame: None)
-forget_signal_handlers_at_fork()
+reset_signal_handlers_at_fork()
 for _ in range(50):
     child = os.fork()
     if not child:

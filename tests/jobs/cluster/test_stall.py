@@ -13,7 +13,7 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.cluster import stall
-from jobs.cluster.stall import LONGEST_LOOK, STALLED_AFTER, StallClock, is_suspended, may_hold_gil
+from jobs.cluster.stall import MAX_STEP, STALLED_AFTER, StallClock, is_suspended, may_hold_gil
 from tests.support.timeouts import PATIENCE
 
 PROGRAM = """
@@ -64,26 +64,26 @@ def test_a_process_that_has_not_beaten_yet_or_beats_no_more_does_not_stall() -> 
     for beat in (0.0, math.inf):
         clock = StallClock()
         for now in range(100):
-            clock.look(beat, float(now))
+            clock.observe(beat, float(now))
         assert clock.seconds == 0
 
 
 def test_a_process_stalls_for_as_long_as_its_last_beat_has_been_seen_unchanged() -> None:
     clock = StallClock()
-    clock.look(5.0, 5.1)
+    clock.observe(5.0, 5.1)
     assert clock.seconds == 0
     for now in (5.35, 5.6, 5.85):
-        clock.look(5.0, now)
+        clock.observe(5.0, now)
     assert clock.seconds == pytest.approx(0.75)
-    clock.look(5.9, 6.0)
+    clock.observe(5.9, 6.0)
     assert clock.seconds == 0
 
 
 def test_a_supervisor_that_stood_still_itself_blames_nobody_for_it() -> None:
     clock = StallClock()
-    clock.look(5.0, 5.1)
-    clock.look(5.0, 605.0)
-    assert clock.seconds == LONGEST_LOOK < STALLED_AFTER
+    clock.observe(5.0, 5.1)
+    clock.observe(5.0, 605.0)
+    assert clock.seconds == MAX_STEP < STALLED_AFTER
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_process_that_somebody_has_stopped_is_suspended_until_it_goes_on() -> 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux has /proc.")
 def test_a_process_that_has_just_ended_has_nobody_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stall, "SAMPLE", 0)
+    monkeypatch.setattr(stall, "SAMPLE_SECONDS", 0)
     assert may_hold_gil(2**22 + 1) == set()
 
 

@@ -66,7 +66,7 @@ def test_one_that_is_stuck_does_not_hold_up_a_stop_for_all_of_its_grace() -> Non
 @pytest.mark.parametrize("program", ["short_lived", "broken"])
 def test_a_program_that_ends_at_once_is_started_again_but_not_in_a_spin(program: str) -> None:
     began, restarts, soonest = time.monotonic(), 4, 0.2
-    with TinyCluster(program, "polite", soonest_restart=soonest) as cluster:
+    with TinyCluster(program, "polite", min_restart_interval=soonest) as cluster:
         last = cluster.wait_for(program, "started", times=1 + restarts)
         stop(cluster)
     assert last.at - began >= restarts * soonest
@@ -74,7 +74,7 @@ def test_a_program_that_ends_at_once_is_started_again_but_not_in_a_spin(program:
 
 
 def test_a_process_that_lived_long_enough_is_replaced_without_delay() -> None:
-    with TinyCluster("polite", soonest_restart=LONG) as cluster:
+    with TinyCluster("polite", min_restart_interval=LONG) as cluster:
         first = cluster.wait_for("polite", "started")
         cluster.let_pass_long()
         os.kill(first.pid, signal.SIGKILL)

@@ -1,7 +1,8 @@
 """A real cluster of tiny programs, which tests start with `with TinyCluster(…)` and then signal, starve and kill.
 
-Run as `python -m tests.jobs.cluster.tiny_cluster GRACE HARD_STOP SOONEST_RESTART PROGRAM…` it is the supervisor; it and
-its children tell what happens to them in lines on standard output, which ends when the last of them is gone.
+Run as `python -m tests.jobs.cluster.tiny_cluster GRACE KILL_AFTER MIN_RESTART_INTERVAL PROGRAM…` it is the
+supervisor. It and its children print a line on standard output for each thing that happens to them; the output ends
+when the last of them is gone.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from demo.eventually import eventually
 from demo.stack import ROOT
 from jobs.cluster import process, supervisor
 from jobs.cluster.process import Process
-from jobs.worker.watchdog import Jobs
+from jobs.worker.watchdog import JobIds
 
 WITHIN = 60
 DONE_IN_TIME = 0.5
@@ -46,10 +47,10 @@ class Event(NamedTuple):
 
 class TinyCluster:
     def __init__(
-        self, *programs: str, grace: float = LONG, hard_stop: float = LONG, soonest_restart: float = 0.05
+        self, *programs: str, grace: float = LONG, kill_after: float = LONG, min_restart_interval: float = 0.05
     ) -> None:
         self.events: list[Event] = []
-        settings = [str(number) for number in (grace, hard_stop, soonest_restart)]
+        settings = [str(number) for number in (grace, kill_after, min_restart_interval)]
         self._command = [sys.executable, "-m", "tests.jobs.cluster.tiny_cluster", *settings, *programs]
         self._programs = programs
 
@@ -263,7 +264,7 @@ PROGRAMS = {
 }
 
 
-def numbers(jobs: Jobs) -> list[int]:
+def numbers(jobs: JobIds) -> list[int]:
     return sorted(job.int for job in jobs)
 
 
@@ -272,14 +273,14 @@ def tell(role: str, what: str) -> None:
     os.write(1, f"{role} {os.getpid()} {time.monotonic()} {what}\n".encode())
 
 
-def main(grace: str, hard_stop: str, soonest_restart: str, *programs: str) -> None:
+def main(grace: str, kill_after: str, min_restart_interval: str, *programs: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    supervisor.LOOK_EVERY = 0.05
+    supervisor.CHECK_EVERY = 0.05
     process.STALLED_AFTER = 2.0
     clock = SupervisorsClock()
     vars(supervisor)["time"] = clock
     signal.signal(signal.SIGUSR2, clock.move)
-    supervisor.HARD_STOP, supervisor.SOONEST_RESTART = float(hard_stop), float(soonest_restart)
+    supervisor.KILL_AFTER, supervisor.MIN_RESTART_INTERVAL = float(kill_after), float(min_restart_interval)
     supervisor.Supervisor([Process(name, PROGRAMS[name], slots=2) for name in programs], float(grace)).run()
     tell("supervisor", "stopped")
 

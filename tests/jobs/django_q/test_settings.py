@@ -26,7 +26,7 @@ def test_a_setting_that_has_no_meaning_here_is_named_with_what_replaces_it(name:
 def test_a_setting_that_names_another_broker_is_refused(name: str) -> None:
     [message] = problems(settings.Q_CLUSTER | {name: {"host": "here"}})
     assert message.level == ERROR
-    assert message.msg == f"Q_CLUSTER['{name}'] is not read; set BROKER_URL instead, and remove it."
+    assert message.msg == f"Q_CLUSTER['{name}'] is not used: remove it and set BROKER_URL instead."
 
 
 @pytest.mark.parametrize("broker_class", [None, "django_q.brokers.orm.ORM", "jobs.brokers.orm.Orm", "nowhere"])
@@ -38,7 +38,7 @@ def test_a_broker_that_is_not_ours_is_refused(broker_class: str | None) -> None:
 
 def test_an_unknown_setting_is_named_with_the_one_that_is_meant() -> None:
     [message] = problems(settings.Q_CLUSTER | {"max_attemps": 2})
-    assert message.msg == "Q_CLUSTER['max_attemps'] is no setting of django-q; 'max_attempts' is one."
+    assert message.msg == "Q_CLUSTER['max_attemps'] is not a setting of django-q; did you mean 'max_attempts'?"
 
 
 def test_alternative_clusters_are_looked_at_as_well() -> None:

@@ -15,7 +15,7 @@ from django_q.models import OrmQ, Success, Task
 from django_q.tasks import async_chain, async_iter, async_task, count_group, fetch, result, result_group
 
 from jobs.django_q.task_results import prune
-from jobs.worker.django_q_tasks import PlainTasks
+from jobs.worker.django_q_tasks import DjangoQTasks
 from tests.support.factories import disconnected
 from tests.support.servers.redis import Redis
 
@@ -122,7 +122,7 @@ def run_all_at_once(workers: int = WORKERS) -> None:
 
     def work() -> None:
         with disconnected():
-            tasks = PlainTasks(get_broker())
+            tasks = DjangoQTasks(get_broker())
             tasks.thread = AnyThread()  # type: ignore[assignment]
             while tasks.run_next():
                 pass

@@ -150,4 +150,4 @@ def test_a_call_to_a_silent_server_costs_its_worker_nothing(
         worker = make_io_worker(monkeypatch, Broker(stop))
         run_to_the_end(worker)
     assert row(job)["status"] == (Status.CANCELLED if how == "is cancelled" else Status.RETRYING)
-    assert worker.place.watchdog.started() == []
+    assert worker.handle.watchdog.started() == []

@@ -17,7 +17,7 @@ from jobs.models import Job
 from jobs.models.attempt_errors import ERRORS_KEPT, AttemptError
 from jobs.models.ids import new_id
 from jobs.models.states import TERMINAL, WAITING, Status
-from jobs.worker.outcome import conclude_failure
+from jobs.worker.outcome import record_failure
 from jobs.worker.rescue import rescue
 from tests.support.factories import WORKER, make_error, make_job, make_user, row
 
@@ -289,7 +289,7 @@ UNREAD: dict[str, tuple[str, Callable[[Job], object]]] = {
     "claim many": (Status.QUEUED, lambda job: Job.objects.claim(WORKER, limit=100)),
     "look for what is due": (Status.RETRYING, lambda job: Job.objects.queue_what_is_due()),
     "hand back many": (Status.RUNNING, lambda job: Job.objects.hand_back_many(WORKER, [job])),
-    "conclude a failure": (Status.RUNNING, lambda job: conclude_failure(job, RuntimeError("no"))),
+    "conclude a failure": (Status.RUNNING, lambda job: record_failure(job, RuntimeError("no"))),
     "rescue": (Status.RUNNING, lambda job: rescue(Job.objects.all())),
     "cancel": (Status.RUNNING, lambda job: job.cancel()),
     "run afresh": (Status.CANCELLED, lambda job: job.run_afresh()),

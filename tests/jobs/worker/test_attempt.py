@@ -16,8 +16,8 @@ from jobs.models.states import Status
 from jobs.run import Run
 from jobs.worker import interrupt
 from jobs.worker import worker as worker_module
-from jobs.worker.django_q_tasks import PlainTasks
-from jobs.worker.watchdog import STUCK_AFTER, Started
+from jobs.worker.django_q_tasks import DjangoQTasks
+from jobs.worker.watchdog import STUCK_AFTER, StartedJob
 from jobs.worker.worker import Worker
 from rest.strict import StrictSerializer
 from tests.support.factories import make_job, make_kind, row
@@ -42,12 +42,12 @@ def test_a_handler_that_returns_succeeds_with_its_result(worker: Worker, monkeyp
     found = run(worker)
     assert (found["status"], found["result"]) == (Status.SUCCEEDED, {"at": "2026-03-01T00:00:00Z", "attempt": 1})
     assert found["progress"]["percent"] == 100
-    assert worker.place.watchdog.started() == []
+    assert worker.handle.watchdog.started() == []
 
 
 def test_a_handler_runs_under_the_deadline_of_its_job(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[Started] = []
-    make_kind(monkeypatch, lambda run: started.extend(worker.place.watchdog.started()))
+    started: list[StartedJob] = []
+    make_kind(monkeypatch, lambda run: started.extend(worker.handle.watchdog.started()))
     found = run(worker, timeout=1000)
     assert [each.job_id for each in started] == [found["id"]]
     assert 0 <= time.monotonic() + 1000 + STUCK_AFTER - started[0].deadline < 60
@@ -88,7 +88,7 @@ def test_whatever_a_handler_raises_is_recorded_and_tried_again_and_goes_no_furth
     found = run(worker)
     assert found["status"] == Status.RETRYING
     assert [(kept["type"], kept["attempt"]) for kept in found["errors"]] == [(type(error).__name__, 1)]
-    assert worker.place.watchdog.started() == []
+    assert worker.handle.watchdog.started() == []
 
 
 def test_a_time_to_come_that_is_no_number_goes_no_further_either(
@@ -213,7 +213,7 @@ def test_a_cancelled_handler_that_fails_while_it_cleans_up_is_cancelled_all_the_
         finally:
             raise ValueError("while cleaning up")
 
-    monkeypatch.setattr(interrupt, "AGAIN", 60)
+    monkeypatch.setattr(interrupt, "REPEAT_AFTER", 60)
     make_kind(monkeypatch, handler)
     with time_kept(worker):
         found = run(worker)
@@ -222,7 +222,7 @@ def test_a_cancelled_handler_that_fails_while_it_cleans_up_is_cancelled_all_the_
 
 def test_plain_tasks_have_their_turn_when_no_job_is_due(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[Any, str]] = []
-    monkeypatch.setattr(PlainTasks, "run", lambda tasks, receipt, package: ran.append((receipt, package)))
+    monkeypatch.setattr(DjangoQTasks, "run", lambda tasks, receipt, package: ran.append((receipt, package)))
     make_kind(monkeypatch, lambda run: "done")
     job = make_job(kind="test.kind", params={})
     worker.broker.packages = [(7, "package")]
@@ -237,12 +237,12 @@ def test_plain_tasks_have_a_turn_now_and_then_even_when_jobs_never_end(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[int] = []
-    monkeypatch.setattr(PlainTasks, "run", lambda tasks, receipt, package: ran.append(worker.turns))
+    monkeypatch.setattr(DjangoQTasks, "run", lambda tasks, receipt, package: ran.append(worker.turns))
     make_kind(monkeypatch, lambda run: time.sleep(0.03))
     worker.broker.packages = [(7, "package")]
-    for _ in range(worker_module.PLAIN_EVERY + 1):
+    for _ in range(worker_module.DJANGO_Q_EVERY + 1):
         make_job(kind="test.kind", params={})
-    for _ in range(worker_module.PLAIN_EVERY):
+    for _ in range(worker_module.DJANGO_Q_EVERY):
         worker.turn()
     assert len(ran) == 1
     assert Job.objects.due().count() == 1
@@ -253,7 +253,7 @@ def test_a_poisonous_result_does_not_sink_those_that_are_written_with_it(
 ) -> None:
     make_kind(monkeypatch, lambda run: {"1": "\ud800", "2": 2**70}.get(str(run.attempt), "good"))
     for _ in range(3):
-        worker.prefetch.measured("test.kind", 0.0001)
+        worker.prefetch.add_duration("test.kind", 0.0001)
     jobs = [make_job(kind="test.kind", params={}, attempt=attempt) for attempt in (5, 0, 6, 1, 7)]
     while Job.objects.due().exists():
         worker.turn()

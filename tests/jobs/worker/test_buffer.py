@@ -1,4 +1,4 @@
-"""Claimed jobs and unwritten results of a worker, when they cannot be written or handed back as usual."""
+"""Claimed jobs and unwritten_job_ids results of a worker, when they cannot be written or handed back as usual."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from jobs.models import Job
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from jobs.worker import buffer as buffer_module
-from jobs.worker.buffer import FRESH, MOST_RESULTS, WorkBuffer
+from jobs.worker.buffer import MAX_RESULTS, START_WITHIN, WorkBuffer
 from tests.support.factories import WORKER, make_job, row
 from tests.support.fakes import Clock, make_attempted
 
@@ -41,7 +41,7 @@ def test_a_result_that_the_database_refuses_fails_its_own_job_alone(monkeypatch:
     buffer.write_results()
     assert (row(bad)["status"], row(good)["status"]) == (Status.FAILED, Status.SUCCEEDED)
     assert row(bad)["errors"][-1]["type"] == "UnstorableResult"
-    assert buffer.unwritten == []
+    assert buffer.unwritten_job_ids == []
 
 
 def test_results_stay_buffered_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_results_stay_buffered_while_the_database_is_away(monkeypatch: pytest.Mo
         outage.setattr(JobQuerySet, "succeed_many", raiser(OperationalError("away")))
         with pytest.raises(OperationalError):
             buffer.write_results()
-    assert buffer.unwritten == [str(job.pk)]
+    assert buffer.unwritten_job_ids == [str(job.pk)]
     buffer.write_results()
     assert row(job)["status"] == Status.SUCCEEDED
 
@@ -97,7 +97,7 @@ def test_what_is_handed_back_and_claimed_again_at_once_is_not_given_up() -> None
     assert (row(job)["status"], row(job)["attempt"]) == (Status.RUNNING, 1)
 
 
-@pytest.mark.parametrize(("passed", "started"), [(FRESH - 1, True), (FRESH + 1, False)])
+@pytest.mark.parametrize(("passed", "started"), [(START_WITHIN - 1, True), (START_WITHIN + 1, False)])
 def test_what_was_claimed_before_a_freeze_is_handed_back_and_not_started(
     monkeypatch: pytest.MonkeyPatch, passed: float, started: bool
 ) -> None:
@@ -116,7 +116,7 @@ def test_what_was_claimed_before_a_freeze_is_handed_back_and_not_started(
 
 
 def test_a_buffer_of_results_is_full_when_as_many_wait_as_are_written_at_once() -> None:
-    buffer = make_buffer(*[make_attempted() for _ in range(MOST_RESULTS - 1)])
+    buffer = make_buffer(*[make_attempted() for _ in range(MAX_RESULTS - 1)])
     assert not buffer.full
     buffer.add_result(make_attempted(), "one more")
     assert buffer.full
@@ -126,4 +126,4 @@ def test_a_result_whose_lease_is_lost_is_dropped() -> None:
     job = make_job(Status.RUNNING, attempt=2)
     buffer = make_buffer(Job(pk=job.pk, attempt=1, worker=WORKER))
     buffer.write_results()
-    assert (row(job)["status"], buffer.unwritten) == (Status.RUNNING, [])
+    assert (row(job)["status"], buffer.unwritten_job_ids) == (Status.RUNNING, [])

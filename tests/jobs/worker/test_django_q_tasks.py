@@ -21,9 +21,9 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from jobs.worker import django_q_tasks
-from jobs.worker.django_q_tasks import PlainTasks
+from jobs.worker.django_q_tasks import DjangoQTasks
 from jobs.worker.interrupt import MainThread, TimedOut
-from jobs.worker.running import Running
+from jobs.worker.running import RunningAttempts
 from jobs.worker.watchdog import STUCK_AFTER, Watchdog
 from tests.support.timeouts import PATIENCE
 
@@ -102,7 +102,7 @@ def test_jobs_are_interrupted_as_ever_after_a_plain_task(broker: Broker) -> None
     async_task("math.factorial", 5, timeout=60)
     run_next(broker)
     main = MainThread()
-    with ringing(main), pytest.raises(TimedOut):
+    with checking_timeouts(main), pytest.raises(TimedOut):
         main.call(lambda: time.sleep(PATIENCE), 0.02)
 
 
@@ -112,7 +112,7 @@ def test_the_supervisor_is_told_until_when_a_task_is_done(broker: Broker, option
     watched_by.append(watchdog)
     task_id = async_task(look_at_the_watchdog, **options)
     before = time.monotonic()
-    run_next(PlainTasks(broker, Running(watchdog)))
+    run_next(DjangoQTasks(broker, RunningAttempts(watchdog)))
     [(watched_id, deadline)] = Task.objects.get(pk=task_id).result
     assert watched_id == task_id
     assert 0 <= deadline - before - (options.get("timeout") or Conf.TIMEOUT) - STUCK_AFTER < PATIENCE
@@ -120,7 +120,7 @@ def test_the_supervisor_is_told_until_when_a_task_is_done(broker: Broker, option
 
 
 def test_a_task_that_is_interrupted_because_its_worker_stops_is_due_again_at_once(broker: Broker) -> None:
-    tasks = PlainTasks(broker)
+    tasks = DjangoQTasks(broker)
     stopped_in.append(tasks.thread)
     async_task(stop_the_worker, timeout=PATIENCE)
     run_next(tasks)
@@ -135,7 +135,7 @@ def test_of_many_tasks_taken_at_once_those_that_have_not_begun_are_handed_back(
     monkeypatch.setattr(Conf, "BULK", 3)
     for number in range(3):
         async_task("math.factorial", number)
-    assert PlainTasks(broker).run_next(stopping=Task.objects.exists)
+    assert DjangoQTasks(broker).run_next(stopping=Task.objects.exists)
     assert Task.objects.count() == 1
     assert [row.lock <= timezone.now() for row in OrmQ.objects.all()] == [True, True]
 
@@ -145,11 +145,11 @@ def test_short_tasks_are_run_one_after_the_other_until_it_is_the_turn_of_jobs(
 ) -> None:
     for number in range(4):
         async_task("math.factorial", number)
-    tasks = PlainTasks(broker)
-    monkeypatch.setattr(django_q_tasks, "SHARE", 0)
+    tasks = DjangoQTasks(broker)
+    monkeypatch.setattr(django_q_tasks, "TIME_SLICE", 0)
     assert tasks.run_some(bool)
     assert tasks.count == 1
-    monkeypatch.setattr(django_q_tasks, "SHARE", PATIENCE)
+    monkeypatch.setattr(django_q_tasks, "TIME_SLICE", PATIENCE)
     assert tasks.run_some(bool)
     assert tasks.count == 4
     assert not tasks.run_some(bool)
@@ -162,7 +162,7 @@ def test_each_task_is_one_line_of_log(broker: Broker, caplog: pytest.LogCaptureF
         run_next(broker)
     [record] = caplog.records
     assert record.levelname == "INFO"
-    assert {"event": "plain_task_succeeded", "task": "five", "func": "math.factorial"}.items() <= record.msg.items()
+    assert {"event": "django_q_task_succeeded", "task": "five", "func": "math.factorial"}.items() <= record.msg.items()
 
 
 def test_a_task_that_fails_is_one_line_of_log_at_level_error(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
@@ -172,7 +172,7 @@ def test_a_task_that_fails_is_one_line_of_log_at_level_error(broker: Broker, cap
         run_next(broker)
     [record] = caplog.records
     assert record.levelname == "ERROR"
-    assert {"event": "plain_task_failed", "task": "minus", "func": "math.sqrt"}.items() <= record.msg.items()
+    assert {"event": "django_q_task_failed", "task": "minus", "func": "math.sqrt"}.items() <= record.msg.items()
 
 
 def test_a_result_that_cannot_be_pickled_is_recorded_as_a_failure_and_not_tried_again(broker: Broker) -> None:
@@ -249,7 +249,7 @@ def test_a_task_that_this_release_cannot_load_stays_queued_and_runs_where_it_can
     with monkeypatch.context() as older:
         older.delattr("tests.jobs.worker.test_django_q_tasks.FromAnotherRelease")
         run_next(broker)
-    assert "plain_task_unreadable" in caplog.text
+    assert "django_q_task_unreadable" in caplog.text
     assert "FromAnotherRelease" in Task.objects.get(pk=task_id).result
     make_due()
     run_next(broker)
@@ -333,24 +333,24 @@ def connected(receivers: list[tuple[Signal, Callable[..., None]]]) -> Iterator[N
             signal_.disconnect(receiver)
 
 
-def run_next(tasks: PlainTasks | Broker) -> None:
+def run_next(tasks: DjangoQTasks | Broker) -> None:
     """Run the next task of a broker, and keep its time."""
     if isinstance(tasks, Broker):
-        tasks = PlainTasks(tasks)
-    with ringing(tasks.thread):
+        tasks = DjangoQTasks(tasks)
+    with checking_timeouts(tasks.thread):
         assert tasks.run_next()
 
 
 @contextmanager
-def ringing(thread: MainThread) -> Iterator[None]:
+def checking_timeouts(thread: MainThread) -> Iterator[None]:
     """As a worker's timekeeper does."""
     over = threading.Event()
 
-    def ring() -> None:
+    def interrupt_if_due() -> None:
         while not over.wait(0.02):
-            thread.ring()
+            thread.interrupt_if_due()
 
-    timekeeper = threading.Thread(target=ring)
+    timekeeper = threading.Thread(target=interrupt_if_due)
     timekeeper.start()
     try:
         yield

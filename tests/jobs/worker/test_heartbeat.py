@@ -14,20 +14,20 @@ from jobs.models.leases import LEASE
 from jobs.models.states import Status
 from jobs.worker import heartbeat as heartbeat_module
 from jobs.worker.buffer import WorkBuffer
-from jobs.worker.heartbeat import AFTER_FAILURE, BEAT, Heartbeat
+from jobs.worker.heartbeat import RENEW_EVERY, RETRY_RENEWAL_AFTER, Heartbeat
 from jobs.worker.interrupt import Abandoned, Cancelled, MainThread
-from jobs.worker.running import Running
+from jobs.worker.running import RunningAttempts
 from jobs.worker.watchdog import Watchdog
 from tests.support.factories import WORKER, disconnect, make_job, row
-from tests.support.fakes import Clock, Leases, Remembering, make_attempted, ringing
+from tests.support.fakes import Clock, Leases, Remembering, checking_timeouts, make_attempted
 
 SOON = LONG = 60
 """Seconds: what has not happened by then never will."""
 
 
 @pytest.fixture
-def running() -> Running:
-    return Running(Watchdog(slots=4))
+def running() -> RunningAttempts:
+    return RunningAttempts(Watchdog(slots=4))
 
 
 @pytest.fixture
@@ -57,34 +57,34 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def heartbeat(clock: Clock, leases: Leases, running: Running, buffer: WorkBuffer) -> Heartbeat:
+def heartbeat(clock: Clock, leases: Leases, running: RunningAttempts, buffer: WorkBuffer) -> Heartbeat:
     """One that looks when the test says so, by the test's clock, and has no database."""
     return Heartbeat(WORKER, running, buffer)
 
 
 def beat(heartbeat: Heartbeat, clock: Clock) -> None:
-    clock.now += BEAT
-    heartbeat.look()
+    clock.now += RENEW_EVERY
+    heartbeat.check()
 
 
 def test_there_are_several_beats_to_a_lease() -> None:
-    assert LEASE.total_seconds() / BEAT > 5
+    assert LEASE.total_seconds() / RENEW_EVERY > 5
 
 
 def test_leases_are_renewed_every_beat_and_not_at_every_look(
-    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     job = make_attempted()
     with running.attempt(job, thread, 0):
         for _ in range(3):
             beat(heartbeat, clock)
-            heartbeat.look()
+            heartbeat.check()
     assert leases.renewed == [{job.pk}] * 3
     assert thread.reasons == []
 
 
 def test_all_jobs_that_run_are_renewed_in_one_statement(
-    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     first, second = make_attempted(), make_attempted()
     with running.attempt(first, thread, 0), running.attempt(second, Remembering(), 1):
@@ -93,18 +93,18 @@ def test_all_jobs_that_run_are_renewed_in_one_statement(
 
 
 def test_jobs_that_end_before_a_beat_cost_no_renewal(
-    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     for _ in range(100):
         with running.attempt(make_attempted(), thread, 0):
             pass
-    heartbeat.look()
+    heartbeat.check()
     beat(heartbeat, clock)
     assert leases.renewed == []
 
 
 def test_a_job_that_has_ended_is_not_renewed_with_the_next(
-    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     first, second = make_attempted(), make_attempted()
     for job in (first, second):
@@ -118,7 +118,7 @@ def test_what_was_cancelled_or_has_lost_its_lease_is_stopped_and_nothing_else(
     heartbeat: Heartbeat,
     clock: Clock,
     leases: Leases,
-    running: Running,
+    running: RunningAttempts,
     thread: Remembering,
     answer: str,
     reason: type[Exception],
@@ -133,23 +133,23 @@ def test_what_was_cancelled_or_has_lost_its_lease_is_stopped_and_nothing_else(
 
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed"), DatabaseError("odd")])
 def test_a_database_that_is_away_stops_no_handler_and_is_asked_again_soon(
-    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering, error: Exception
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: RunningAttempts, thread: Remembering, error: Exception
 ) -> None:
     leases.error = error
     with running.attempt(make_attempted(), thread, 0):
         beat(heartbeat, clock)
-        heartbeat.look()
+        heartbeat.check()
         assert len(leases.renewed) == 1
-        clock.now += AFTER_FAILURE
+        clock.now += RETRY_RENEWAL_AFTER
         leases.error = None
-        heartbeat.look()
-        heartbeat.look()
+        heartbeat.check()
+        heartbeat.check()
     assert len(leases.renewed) == 2
     assert thread.reasons == []
 
 
 def test_an_interruption_that_comes_too_late_for_its_job_does_not_hit_the_next(
-    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: Running, thread: Remembering
+    heartbeat: Heartbeat, clock: Clock, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     job, attempts = make_attempted(), []
     attempts.append(running.attempt(job, thread, 0))
@@ -167,18 +167,22 @@ def test_an_interruption_that_comes_too_late_for_its_job_does_not_hit_the_next(
 
 
 def test_what_is_buffered_beside_a_job_that_is_seen_twice_is_flushed(
-    heartbeat: Heartbeat, running: Running, buffer: WorkBuffer, thread: Remembering, monkeypatch: pytest.MonkeyPatch
+    heartbeat: Heartbeat,
+    running: RunningAttempts,
+    buffer: WorkBuffer,
+    thread: Remembering,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     flushed: list[bool] = []
     monkeypatch.setattr(buffer, "flush", lambda: flushed.append(True))
     buffer.add_result(make_attempted(), "done")
     for _ in range(3):
         with running.attempt(make_attempted(), thread, 0):
-            heartbeat.look()
+            heartbeat.check()
     assert flushed == []
     with running.attempt(make_attempted(), thread, 0):
-        heartbeat.look()
-        heartbeat.look()
+        heartbeat.check()
+        heartbeat.check()
     assert flushed == [True]
 
 
@@ -186,7 +190,7 @@ def test_what_cannot_be_flushed_keeps_no_lease_from_being_renewed(
     heartbeat: Heartbeat,
     clock: Clock,
     leases: Leases,
-    running: Running,
+    running: RunningAttempts,
     buffer: WorkBuffer,
     thread: Remembering,
     monkeypatch: pytest.MonkeyPatch,
@@ -194,43 +198,43 @@ def test_what_cannot_be_flushed_keeps_no_lease_from_being_renewed(
     monkeypatch.setattr(buffer, "flush", lambda: 1 / 0)
     buffer.add_result(make_attempted(), "done")
     with running.attempt(make_attempted(), thread, 0):
-        heartbeat.look()
+        heartbeat.check()
         beat(heartbeat, clock)
     assert len(leases.renewed) == 1
 
 
 def test_progress_is_shown_once_and_then_when_it_changes(
-    heartbeat: Heartbeat, leases: Leases, running: Running, thread: Remembering
+    heartbeat: Heartbeat, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     job = make_attempted()
     with running.attempt(job, thread, 0), running.attempt(make_attempted(), Remembering(), 1):
-        heartbeat.look()
+        heartbeat.check()
         for percent in (10, 20):
             job.progress = {"percent": percent}
-            heartbeat.look()
-            heartbeat.look()
+            heartbeat.check()
+            heartbeat.check()
     assert leases.shown == [{job.pk: {"percent": 10}}, {job.pk: {"percent": 20}}]
 
 
 def test_progress_that_could_not_be_shown_is_shown_later(
-    heartbeat: Heartbeat, leases: Leases, running: Running, thread: Remembering
+    heartbeat: Heartbeat, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     job, leases.error = make_attempted(), OperationalError("away")
     with running.attempt(job, thread, 0):
         job.progress = {"percent": 10}
-        heartbeat.look()
+        heartbeat.check()
         leases.error = None
-        heartbeat.look()
-        heartbeat.look()
+        heartbeat.check()
+        heartbeat.check()
     assert leases.shown == [{job.pk: {"percent": 10}}] * 2
 
 
 @pytest.fixture
-def beating(monkeypatch: pytest.MonkeyPatch, running: Running, buffer: WorkBuffer) -> Iterator[Heartbeat]:
+def beating(monkeypatch: pytest.MonkeyPatch, running: RunningAttempts, buffer: WorkBuffer) -> Iterator[Heartbeat]:
     """A real thread, which beats quickly."""
-    monkeypatch.setattr(heartbeat_module, "BEAT", 0.02)
-    monkeypatch.setattr(heartbeat_module, "AFTER_FAILURE", 0.02)
-    monkeypatch.setattr(heartbeat_module, "LOOK", 0.005)
+    monkeypatch.setattr(heartbeat_module, "RENEW_EVERY", 0.02)
+    monkeypatch.setattr(heartbeat_module, "RETRY_RENEWAL_AFTER", 0.02)
+    monkeypatch.setattr(heartbeat_module, "CHECK_EVERY", 0.005)
     heartbeat = Heartbeat(WORKER, running, buffer)
     heartbeat.start()
     yield heartbeat
@@ -240,7 +244,7 @@ def beating(monkeypatch: pytest.MonkeyPatch, running: Running, buffer: WorkBuffe
 
 @pytest.mark.parametrize("error", [Job.DoesNotExist("deleted meanwhile"), TypeError("a bug"), MemoryError()])
 def test_no_error_of_a_renewal_leaves_later_jobs_without_a_heartbeat(
-    leases: Leases, beating: Heartbeat, running: Running, thread: Remembering, error: Exception
+    leases: Leases, beating: Heartbeat, running: RunningAttempts, thread: Remembering, error: Exception
 ) -> None:
     leases.error = error
     with running.attempt(make_attempted(), thread, 0):
@@ -252,7 +256,11 @@ def test_no_error_of_a_renewal_leaves_later_jobs_without_a_heartbeat(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_real_result_beside_a_long_job_is_written_as_soon_as_the_database_is_back(
-    beating: Heartbeat, running: Running, buffer: WorkBuffer, thread: Remembering, monkeypatch: pytest.MonkeyPatch
+    beating: Heartbeat,
+    running: RunningAttempts,
+    buffer: WorkBuffer,
+    thread: Remembering,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write, away = buffer.write_results, iter(range(3))
 
@@ -270,7 +278,7 @@ def test_a_real_result_beside_a_long_job_is_written_as_soon_as_the_database_is_b
 
 @pytest.mark.django_db(transaction=True)
 def test_a_real_job_is_renewed_shows_its_progress_and_learns_of_its_cancellation(
-    beating: Heartbeat, running: Running
+    beating: Heartbeat, running: RunningAttempts
 ) -> None:
     job, main = make_job(Status.RUNNING, lease_expires_at=timezone.now()), MainThread()
     job.progress = {"percent": 50, "message": "half"}
@@ -281,17 +289,17 @@ def test_a_real_job_is_renewed_shows_its_progress_and_learns_of_its_cancellation
         Job.objects.get(pk=job.pk).cancel()
         threading.Event().wait(LONG)
 
-    with ringing(main), pytest.raises(Cancelled), running.attempt(job, main, 0):
+    with checking_timeouts(main), pytest.raises(Cancelled), running.attempt(job, main, 0):
         main.call(handler, LONG)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_real_job_whose_lease_was_taken_away_is_abandoned(beating: Heartbeat, running: Running) -> None:
+def test_a_real_job_whose_lease_was_taken_away_is_abandoned(beating: Heartbeat, running: RunningAttempts) -> None:
     job, main = make_job(Status.RUNNING), MainThread()
 
     def handler() -> None:
         Job.objects.update(attempt=2)
         threading.Event().wait(LONG)
 
-    with ringing(main), pytest.raises(Abandoned), running.attempt(job, main, 0):
+    with checking_timeouts(main), pytest.raises(Abandoned), running.attempt(job, main, 0):
         main.call(handler, LONG)

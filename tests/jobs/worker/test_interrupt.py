@@ -21,7 +21,7 @@ from demo.eventually import eventually
 from demo.stack import ROOT
 from jobs.worker import interrupt
 from jobs.worker.interrupt import Abandoned, Cancelled, Interrupted, MainThread, Stopped, TimedOut
-from tests.support.fakes import ringing
+from tests.support.fakes import checking_timeouts
 
 LONG = 60
 ENOUGH = 50
@@ -31,7 +31,7 @@ STRESS = f"""
     from jobs.worker import interrupt
     from jobs.worker.interrupt import Cancelled, Interrupted, MainThread, OtherThread
 
-    interrupt.AGAIN = interrupt.AGAIN_SOON = 0.001
+    interrupt.REPEAT_AFTER = interrupt.RETRY_AFTER = 0.001
     sys.setswitchinterval(1e-5)
     main, over, outcomes = MainThread(), threading.Event(), [0, 0]
     signal.signal(signal.SIGALRM, lambda number, frame: None)
@@ -61,7 +61,7 @@ STRESS = f"""
             outcomes[0] += 1
     over.set()
     disturber.join()
-    until = time.monotonic() + 10 * interrupt.AGAIN
+    until = time.monotonic() + 10 * interrupt.REPEAT_AFTER
     while time.monotonic() < until:
         pass
     print(*outcomes)
@@ -71,7 +71,7 @@ STRESS = f"""
 @pytest.fixture(autouse=True)
 def _signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert threading.current_thread() is threading.main_thread()
-    monkeypatch.setattr(interrupt, "AGAIN", 0.02)
+    monkeypatch.setattr(interrupt, "REPEAT_AFTER", 0.02)
     before = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGUSR1)}
     signal.signal(signal.SIGALRM, lambda number, frame: None)  # by default it would end the test run
     yield
@@ -82,7 +82,7 @@ def _signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def main() -> Iterator[MainThread]:
     main = MainThread()
-    with ringing(main):
+    with checking_timeouts(main):
         yield main
 
 
@@ -155,7 +155,7 @@ def test_a_handler_that_swallows_its_interruption_is_interrupted_again(main: Mai
 
 
 def test_a_handler_may_clean_up_before_it_gives_in(main: MainThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupt, "AGAIN", LONG)
+    monkeypatch.setattr(interrupt, "REPEAT_AFTER", LONG)
     working, cleaned = threading.Event(), []
 
     def tidy() -> None:
@@ -183,7 +183,7 @@ def test_an_interruption_is_not_swallowed_by_a_handler_that_catches_every_except
 def test_a_handler_that_turned_its_interruption_into_a_result_is_not_believed(
     main: MainThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interrupt, "AGAIN", LONG)
+    monkeypatch.setattr(interrupt, "REPEAT_AFTER", LONG)
     working = threading.Event()
 
     def stubborn() -> str:

@@ -17,7 +17,7 @@ from demo.stack import ROOT
 from jobs.worker import interrupt
 from jobs.worker.interrupt import Abandoned, Cancelled, Interrupted, OtherThread, TimedOut
 from tests.jobs.worker.test_interrupt import LONG, compute, spin
-from tests.support.fakes import ringing
+from tests.support.fakes import checking_timeouts
 
 SOON = 30
 """Seconds: what has not happened by then never will."""
@@ -41,7 +41,7 @@ TRACED = """
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupt, "AGAIN", 0.02)
+    monkeypatch.setattr(interrupt, "REPEAT_AFTER", 0.02)
 
 
 @pytest.mark.parametrize("work", [spin, compute])
@@ -54,13 +54,13 @@ def test_a_thread_is_interrupted_when_its_time_is_over(
     with in_a_thread(lambda: thread.call(work, 10)) as ended:
         eventually(lambda: thread._thread, SOON, "the beginning of the call")
         clock.now = 9.9
-        thread.ring()
+        thread.interrupt_if_due()
         assert not thread.interrupting
         clock.now = 10.0
-        thread.ring()
+        thread.interrupt_if_due()
         assert isinstance(thread._reason, TimedOut)
         clock.now = 20.0
-        with ringing(thread):
+        with checking_timeouts(thread):
             eventually(lambda: ended, SOON)
     assert isinstance(ended[0], TimedOut)
 
@@ -72,7 +72,7 @@ def test_another_thread_is_interrupted_for_the_first_reason_given(work: Callable
         eventually(lambda: thread._thread, SOON, "the beginning of the call")
         thread.interrupt(reason)
         thread.interrupt(Abandoned("second"))
-        with ringing(thread):
+        with checking_timeouts(thread):
             eventually(lambda: ended, SOON)
     assert ended == [reason]
 
@@ -88,7 +88,7 @@ def test_another_thread_that_swallows_its_interruption_is_interrupted_again() ->
                 swallowed.append(True)
         spin()
 
-    with in_a_thread(lambda: thread.call(stubborn, 0)) as ended, ringing(thread):
+    with in_a_thread(lambda: thread.call(stubborn, 0)) as ended, checking_timeouts(thread):
         eventually(lambda: ended, SOON)
     assert len(swallowed) == 2
     assert isinstance(ended[0], TimedOut)
@@ -160,7 +160,7 @@ def test_another_thread_that_is_done_is_left_alone() -> None:
     thread.interrupt(Cancelled("too early"))
     assert thread.call(lambda: 42, 0) == 42
     thread.interrupt(Cancelled("too late"))
-    thread.ring()
+    thread.interrupt_if_due()
     assert not thread.interrupting
     for _ in range(1000):
         pass

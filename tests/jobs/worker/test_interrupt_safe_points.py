@@ -12,11 +12,11 @@ from django.db import connection, transaction
 from demo.eventually import eventually
 from jobs.models import Job
 from jobs.worker import interrupt
+from jobs.worker.connections import clean_connections
 from jobs.worker.interrupt import Cancelled, Interrupted, Interruptible, MainThread, OtherThread
-from jobs.worker.transactions import connections_left_clean
 from tests.jobs.worker.test_interrupt_other_thread import in_a_thread
 from tests.support.factories import make_job
-from tests.support.fakes import ringing
+from tests.support.fakes import checking_timeouts
 from tests.support.standalone_worker import contained
 
 SOON = LONG = 60
@@ -70,13 +70,13 @@ def test_an_interruption_waits_for_the_end_of_delicate_code_that_the_handler_cal
         assert delicate.entered.wait(SOON)
         thread.interrupt(reason)
         for _ in range(3):  # it is tried again, and again in vain
-            tries.append(thread._ring_at)
-            eventually(lambda: thread._ring_at != tries[-1] or delicate.left, SOON)
+            tries.append(thread._interrupt_at)
+            eventually(lambda: thread._interrupt_at != tries[-1] or delicate.left, SOON)
         delicate.may_leave = True
 
     interrupter = threading.Thread(target=interrupt_meanwhile)
     interrupter.start()
-    with ringing(thread):
+    with checking_timeouts(thread):
         ended = outcome_of(thread, handler)
     interrupter.join()
     assert (ended, delicate.left) == ([reason], [True])
@@ -112,7 +112,7 @@ def test_what_the_handler_itself_waits_in_is_struck(sort: type[Interruptible]) -
 
     interrupter = threading.Thread(target=lambda: waiting.wait(SOON) and thread.interrupt(reason))
     interrupter.start()
-    with ringing(thread):
+    with checking_timeouts(thread):
         assert outcome_of(thread, handler) == [reason]
     interrupter.join()
 
@@ -138,7 +138,7 @@ def test_a_connection_can_be_used_after_any_interruption_of_what_used_it(sort: t
             thread = sort()
             due = threading.Timer(0.001 + number / 4000, thread.interrupt, [Cancelled("now")])
             due.start()
-            with ringing(thread), connections_left_clean(), contextlib.suppress(Interrupted):
+            with checking_timeouts(thread), clean_connections(), contextlib.suppress(Interrupted):
                 thread.call(handler, 0.1)
             due.join()
             assert not connection.in_atomic_block

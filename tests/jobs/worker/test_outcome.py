@@ -19,7 +19,7 @@ from jobs.models import Job
 from jobs.models.states import Status
 from jobs.retry import Retry, exponential
 from jobs.worker.interrupt import TimedOut
-from jobs.worker.outcome import MESSAGE_LIMIT, TRACEBACK_LIMIT, UnstorableResult, conclude_failure, describe, storable
+from jobs.worker.outcome import MESSAGE_LIMIT, TRACEBACK_LIMIT, UnstorableResult, error_entry, normalise, record_failure
 from rest.json_value import LIMIT
 from tests.support.factories import make_job, make_kind, row
 
@@ -69,40 +69,40 @@ anything = st.recursive(
 
 @pytest.mark.parametrize(("result", "kept"), KEPT)
 def test_a_result_is_kept_as_json_has_it(result: object, kept: object) -> None:
-    assert storable(result) == kept
+    assert normalise(result) == kept
 
 
 @pytest.mark.parametrize("result", REFUSED.values(), ids=REFUSED.keys())
 def test_a_result_that_the_database_or_the_api_would_choke_on_is_refused(result: object) -> None:
     with pytest.raises(UnstorableResult):
-        storable(result)
+        normalise(result)
 
 
 def test_a_result_that_contains_itself_is_refused() -> None:
     endless: list[object] = []
     endless.append(endless)
     with pytest.raises(UnstorableResult):
-        storable(endless)
+        normalise(endless)
 
 
 @pytest.mark.parametrize("depth", [255, 500, 5_000])
 @pytest.mark.parametrize("innermost", ["x", "\0"])
 def test_a_result_too_deep_to_be_shown_is_refused(depth: int, innermost: str) -> None:
     with pytest.raises(UnstorableResult):
-        storable(make_nested(innermost, depth))
+        normalise(make_nested(innermost, depth))
 
 
 def test_a_result_may_be_as_deep_as_a_request() -> None:
-    assert storable(make_nested("x", 100)) == make_nested("x", 100)
+    assert normalise(make_nested("x", 100)) == make_nested("x", 100)
 
 
 @pytest.mark.parametrize("letter", ["x", "é"])
 def test_the_limit_counts_the_bytes_of_the_json_exactly(letter: str) -> None:
     fits = letter * ((LIMIT - 2) // len(json.dumps(letter)[1:-1]))
     fits += "x" * (LIMIT - len(json.dumps(fits)))
-    assert storable(fits) == fits
+    assert normalise(fits) == fits
     with pytest.raises(UnstorableResult, match=f"{LIMIT + 1} bytes of JSON; {LIMIT} may be stored"):
-        storable(fits + "x")
+        normalise(fits + "x")
 
 
 @pytest.mark.django_db
@@ -111,7 +111,7 @@ def test_the_limit_counts_the_bytes_of_the_json_exactly(letter: str) -> None:
 def test_what_is_storable_is_stored_and_comes_back_equal_and_can_be_shown(result: object) -> None:
     job = Job.objects.first() or make_job(Status.SUCCEEDED)
     try:
-        kept = storable(result)
+        kept = normalise(result)
     except UnstorableResult:
         return
     Job.objects.filter(pk=job.pk).update(result=kept)
@@ -124,13 +124,13 @@ def test_what_is_storable_is_stored_and_comes_back_equal_and_can_be_shown(result
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, -(2**63), 1e19, 1e20, 1e23, 1.7e308, -1e30, 5e-324])
 def test_a_number_of_any_size_that_is_stored_can_be_shown(number: float) -> None:
     """PostgreSQL gives 1e20 back as an integer, and orjson refuses integers of more than 64 bits."""
-    job = make_job(Status.SUCCEEDED, result=storable({"number": number}), params={"number": number})
+    job = make_job(Status.SUCCEEDED, result=normalise({"number": number}), params={"number": number})
     found = row(job)
     assert orjson.loads(orjson.dumps([found["result"], found["params"]])) == [{"number": number}] * 2
 
 
 def test_an_error_is_described_by_class_message_and_traceback() -> None:
-    error = describe(make_raised(ValueError("no such region")), attempt=2)
+    error = error_entry(make_raised(ValueError("no such region")), attempt=2)
     assert (error["attempt"], error["type"], error["message"]) == (2, "ValueError", "no such region")
     assert "in make_raised" in error["traceback"]
     assert error["traceback"].endswith("ValueError: no such region\n")
@@ -141,11 +141,11 @@ def test_an_error_is_described_by_class_message_and_traceback() -> None:
 def test_the_cause_of_an_error_is_in_its_traceback() -> None:
     error = RuntimeError("outer")
     error.__cause__ = KeyError("inner")
-    assert "inner" in describe(error, 1)["traceback"]
+    assert "inner" in error_entry(error, 1)["traceback"]
 
 
 def test_long_messages_keep_their_beginning_and_long_tracebacks_their_end() -> None:
-    error = describe(make_raised(ValueError("first " + "x" * 50_000 + " last")), 1)
+    error = error_entry(make_raised(ValueError("first " + "x" * 50_000 + " last")), 1)
     assert error["message"].startswith("first x")
     assert len(error["message"]) == MESSAGE_LIMIT
     assert error["traceback"].endswith(" last\n")
@@ -164,14 +164,14 @@ class Wordless(Exception):
 
 @pytest.mark.parametrize("error", [Mute(), Wordless(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x")])
 def test_an_error_that_cannot_be_put_into_words_is_described_nevertheless(error: Exception) -> None:
-    assert describe(error, 1)["type"] == type(error).__name__
+    assert error_entry(error, 1)["type"] == type(error).__name__
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("message", ["a\0b", "a\ud800b", "\udcff", "\U0001f600", "x\0" * 5_000, "\ud800" * 5_000, ""])
 def test_what_is_kept_of_an_error_can_always_be_stored_and_shown(message: str) -> None:
     job = make_job(Status.RUNNING)
-    job.fail(describe(make_raised(ValueError(message)), 1))
+    job.fail(error_entry(make_raised(ValueError(message)), 1))
     orjson.dumps(row(job)["errors"])
 
 
@@ -180,7 +180,7 @@ def test_what_is_kept_of_an_error_can_always_be_stored_and_shown(message: str) -
 @given(st.text(st.characters(codec=None)))
 def test_any_message_can_be_stored(message: str) -> None:
     job = make_job(Status.RUNNING)
-    job.fail(describe(ValueError(message), 1))
+    job.fail(error_entry(ValueError(message), 1))
     orjson.dumps(row(job)["errors"])
 
 
@@ -191,7 +191,7 @@ def test_any_message_can_be_stored(message: str) -> None:
 )
 def test_a_failure_that_may_pass_is_tried_again(error: BaseException) -> None:
     job = make_job(Status.RUNNING)
-    conclude_failure(job, error)
+    record_failure(job, error)
     assert row(job)["status"] == Status.RETRYING
     assert kept_errors(job) == [type(error).__name__]
 
@@ -200,7 +200,7 @@ def test_a_failure_that_may_pass_is_tried_again(error: BaseException) -> None:
 @pytest.mark.parametrize("error", [PermanentError("x"), UnstorableResult("x"), ValidationError("bad params")])
 def test_a_failure_that_cannot_pass_ends_the_job(error: BaseException) -> None:
     job = make_job(Status.RUNNING)
-    conclude_failure(job, error)
+    record_failure(job, error)
     assert row(job)["status"] == Status.FAILED
     assert kept_errors(job) == [type(error).__name__]
 
@@ -214,7 +214,7 @@ def test_the_jobs_own_number_of_attempts_decides_and_not_its_kinds(
     attempt: int, max_attempts: int | None, follows: bool
 ) -> None:
     job = make_job(Status.RUNNING, attempt=attempt, max_attempts=max_attempts)
-    conclude_failure(job, RuntimeError("x"))
+    record_failure(job, RuntimeError("x"))
     assert row(job)["status"] == (Status.RETRYING if follows else Status.FAILED)
 
 
@@ -247,7 +247,7 @@ def test_a_named_time_is_when_the_next_attempt_is_due() -> None:
 def test_an_attempt_that_was_lost_with_its_worker_keeps_its_place_in_the_line() -> None:
     since = timezone.now() - timedelta(hours=1)
     job = make_job(Status.RUNNING, run_at=since)
-    conclude_failure(job, WorkerLost("here:1"))
+    record_failure(job, WorkerLost("here:1"))
     assert (row(job)["status"], row(job)["run_at"]) == (Status.RETRYING, since)
 
 
@@ -255,7 +255,7 @@ def test_an_attempt_that_was_lost_with_its_worker_keeps_its_place_in_the_line() 
 @pytest.mark.parametrize("seconds", [math.inf, math.nan, 1e12])
 def test_an_absurd_time_does_not_keep_the_failure_from_being_recorded(seconds: float) -> None:
     job = make_job(Status.RUNNING)
-    conclude_failure(job, RetryAfter(seconds))
+    record_failure(job, RetryAfter(seconds))
     assert row(job)["status"] in {Status.RETRYING, Status.FAILED}
 
 
@@ -263,17 +263,17 @@ def test_an_absurd_time_does_not_keep_the_failure_from_being_recorded(seconds: f
 @pytest.mark.parametrize("error", [RuntimeError("x"), PermanentError("x")])
 def test_a_failure_of_a_job_known_to_be_unwanted_cancels_it(error: Exception) -> None:
     job = make_job(Status.RUNNING, cancel_requested=True)
-    conclude_failure(job, error)
+    record_failure(job, error)
     assert row(job)["status"] == Status.CANCELLED
     assert kept_errors(job) == [type(error).__name__]
 
 
 @pytest.mark.django_db
 def test_a_wish_to_cancel_that_came_after_the_last_heartbeat_is_obeyed_too() -> None:
-    job = make_job(Status.RUNNING, errors=[describe(ValueError("before"), 1)], attempt=2)
+    job = make_job(Status.RUNNING, errors=[error_entry(ValueError("before"), 1)], attempt=2)
     Job.objects.get().cancel()
     assert not job.cancel_requested
-    conclude_failure(job, RuntimeError("x"))
+    record_failure(job, RuntimeError("x"))
     assert row(job)["status"] == Status.CANCELLED
     assert kept_errors(job) == ["ValueError", "RuntimeError"]
 
@@ -284,7 +284,7 @@ def kept_errors(job: Job) -> list[str]:
 
 def waited(job: Job, error: BaseException | None = None) -> float:
     """Seconds until the attempt that follows a failed one."""
-    conclude_failure(job, error or RuntimeError("x"))
+    record_failure(job, error or RuntimeError("x"))
     found = row(job)
     assert found["status"] == Status.RETRYING
     return (found["run_at"] - timezone.now()).total_seconds()

@@ -41,13 +41,13 @@ def seen() -> list[str]:
 @pytest.fixture(autouse=True)
 def _replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "replayed", {"replica1": 0, "replica2": 0})
-    monkeypatch.setattr(replica_reads, "PATIENCE", 0.05)
+    monkeypatch.setattr(replica_reads, "MAX_WAIT", 0.05)
     knowing(monkeypatch, {"replica1", "replica2"})
 
 
 def knowing(monkeypatch: pytest.MonkeyPatch, aliases: set[str]) -> None:
     """From here on these replicas know every job, and no other does."""
-    monkeypatch.setattr(replica_reads, "_knows", lambda alias, job: alias in aliases)
+    monkeypatch.setattr(replica_reads, "_has_caught_up", lambda alias, job: alias in aliases)
 
 
 def make_reader(monkeypatch: pytest.MonkeyPatch, handler: Callable[[Run], object], where: str = "replica") -> Kind:
@@ -88,8 +88,8 @@ def test_it_waits_for_a_replica_that_comes_to_know_its_claim(
         asked.append(alias)
         return len(asked) > 3
 
-    monkeypatch.setattr(replica_reads, "PATIENCE", 1000)
-    monkeypatch.setattr(replica_reads, "_knows", knows)
+    monkeypatch.setattr(replica_reads, "MAX_WAIT", 1000)
+    monkeypatch.setattr(replica_reads, "_has_caught_up", knows)
     make_reader(monkeypatch, lambda run: seen.append(source()))
     run(worker)
     assert seen == asked[-1:]
@@ -107,7 +107,7 @@ def test_if_none_comes_to_know_it_it_reads_from_the_primary(
 
 def test_without_replicas_nobody_waits(worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
     monkeypatch.setattr(pool, "replayed", {})
-    monkeypatch.setattr(replica_reads, "PATIENCE", 1000)
+    monkeypatch.setattr(replica_reads, "MAX_WAIT", 1000)
     make_reader(monkeypatch, lambda run: seen.append(source()))
     run(worker)
     assert seen == [PRIMARY]
@@ -115,7 +115,7 @@ def test_without_replicas_nobody_waits(worker: Worker, monkeypatch: pytest.Monke
 
 def test_waiting_ends_with_the_time_that_the_attempt_has(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     knowing(monkeypatch, set())
-    monkeypatch.setattr(replica_reads, "PATIENCE", 1000)
+    monkeypatch.setattr(replica_reads, "MAX_WAIT", 1000)
     make_reader(monkeypatch, lambda run: None)
     with time_kept(worker):
         found = run(worker, timeout=1)
@@ -206,7 +206,7 @@ def test_whatever_a_handler_does_the_worker_goes_on_with_the_primary(
 
 def test_jobs_in_threads_have_a_replica_each(worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
     monkeypatch.setattr(pool, "replayed", {f"replica{number}": 0 for number in range(50)})
-    monkeypatch.setattr(replica_reads, "_knows", lambda alias, job: True)
+    monkeypatch.setattr(replica_reads, "_has_caught_up", lambda alias, job: True)
     together = threading.Barrier(5)
 
     def handler() -> str:
@@ -214,7 +214,7 @@ def test_jobs_in_threads_have_a_replica_each(worker: Worker, monkeypatch: pytest
         return source()
 
     def read() -> None:
-        with replica_reads.reading_from("replica", Job(), handler) as call:
+        with replica_reads.route_reads("replica", Job(), handler) as call:
             seen.append(call())
 
     threads = [threading.Thread(target=read) for _ in range(5)]
@@ -256,6 +256,6 @@ def test_a_replica_that_fails_when_it_is_asked_is_put_out(monkeypatch: pytest.Mo
     gone = Replica()
     monkeypatch.setattr(pool, "replayed", {"gone": 0})
     monkeypatch.setattr(connections._connections, "gone", gone, raising=False)
-    assert replica_reads.replica_that_knows(Job()) == PRIMARY
+    assert replica_reads.caught_up_replica(Job()) == PRIMARY
     assert gone.closed
     assert pool.replayed == {}

@@ -11,7 +11,7 @@ from jobs.models import Job
 from jobs.models.leases import LEASE
 from jobs.models.states import Status
 from jobs.worker import rescue as rescue_module
-from jobs.worker.outcome import conclude_failure, describe
+from jobs.worker.outcome import error_entry, record_failure
 from jobs.worker.rescue import BATCH, rescue
 from tests.support.factories import clock_wrong_by, make_job
 from tests.support.timeouts import PATIENCE
@@ -73,7 +73,7 @@ def test_a_machine_whose_clock_is_wrong_does_not_change_the_wait_for_the_next_at
     job = make_job(Status.RUNNING)
     before = timezone.now()
     with clock_wrong_by(monkeypatch, skew):
-        conclude_failure(job, RetryAfter(600))
+        record_failure(job, RetryAfter(600))
     job.refresh_from_db()
     assert timedelta(0) <= job.run_at - before - timedelta(seconds=600) < timedelta(seconds=PATIENCE)
 
@@ -118,6 +118,6 @@ def test_a_job_that_loses_its_last_attempt_has_failed(max_attempts: int, status:
 
 
 def test_what_a_client_reads_of_a_lost_attempt_names_no_machine() -> None:
-    error = describe(WorkerLost("db-7.internal/0a1b2c:4711"), 1)
+    error = error_entry(WorkerLost("db-7.internal/0a1b2c:4711"), 1)
     assert "internal" not in error["message"]
     assert "db-7.internal/0a1b2c:4711" in error["traceback"]

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from jobs.worker.interrupt import Cancelled, Stopped
-from jobs.worker.running import Running, RunningAttempt
+from jobs.worker.running import RunningAttempt, RunningAttempts
 from jobs.worker.watchdog import STUCK_AFTER, Watchdog
 from tests.support.fakes import Remembering, make_attempted
 
@@ -19,11 +19,11 @@ def watchdog() -> Watchdog:
 
 
 @pytest.fixture
-def running(watchdog: Watchdog) -> Running:
-    return Running(watchdog)
+def running(watchdog: Watchdog) -> RunningAttempts:
+    return RunningAttempts(watchdog)
 
 
-def test_an_attempt_runs_until_the_end_of_its_block(running: Running, watchdog: Watchdog) -> None:
+def test_an_attempt_runs_until_the_end_of_its_block(running: RunningAttempts, watchdog: Watchdog) -> None:
     job = make_attempted()
     with running.attempt(job, Remembering(), 1):
         assert [attempt.job for attempt in running] == [job]
@@ -31,19 +31,21 @@ def test_an_attempt_runs_until_the_end_of_its_block(running: Running, watchdog: 
     assert list(running) == watchdog.started() == []
 
 
-def test_an_attempt_that_fails_does_not_count_as_running(running: Running, watchdog: Watchdog) -> None:
+def test_an_attempt_that_fails_does_not_count_as_running(running: RunningAttempts, watchdog: Watchdog) -> None:
     with pytest.raises(ZeroDivisionError), running.attempt(make_attempted(), Remembering(), 0):
         1 / 0  # noqa: B018
     assert list(running) == watchdog.started() == []
 
 
-def test_an_attempt_is_stuck_when_it_ignores_its_timeout_for_a_while(running: Running, watchdog: Watchdog) -> None:
+def test_an_attempt_is_stuck_when_it_ignores_its_timeout_for_a_while(
+    running: RunningAttempts, watchdog: Watchdog
+) -> None:
     with running.attempt(make_attempted(timeout=1000), Remembering(), 0):
         assert 0 <= time.monotonic() + 1000 + STUCK_AFTER - watchdog.started()[0].deadline < MOMENT
 
 
 def test_an_interrupted_attempt_is_stuck_a_while_after_its_first_interruption(
-    running: Running, watchdog: Watchdog
+    running: RunningAttempts, watchdog: Watchdog
 ) -> None:
     thread, reason = Remembering(), Cancelled("x")
     with running.attempt(make_attempted(timeout=1000), thread, 0):
@@ -57,7 +59,7 @@ def test_an_interrupted_attempt_is_stuck_a_while_after_its_first_interruption(
 
 
 def test_an_interruption_that_comes_too_late_for_its_attempt_does_not_hit_the_next_in_its_thread(
-    running: Running, watchdog: Watchdog
+    running: RunningAttempts, watchdog: Watchdog
 ) -> None:
     thread = Remembering()
     with running.attempt(make_attempted(), thread, 0):
@@ -68,14 +70,14 @@ def test_an_interruption_that_comes_too_late_for_its_attempt_does_not_hit_the_ne
     assert thread.reasons == []
 
 
-def test_all_attempts_can_be_interrupted_at_once(running: Running) -> None:
+def test_all_attempts_can_be_interrupted_at_once(running: RunningAttempts) -> None:
     threads, reason = [Remembering(), Remembering()], Stopped("x")
     with running.attempt(make_attempted(), threads[0], 0), running.attempt(make_attempted(), threads[1], 2):
         running.interrupt_all(reason)
     assert [thread.reasons for thread in threads] == [[reason], [reason]]
 
 
-def test_attempts_may_begin_and_end_while_somebody_looks_at_them(running: Running) -> None:
+def test_attempts_may_begin_and_end_while_somebody_looks_at_them(running: RunningAttempts) -> None:
     with running.attempt(make_attempted(), Remembering(), 0):
         looking = iter(running)
         with running.attempt(make_attempted(), Remembering(), 1):

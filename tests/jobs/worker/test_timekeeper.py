@@ -16,7 +16,7 @@ from jobs.worker import timekeeper as timekeeper_module
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.heartbeat import Heartbeat
 from jobs.worker.interrupt import Interrupted, MainThread, TimedOut
-from jobs.worker.running import Running
+from jobs.worker.running import RunningAttempts
 from jobs.worker.timekeeper import Timekeeper
 from jobs.worker.watchdog import Watchdog
 from tests.support.fakes import Ticking, make_attempted
@@ -32,8 +32,8 @@ def watchdog() -> Watchdog:
 
 
 @pytest.fixture
-def running(watchdog: Watchdog) -> Running:
-    return Running(watchdog)
+def running(watchdog: Watchdog) -> RunningAttempts:
+    return RunningAttempts(watchdog)
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def stops() -> list[bool]:
 
 @pytest.fixture
 def timekeeper(
-    monkeypatch: pytest.MonkeyPatch, running: Running, watchdog: Watchdog, stops: list[bool]
+    monkeypatch: pytest.MonkeyPatch, running: RunningAttempts, watchdog: Watchdog, stops: list[bool]
 ) -> Iterator[Timekeeper]:
-    monkeypatch.setattr(timekeeper_module, "LOOK", 0.005)
+    monkeypatch.setattr(timekeeper_module, "CHECK_EVERY", 0.005)
     with keeping_time(Timekeeper(running, watchdog, lambda: stops.append(True))) as timekeeper:
         yield timekeeper
 
@@ -74,7 +74,7 @@ def test_it_shows_that_python_code_runs_until_it_is_stopped(timekeeper: Timekeep
 
 
 def test_no_beat_comes_after_the_last_one(
-    running: Running, watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
+    running: RunningAttempts, watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a process that ends slowly would be killed as one that stalls."""
     beat, beats, stopped = watchdog.beat, threading.Event(), threading.Event()
@@ -93,23 +93,23 @@ def test_no_beat_comes_after_the_last_one(
         assert watchdog.last_beat == math.inf
 
 
-def test_every_running_attempt_has_its_time_kept(timekeeper: Timekeeper, running: Running) -> None:
+def test_every_running_attempt_has_its_time_kept(timekeeper: Timekeeper, running: RunningAttempts) -> None:
     first, second = Ticking(), Ticking()
     with running.attempt(make_attempted(), first, 0), running.attempt(make_attempted(), second, 1):
-        eventually(lambda: min(first.rung, second.rung) >= 3, SOON)
+        eventually(lambda: min(first.due_checks, second.due_checks) >= 3, SOON)
 
 
-def test_an_attempt_that_takes_too_long_is_interrupted(timekeeper: Timekeeper, running: Running) -> None:
+def test_an_attempt_that_takes_too_long_is_interrupted(timekeeper: Timekeeper, running: RunningAttempts) -> None:
     main = MainThread()
     with pytest.raises(TimedOut), running.attempt(make_attempted(), main, 0):
         main.call(lambda: time.sleep(LONG), 0.05)
 
 
 def test_an_attempt_that_is_being_interrupted_is_looked_at_more_often(
-    running: Running, watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
+    running: RunningAttempts, watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be in code that must not be struck: it is tried again before the next ordinary look."""
-    monkeypatch.setattr(timekeeper_module, "LOOK", LONG)
+    monkeypatch.setattr(timekeeper_module, "CHECK_EVERY", LONG)
     main = MainThread()
 
     def swallow() -> None:
@@ -127,7 +127,7 @@ def test_an_attempt_that_is_being_interrupted_is_looked_at_more_often(
 
 
 def test_time_is_kept_while_a_renewal_hangs(
-    timekeeper: Timekeeper, running: Running, monkeypatch: pytest.MonkeyPatch
+    timekeeper: Timekeeper, running: RunningAttempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, answers, thread = threading.Event(), threading.Event(), Ticking()
     heartbeat = Heartbeat("here:1", running, WorkBuffer("here:1"))
@@ -141,14 +141,14 @@ def test_time_is_kept_while_a_renewal_hangs(
     with running.attempt(make_attempted(), thread, 0):
         beat.start()
         assert asked.wait(SOON)
-        before = thread.rung
-        eventually(lambda: thread.rung >= before + 3, SOON)
+        before = thread.due_checks
+        eventually(lambda: thread.due_checks >= before + 3, SOON)
         answers.set()
         beat.join()
 
 
 def test_the_signal_to_stop_now_is_heard_while_the_main_thread_is_in_c_code(
-    running: Running, watchdog: Watchdog
+    running: RunningAttempts, watchdog: Watchdog
 ) -> None:
     """No signal handler runs there; what ends the C code here is the timekeeper's call."""
     with contextlib.closing(sqlite3.connect(":memory:", check_same_thread=False)) as endless:

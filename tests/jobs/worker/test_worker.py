@@ -118,7 +118,7 @@ def test_a_worker_takes_over_what_its_predecessor_was_running(monkeypatch: pytes
     run_to_the_end(worker)
     assert row(lost)["errors"][0]["type"] == "WorkerLost"
     assert row(others)["status"] == Status.RUNNING
-    assert worker.place.predecessor is None
+    assert worker.handle.predecessor is None
 
 
 def test_a_job_that_died_with_its_worker_runs_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

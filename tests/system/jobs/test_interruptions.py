@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.cluster.supervisor import LOOK_EVERY, SOONEST_RESTART
+from jobs.cluster.supervisor import CHECK_EVERY as SUPERVISOR_CHECKS_EVERY
+from jobs.cluster.supervisor import MIN_RESTART_INTERVAL
 from jobs.models.leases import LEASE
-from jobs.worker.heartbeat import BEAT, LOOK
-from jobs.worker.interrupt import AGAIN
+from jobs.worker.heartbeat import CHECK_EVERY, RENEW_EVERY
+from jobs.worker.interrupt import REPEAT_AFTER
 from jobs.worker.watchdog import STUCK_AFTER
 from tests.support.cluster_stack import Event, Farm, make_farm, now, on_both, seconds_between
 
@@ -51,10 +52,12 @@ def unwanted(farm: Farm, late: dict[str, Event]) -> dict[str, Event]:
 
 
 def test_the_intervals_of_all_who_take_part_fit_into_what_is_promised() -> None:
-    assert AGAIN < INTERRUPTED_WITHIN
-    assert STUCK_AFTER + LOOK_EVERY + SOONEST_RESTART < KILLED_WITHIN
-    assert BEAT + LOOK + AGAIN < CANCELLED_WITHIN
-    assert BEAT + LOOK + STUCK_AFTER + LOOK_EVERY + SOONEST_RESTART < CANCELLED_IN_C_WITHIN
+    assert REPEAT_AFTER < INTERRUPTED_WITHIN
+    assert STUCK_AFTER + SUPERVISOR_CHECKS_EVERY + MIN_RESTART_INTERVAL < KILLED_WITHIN
+    assert RENEW_EVERY + CHECK_EVERY + REPEAT_AFTER < CANCELLED_WITHIN
+    assert (
+        RENEW_EVERY + CHECK_EVERY + STUCK_AFTER + SUPERVISOR_CHECKS_EVERY + MIN_RESTART_INTERVAL < CANCELLED_IN_C_WITHIN
+    )
     assert max(TIMEOUT + KILLED_WITHIN, CANCELLED_IN_C_WITHIN) + SLACK < LEASE.total_seconds()
 
 

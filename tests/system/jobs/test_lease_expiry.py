@@ -11,11 +11,11 @@ import pytest
 from demo.eventually import eventually
 from jobs.cluster.stall import STALLED_AFTER
 from jobs.models.leases import LEASE
-from jobs.worker.heartbeat import BEAT
+from jobs.worker.heartbeat import RENEW_EVERY
 from tests.support.cluster_stack import PATIENCE, Cluster, Event, Farm, Gate, kill, make_farm, seconds_between, tell
 
 TAKEN_OVER_WITHIN = LEASE.total_seconds() + PATIENCE
-LONG = LEASE + timedelta(seconds=2 * BEAT)
+LONG = LEASE + timedelta(seconds=2 * RENEW_EVERY)
 """What a job needs to be taken from a worker that does not renew its lease."""
 SHORT_JOBS = 20
 

@@ -18,6 +18,7 @@ from tests.support.factories import make_kind
 from tests.support.inline_worker import signal_handlers_kept
 
 STARTED: list[list[str]] = []
+ONCE: list[bool] = []
 
 
 class Unstarted:
@@ -26,13 +27,14 @@ class Unstarted:
     def __init__(self, children: list[Any], grace: float) -> None:
         STARTED.append([child.role for child in children])
 
-    def run(self) -> None: ...
-    def run_once(self) -> None: ...
+    def run(self, *, once: bool) -> None:
+        ONCE.append(once)
 
 
 @pytest.fixture(autouse=True)
 def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     STARTED.clear()
+    ONCE.clear()
     monkeypatch.setattr(qcluster, "Supervisor", Unstarted)
     monkeypatch.setattr(Conf, "CLUSTER_NAME", Conf.PREFIX)
 
@@ -45,7 +47,7 @@ def served() -> list[str] | None:
 def test_without_a_name_all_queues_are_served() -> None:
     call_command("qcluster", workers=2, io_workers=1)
     assert served() is None
-    assert STARTED == [["worker", "worker", "io-worker", "dispatcher"]]
+    assert (STARTED, ONCE) == ([["worker", "worker", "io-worker", "dispatcher"]], [False])
 
 
 @pytest.mark.parametrize(("workers", "io_workers"), [(1, 0), (0, 1)])
@@ -55,7 +57,7 @@ def test_a_cluster_may_have_one_sort_of_workers_only(workers: int, io_workers: i
 
 
 def test_without_options_the_settings_count(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Conf, "WORKERS", 0)  # django-q's copy of settings.WORKERS
+    monkeypatch.setitem(Conf.conf, "workers", 0)  # django-q's copy of settings.Q_CLUSTER
     settings.IO_WORKERS = 2
     call_command("qcluster")
     assert STARTED == [["io-worker", "io-worker", "dispatcher"]]
@@ -111,7 +113,7 @@ def test_settings_that_cannot_work_are_one_sentence_and_no_restart_loop(settings
 
 
 def test_the_number_of_workers_may_stand_in_q_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Conf, "WORKERS", 3)
+    monkeypatch.setitem(Conf.conf, "workers", 3)
     call_command("qcluster", io_workers=0)
     assert STARTED == [["worker"] * 3 + ["dispatcher"]]
 
@@ -139,13 +141,13 @@ def test_names_that_django_q_takes_are_taken(name: str) -> None:
 def test_a_cluster_that_runs_once_has_no_dispatcher_and_fires_the_schedules_that_are_due() -> None:
     schedule("math.sqrt", 4)
     call_command("qcluster", run_once=True, workers=1, io_workers=1)
-    assert STARTED == [["worker", "io-worker"]]
+    assert (STARTED, ONCE) == ([["worker", "io-worker"]], [True])
     assert OrmQ.objects.count() == 1
 
 
 @pytest.mark.parametrize("name", ["", " ", "two words", "mail/", "über", "-mail", "q.fifo", "q" * 51, "mail\n"])
 def test_what_is_no_name_of_a_queue_is_refused(name: str) -> None:
-    with pytest.raises(CommandError, match=r"\A[^\n]+ is no name of a queue; [^\n]+\.\Z"):
+    with pytest.raises(CommandError, match=r"\A[^\n]+ is not a valid name of a queue; [^\n]+\.\Z"):
         call_command("qcluster", queue=name)
     assert STARTED == []
 

@@ -8,9 +8,8 @@ import pytest
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from jobs.worker import database_waits
-from jobs.worker.database_waits import databases_of_this_thread, end_waits
-from jobs.worker.transactions import connections_left_clean
+from jobs.worker import connections
+from jobs.worker.connections import abort_statements, clean_connections, connections_of_this_thread
 from tests.support.factories import make_job
 
 pytestmark = [
@@ -43,8 +42,8 @@ def fail_in_a_transaction_without_django() -> None:
 
 def cut_just_after_a_statement() -> None:
     """As an interruption does that comes when the answer has just been read: the driver believes to be connected."""
-    with patch.object(database_waits, "TRANSACTION_STATUS_ACTIVE", TRANSACTION_STATUS_IDLE):
-        assert end_waits([connection._connections[connection._alias]])
+    with patch.object(connections, "TRANSACTION_STATUS_ACTIVE", TRANSACTION_STATUS_IDLE):
+        assert abort_statements([connection._connections[connection._alias]])
 
 
 def enter_a_transaction() -> None:
@@ -72,7 +71,7 @@ def test_a_connection_that_is_not_as_it_was_is_dropped(leave: Callable[[], None]
     connection.close()
     if opened:
         connection.ensure_connection()
-    with connections_left_clean():
+    with clean_connections():
         connection.ensure_connection()
         before = connection.connection
         leave()
@@ -85,7 +84,7 @@ def test_a_connection_that_is_not_as_it_was_is_dropped(leave: Callable[[], None]
 def test_a_connection_that_is_as_it_was_is_kept() -> None:
     connection.ensure_connection()
     before = connection.connection
-    with connections_left_clean(), transaction.atomic():
+    with clean_connections(), transaction.atomic():
         make_job()
     assert connection.connection is before
 
@@ -93,7 +92,7 @@ def test_a_connection_that_is_as_it_was_is_kept() -> None:
 def test_a_connection_in_a_transaction_of_the_caller_is_kept_if_the_body_leaves_it_as_deep() -> None:
     with transaction.atomic():
         before = connection.connection
-        with connections_left_clean(), transaction.atomic():
+        with clean_connections(), transaction.atomic():
             make_job()
         assert connection.connection is before
 
@@ -104,7 +103,7 @@ def test_what_fails_while_a_connection_is_closed_does_not_hide_the_handlers_outc
     def refuse() -> None:
         raise InterfaceError("closed already")
 
-    with connections_left_clean():
+    with clean_connections():
         enter_a_transaction()
         broken = connection.connection
         monkeypatch.setattr(connection._connections[connection._alias], "close", refuse)
@@ -115,8 +114,8 @@ def test_what_fails_while_a_connection_is_closed_does_not_hide_the_handlers_outc
 
 def test_nothing_is_cut_of_a_connection_that_executes_nothing() -> None:
     connection.ensure_connection()
-    assert end_waits(databases_of_this_thread()) is False
+    assert abort_statements(connections_of_this_thread()) is False
     with transaction.atomic():
         make_job()
-        assert end_waits(databases_of_this_thread()) is False
+        assert abort_statements(connections_of_this_thread()) is False
     make_job()

@@ -10,8 +10,8 @@ from django.db import InterfaceError
 from demo.eventually import eventually
 from jobs.models import Job
 from jobs.registry import kinds
-from jobs.worker import thread_pools as pools_module
-from jobs.worker.thread_pools import ThreadPools, total_threads
+from jobs.worker import io_worker as pools_module
+from jobs.worker.io_worker import ThreadPools, total_threads
 from tests.support.factories import make_kind
 from tests.support.timeouts import PATIENCE
 
@@ -103,10 +103,10 @@ def test_a_connection_that_cannot_even_be_closed_does_not_end_its_thread(
         return close
 
     if when == "before a job":
-        monkeypatch.setattr(pools_module, "TRUSTED", -1)
+        monkeypatch.setattr(pools_module, "TRUST_CONNECTION_FOR", -1)
         monkeypatch.setattr(pools_module, "close_old_connections", fail_once(pools_module.close_old_connections))
     else:
-        monkeypatch.setattr(pools_module, "IDLE", 0.01)
+        monkeypatch.setattr(pools_module, "CLOSE_AFTER_IDLE", 0.01)
         monkeypatch.setattr(pools_module.connections, "close_all", fail_once(pools_module.connections.close_all))
     pools = ThreadPools(lambda job, slot: ran.append(True))
     run_one(pools)

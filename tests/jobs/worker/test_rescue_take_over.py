@@ -8,8 +8,8 @@ from django.db import connection
 from jobs.models import Job
 from jobs.models.states import Status
 from jobs.run import Run
-from jobs.worker.take_over import take_over
-from jobs.worker.watchdog import Jobs, Predecessor
+from jobs.worker.rescue import take_over
+from jobs.worker.watchdog import JobIds, Predecessor
 from tests.support.concurrency import locked_elsewhere
 from tests.support.factories import make_job, make_kind, row
 
@@ -22,7 +22,7 @@ def make_running(**fields: Any) -> Job:
     return make_job(Status.RUNNING, **{"worker": DEAD} | fields)
 
 
-def ids(*jobs: Job) -> Jobs:
+def ids(*jobs: Job) -> JobIds:
     return frozenset(job.pk for job in jobs)
 
 
