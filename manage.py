@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, with the development settings unless DJANGO_SETTINGS_MODULE says otherwise."""
+"""Django's command line. Default settings: settings.development (DJANGO_SETTINGS_MODULE)."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
-"""Which database a query goes to: writes to the primary, the reads of safe requests to a replica that is good enough.
+"""Routes each query to a database: writes to the primary, reads of safe requests to a replica that is good enough.
 
-project/replicas/middleware.py says here what each request may do, and project/replicas/replica_pool.py which replicas
-are good enough.
+project/replicas/middleware.py sets the route of each request; project/replicas/replica_pool.py keeps the list of good
+replicas.
 """
 
 import random
@@ -17,16 +17,16 @@ from django.db.models import Model
 PRIMARY = "default"
 
 PINNED = frozenset({"sessions.session", "jobs.cacheentry"})
-"""Read from the primary while it is there: a session that a replica does not know yet would log its user out, and a
-cache is expected to know what was just put into it."""
+"""Models that are read from the primary while it is available: a session that a replica does not have yet would log its
+user out, and a cache must return what was just stored."""
 
 
 @dataclass(slots=True)
 class Route:
     """Where the reads of one request, job or block go.
 
-    may_use_replicas: replicas will do. position: what a replica must have replayed, in bytes of WAL; 0 is nothing in
-    particular. chosen: the database of this route's reads, once there was one; a request sees one state of the data.
+    position: what a replica must have replayed, in bytes of WAL; 0 for any. chosen: the database of all reads on this
+    route, "" before the first, so that a request reads one state of the data.
     """
 
     may_use_replicas: bool = False
@@ -36,9 +36,9 @@ class Route:
 
 @dataclass(slots=True)
 class Pool:
-    """The replicas that may be read from now, and what each has replayed at least (bytes of WAL).
+    """The replicas that may be read from now, and the position that each has at least replayed (bytes of WAL).
 
-    watch: sees to it that somebody in this process looks after all this; project/apps.py says who.
+    watch: makes sure that the probe runs in this process, which keeps the pool up to date; set in project/apps.py.
     """
 
     replayed: dict[str, int] = field(default_factory=dict)
@@ -46,27 +46,27 @@ class Pool:
     watch: Callable[[], None] = lambda: None
 
     def good(self, position: int = 0) -> list[str]:
-        """The replicas that have come so far, in random order."""
+        """The replicas that have replayed this position, in random order."""
         found = [alias for alias, replayed in self.replayed.copy().items() if replayed >= position]
         return random.sample(found, len(found))
 
     def choose(self, position: int) -> str:
-        """A replica at random among those that have come so far, or else the primary."""
+        """A random replica that has replayed this position, else the primary."""
         return next(iter(self.good(position)), PRIMARY)
 
     def put_out(self, alias: str) -> None:
-        """Somebody has just met trouble there: nobody else need; who looks after the pool may find it good again."""
+        """Stop reading from a replica that has just failed. The probe puts it back when it is good again."""
         self.replayed.pop(alias, None)
 
 
 pool = Pool()
-"""Of this process; nobody is in it until the first probe has found somebody good."""
+"""Of this process; empty until the probe's first round."""
 
 _route: ContextVar[Route | None] = ContextVar("route", default=None)
 
 
 def route() -> Route:
-    """The present one; outside of all requests and blocks, the primary's."""
+    """The current route; outside of requests and blocks, the primary."""
     return _route.get() or Route()
 
 
@@ -81,21 +81,21 @@ def routed(by: Route) -> Iterator[Route]:
 
 @contextmanager
 def use_primary() -> Iterator[Route]:
-    """In this block everything is read from the primary."""
+    """Read everything in this block from the primary."""
     with routed(Route()) as inner:
         yield inner
 
 
 @contextmanager
 def use_replica() -> Iterator[Route]:
-    """In this block replicas will do, for whoever can live with data some seconds old. Writes end it, as ever."""
+    """Allow replicas in this block, for code that tolerates data some seconds old. A write ends that, as always."""
     pool.watch()
     with routed(replace(route(), may_use_replicas=True, chosen="")) as inner:
         yield inner
 
 
 def replica_was_read() -> bool:
-    """Whether what was read here so far may be older than what the primary has."""
+    """True if this route has read from a replica, so what it read may be older than the primary."""
     return route().chosen not in ("", PRIMARY)
 
 
@@ -103,25 +103,27 @@ class PrimaryReplicaRouter:
     """The one database router of the project (Django's DATABASE_ROUTERS)."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
-        here = route()
-        if not here.may_use_replicas or connections[PRIMARY].in_atomic_block:
+        current = route()
+        if not current.may_use_replicas or connections[PRIMARY].in_atomic_block:
             return PRIMARY
         if model._meta.label_lower in PINNED and not pool.primary_is_out:
             return PRIMARY
-        if here.chosen != PRIMARY and here.chosen not in pool.replayed:
-            here.chosen = pool.choose(here.position)
-        return here.chosen
+        if current.chosen != PRIMARY and current.chosen not in pool.replayed:
+            current.chosen = pool.choose(current.position)
+        return current.chosen
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str:
-        """Said outright: without an answer Django would write where the instance was read. From here on this request
-        reads what it has written; select_for_update() asks here, too."""
+        """The primary, and so for all later reads of this route. Also called for select_for_update().
+
+        Explicit, because without an answer Django writes to the database that the instance was read from.
+        """
         route().may_use_replicas = False
         return PRIMARY
 
     def allow_relation(self, one: Model, other: Model, **hints: Any) -> bool:
-        """All databases hold the same rows."""
+        """All databases have the same rows."""
         return True
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
-        """Only the primary's schema is ours to change; replicas follow it."""
+        """Only on the primary; replicas replicate its schema."""
         return db == PRIMARY

@@ -1,4 +1,4 @@
-"""How much was done on each day: jobs and messages, counted by the database, a figure at a time."""
+"""Counts jobs and messages by day for the kind report.activity (kinds.py), with one query for each figure."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ MAIL = (
     *("rejected", "suppressed", "failed", "expired", "cancelled"),
 )
 COLUMNS = ("day", *(f"jobs_{name}" for name in JOBS), *(f"mail_{name}" for name in MAIL))
-"""A message, as a job, is counted once in the columns of what became of it, on the day when that was settled: a message
-that was delivered and then complained about has been complained about."""
+"""Each job and message counts once among the final statuses, on the day when it finished. A message that was delivered
+and then complained about counts as complained."""
 
 Counts = Counter[tuple[date, str]]
 """By day and column."""
@@ -27,7 +27,7 @@ Counts = Counter[tuple[date, str]]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Whole days in UTC, the last one included."""
+    """Whole days in UTC, including the last one."""
 
     first: date
     last: date
@@ -37,13 +37,13 @@ class Span:
 
     @property
     def moments(self) -> tuple[datetime, datetime]:
-        """Its very first and very last."""
+        """The first and the last moment."""
         return datetime.combine(self.first, time.min, UTC), datetime.combine(self.last, time.max, UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Something that is counted by the day of one of its times. name: its column, or each status is a column."""
+    """A figure counted by the day of one of the model's times. name: its column; if empty, each status has a column."""
 
     what: str
     model: type[Job] | type[Message]
@@ -51,7 +51,7 @@ class Figure:
     name: str = ""
 
     def counted(self, span: Span, owner: dict[str, int]) -> Counts:
-        """owner: {"user": id}, or {} for everybody's."""
+        """owner: {"user": id}, or {} for all users."""
         rows: QuerySet[Any] = self.model.objects.filter(**owner, **{f"{self.moment}__range": span.moments})
         by_day = rows.order_by().annotate(day=TruncDate(self.moment, tzinfo=UTC)).values("day", "status")
         counts: Counts = Counter()
@@ -69,8 +69,8 @@ FIGURES = (
 )
 
 
-def of_deleted_messages(span: Span, owner: dict[str, int]) -> Counts:
-    """What was counted of messages before they were deleted. owner: as Figure.counted() takes it."""
+def deleted_message_counts(span: Span, owner: dict[str, int]) -> Counts:
+    """Counts that were kept of messages since deleted. owner: as in Figure.counted()."""
     found = MessageFigure.objects.filter(**owner, day__range=(span.first, span.last)).order_by()
     counts: Counts = Counter()
     for day, name, number in found.values_list("day", "name", "number").iterator():
@@ -79,6 +79,6 @@ def of_deleted_messages(span: Span, owner: dict[str, int]) -> Counts:
 
 
 def rows(span: Span, counts: Counts) -> Iterator[list[object]]:
-    """A line for each day, whether or not anything happened on it."""
+    """A row for each day, including days without any activity."""
     for day in span:
         yield [day.isoformat(), *(counts[day, column] for column in COLUMNS[1:])]

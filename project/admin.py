@@ -1,4 +1,4 @@
-"""Tokens in the admin: to see who has devices, and to log one out."""
+"""The admin page of tokens: shows who has which devices, and can log them out."""
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -8,7 +8,7 @@ from project.models import Token
 
 @admin.register(Token)
 class TokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's is not generic at run time
-    """Neither digest nor key is shown; tokens are made by logging in, never here."""
+    """Shows neither digest nor key. Tokens are created only by logging in."""
 
     list_display = ("name_or_unnamed", "user", "created", "expiry")
     list_select_related = ("user",)

@@ -1,10 +1,10 @@
-"""What belongs to no app: who calls, how errors look, health, the schema."""
+"""The app for what belongs to no other: login, tokens, replicas, health, the schema, reports."""
 
 from importlib import import_module
 
 from django.apps import AppConfig
 
-from project.replicas import replica_pool
+from project.replicas.probe import background_probe
 from routers import pool
 
 
@@ -14,4 +14,4 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("project.checks")
-        pool.watch = replica_pool.probe.begin
+        pool.watch = background_probe.ensure_started

@@ -1,6 +1,6 @@
-"""What uvicorn serves. Bodies are read here, on the event loop; then Django answers on a fixed pool of threads.
+"""The ASGI application: reads request bodies on the event loop, then runs Django on a fixed pool of threads.
 
-Each thread keeps its database connection: under Django's own ASGI handler every request would open one.
+Each thread keeps its database connection; with Django's own ASGI handler every request would open one.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from a2wsgi.asgi_typing import HTTPScope, Receive, Scope, Send, SendEvent
 from a2wsgi.wsgi_typing import WSGIApp
 from django.conf import settings
 
-# First of ours: it starts Django, whose settings the others need.
+# First of our modules: it sets Django up, which the others need.
 from project.wsgi import application as django_application
 
 # isort: split
@@ -29,27 +29,27 @@ logger = structlog.get_logger(__name__)
 Headers = Iterable[tuple[bytes, bytes]]
 
 POOL_SECONDS = 3.0
-"""A pool in which no thread is free for so long is exhausted; /readyz says so."""
+"""If no thread becomes free for so long, /readyz reports the pool as exhausted."""
 
 SEND_QUEUE = 256
-"""Chunks of an answer that wait here for a slow reader, instead of holding a thread: 2 MiB of a static file."""
+"""Chunks of a response that are queued for a slow client instead of blocking a thread: 2 MiB of a static file."""
 
 pool = WSGIMiddleware(cast(WSGIApp, django_application), workers=settings.WEB_THREADS, send_queue_size=SEND_QUEUE)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
-        # a2wsgi answers the lifespan messages, and closes websockets.
+        # a2wsgi answers lifespan messages and closes websockets.
         return await pool(scope, receive, send)
     started = False
 
-    async def noting(message: SendEvent) -> None:
+    async def note_start(message: SendEvent) -> None:
         nonlocal started
         started = True
         await send(message)
 
     try:
-        await _serve(_cleaned(scope), receive, noting)
+        await _serve(_sanitised(scope), receive, note_start)
     except Exception:
         logger.exception("request_failed")
         if started:
@@ -73,36 +73,36 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
     return await pool(_with_length(scope, len(body)), replayed(body, receive), send)
 
 
-def _cleaned(scope: HTTPScope) -> HTTPScope:
-    """Undoes what would mislead a WSGI application.
+def _sanitised(scope: HTTPScope) -> HTTPScope:
+    """Removes what would mislead a WSGI application.
 
-    - X_Forwarded_For would become the same variable as X-Forwarded-For, behind the back of the proxy that sets it.
-    - uvicorn believes X-Forwarded-For when the peer is this machine; here NUM_PROXIES alone says whom to believe.
-    - a2wsgi expects a query in ASCII.
+    - Headers with underscores: X_Forwarded_For would become the same variable as the proxy's X-Forwarded-For.
+    - A client address from X-Forwarded-For, which uvicorn trusts if the peer is local: only NUM_PROXIES decides here.
+    - Non-ASCII characters in the query, which a2wsgi does not expect.
     """
     headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
     forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
     query = scope["query_string"]
     ascii_query = query if query.isascii() else quote(query, safe=bytes(range(128))).encode()
-    cleaned: HTTPScope = {**scope, "headers": headers, "query_string": ascii_query}
+    sanitised: HTTPScope = {**scope, "headers": headers, "query_string": ascii_query}
     if not settings.NUM_PROXIES and scope.get("client") and scope["client"][0] in forwarded:
-        cleaned["client"] = ("127.0.0.1", 0)
-    return cleaned
+        sanitised["client"] = ("127.0.0.1", 0)
+    return sanitised
 
 
 def _with_length(scope: HTTPScope, length: int) -> HTTPScope:
-    """A chunked body has arrived whole, and WSGI knows bodies by their length only."""
+    """WSGI needs a Content-Length; a chunked body has been read completely by now."""
     headers = [(n, v) for n, v in scope["headers"] if n not in (b"transfer-encoding", b"content-length")]
     return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
 
 
 async def _health(scope: HTTPScope, send: Send) -> None:
-    """Off the pool, so that a process whose threads are all busy can still say that it lives."""
+    """Not on the thread pool, so that a process whose threads are all busy still reports that it lives."""
     if scope["path"] == "/healthz":
-        return await _answer(scope, send, 200, b"application/json", health.ALIVE)
+        return await _respond(scope, send, 200, b"application/json", health.ALIVE)
     threads = await _pool_state()
     status, body = await asyncio.to_thread(health.readiness, threads=threads)
-    return await _answer(scope, send, status, b"application/json", body)
+    return await _respond(scope, send, status, b"application/json", body)
 
 
 async def _pool_state() -> str:
@@ -117,11 +117,11 @@ async def _pool_state() -> str:
 async def _refuse(scope: HTTPScope, send: Send, status: int, detail: str, headers: Headers = ()) -> None:
     started = time.perf_counter()
     body = problems.document(status, detail, scope["path"])
-    await _answer(scope, send, status, problems.MEDIA_TYPE.encode(), body, headers)
+    await _respond(scope, send, status, problems.MEDIA_TYPE.encode(), body, headers)
     log_access(scope["method"], scope["path"], status, started)
 
 
-async def _answer(
+async def _respond(
     scope: HTTPScope, send: Send, status: int, content_type: bytes, body: bytes, headers: Headers = ()
 ) -> None:
     given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")

@@ -1,4 +1,4 @@
-"""What Django's system checks say of a set-up that would start and not be right."""
+"""System checks for a configuration that starts but gives wrong results."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +17,8 @@ def replicas_need_a_shared_cache(app_configs: Sequence[AppConfig] | None, **opti
     return [
         Warning(
             "REPLICA_URLS is set and CACHE_URL is not.",
-            hint="What a user has written is remembered in the cache; in a process of its own no other knows of it, and"
-            " its user reads older data there. Set CACHE_URL=redis://…",
+            hint="After a write, the cache says which replicas a user may read from. A cache in one process's memory is"
+            " unknown to the others, where the user may read older data. Set CACHE_URL=redis://…",
             id="legwork.W001",
         )
     ]

@@ -1,4 +1,4 @@
-"""The API's description of itself, public: the OpenAPI document and Swagger UI, from our own static files."""
+"""The public API documentation: the OpenAPI document, and Swagger UI from our own static files."""
 
 from functools import cache
 
@@ -24,11 +24,11 @@ class SchemaView(APIView):
 
 @cache
 def _document() -> bytes:
-    """The same for everybody and all the life of the process, and slow to make."""
+    """Slow to generate; the same for every user and as long as the process lives."""
     return dumps(SchemaGenerator().get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
 
 
 class DocsView(SpectacularSwaggerView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    http_method_names = ("get", "head")  # its answer to OPTIONS would be a page without a template
+    http_method_names = ("get", "head")  # an OPTIONS request would need a template that it does not have

@@ -1,4 +1,4 @@
-"""Whether this process lives (/healthz) and can serve (/readyz). Asked by balancers, with whatever Host they like."""
+"""Health checks for load balancers, with any Host: /healthz (the process lives) and /readyz (it can serve)."""
 
 from collections.abc import Callable
 from threading import Event, Lock, Thread
@@ -17,11 +17,11 @@ Checks = dict[str, str]
 
 ALIVE = b'{"status":"ok"}'
 DATABASE_SECONDS = 2.0
-"""How long /readyz waits for the database; it must answer before the balancer gives up on it."""
+"""How long /readyz waits for the database: less than a balancer waits for /readyz."""
 
 
 class HealthMiddleware:
-    """Stands before everything that looks at Host, redirects to https, or opens a session."""
+    """Comes before everything that checks Host, redirects to https, or loads a session."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -32,34 +32,33 @@ class HealthMiddleware:
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    return _answer(request, 200, ALIVE)
+    return _respond(request, 200, ALIVE)
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    return _answer(request, *readiness())
+    return _respond(request, *readiness())
 
 
-def _answer(request: HttpRequest, status: int, body: bytes) -> HttpResponse:
+def _respond(request: HttpRequest, status: int, body: bytes) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return problem(request, 405, f'Method "{request.method}" not allowed.', headers={"Allow": "GET, HEAD"})
     return HttpResponse(body, status=status, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def readiness(**more: str) -> tuple[int, bytes]:
-    """The answer's status and body. Only this instance's own faults make it 503: a balancer that took every instance
-    out because the database they share is away would gain nothing."""
-    checks = _database_checks() | more
+    """The status and body of /readyz. more: results of further checks.
+
+    503 only for faults of this instance: taking out all instances because the database they share is away helps nobody.
+    """
+    checks = _database_check.result(DATABASE_SECONDS) or {"database": "unreachable", "migrations": "unknown"}
+    checks |= more
     own_fault = checks["migrations"] == "missing" or "exhausted" in checks.values()
     status = "unavailable" if own_fault else "ok" if set(checks.values()) == {"ok"} else "degraded"
     return 503 if own_fault else 200, orjson.dumps({"status": status, "checks": checks})
 
 
-def _database_checks() -> Checks:
-    return _probe.result(DATABASE_SECONDS) or {"database": "unreachable", "migrations": "unknown"}
-
-
-class Probe:
-    """Asks the database in a thread of its own, so that one that hangs holds neither the asker nor a second thread."""
+class DatabaseCheck:
+    """Checks the database in its own thread: if it hangs, the caller does not, and no second thread is started."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -68,7 +67,7 @@ class Probe:
         self.checks: Checks | None = None
 
     def result(self, seconds: float) -> Checks | None:
-        """What was found; None if it was nothing, or nothing in time."""
+        """None if the database does not answer in time, or with an error."""
         with self.lock:
             if self.done.is_set():
                 self.checks = None
@@ -78,24 +77,24 @@ class Probe:
 
     def _run(self) -> None:
         try:
-            self.checks = _asked()
+            self.checks = _check_database()
         except Exception as error:
-            # A database that is away raises many things; each means the same here.
+            # A database that is away causes many kinds of errors; all mean the same here.
             logger.warning("database_unreachable", error=type(error).__name__)
         finally:
             connections[DEFAULT_DB_ALIAS].close()
             self.done.set()
 
 
-_probe = Probe()
+_database_check = DatabaseCheck()
 _migrated = Event()
 
 
-def _asked() -> Checks:
+def _check_database() -> Checks:
     connection = connections[DEFAULT_DB_ALIAS]
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    # Migrations do not get lost again, so a process that has seen them all need not look again.
+    # Applied migrations stay applied, so a process that has seen them all does not check again.
     if not _migrated.is_set():
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):

@@ -1,4 +1,4 @@
-"""How every line of log looks, ours and the libraries': JSON for machines, columns for people. Goes to stderr."""
+"""The format of all log lines, ours and the libraries': JSON in production, columns in development. To stderr."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from structlog.typing import Processor
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-# Django adds the whole request to its records, with the query that may hold personal data; so only these pass.
+# Django adds the whole request to its records, whose query may hold personal data, so only these fields are kept.
 EXTRA_FIELDS = ("status_code", "job_id", "attempt", "status")
 
 SHARED: list[Processor] = [
@@ -24,7 +24,7 @@ SHARED: list[Processor] = [
 
 
 def logging_config(json: bool, level: str) -> dict[str, Any]:
-    """Django's LOGGING. Also points structlog at the standard library, so that all loggers end in one place."""
+    """Django's LOGGING. Also connects structlog to the standard library, so that all loggers share one handler."""
     level = level.strip().upper()
     if level not in LEVELS:
         raise ImproperlyConfigured(f"LOG_LEVEL must be one of {', '.join(LEVELS)}.")
@@ -55,22 +55,22 @@ def _formatter(json: bool) -> dict[str, Any]:
 def _renderers(json: bool) -> list[Processor]:
     if json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    # The default formatter of exceptions prints local variables, and passwords with them.
+    # The default exception formatter prints local variables, including passwords.
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def _libraries() -> dict[str, Any]:
-    """Libraries hand their records to the root, without handlers of their own."""
+    """Libraries propagate to the root logger and have no handlers of their own."""
     ours: dict[str, Any] = {"handlers": [], "propagate": True}
     return {
         "django": {**ours, "level": logging.NOTSET},
-        # Every 4xx answer is a line already: the middleware's.
+        # The middleware already logs every 4xx response.
         "django.request": {**ours, "level": "ERROR"},
         "django.server": {**ours, "level": "ERROR"},
         "django-q": {**ours, "level": logging.NOTSET},
         "uvicorn": {**ours, "level": logging.NOTSET},
         "uvicorn.error": {**ours, "level": logging.NOTSET},
-        # The middleware's line replaces it; it would print addresses and queries.
+        # Replaced by the middleware's line; this one would print addresses and queries.
         "uvicorn.access": {"handlers": [], "propagate": False, "level": "CRITICAL"},
     }

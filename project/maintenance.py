@@ -1,10 +1,10 @@
-"""What this app has thrown away once an hour."""
+"""This app's hourly maintenance task (see jobs.cluster.maintenance)."""
 
 from jobs.cluster.maintenance import hourly
 from project.models import Token
 
 
 @hourly
-def expired_tokens() -> int:
+def prune_expired_tokens() -> int:
     pruned: int = Token.objects.prune()
     return pruned

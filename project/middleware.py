@@ -1,4 +1,4 @@
-"""What happens to every request before and after the rest: its id, its line of log, and the API's header fields."""
+"""The outer middleware: the id and the log line of each request, bad requests, and the API's header fields."""
 
 import re
 import time
@@ -20,50 +20,52 @@ logger = structlog.get_logger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
-SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PAGES = ("/admin/", "/unsubscribe/")
-"""What people look at; programs get every error as a problem."""
-ADDRESS = re.compile(r"[^/]*@[^/]*")
+"""Pages for people: their errors stay HTML. All other errors are problem+json."""
+EMAIL_IN_PATH = re.compile(r"[^/]*@[^/]*")
 
 
 def request_id(given: str | None) -> str:
-    """The caller's own id when it is sane, so that one id follows a request through many programs."""
-    return given if given and SANE_ID.fullmatch(given) else uuid4().hex
+    """The caller's id if it is valid, so that one id follows a request through several programs; else a new one."""
+    return given if given and VALID_ID.fullmatch(given) else uuid4().hex
 
 
 class RequestIdMiddleware:
-    """Binds request_id to every line of log of this request, and sends it back."""
+    """Adds request_id to every log line of this request, and returns it as X-Request-ID."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        identity = request_id(request.headers.get("X-Request-ID"))
+        this_id = request_id(request.headers.get("X-Request-ID"))
         structlog.contextvars.clear_contextvars()
-        with structlog.contextvars.bound_contextvars(request_id=identity):
+        with structlog.contextvars.bound_contextvars(request_id=this_id):
             started = time.perf_counter()
             response = self.get_response(request)
-            response["X-Request-ID"] = identity
+            response["X-Request-ID"] = this_id
             log_access(request.method or "", request.path, response.status_code, started, _user_id(request))
         return response
 
 
 def log_access(method: str, path: str, status: int, started: float, user: object = None) -> None:
-    """One line a request. Neither the query nor an e-mail address in the path belongs into a log."""
+    """One line per request. Without the query, and with e-mail addresses in the path masked."""
     took = round((time.perf_counter() - started) * 1000, 1)
-    logger.info("request", method=method, path=ADDRESS.sub("…", path), status=status, duration_ms=took, user_id=user)
+    logger.info(
+        "request", method=method, path=EMAIL_IN_PATH.sub("…", path), status=status, duration_ms=took, user_id=user
+    )
 
 
 def _user_id(request: HttpRequest) -> object:
-    """The user if somebody asked who it is; to ask only for the log would cost a query."""
+    """The user's id if the user was loaded; loading it just for the log would cost a query."""
     user = request.__dict__.get("user")
     if isinstance(user, SimpleLazyObject):
         user = getattr(request, "_cached_user", None)
     return getattr(user, "pk", None)
 
 
-class AnswerMiddleware:
-    """Sees to it that what leaves is whole: refuses what no view could handle, and completes the API's answers."""
+class ResponseMiddleware:
+    """Refuses requests that no view could handle, gives all errors one format, and completes the API's headers."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -72,16 +74,16 @@ class AnswerMiddleware:
         response = _refusal(request) or self.get_response(request)
         if request.path.startswith(PAGES):
             return response
-        response = _in_one_shape(request, response)
-        return _completed(request, response) if request.path.startswith("/api/") else response
+        response = _as_problem(request, response)
+        return _with_api_headers(request, response) if request.path.startswith("/api/") else response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Django's own login form passes the throttle of passwords on to here."""
+        """The password throttle, when Django's own login form raised it."""
         return problems.locked_out(request, error) if isinstance(error, Throttled) else None
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
-    """NUL is legal in a URL and in a cookie, and no database takes it; and a WSGI server bounds no body."""
+    """NUL is legal in URLs and cookies, but PostgreSQL rejects it. WSGI servers do not limit bodies."""
     if "\0" in request.path:
         return problems.problem(request, 404, problems.NOT_FOUND)
     if "%00" in request.META.get("QUERY_STRING", "") or "\0" in "".join(request.COOKIES.values()):
@@ -96,24 +98,24 @@ def _declared_length(request: HttpRequest) -> int:
     return int(length) if length.isdecimal() and len(length) < 20 else 0
 
 
-def _in_one_shape(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Errors that others made in their own way: the web framework's 405, a static file's."""
+def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Errors from elsewhere in our format: Django's 405, a missing static file."""
     if response.status_code < 400 or response.get("Content-Type", "") == problems.MEDIA_TYPE:
         return response
     kept = {name: value for name, value in response.items() if not name.lower().startswith("content-")}
     return problems.problem(request, response.status_code, problems.title(response.status_code), headers=kept)
 
 
-def _completed(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+def _with_api_headers(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     allowance = request.META.get(ALLOWANCE)
     if not isinstance(allowance, Allowance):
-        # It was refused before anybody knew the caller, so it goes to the account of the address.
+        # Refused before authentication, so it counts against the client's address.
         allowance = spend(request, f"address:{client_address(request)}")
         if allowance.is_exceeded:
             response = problems.answer_to(Throttled(allowance.seconds_left), request)
     for name, value in allowance.headers().items():
         response[name] = value
-    # A browser may keep an answer for its ETag, but asks each time; nobody else may keep it.
+    # A browser may cache a response but must revalidate it by its ETag; shared caches may not.
     response.setdefault("Cache-Control", "private, no-cache")
     patch_vary_headers(response, ["Authorization", "Cookie"])
     return response

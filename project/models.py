@@ -1,4 +1,4 @@
-"""A token: what one device of a user shows instead of a password. Only its digest is stored."""
+"""Token: what one device of a user sends instead of a password. Only its digest is stored."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ class TokenQuerySet(models.QuerySet["Token"]):
         return self.filter(models.Q(expiry=None) | models.Q(expiry__gt=timezone.now()))
 
     def prune(self, batch: int = 1000) -> int:
-        """Deletes expired tokens, a batch to a statement so that none of them locks for long; says how many."""
+        """Delete expired tokens in batches, so that no statement locks for long. Returns how many."""
         pruned = 0
         while expired := list(self.filter(expiry__lte=timezone.now()).values_list("pk", flat=True)[:batch]):
             pruned += self.filter(pk__in=expired).delete()[0]
@@ -21,7 +21,7 @@ class TokenQuerySet(models.QuerySet["Token"]):
 
 
 class Token(AbstractAuthToken):  # type: ignore[misc]
-    """knox's token with a name, by which its owner recognises the device."""
+    """knox's token, with a name by which its owner recognises the device."""
 
     name = models.CharField(max_length=100, blank=True)
 

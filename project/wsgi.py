@@ -1,4 +1,4 @@
-"""Django as a WSGI application: what project/asgi.py puts on its threads, and what gunicorn may serve by itself."""
+"""Django as a WSGI application: project/asgi.py runs it on its thread pool; gunicorn could serve it alone."""
 
 import os
 import sys
@@ -12,14 +12,14 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 
 
-def _started() -> WSGIHandler:
+def _start() -> WSGIHandler:
     handler = get_wsgi_application()
-    # A mistake in a URL or a view stops the start, and not the first request.
+    # An error in a URL or a view then stops the start instead of the first request.
     import_module(settings.ROOT_URLCONF)
     return handler
 
 
 try:
-    application = _started()
+    application = _start()
 except ImproperlyConfigured as error:
     sys.exit(f"Legwork cannot start: {error}")

@@ -1,4 +1,4 @@
-"""What holds everywhere. Development, production and test add to it and read what differs between machines."""
+"""Settings common to development, production and test, which add what differs between them."""
 
 import os
 from datetime import timedelta
@@ -35,7 +35,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "project.middleware.RequestIdMiddleware",
     "project.health.HealthMiddleware",
-    "project.middleware.AnswerMiddleware",
+    "project.middleware.ResponseMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -44,7 +44,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "project.replicas.middleware.ReadsMiddleware",
+    "project.replicas.middleware.RoutingMiddleware",
 ]
 
 TEMPLATES = [
@@ -61,9 +61,9 @@ TEMPLATES = [
     }
 ]
 
-# Read-only standbys of the primary, by the names that the router knows them by.
+# Read-only standbys of the primary: DATABASES entries replica1, replica2, …
 REPLICAS = env.replicas("REPLICA_URLS")
-# Whether a replica's address may lead to the primary, as HAProxy's read port does when it has no replica left.
+# True if a replica's address may lead to the primary, as HAProxy's read port does when no replica is left.
 REPLICAS_FALL_BACK = env.boolean("REPLICAS_FALL_BACK", default=False)
 DATABASE_ROUTERS = ["routers.PrimaryReplicaRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -72,33 +72,33 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 STATIC_URL = "static/"
-# Straight from the apps' folders: there is no collectstatic that a deployment could forget.
+# Served from the apps' folders, so that no deployment needs collectstatic.
 WHITENOISE_USE_FINDERS = True
 STATIC_ROOT = None
-# A POST without its last slash cannot be redirected; the 404 says which URL was meant instead.
+# A POST without its last slash cannot be redirected; instead the 404 names the right URL.
 APPEND_SLASH = False
 
-# Counters of tries and requests live here; the default of 300 entries would let a crowd push them out.
+# Holds the counters of requests and password tries; with the default of 300 entries many clients would evict them.
 CACHES = {"default": env.cache("CACHE_URL", "locmem://")}
-# What all processes must see: the results of django-q's Iter and of cached tasks, and the status of its clusters.
+# Data that all processes must see: results of django-q's Iter and of cached tasks, and the status of clusters.
 CACHES["shared"] = CACHES["default"]
 if CACHES["default"]["BACKEND"].endswith(".LocMemCache"):
     CACHES["shared"] = {"BACKEND": "jobs.models.database_cache.DatabaseCache"}
 
-WEB_THREADS = env.integer("WEB_THREADS", 4, least=1)
+WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1)
 
-# --- who am I ---------------------------------------------------------------------------------------------------
+# --- login ------------------------------------------------------------------------------------------------------
 KNOX_TOKEN_MODEL = "project.Token"  # noqa: S105 a model's name
-# knox's migrations make its own table even when the model is replaced; it would stay empty and be in the way.
+# knox's migrations would create a table for its own model, which is replaced by ours.
 MIGRATION_MODULES = {"knox": None}
-REST_KNOX = {"TOKEN_TTL": timedelta(days=env.integer("TOKEN_TTL_DAYS", 30, least=1)), "AUTO_REFRESH": False}
+REST_KNOX = {"TOKEN_TTL": timedelta(days=env.integer("TOKEN_TTL_DAYS", 30, minimum=1)), "AUTO_REFRESH": False}
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 AUTHENTICATION_BACKENDS = ["project.login.passwords.ThrottledBackend"]
 CSRF_FAILURE_VIEW = "rest.problems.csrf_failure"
 PASSWORD_TRIES_PER_MINUTE = 5
-RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 6000, least=1)
-# How many proxies stand before us: their X-Forwarded-For entries are believed, nothing else is.
+RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 6000, minimum=1)
+# The number of proxies before us: only their entries in X-Forwarded-For are trusted.
 NUM_PROXIES = env.integer("NUM_PROXIES", 0)
 
 # --- the API ----------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ REST_FRAMEWORK = {
     "NUM_PROXIES": NUM_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-# The bytes a body may have, also by the beginning of the path; and the seconds it may take to arrive.
+# The maximum bytes of a request body, in general and by path prefix, and the maximum seconds for its arrival.
 BODY_LIMIT = 1024 * 1024
 BODY_LIMITS: dict[str, int] = {"/api/v1/mail/": 10 * BODY_LIMIT}
 BODY_SECONDS = 30
@@ -129,7 +129,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * BODY_LIMIT
 SPECTACULAR_SETTINGS = {
     "TITLE": "Legwork",
     "VERSION": "1",
-    "DESCRIPTION": "Answers at once, does the work afterwards: jobs and their results.",
+    "DESCRIPTION": "Runs jobs and sends e-mail in the background: each POST is answered at once.",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
@@ -145,15 +145,15 @@ SPECTACULAR_SETTINGS = {
 
 # --- the queue --------------------------------------------------------------------------------------------------
 WORKERS = env.integer("WORKERS", os.cpu_count() or 1)
-# Processes for kinds with threads, such as mail and HTTP calls: a long job in one of the others never delays them.
+# Processes for kinds with threads (mail, HTTP calls) only, so that a long job of another kind never delays those.
 IO_WORKERS = env.integer("IO_WORKERS", os.cpu_count() or 1)
 WORKER_GRACE = env.integer("WORKER_GRACE", 30)
 JOB_RETENTION = {
-    "succeeded": timedelta(days=env.integer("JOB_RETENTION", 7, least=1)),
-    "cancelled": timedelta(days=env.integer("JOB_RETENTION", 7, least=1)),
-    "failed": timedelta(days=env.integer("JOB_RETENTION_FAILED", 30, least=1)),
+    "succeeded": timedelta(days=env.integer("JOB_RETENTION", 7, minimum=1)),
+    "cancelled": timedelta(days=env.integer("JOB_RETENTION", 7, minimum=1)),
+    "failed": timedelta(days=env.integer("JOB_RETENTION_FAILED", 30, minimum=1)),
 }
-# Where files that jobs produce are kept, by whatever STORAGES names. Web and worker processes must see the same.
+# Where the storage backend in STORAGES keeps output files of jobs. Web and worker processes must share it.
 MEDIA_ROOT = BASE_DIR / env.text("MEDIA_ROOT", "var/output")
 FILE_UPLOAD_PERMISSIONS = 0o640
 HTTP_REQUEST_ALLOWED_HOSTS = env.texts("HTTP_REQUEST_ALLOWED_HOSTS", [])
@@ -163,13 +163,13 @@ Q_CLUSTER = {
     "orm": "default",
     "broker_class": BROKER["class"],
     "workers": WORKERS,
-    # Jobs keep their own record and their own time-outs; these two bound plain django-q tasks.
+    # For django-q tasks only: jobs have their own timeouts and retries.
     "timeout": 3600,
     "retry": 3660,
     "max_attempts": 3,
     "save_limit": 1000,
     "cache": "shared",
-    # Of a worker process, by its jobs as well: how many it runs, or KiB of memory, until it is replaced; 0: no limit.
+    # After how many jobs and tasks, or KiB of memory, a worker process is replaced. 0: no limit.
     "recycle": env.integer("WORKER_RECYCLE", 0),
     "max_rss": env.integer("WORKER_MAX_RSS", 0),
     "ALT_CLUSTERS": {},
@@ -177,46 +177,46 @@ Q_CLUSTER = {
 }
 
 # --- mail -------------------------------------------------------------------------------------------------------
-# In the order in which they are tried: names of Anymail's backends, or NAME=BACKEND for a second account of one.
+# In the order of use: names of Anymail backends, or NAME=BACKEND for a second account with the same backend.
 MAIL_PROVIDERS = env.providers("MAIL_PROVIDERS", ["mailgun"])
-# Under which address recipients reach us, by the links in their mail.
+# The base of links in mail, such as unsubscribe links.
 PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000")
 MAIL_FROM = env.text("MAIL_FROM", "Legwork <legwork@mg.example.org>")
-# Other domains than MAIL_FROM's own that a message may come from.
+# Further domains, besides MAIL_FROM's, that a message may be sent from.
 MAIL_FROM_DOMAINS = env.texts("MAIL_FROM_DOMAINS", [])
-# Whether DNS is asked if a recipient's domain takes mail. Off where there is no network, or no mail for real people.
+# Check by DNS that a recipient's domain accepts mail. Turn it off without a network, or without real recipients.
 MAIL_CHECK_DNS = env.boolean("MAIL_CHECK_DNS", default=True)
-# The seconds that a provider has to let us connect, and then to answer.
-MAIL_TIMEOUT = (5.0, env.number("MAIL_TIMEOUT", 30.0, least=0.1))
-# Messages that one worker process sends at once: each waits for its provider most of the time. Each has a database
+# Seconds for the connection to a provider, and for its response.
+MAIL_TIMEOUT = (5.0, env.number("MAIL_TIMEOUT", 30.0, minimum=0.1))
+# Messages that one worker process sends at the same time, as each mostly waits for the provider. Each uses a database
 # connection while there is mail to send.
-MAIL_THREADS = env.integer("MAIL_THREADS", 32, least=1)
-# Seconds after which a provider that has failed gets one message to try; then twice as many, up to ten minutes.
-MAIL_PROBE_AFTER = env.number("MAIL_PROBE_AFTER", 30.0, least=0.1)
-# How long after an unclear attempt a provider's events are believed when they do not know it: they are indexed late.
+MAIL_THREADS = env.integer("MAIL_THREADS", 32, minimum=1)
+# Seconds until a provider that failed is tried with one message; doubled after each failure, up to ten minutes.
+MAIL_PROBE_AFTER = env.number("MAIL_PROBE_AFTER", 30.0, minimum=0.1)
+# Events are indexed late: how long after an ambiguous attempt their absence proves that nothing was sent.
 MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
-# How fast providers (by name) and receivers (by domain) get mail, besides the table in mail/sending/rates.py:
+# Rate limits by provider name and by recipient's domain, in addition to the table in mail/sending/rates.py:
 # mailgun=100/s,gmail.com=20/s.
 MAIL_RATES = env.rates("MAIL_RATES", [])
-# Providers that begin slowly, and on which day: mailgun=2026-03-01.
+# Providers whose volume is raised slowly, each with its first day: mailgun=2026-03-01.
 MAIL_WARM_UP = env.days("MAIL_WARM_UP", [])
-# Stop a broadcast or stream when this much of its mail bounces or is complained about, in percent, once the fate of so
-# many messages is known (mail/policy/guard_bounds.py).
+# Stop a broadcast or stream if more than these percentages of its mail bounce or are complained about, once the
+# outcome of MINIMUM messages is known (mail/policy/guard_bounds.py).
 MAIL_GUARD = env.boolean("MAIL_GUARD", default=True)
-MAIL_GUARD_MINIMUM = env.integer("MAIL_GUARD_MINIMUM", 200, least=1)
-MAIL_GUARD_BOUNCES = env.number("MAIL_GUARD_BOUNCES", 5.0, least=0.01)
-MAIL_GUARD_COMPLAINTS = env.number("MAIL_GUARD_COMPLAINTS", 0.3, least=0.01)
-MAIL_BODY_RETENTION = timedelta(days=env.integer("MAIL_BODY_RETENTION", 30, least=1))
-# Messages themselves; their bodies are erased before they are deleted.
-MAIL_RETENTION = timedelta(days=env.integer("MAIL_RETENTION", max(365, MAIL_BODY_RETENTION.days), least=1))
+MAIL_GUARD_MINIMUM = env.integer("MAIL_GUARD_MINIMUM", 200, minimum=1)
+MAIL_GUARD_BOUNCES = env.number("MAIL_GUARD_BOUNCES", 5.0, minimum=0.01)
+MAIL_GUARD_COMPLAINTS = env.number("MAIL_GUARD_COMPLAINTS", 0.3, minimum=0.01)
+MAIL_BODY_RETENTION = timedelta(days=env.integer("MAIL_BODY_RETENTION", 30, minimum=1))
+# How long messages are kept. Their bodies are erased earlier.
+MAIL_RETENTION = timedelta(days=env.integer("MAIL_RETENTION", max(365, MAIL_BODY_RETENTION.days), minimum=1))
 if MAIL_RETENTION < MAIL_BODY_RETENTION:
     raise ImproperlyConfigured("MAIL_RETENTION must not be less than MAIL_BODY_RETENTION.")
-# Whom an alert is told besides the log: an e-mail address, or a URL that takes a POST.
+# Where alerts are sent besides the log: an e-mail address, or a URL that accepts a POST.
 MAIL_ALERT_TO = env.text("MAIL_ALERT_TO", "")
 MAILGUN_API_KEY = env.text("MAILGUN_API_KEY", "")
 MAILGUN_SENDER_DOMAIN = env.text("MAILGUN_SENDER_DOMAIN", "")
 MAILGUN_WEBHOOK_SIGNING_KEY = env.text("MAILGUN_WEBHOOK_SIGNING_KEY", "")
-# user:password that providers put into the webhook URLs which they are given (Anymail's WEBHOOK_SECRET).
+# user:password in the webhook URLs that providers call (Anymail's WEBHOOK_SECRET).
 MAIL_WEBHOOK_SECRET = env.text("MAIL_WEBHOOK_SECRET", "")
 ANYMAIL = {"MAILGUN_WEBHOOK_SIGNING_KEY": MAILGUN_WEBHOOK_SIGNING_KEY}
 if MAIL_WEBHOOK_SECRET:

@@ -1,9 +1,9 @@
-"""A developer's machine: SQLite, no secrets to set, readable logs. Clients meet the same errors as in production."""
+"""Settings for development: SQLite, no secrets to set, readable logs. Errors look the same as in production."""
 
 from project.logging import logging_config
 from settings import env
 
-# The Mailgun of development is `manage.py mailgun_simulator`; said before settings/base.py asks for it.
+# Mailgun is replaced by `manage.py mailgun_simulator`. Set before settings/base.py reads these variables.
 env.defaults(
     MAILGUN_API_KEY="key-of-the-simulator",
     MAILGUN_API_URL="http://127.0.0.1:8025/v3",
@@ -14,7 +14,7 @@ env.defaults(
 
 from settings.base import *  # noqa: E402, F403
 
-# Django's yellow pages replace the API's own errors, so they are for the asking: DEBUG=1.
+# DEBUG is off in development, because Django's debug pages replace the API's own errors. DEBUG=1 turns it on.
 DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY", "development-only-and-therefore-not-secret-at-all-0123456789")
 ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS", ["*"])

@@ -1,4 +1,4 @@
-"""Typed readers of the environment: the only place that touches it. A bad value stops start-up with one sentence."""
+"""Typed readers of environment variables; nothing else reads them. An invalid value stops the start."""
 
 import re
 import warnings
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from settings import addresses
+from settings import service_urls
 
 Value = TypeVar("Value")
 
@@ -26,7 +26,7 @@ _env = environ.Env()
 
 
 def defaults(**values: str) -> None:
-    """What these variables are when nobody has set them."""
+    """Default values of variables that are not set."""
     for name, value in values.items():
         _env.ENVIRON.setdefault(name, value)
 
@@ -36,17 +36,17 @@ def text(name: str, default: Any = MISSING) -> str:
     return value
 
 
-def integer(name: str, default: Any = MISSING, *, least: int = 0) -> int:
+def integer(name: str, default: Any = MISSING, *, minimum: int = 0) -> int:
     value: int = _read(_env.int, name, default, "a whole number")
-    if value < least:
-        raise ImproperlyConfigured(f"{name} is {value}, and must be {least} or more.")
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name} is {value}; it must be {minimum} or more.")
     return value
 
 
-def number(name: str, default: Any = MISSING, *, least: float = 0.0) -> float:
+def number(name: str, default: Any = MISSING, *, minimum: float = 0.0) -> float:
     value: float = _read(_env.float, name, default, "a number")
-    if not value >= least:
-        raise ImproperlyConfigured(f"{name} is {value:g}, and must be {least:g} or more.")
+    if not value >= minimum:
+        raise ImproperlyConfigured(f"{name} is {value:g}; it must be {minimum:g} or more.")
     return value
 
 
@@ -55,27 +55,29 @@ def boolean(name: str, default: Any = MISSING) -> bool:
 
 
 def texts(name: str, default: Any = MISSING) -> list[str]:
-    """A comma-separated list; blanks around and empty items are dropped."""
+    """A comma-separated list, stripped of blanks and empty items."""
     return [item.strip() for item in _read(_env.list, name, default, "a comma-separated list") if item.strip()]
 
 
 def database(name: str, default: Any = MISSING) -> dict[str, Any]:
     """A database URL as a Django DATABASES entry: postgres://user:password@host:port/name or sqlite:///path."""
     with warnings.catch_warnings():
-        # Of a scheme that it does not know, django-environ only warns; it is refused below.
+        # django-environ only warns of an unknown scheme; it is refused below.
         warnings.simplefilter("ignore", UserWarning)
         url = _read(_env.db_url, name, default, "a database URL such as postgres://user:password@host:5432/name")
-    config = _with_a_strict_boolean(name, dict(url))
+    config = _with_strict_boolean(name, dict(url))
     engine = config.get("ENGINE")
     if engine == DJANGOS_POSTGRESQL:
         return POSTGRESQL | config | {"ENGINE": OUR_POSTGRESQL, "OPTIONS": NETWORK | config.get("OPTIONS", {})}
     if engine == "django.db.backends.sqlite3":
-        return config | {"NAME": _beside_the_project(config["NAME"]), "OPTIONS": SQLITE | config.get("OPTIONS", {})}
-    raise ImproperlyConfigured(f"{name} must be a postgres:// or sqlite:/// URL; others cannot run the queue.")
+        return config | {"NAME": _absolute_path(config["NAME"]), "OPTIONS": SQLITE | config.get("OPTIONS", {})}
+    raise ImproperlyConfigured(
+        f"{name} must be a postgres:// or sqlite:/// URL; the queue needs one of these databases."
+    )
 
 
 def replicas(name: str) -> dict[str, dict[str, Any]]:
-    """A comma-separated list of PostgreSQL URLs as DATABASES entries replica1, replica2, …"""
+    """A comma-separated list of PostgreSQL URLs, as DATABASES entries replica1, replica2, …"""
     found = {}
     for number, url in enumerate(texts(name, []), 1):
         found[f"replica{number}"] = _replica(name, url)
@@ -83,14 +85,14 @@ def replicas(name: str) -> dict[str, dict[str, Any]]:
 
 
 def cache(name: str, default: Any = MISSING) -> dict[str, Any]:
-    """A cache URL as a Django CACHES entry: locmem:// (this process alone), redis://host:6379/1 or rediss://…"""
+    """A cache URL as a Django CACHES entry: locmem:// (one process only), redis://host:6379/1 or rediss://…"""
     url = text(name, default)
     if url == "locmem://":
         return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
-    if addresses.is_redis(url):
-        # A cache that does not answer at once is one that is not there; nothing depends on it for long.
+    if service_urls.is_redis(url):
+        # Short, because everything works without the cache: waiting for it would be worse.
         options = {"socket_timeout": 1, "socket_connect_timeout": 1}
-        location = addresses.redis(name, url, addresses.PATIENCE)
+        location = service_urls.redis(name, url, service_urls.TIMEOUTS)
         return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location, "OPTIONS": options}
     raise ImproperlyConfigured(f"{name} must be a redis:// or rediss:// URL with a host, or locmem://.")
 
@@ -103,33 +105,33 @@ def broker(name: str, default: Any = MISSING) -> dict[str, Any]:
     url = text(name, default)
     if url == "orm://":
         return {"url": url, "class": "jobs.brokers.orm.ORM"}
-    if addresses.is_redis(url):
-        return {"url": addresses.redis(name, url), "class": "jobs.brokers.redis.Redis"}
+    if service_urls.is_redis(url):
+        return {"url": service_urls.redis(name, url), "class": "jobs.brokers.redis.Redis"}
     if url.startswith("sqs:"):
-        return {"url": url, "class": "jobs.brokers.sqs.SQS", **addresses.sqs(name, url)}
+        return {"url": url, "class": "jobs.brokers.sqs.SQS", **service_urls.sqs(name, url)}
     raise ImproperlyConfigured(f"{name} must be orm://, or begin with redis://, rediss:// or sqs://.")
 
 
 def providers(name: str, default: Any = MISSING) -> list[dict[str, Any]]:
-    """Mail providers in their order: [{"name", "backend", "options"}].
+    """Mail providers in order: [{"name", "backend", "options"}].
 
-    Each item is the name of an Anymail backend (mailgun, sendgrid, …) or NAME=BACKEND. Its options are all variables
-    that begin with its name: MAILGUN_API_KEY is the api_key of mailgun, BACKUP_API_KEY that of backup=mailgun.
+    Each item is an Anymail backend (mailgun, sendgrid, …) or NAME=BACKEND. All variables that begin with its name are
+    its options: MAILGUN_API_KEY is the api_key of mailgun, BACKUP_API_KEY that of backup=mailgun.
     """
     found = [_provider(name, item) for item in texts(name, default)]
     names = [provider["name"] for provider in found]
     if not found or len(set(names)) < len(names):
-        raise ImproperlyConfigured(f"{name} must name one provider at least, and none twice.")
+        raise ImproperlyConfigured(f"{name} must name at least one provider, and none twice.")
     return found
 
 
 def rates(name: str, default: Any = MISSING) -> dict[str, tuple[int, int]]:
-    """A comma-separated list such as mailgun=100/s,gmail.com=600/min: each as a count and its seconds."""
+    """A comma-separated list such as mailgun=100/s,gmail.com=600/min: by name a count and its period in seconds."""
     return _pairs(name, default, _rate, "mailgun=100/s, with /s, /min, /h or /day")
 
 
 def days(name: str, default: Any = MISSING) -> dict[str, date]:
-    """A comma-separated list such as mailgun=2026-03-01: a day for each."""
+    """A comma-separated list such as mailgun=2026-03-01: by name a day."""
     return _pairs(name, default, date.fromisoformat, "mailgun=2026-03-01")
 
 
@@ -168,28 +170,28 @@ def _replica(name: str, url: str) -> dict[str, Any]:
         config = {}
     if config.get("ENGINE") != DJANGOS_POSTGRESQL:
         raise ImproperlyConfigured(f"{name} must be a comma-separated list of postgres:// URLs.")
-    config = _with_a_strict_boolean(name, config)
-    # One that is gone is given up quickly: the primary is there. And none takes a write, not even a promoted one.
+    config = _with_strict_boolean(name, config)
+    # A short timeout: the primary can answer instead. Read-only, so that even a promoted replica refuses writes.
     options = NETWORK | {"connect_timeout": 2, "options": "-c default_transaction_read_only=on"}
     options |= config.get("OPTIONS", {})
     return POSTGRESQL | config | {"ENGINE": OUR_POSTGRESQL, "OPTIONS": options, "TEST": {"MIRROR": "default"}}
 
 
-def _with_a_strict_boolean(name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """django-environ leaves `true` and `false` in a URL as they are, and Django takes either text for true."""
-    word = str(config.get(CHANGING_SESSIONS, False)).lower()
+def _with_strict_boolean(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """django-environ keeps `true` and `false` in a URL as texts, and Django treats both as true."""
+    word = str(config.get(NO_SERVER_SIDE_CURSORS, False)).lower()
     if word not in BOOLEANS:
-        raise ImproperlyConfigured(f"{name} may end with ?disable_server_side_cursors=true or =false, and not ={word}.")
-    return config | {CHANGING_SESSIONS: BOOLEANS[word]}
+        raise ImproperlyConfigured(f"{name} may end with ?disable_server_side_cursors=true or =false, not ={word}.")
+    return config | {NO_SERVER_SIDE_CURSORS: BOOLEANS[word]}
 
 
-CHANGING_SESSIONS = "DISABLE_SERVER_SIDE_CURSORS"
-"""Django's setting for poolers such as PgBouncer that give each transaction another session."""
+NO_SERVER_SIDE_CURSORS = "DISABLE_SERVER_SIDE_CURSORS"
+"""Django's setting, needed with poolers such as PgBouncer that give each transaction another session."""
 
 DJANGOS_POSTGRESQL, OUR_POSTGRESQL = "django.db.backends.postgresql", "project.postgresql"
 
 POSTGRESQL = {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
-"""Threads keep their connections (design: a fixed pool), and a connection that died is replaced before it is used."""
+"""Threads keep their connections; a dead connection is replaced before it is used."""
 
 NETWORK = {
     "connect_timeout": 2,
@@ -198,16 +200,16 @@ NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""A connection that is silently dropped ends within 11 s (seconds; the last one milliseconds).
+"""A silently dropped connection fails within 11 s (values in seconds, the last one in milliseconds).
 
-A worker's lease is 30 s, and it renews every 3 s. In the worst case the connection is dropped just after a renewal: 3 s
-later the next one is sent; 10 s later it is given up if nothing acknowledges it (tcp_user_timeout), or 11 s later if
-it was acknowledged and the answer is lost (keepalives after 5, 7, 9 and 11 s); within 0.25 s the heartbeat looks again,
-and a new connection takes 2 s at most. That makes 16.25 s, and leaves time for several more tries.
+A worker's lease is 30 s and is renewed every 3 s. Worst case: the connection is dropped just after a renewal. The next
+one is sent 3 s later. It fails after 10 s if nothing acknowledges it (tcp_user_timeout), or after 11 s if it was
+acknowledged and the answer is lost (keepalives after 5, 7, 9 and 11 s). Within 0.25 s the heartbeat tries again, and a
+new connection takes at most 2 s. That makes 16.25 s, which leaves time for several more tries.
 """
 
 SQLITE = {"transaction_mode": "IMMEDIATE", "timeout": 30, "init_command": "PRAGMA journal_mode=WAL;"}
-"""Readers never wait for the writer, and writers queue for the lock instead of failing when they upgrade to it."""
+"""Readers never wait for the writer. Writers queue for the lock instead of failing when they upgrade to it."""
 
 
 def _read(reader: Callable[..., Value], name: str, default: Any, expected: str) -> Value:
@@ -226,5 +228,5 @@ def _strict_boolean(name: str, **options: Any) -> bool:
     return BOOLEANS[word.strip().lower()]
 
 
-def _beside_the_project(name: str) -> str:
+def _absolute_path(name: str) -> str:
     return name if name == ":memory:" else str(BASE_DIR / name)

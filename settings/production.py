@@ -1,4 +1,4 @@
-"""Production: everything secret or particular comes from the environment, and nothing of it has a default."""
+"""Settings for production: secrets and host names come from the environment and have no defaults."""
 
 import re
 
@@ -11,16 +11,16 @@ from settings.base import *  # noqa: F403
 DEBUG = False
 SECRET_KEY = env.text("SECRET_KEY")
 if len(SECRET_KEY) < 50:
-    raise ImproperlyConfigured("SECRET_KEY must have 50 characters or more; make one with `openssl rand -base64 48`.")
+    raise ImproperlyConfigured("SECRET_KEY must have at least 50 characters; make one with `openssl rand -base64 48`.")
 ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS")
 PUBLIC_URL = env.text("PUBLIC_URL", f"https://{next(iter(ALLOWED_HOSTS), '')}")
 if not re.fullmatch(r"https?://\w[\w.-]*(:\d+)?/?", PUBLIC_URL):
-    raise ImproperlyConfigured("PUBLIC_URL must be the https:// address under which recipients of mail reach us.")
+    raise ImproperlyConfigured("PUBLIC_URL must be the https:// address of this service for recipients of mail.")
 CSRF_TRUSTED_ORIGINS = env.texts("CSRF_TRUSTED_ORIGINS", [])
 DATABASES = {"default": env.database("DATABASE_URL"), **REPLICAS}
 LOGGING = logging_config(json=True, level=env.text("LOG_LEVEL", "INFO"))
 
-# TLS ends at the balancer, which says so in X-Forwarded-Proto; health checks come from inside, without it.
+# TLS ends at the load balancer, which sets X-Forwarded-Proto. Its health checks come without TLS.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = env.boolean("SECURE_SSL_REDIRECT", default=True)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]

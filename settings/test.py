@@ -1,4 +1,4 @@
-"""Tests: the private PostgreSQL server that tests/conftest.py started, or whatever DATABASE_URL names."""
+"""Settings for tests: the private PostgreSQL server that tests/conftest.py starts, or DATABASE_URL."""
 
 from project.logging import logging_config
 from settings import env
@@ -17,6 +17,6 @@ DEBUG = False
 SECRET_KEY = "tests-only-and-therefore-not-secret-at-all-0123456789abcdef"  # noqa: S105
 ALLOWED_HOSTS = ["*"]
 DATABASES = {"default": env.database("DATABASE_URL"), **REPLICAS}
-# The default hasher is slow on purpose; nothing here is worth the wait.
+# The default hasher is slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGGING = logging_config(json=True, level="WARNING")

@@ -1,1 +1,1 @@
-"""How a caller is known: tokens for programs, sessions with CSRF for browsers."""
+"""Authentication: tokens for programs, sessions with CSRF protection for browsers."""

@@ -1,4 +1,4 @@
-"""Who sent a request: a stand-alone client with a token, or a browser with a session and a CSRF header."""
+"""DRF's authentication classes: a program's token, a browser's session with a CSRF header, or Basic for a login."""
 
 from copy import copy
 from typing import Any
@@ -21,21 +21,21 @@ from routers import PRIMARY, replica_was_read
 
 
 class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]
-    """knox's tokens in one query and without writing: its own look-up deletes expired tokens, even on a GET."""
+    """knox's tokens, with one query and no writes: knox itself deletes expired tokens, even during a GET."""
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:
-        found = _found(_digest(token)) if token.isascii() else None
+        found = _find_token(_digest(token)) if token.isascii() else None
         if found is None or found.has_expired(timezone.now()) or not found.user.is_active:
             raise AuthenticationFailed("Invalid token.")
         return found.user, found
 
 
-def _found(digest: str) -> Token | None:
-    """The token as it is now: a replica may not know yet of a login or a logout. What follows reads at least that."""
+def _find_token(digest: str) -> Token | None:
+    """The current token, even if a replica lags behind a login or logout. Later reads know the user's latest writes."""
     tokens = Token.objects.select_related("user").filter(digest=digest)
     found: Token | None = tokens.first()
     if found is None and replica_was_read():
-        if not probe.primary_is_there():
+        if not probe.primary_is_available():
             raise OperationalError("the primary is away, and no replica knows this token")
         found = tokens.using(PRIMARY).first()
         if found:
@@ -51,7 +51,7 @@ def _digest(token: bytes) -> str:
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
-    """DRF's, but the CSRF token counts only in the header: looking for a form field would read the body away."""
+    """DRF's, but with the CSRF token only from the header: looking for a form field would consume the body."""
 
     def enforce_csrf(self, request: Request) -> None:
         without_form = copy(request._request)
@@ -60,7 +60,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
 
 
 class BasicCredentials(authentication.BasicAuthentication):
-    """User name and password in the Authorization header; only tokens/ takes them."""
+    """User name and password in the Authorization header, accepted by tokens/ only."""
 
     www_authenticate_realm = "Legwork"
 

@@ -1,4 +1,4 @@
-"""The one door for passwords (tokens/, session/, the admin's form): Django's check, with the guessing stopped."""
+"""Django's password check with a limit on wrong guesses; used for tokens/, session/ and the admin's login form."""
 
 import unicodedata
 from typing import Any
@@ -13,9 +13,9 @@ from rest.throttling import Window, client_address
 
 
 class ThrottledBackend(ModelBackend):
-    """After PASSWORD_TRIES_PER_MINUTE wrong tries for an account or from an address, even the right password waits.
+    """After PASSWORD_TRIES_PER_MINUTE wrong passwords for an account or from an address, raises Throttled.
 
-    Raises Throttled then, whether or not there is such an account. Right passwords are not counted.
+    Also for the right password, and whether or not the account exists. Right passwords are not counted.
     """
 
     def authenticate(
@@ -24,10 +24,10 @@ class ThrottledBackend(ModelBackend):
         if request is None:
             return super().authenticate(request, username, password, **kwargs)
         tries = _windows(request, username or kwargs.get("username") or "")
-        _refuse(tries, [window.count() + 1 for window in tries])
+        _raise_if_exceeded(tries, [window.count() + 1 for window in tries])
         user = super().authenticate(request, username, password, **kwargs)
-        # Looked at again afterwards: while a slow hash is computed others may have used the tries up.
-        _refuse(tries, [window.count() + 1 if user else window.add() for window in tries])
+        # Again after the check: other requests may have used up the tries while the slow hash was computed.
+        _raise_if_exceeded(tries, [window.count() + 1 if user else window.add() for window in tries])
         return user
 
 
@@ -36,7 +36,7 @@ def _windows(request: HttpRequest, username: str) -> list[Window]:
     return [Window("password-account", account), Window("password-address", client_address(request))]
 
 
-def _refuse(windows: list[Window], tries: list[int]) -> None:
+def _raise_if_exceeded(windows: list[Window], tries: list[int]) -> None:
     limit = settings.PASSWORD_TRIES_PER_MINUTE
     waits = [window.seconds_left() for window, tried in zip(windows, tries, strict=True) if tried > limit]
     if waits:

@@ -1,4 +1,4 @@
-"""session/: how a browser logs in and out. Every unsafe call needs the CSRF header, logged in or not."""
+"""session/: login and logout for browsers. Every unsafe request needs the CSRF header, even before a login."""
 
 from typing import Any, ClassVar
 
@@ -20,14 +20,14 @@ from project.login.credentials import Credentials
 
 
 class SessionUser(serializers.Serializer[Any]):
-    """The user a request comes from."""
+    """The user who sent the request."""
 
     id = serializers.IntegerField(source="pk")
     username = serializers.CharField(source="get_username")
 
 
 class Session(serializers.Serializer[Any]):
-    """Whether somebody is logged in, and who."""
+    """Whether a user is logged in, and which."""
 
     authenticated = serializers.BooleanField()
     user = SessionUser(required=False)
@@ -44,43 +44,43 @@ class SessionView(APIView):
     problems: ClassVar = {"POST": (403,), "DELETE": (403,)}
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """Who logs in or out need not be anybody yet, and a stale token must not be in the way."""
+        """None for login and logout: the caller need not be logged in, and a stale token must not be an error."""
         reads = self.request is None or self.request.method in SAFE_METHODS
         return super().get_authenticators() if reads else []
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """DRF asks for CSRF only of those who are logged in, but a login can be forged as well."""
+        """DRF checks CSRF only for logged-in users, but a login can be forged as well."""
         if request.method in self.problems:
             SessionAuthentication().enforce_csrf(request)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(operation_id="session_retrieve", responses=Session)
     def get(self, request: Request) -> Response:
-        """Who is calling; sets the csrftoken cookie, whose value goes into X-CSRFToken."""
+        """The caller's user. Sets the csrftoken cookie, whose value belongs into the header X-CSRFToken."""
         get_token(request._request)
-        return Response(_described(request.user))
+        return Response(_session_body(request.user))
 
     @extend_schema(
         operation_id="session_create", parameters=[CSRF_HEADER], request=Credentials, responses={200: Session}
     )
     def post(self, request: Request) -> Response:
-        """Logs in: a new session key, and a new csrftoken."""
+        """Log in, with a new session key and a new csrftoken."""
         credentials = Credentials(data=request.data)
         credentials.is_valid(raise_exception=True)
-        user = credentials.login_of(request)
-        # Django keeps the key when the same user logs in again; here every login gets a new one.
+        user = credentials.authenticate(request)
+        # Django keeps the session key if the same user logs in again; here every login gets a new one.
         request._request.session.flush()
         login(request._request, user)
-        return Response(_described(user))
+        return Response(_session_body(user))
 
     @extend_schema(operation_id="session_destroy", parameters=[CSRF_HEADER], responses={204: LOGGED_OUT})
     def delete(self, request: Request) -> Response:
-        """Logs out; without a session there is nothing to do, and that is fine."""
+        """Log out. Without a session this does nothing and succeeds."""
         logout(request._request)
         return Response(status=204)
 
 
-def _described(user: User | AnonymousUser) -> dict[str, Any]:
+def _session_body(user: User | AnonymousUser) -> dict[str, Any]:
     if not user.is_authenticated:
         return {"authenticated": False}
     return {"authenticated": True, "user": SessionUser(user).data}

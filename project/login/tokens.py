@@ -1,4 +1,4 @@
-"""tokens/: how a stand-alone client logs in and out, one token a device."""
+"""tokens/: login and logout for programs, with one token per device."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -25,19 +25,19 @@ from rest.strict import StrictSerializer
 
 
 class DeviceName(StrictSerializer):
-    """All there is to say when the credentials are in the Authorization header."""
+    """The body if the credentials are in the Authorization header."""
 
     name = serializers.CharField(max_length=100, allow_blank=True, default="")
 
 
 class TokenRequest(Credentials):
-    """Who asks for a token, and what to call the device that will show it."""
+    """The credentials for a new token, and the name of the device that will use it."""
 
     name = serializers.CharField(max_length=100, allow_blank=True, default="")
 
 
 class NewToken(serializers.Serializer[Any]):
-    """The only answer in which a token's key is ever seen."""
+    """The only response that contains a token's key."""
 
     token = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)
@@ -45,7 +45,7 @@ class NewToken(serializers.Serializer[Any]):
 
 
 class ListedToken(serializers.Serializer[Token]):
-    """A token as its owner sees it later, without the key."""
+    """A token in the owner's list, without its key."""
 
     name = serializers.CharField()
     created_at = serializers.DateTimeField(source="created")
@@ -53,7 +53,7 @@ class ListedToken(serializers.Serializer[Token]):
     current = serializers.SerializerMethodField()
 
     def get_current(self, token: Token) -> bool:
-        """Whether it is the one this request was made with."""
+        """True for the token that this request was made with."""
         return bool(token == self.context["request"].auth)
 
 
@@ -61,7 +61,7 @@ class NewestTokenFirst(NewestFirst):
     ordering = "-created"
 
 
-class NotWithAToken(APIException):
+class NoTokenUsed(APIException):
     status_code = 409
     default_detail = "This request was not made with a token; DELETE session/ ends a session."
     default_code = "no_token"
@@ -74,7 +74,7 @@ class TokensView(generics.ListAPIView[Token]):
     filter_backends = ()
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """A new token is asked for with a password, whatever stale token or session comes along."""
+        """For a login only Basic: a stale token or a session must not be an error."""
         return [BasicCredentials()] if self._is_login() else super().get_authenticators()
 
     def get_permissions(self) -> Sequence[BasePermission]:
@@ -89,22 +89,24 @@ class TokensView(generics.ListAPIView[Token]):
 
     @extend_schema(operation_id="tokens_list")
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """The caller's tokens; their keys are shown only once, when they are made."""
+        """The caller's tokens. Keys are shown only once, when a token is created."""
         return super().get(request, *args, **kwargs)
 
     @extend_schema(operation_id="tokens_create", request=TokenRequest, responses={201: NewToken})
     def post(self, request: Request) -> Response:
-        """A new token, for credentials in the body or, with at most a name in the body, in Basic."""
+        """Create a token. The credentials are in the body, or in Basic with at most a name in the body."""
         user, name = _login(request)
-        request.user = user  # whose next reads must know of this
+        request.user = user  # so that this user's next reads wait for the write (RoutingMiddleware)
         record, key = Token.objects.create(user, name=name)
         user_logged_in.send(sender=user.__class__, request=request._request, user=user)
         answer = NewToken({"token": key, "expires_at": record.expiry, "name": record.name})
         return Response(answer.data, status=201)
 
-    @extend_schema(operation_id="tokens_destroy_all", responses={204: OpenApiResponse(description="All are out.")})
+    @extend_schema(
+        operation_id="tokens_destroy_all", responses={204: OpenApiResponse(description="All devices are logged out.")}
+    )
     def delete(self, request: Request) -> Response:
-        """Logs all the caller's devices out."""
+        """Log out all of the caller's devices."""
         Token.objects.filter(user=request.user).delete()
         return Response(status=204)
 
@@ -116,7 +118,7 @@ def _login(request: Request) -> tuple[User, str]:
         return request.user, device.validated_data["name"]
     credentials = TokenRequest(data=request.data)
     credentials.is_valid(raise_exception=True)
-    return credentials.login_of(request), credentials.validated_data["name"]
+    return credentials.authenticate(request), credentials.validated_data["name"]
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -125,8 +127,8 @@ class CurrentTokenView(APIView):
 
     @extend_schema(operation_id="tokens_destroy_current", responses={204: OpenApiResponse(description="Logged out.")})
     def delete(self, request: Request) -> Response:
-        """Logs this device out; 409 when the request was made with a session."""
+        """Log out this device; 409 if the request was made with a session."""
         if not isinstance(request.auth, Token):
-            raise NotWithAToken
+            raise NoTokenUsed
         request.auth.delete()
         return Response(status=204)

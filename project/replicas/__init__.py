@@ -1,1 +1,1 @@
-"""The pool of read replicas: which are good enough, and which database a request may use."""
+"""Reads from replicas: which replicas are good enough, and which database a request may use."""

@@ -1,6 +1,6 @@
-"""What a request may do with the databases: safe methods never write and may read from replicas, others do not.
+"""Routes each request's reads and forbids writes where needed: safe methods never write and may read from replicas.
 
-A database that fails under a safe request costs it a second run, because the first cannot have changed anything.
+If a database fails during a safe request, the request runs a second time: the first run cannot have changed anything.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from django.db import OperationalError, connections
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from project.replicas import probe, replica_pool
+from project.replicas import probe
 from project.replicas.read_your_writes import follow, remember
 from rest import problems
 from rest.read_only import writing_forbidden
@@ -24,48 +24,48 @@ log = structlog.get_logger(__name__)
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class ReadsMiddleware:
-    """Next to the views: what it routes is theirs and the authentication's."""
+class RoutingMiddleware:
+    """The innermost middleware: what it routes are the queries of views and of the API's authentication."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        replica_pool.probe.for_requests = True
+        probe.background_probe.for_requests = True
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        replica_pool.probe.begin()
+        probe.background_probe.ensure_started()
         return self._safe(request) if request.method in SAFE else self._unsafe(request)
 
-    def _safe(self, request: HttpRequest) -> HttpResponseBase:
-        response = self._read(request, Route(may_use_replicas=bool(settings.REPLICAS)))
-        if response.status_code not in (500, 503) or not settings.REPLICAS or not _a_database_failed(response):
-            return response
-        # The primary answers instead, or without it whoever is left; once.
-        return self._read(request, Route(may_use_replicas=pool.primary_is_out))
-
-    def _read(self, request: HttpRequest, here: Route) -> HttpResponseBase:
-        with writing_forbidden(), routed(here):
-            response = self.get_response(request)
-        if isinstance(response, StreamingHttpResponse) and not response.is_async:
-            response.streaming_content = _still_reading(iter(response), here)
-        return response
-
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponseBase | None:
-        """Who comes with a session need not meet the API's authentication, which follows those with a token."""
+        """Apply read-your-writes to the user of a session. For users of a token the API's authentication does it."""
         if not route().may_use_replicas or settings.SESSION_COOKIE_NAME not in request.COOKIES:
             return None
-        if not _is_known(request) and replica_was_read():
-            # Anew: to one that was looked for in vain the cookie means nothing any more, and Django would delete that.
+        if not _session_exists(request) and replica_was_read():
+            # A new session object: Django would delete the cookie of one that was looked for and not found.
             request.session = type(request.session)(request.COOKIES[settings.SESSION_COOKIE_NAME])
-            if not probe.primary_is_there():
-                nobody_knows = OperationalError("the primary is away, and no replica knows this session")
-                return problems.answer_to(nobody_knows, request)
+            if not probe.primary_is_available():
+                error = OperationalError("the primary is away, and no replica knows this session")
+                return problems.answer_to(error, request)
         if user_id := request.session.get(SESSION_KEY):
-            # Before the user is looked at: a replica that knows another password of his would end his session.
+            # Before the user is loaded: a replica with an older password hash would end the session.
             follow(int(user_id))
         return None
 
+    def _safe(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._read(request, Route(may_use_replicas=bool(settings.REPLICAS)))
+        if response.status_code not in (500, 503) or not settings.REPLICAS or not _should_run_again(response):
+            return response
+        # Once more, on the primary; on any replica if the primary is out.
+        return self._read(request, Route(may_use_replicas=pool.primary_is_out))
+
+    def _read(self, request: HttpRequest, by: Route) -> HttpResponseBase:
+        with writing_forbidden(), routed(by):
+            response = self.get_response(request)
+        if isinstance(response, StreamingHttpResponse) and not response.is_async:
+            response.streaming_content = _stream(iter(response), by)
+        return response
+
     def _unsafe(self, request: HttpRequest) -> HttpResponseBase:
-        if settings.REPLICAS and not probe.primary_is_there():
+        if settings.REPLICAS and not probe.primary_is_available():
             return problems.answer_to(OperationalError("the primary is away"), request)
         with routed(Route()):
             response = self.get_response(request)
@@ -74,27 +74,27 @@ class ReadsMiddleware:
         return response
 
 
-def _is_known(request: HttpRequest) -> bool:
-    """Whether the session that the cookie names was found; it is looked for on the primary while that is there."""
-    request.session.keys()  # loads it, and forgets the key of one that is not there
+def _session_exists(request: HttpRequest) -> bool:
+    """True if the cookie's session was found. It is read from the primary while that is available."""
+    request.session.keys()  # loads the session, and clears its key if there is none
     return request.session.session_key is not None
 
 
-def _still_reading(parts: Iterator[bytes], here: Route) -> Iterator[bytes]:
-    """What a view streams is made after it has returned; the view's bounds hold for it, too."""
+def _stream(parts: Iterator[bytes], by: Route) -> Iterator[bytes]:
+    """Content that is produced after the view has returned is subject to the same rules as the view."""
     while True:
-        with writing_forbidden(), routed(here):
+        with writing_forbidden(), routed(by):
             part = next(parts, None)
         if part is None:
             return
         yield part
 
 
-def _a_database_failed(response: HttpResponseBase) -> bool:
-    """Whether one has failed under this request that another one may stand in for; everybody is told who is away.
+def _should_run_again(response: HttpResponseBase) -> bool:
+    """True if a database failed during this request and another one can serve it. Also puts out what does not answer.
 
-    Behind a balancer nobody need be: it cuts the connections to a server that it takes out. With a 500 the replica may
-    not know yet what a migration has changed.
+    A replica behind a balancer may answer again by now: the balancer cuts the connections to a server that it takes
+    out. A 500 is repeated as well: the replica may not have replayed a migration yet.
     """
     failed = {alias for alias in (PRIMARY, *settings.REPLICAS) if connections[alias].errors_occurred}
     if not failed or (response.status_code == 500 and failed == {PRIMARY}):

@@ -1,6 +1,6 @@
-"""Read your own writes, GitLab's way: by how far the primary's write-ahead log had come when a user had written.
+"""Read your own writes, as GitLab does: by the position of the primary's write-ahead log after a user's last write.
 
-The shared cache keeps that position for each user, and reads of theirs need a replica that has replayed as much.
+The shared cache keeps that position for each user. The user's reads need a replica that has replayed as much.
 """
 
 from typing import Any
@@ -9,35 +9,36 @@ import structlog
 from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError, connections
 
-from project.replicas import probe, replica_pool
+from project.replicas import probe
+from project.replicas.replica_pool import MAX_LAG_SECONDS
 from routers import PRIMARY, pool, route
 
 log = structlog.get_logger(__name__)
 
-KEPT = int(replica_pool.LAG_AT_MOST)
-"""Seconds: no replica is read from that is late by more, and so none that has not replayed what was forgotten here."""
+KEPT = int(MAX_LAG_SECONDS)
+"""Seconds. A replica that is later than this is not read from, so all others have replayed what is forgotten here."""
 UNKNOWN = 2**63 - 1
-"""The position of a write that may have happened while nobody could ask for one: its user's next write tells."""
+"""The position after a write if the primary could not be asked. It is replaced at the user's next write."""
 
 ASK_POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
 HAS_REPLAYED = """
     SELECT NOT pg_is_in_recovery()
         OR EXISTS (SELECT FROM pg_stat_wal_receiver) AND pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') >= %s
 """
-"""Who receives nothing may still follow a primary that another one has replaced: the same position means other data."""
+"""A standby without a WAL receiver may be on an old timeline, where the same position means other data."""
 
 
 def remember(user: Any) -> None:
-    """Note how far the primary has written, now that all is committed: this user's reads need that much.
+    """After a request that may have written: keep the primary's position for this user's next reads.
 
-    Whatever the answer to the request was: one that failed may have committed something before.
+    Called whatever the response was: a request that failed may have committed something before.
     """
     if user is None or not user.is_authenticated:
         return
     position, key = _position(), _key(user.pk)
     try:
         before = cache.get(key, 0)
-        # Of two requests at once the later write counts, whichever notes it first.
+        # Of two overlapping requests the later position counts, whichever is stored first.
         cache.set(key, position if before == UNKNOWN else max(position, before), KEPT)
     except Exception:
         log.warning("cache_unavailable", exc_info=True)
@@ -56,36 +57,38 @@ def _position() -> int:
 
 
 def follow(user_id: int) -> bool:
-    """From here on this request needs what the user has written lately; whether it now reads from elsewhere."""
-    here = route()
-    if not here.may_use_replicas:
+    """From here on this request needs the user's latest writes. True if its reads moved to another database."""
+    current = route()
+    if not current.may_use_replicas:
         return False
-    before = here.chosen
+    before = current.chosen
     try:
-        here.position = cache.get(_key(user_id), 0)
+        current.position = cache.get(_key(user_id), 0)
     except Exception:
         log.warning("cache_unavailable", exc_info=True)
-        here.may_use_replicas = pool.primary_is_out
-        return before not in ("", PRIMARY) and not here.may_use_replicas
-    if here.position and not (before and _shows(before, here.position)):
-        here.chosen = _caught_up(here.position)
-    return before not in ("", here.chosen)
+        current.may_use_replicas = pool.primary_is_out
+        return before not in ("", PRIMARY) and not current.may_use_replicas
+    if current.position and not (before and _has_replayed(before, current.position)):
+        current.chosen = _caught_up(current.position)
+    return before not in ("", current.chosen)
 
 
 def _caught_up(position: int) -> str:
-    """A replica that has replayed so much, or else the primary; without that, whoever is left."""
+    """A replica that has replayed so much, else the primary. If the primary is out, any replica."""
     chosen = pool.choose(position)
-    if chosen != PRIMARY and _shows(chosen, position):
+    if chosen != PRIMARY and _has_replayed(chosen, position):
         return chosen
-    if probe.primary_is_there():
+    if probe.primary_is_available():
         return PRIMARY
     route().position = 0
     return pool.choose(0)
 
 
-def _shows(alias: str, position: int) -> bool:
-    """By its own word, for behind a balancer the probe may have asked another one; by the probe's when the primary is
-    out, because then nobody streams."""
+def _has_replayed(alias: str, position: int) -> bool:
+    """Asks the replica: behind a balancer, the probe may have asked another server.
+
+    While the primary is out no replica streams, so the probe's latest answer is used.
+    """
     if alias == PRIMARY:
         return True
     if pool.primary_is_out:

@@ -18,7 +18,7 @@ from tests.support.timeouts import PATIENCE
 def _unknowing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process that has not seen any migrations yet, and has time to look at them."""
     monkeypatch.setattr(health, "DATABASE_SECONDS", 60)
-    monkeypatch.setattr(health, "_probe", health.Probe())
+    monkeypatch.setattr(health, "_database_check", health.DatabaseCheck())
     health._migrated.clear()
     yield
     health._migrated.clear()
@@ -70,7 +70,7 @@ def test_a_database_that_is_away_degrades_every_instance_and_puts_none_out(monke
     def away() -> health.Checks:
         raise OperationalError("secret")
 
-    monkeypatch.setattr(health, "_asked", away)
+    monkeypatch.setattr(health, "_check_database", away)
     answer = Client().get("/readyz")
     assert answer.status_code == 200
     assert answer.json() == {"status": "degraded", "checks": {"database": "unreachable", "migrations": "unknown"}}
@@ -84,10 +84,11 @@ def test_a_database_that_hangs_is_waited_for_a_bounded_time_and_by_one_thread(mo
         assert database_is_back.wait(60)
         return {"database": "ok", "migrations": "ok"}
 
-    monkeypatch.setattr(health, "_asked", hanging)
+    monkeypatch.setattr(health, "_check_database", hanging)
     monkeypatch.setattr(health, "DATABASE_SECONDS", 0.05)
     assert [Client().get("/readyz").json()["status"] for _ in range(3)] == ["degraded"] * 3
     eventually(lambda: asked, PATIENCE, "the question")
     assert asked == [1]
     database_is_back.set()
-    assert health._probe.done.wait(60)
+    assert health._database_check.done.wait(60)
+    assert health._database_check.checks == {"database": "ok", "migrations": "ok"}

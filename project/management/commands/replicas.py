@@ -1,4 +1,4 @@
-"""`manage.py replicas`: the primary and its replicas as they are now, in a table."""
+"""`manage.py replicas`: prints the current state of the primary and its replicas as a table."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connections
 
-from project.replicas.replica_pool import fault, primary_position, state_of
+from project.replicas.probe import primary_position, state_of
+from project.replicas.replica_pool import fault
 from routers import PRIMARY
 
 Row = tuple[str, str, str, str, str, int | None]
@@ -41,7 +42,7 @@ def _replica(alias: str, written: int | None) -> Row:
     except (DatabaseError, InterfaceError):
         return (alias, "?", "", "", "does not answer", None)
     if not state.standby:
-        # HAProxy's read port, while no standby is left.
+        # HAProxy's read port when no standby is left.
         return (alias, "primary", "", "", fault(state, written) or "good", _rows_read(alias))
     behind = f"{max(written - state.replayed, 0)} bytes" if written is not None else "?"
     return (
@@ -55,7 +56,7 @@ def _replica(alias: str, written: int | None) -> Row:
 
 
 def _rows_read(alias: str) -> int | None:
-    """Since the server's statistics were last reset."""
+    """Rows read since the server's statistics were last reset."""
     try:
         with connections[alias].cursor() as cursor:
             cursor.execute(ROWS_READ)
@@ -65,7 +66,7 @@ def _rows_read(alias: str) -> int | None:
 
 
 def _lsn(position: int) -> str:
-    """As PostgreSQL writes it."""
+    """In PostgreSQL's notation."""
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 
-from project.replicas import middleware, probe, replica_pool
-from project.replicas.middleware import ReadsMiddleware
+from project.replicas import middleware, probe
+from project.replicas.middleware import RoutingMiddleware
 from routers import PRIMARY, pool
 
 SERVERS = [PRIMARY, "replica1"]
@@ -20,7 +20,7 @@ SERVERS = [PRIMARY, "replica1"]
 def _without_the_primary(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     settings.REPLICAS = {"replica1": {}}
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
-    monkeypatch.setattr(replica_pool.probe, "begin", lambda: None)
+    monkeypatch.setattr(probe.background_probe, "ensure_started", lambda: None)
     monkeypatch.setattr(pool, "primary_is_out", True)
     monkeypatch.setattr(probe, "answers", lambda alias: alias != PRIMARY)
     monkeypatch.setattr(middleware, "replica_was_read", lambda: True)
@@ -37,7 +37,7 @@ def test_it_is_answered_503_and_its_cookie_stays(monkeypatch: pytest.MonkeyPatch
         runs.append(request)
         return reads.process_view(request) or HttpResponse()
 
-    reads = ReadsMiddleware(view)
+    reads = RoutingMiddleware(view)
     request = RequestFactory().get("/")
     request.COOKIES["sessionid"] = "nobody-knows-it"
     response = SessionMiddleware(reads)(request)

@@ -9,9 +9,10 @@ from django.db import OperationalError
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from project.replicas import probe, read_your_writes, replica_pool
-from project.replicas.middleware import ReadsMiddleware
-from project.replicas.read_your_writes import KEPT, UNKNOWN, follow, remember
+from project.replicas import probe, read_your_writes
+from project.replicas.middleware import RoutingMiddleware
+from project.replicas.read_your_writes import UNKNOWN, follow, remember
+from project.replicas.replica_pool import State, fault
 from routers import PRIMARY, Route, pool, routed
 
 ADA = SimpleNamespace(pk=1, is_authenticated=True)
@@ -26,8 +27,17 @@ def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(read_your_writes, "_position", lambda: known[PRIMARY])
     monkeypatch.setattr(probe, "ask", lambda alias, question, position: (known[alias] >= position,))
     monkeypatch.setattr(probe, "answers", lambda alias: known[alias] is not None)
-    monkeypatch.setattr(probe, "LOOK_EVERY", -1.0)
+    monkeypatch.setattr(probe, "CHECK_PRIMARY_EVERY", -1.0)
     return known
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """What is put into the cache: key, position, and for how many seconds."""
+    stored: list[tuple[str, int, int]] = []
+    recorder = SimpleNamespace(get=cache.get, set=lambda *entry: stored.append(entry))
+    monkeypatch.setattr(read_your_writes, "cache", recorder)
+    return stored
 
 
 def reader() -> str:
@@ -55,7 +65,7 @@ def test_a_replica_that_the_probe_believes_and_that_says_no_is_not_read_from(wri
 
 
 def test_of_two_writes_that_overlap_the_later_one_counts(written: dict[str, Any]) -> None:
-    for position in (150, 120):
+    for position in (150, 90):  # replica1 has replayed 100, and so knows the second write only
         written[PRIMARY] = position
         remember(ADA)
     assert {reader() for _ in range(100)} == {"replica2"}
@@ -75,18 +85,20 @@ def test_a_write_is_remembered_whatever_its_request_was_answered(
     written: dict[str, Any], settings: Any, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     settings.REPLICAS = {"replica1": {}, "replica2": {}}
-    monkeypatch.setattr(replica_pool.probe, "begin", lambda: None)
+    monkeypatch.setattr(probe.background_probe, "ensure_started", lambda: None)
     request = RequestFactory().post("/")
     request.user = ADA
     written[PRIMARY] = 150
-    ReadsMiddleware(lambda request: HttpResponse(status=status))(request)
+    RoutingMiddleware(lambda request: HttpResponse(status=status))(request)
     assert {reader() for _ in range(10)} == {"replica2"}
 
 
-def test_a_position_is_kept_for_longer_than_any_good_replica_may_be_late() -> None:
+def test_a_position_is_kept_for_as_long_as_a_replica_may_be_late(stored: list[tuple[str, int, int]]) -> None:
+    """One that is later than that is not good, and is not read from."""
     remember(ADA)
-    assert cache.touch("written:1", KEPT)
-    assert KEPT >= 3600
+    [(_, position, seconds)] = stored
+    assert not fault(State(True, position - 1, lag=seconds, streaming=True), written=position)
+    assert fault(State(True, position - 1, lag=seconds + 1, streaming=True), written=position)
 
 
 def test_while_the_primary_is_out_a_replica_that_knows_the_write_is_read_from_and_else_whoever_is_left(
@@ -137,7 +149,7 @@ class Away:
         raise OperationalError
 
 
-def test_nobody_is_remembered_who_is_not_known() -> None:
-    remember(None)
-    remember(SimpleNamespace(pk=None, is_authenticated=False))
-    assert cache.get("written:None") is None
+@pytest.mark.parametrize("nobody", [None, SimpleNamespace(pk=None, is_authenticated=False)])
+def test_nobody_is_remembered_who_is_not_known(nobody: Any, stored: list[tuple[str, int, int]]) -> None:
+    remember(nobody)
+    assert stored == []

@@ -1,111 +1,12 @@
-"""The probe in moments that cannot be arranged with real servers; tests/system/replicas/ has those that can."""
-
-from collections.abc import Iterator
-from threading import Event
-from typing import Any
+"""Which replicas are good enough to be read from, by what they answered."""
 
 import pytest
 
-from project.replicas import replica_pool
-from project.replicas.replica_pool import LAG_AT_MOST, LAG_BYTES, LAG_SECONDS, Probe, State, fault
-from routers import PRIMARY, pool
-
-
-@pytest.fixture(autouse=True)
-def _alone(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replicas that are good until a probe of the test says otherwise."""
-    settings.REPLICAS = {"replica1": {}, "replica2": {}}
-    monkeypatch.setattr(pool, "replayed", {"replica1": 100, "replica2": 100})
-    monkeypatch.setattr(pool, "primary_is_out", False)
+from project.replicas.replica_pool import LAG_BYTES, LAG_SECONDS, MAX_LAG_SECONDS, State, fault
 
 
 def state(replayed: int = 100, lag: float = 0.0, *, standby: bool = True, streaming: bool = True) -> State:
     return State(standby, replayed, lag, streaming)
-
-
-class Servers:
-    """A primary and a standby that streams from it as long as it lives: until its first answer, or the standby's."""
-
-    primary_lives = True
-
-    def position(self) -> int | None:
-        lived, self.primary_lives = self.primary_lives, False
-        return 100 if lived else None
-
-    def state_of(self, alias: str) -> State:
-        lived, self.primary_lives = self.primary_lives, False
-        return State(standby=True, replayed=100, lag=0.0, streaming=lived)
-
-
-def test_a_primary_that_dies_in_the_middle_of_a_round_takes_no_replica_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    servers = Servers()
-    monkeypatch.setattr(replica_pool, "primary_position", servers.position)
-    monkeypatch.setattr(replica_pool, "state_of", servers.state_of)
-    Probe().round()
-    assert pool.replayed
-    assert not servers.primary_lives
-
-
-@pytest.fixture
-def silence() -> Iterator[Event]:
-    """Who waits for it is a server that says nothing."""
-    event = Event()
-    yield event
-    event.set()
-
-
-@pytest.fixture
-def cut(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The servers that the probe hangs up on."""
-    cut: list[str] = []
-    monkeypatch.setattr(replica_pool, "hang_up", cut.append)
-    return cut
-
-
-def test_a_replica_that_says_nothing_is_put_out_and_keeps_nobody_waiting(
-    monkeypatch: pytest.MonkeyPatch, silence: Event, cut: list[str]
-) -> None:
-    monkeypatch.setattr(replica_pool, "LOOK", 0.001)
-    monkeypatch.setattr(replica_pool, "primary_position", lambda: 100)
-    monkeypatch.setattr(
-        replica_pool, "state_of", lambda alias: state() if alias == "replica2" or silence.wait() else None
-    )
-    probe = Probe()
-    probe.round()
-    assert (set(pool.replayed), cut) == ({"replica2"}, ["replica1"])
-
-    silence.set()
-    monkeypatch.setattr(replica_pool, "LOOKS", 10_000)
-    probe.round()
-    assert set(pool.replayed) == {"replica1", "replica2"}
-    assert cut == ["replica1"]
-
-
-def test_a_primary_that_says_nothing_is_out_and_the_replicas_are_not(
-    monkeypatch: pytest.MonkeyPatch, silence: Event, cut: list[str]
-) -> None:
-    monkeypatch.setattr(replica_pool, "LOOK", 0.001)
-    monkeypatch.setattr(replica_pool, "primary_position", silence.wait)
-    monkeypatch.setattr(replica_pool, "state_of", lambda alias: state(streaming=False))
-    probe = Probe()
-    probe.round()
-    assert pool.primary_is_out
-    assert set(pool.replayed) == {"replica1", "replica2"}
-    assert cut == []
-
-    probe.for_requests = True
-    probe.round()
-    assert cut == [PRIMARY]
-
-
-def test_the_first_round_is_waited_for_and_nobody_asks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds: list[int] = []
-    monkeypatch.setattr(replica_pool, "PROBE_EVERY", (1000, 1000))
-    monkeypatch.setattr(Probe, "round", lambda probe: rounds.append(1))
-    probe = Probe()
-    for _ in range(3):
-        probe.begin()
-        assert rounds == [1]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +16,8 @@ def test_the_first_round_is_waited_for_and_nobody_asks_twice(monkeypatch: pytest
         (state(standby=False), False),
         (state(streaming=False), False),
         (state(0, LAG_SECONDS + 1), True),
-        (state(0, LAG_AT_MOST + 1), False),
-        (state(LAG_BYTES, LAG_AT_MOST + 1), True),
+        (state(0, MAX_LAG_SECONDS + 1), False),
+        (state(LAG_BYTES, MAX_LAG_SECONDS + 1), True),
     ],
 )
 def test_a_replica_is_good_while_it_streams_and_is_not_late(said: State, good: bool) -> None:

@@ -1,4 +1,4 @@
-"""BROKER_URL and CACHE_URL, looked at closely: what would fail only later, at a POST, stops the start instead."""
+"""Validates BROKER_URL and CACHE_URL, so that an error stops the start instead of the first POST."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,9 +14,9 @@ SQS_QUEUE = re.compile(r"[A-Za-z0-9_-]{1,80}")
 DATABASE = re.compile(r"/?[0-9]{0,4}")
 
 Options = Mapping[str, Callable[[str], object]]
-"""What may stand behind the question mark of a URL, and whether a value is good."""
+"""The options that a URL may have after the question mark, each with a check of its value."""
 
-NONE: Options = {}
+NO_OPTIONS: Options = {}
 TLS: Options = {
     "ssl_ca_certs": isfile,
     "ssl_certfile": isfile,
@@ -27,19 +27,19 @@ TLS: Options = {
 
 
 SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
-PATIENCE: Options = {"socket_timeout": SECONDS.fullmatch, "socket_connect_timeout": SECONDS.fullmatch}
+TIMEOUTS: Options = {"socket_timeout": SECONDS.fullmatch, "socket_connect_timeout": SECONDS.fullmatch}
 
 
 def is_redis(url: str) -> bool:
     return url.startswith(("redis:", "rediss:"))
 
 
-def redis(name: str, url: str, further: Options = NONE) -> str:
-    """redis://user:password@host:6379/0 or, with TLS and its options, rediss://…, as it was given. further: options."""
+def redis(name: str, url: str, more: Options = NO_OPTIONS) -> str:
+    """Returns a valid redis://user:password@host:6379/0 or, with TLS options, rediss://… unchanged. more: options."""
     parts = _split(name, url)
     _require(_has_host(parts), name, "must name a host: redis://host:6379/0")
-    _require(DATABASE.fullmatch(parts.path), name, "may end with the number of a database: redis://host:6379/0")
-    _options(name, parts, {**further, **(TLS if parts.scheme == "rediss" else NONE)})
+    _require(DATABASE.fullmatch(parts.path), name, "may end with a database number: redis://host:6379/0")
+    _options(name, parts, {**more, **(TLS if parts.scheme == "rediss" else NO_OPTIONS)})
     return url
 
 
@@ -48,19 +48,19 @@ def sqs(name: str, url: str) -> dict[str, str | None]:
     parts = _split(name, url)
     region, queue = parts.netloc, parts.path.strip("/")
     _require(region and queue, name, "must name a region and a queue: sqs://REGION/QUEUE")
-    _require(REGION.fullmatch(region), name, f"names a region such as there is none: {region!r}")
-    _require(not queue.endswith(".fifo"), name, "must name a standard queue, and not a FIFO one")
+    _require(REGION.fullmatch(region), name, f"has an invalid region: {region!r}")
+    _require(not queue.endswith(".fifo"), name, "must name a standard queue, not a FIFO queue")
     _require(SQS_QUEUE.fullmatch(queue), name, "must name a queue of at most 80 letters, digits, hyphens, underscores")
-    options = _options(name, parts, {"endpoint": _is_web_address})
+    options = _options(name, parts, {"endpoint": _is_http_url})
     return {"region": region, "queue": queue, "endpoint": options.get("endpoint")}
 
 
 def _split(name: str, url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _require(parts.port != 0 and not parts.fragment, name, "must have a port above 0, and no #")
+        _require(parts.port != 0 and not parts.fragment, name, "must have a port above 0 and no #")
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must have a host and a port that there can be.") from None
+        raise ImproperlyConfigured(f"{name} must have a valid host and port.") from None
     return parts
 
 
@@ -71,14 +71,14 @@ def _has_host(parts: SplitResult) -> bool:
 def _options(name: str, parts: SplitResult, allowed: Options) -> dict[str, str]:
     found: dict[str, str] = {}
     for option, value in parse_qsl(parts.query, keep_blank_values=True):
-        may_be = f"may have {', '.join(allowed) or 'nothing'} behind a ?, once"
-        _require(option in allowed and option not in found, name, f"{may_be}, and not {option}")
-        _require(allowed[option](value), name, f"has a bad {option}: {value!r}")
+        choices = f"only {', '.join(allowed)} (each once)" if allowed else "no options"
+        _require(option in allowed and option not in found, name, f"may have {choices} after the ?, not {option}")
+        _require(allowed[option](value), name, f"has an invalid {option}: {value!r}")
         found[option] = value
     return found
 
 
-def _is_web_address(url: str) -> bool:
+def _is_http_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and _has_host(parts) and parts.port != 0 and not parts.query
@@ -86,6 +86,6 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def _require(fulfilled: object, name: str, complaint: str) -> None:
-    if not fulfilled:
-        raise ImproperlyConfigured(f"{name} {complaint}.")
+def _require(condition: object, name: str, rule: str) -> None:
+    if not condition:
+        raise ImproperlyConfigured(f"{name} {rule}.")
