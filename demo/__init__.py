@@ -1,1 +1,1 @@
-"""Legwork as its users meet it: a program that starts the real processes and talks to them over HTTP only."""
+"""Starts Legwork's real processes and uses them over HTTP only, as a client would."""

@@ -1,6 +1,6 @@
-"""`make demo`: the stack on an empty database, a job and some e-mails through it, seen from outside.
+"""`make demo`: starts the stack on an empty database, and shows a job and some e-mails from a client's point of view.
 
-Exits 0 only if everything that it shows has happened."""
+Exits with 0 only if everything shown has happened."""
 
 import argparse
 import secrets
@@ -18,8 +18,8 @@ from demo.screen import bar, console, fail, say, show_json, step
 from demo.stack import ROOT, Stack
 
 USER = "ada"
-PATIENCE = 120
-"""Seconds that a job may come late: a machine that has more to do than this demo is no failure of it."""
+MAX_DELAY = 120
+"""Seconds of delay that are tolerated: the machine may be busy with other work."""
 
 
 def main() -> int:
@@ -48,16 +48,16 @@ def _show(stack: Stack, seconds: int) -> None:
         client = _log_in(stack, password)
         job = _post_job(client, seconds)
         _watch(client, job, seconds)
-        _show_mistake(client)
+        _show_error(client)
         show_mail(client)
         stack.check()
-    _tell_how_to_go_on()
+    _show_next_steps()
 
 
 def _log_in(stack: Stack, password: str) -> Client:
     step("A client asks for a token: POST /api/v1/tokens/")
     client = Client.login(stack.url, USER, password)
-    say("201 Created; every further request carries it as [cyan]Authorization: Token …[/]")
+    say("201 Created; all further requests send it as [cyan]Authorization: Token …[/]")
     return client
 
 
@@ -66,40 +66,40 @@ def _post_job(client: Client, seconds: int) -> dict[str, Any]:
     step(f"It posts {seconds} seconds of work: POST /api/v1/jobs/")
     show_json(order)
     answer = client.post("jobs/", order, expect=202)
-    say(f"202 Accepted after {answer.elapsed.total_seconds() * 1000:.0f} ms; the work goes on without the client")
+    say(f"202 Accepted after {answer.elapsed.total_seconds() * 1000:.0f} ms; the work continues in the background")
     say(f"Location: {answer.headers['Location']}")
     job: dict[str, Any] = answer.json()
-    _demand(answer.headers["Location"] == job["url"], "Location and the job's url differ")
+    _require(answer.headers["Location"] == job["url"], "Location and the job's url differ")
     return job
 
 
 def _watch(client: Client, job: dict[str, Any], seconds: int) -> None:
-    step("It asks how far the job is: GET, as often as Retry-After says, 304 while nothing has changed")
+    step("It polls the job's progress: GET, as often as Retry-After allows, 304 while nothing has changed")
     with bar() as show:
-        for changed in client.follow(job["url"], within=seconds + PATIENCE):
+        for changed in client.follow(job["url"], within=seconds + MAX_DELAY):
             job = changed
             show(job["progress"]["percent"], job["progress"]["message"] or job["status"])
-    _demand(job["status"] == "succeeded", f"the job has {job['status']}: {job['error']}")
-    _demand(job["result"] == {"counted": seconds}, f"the job's result is {job['result']}")
+    _require(job["status"] == "succeeded", f"the job has {job['status']}: {job['error']}")
+    _require(job["result"] == {"counted": seconds}, f"the job's result is {job['result']}")
     say(f"[green]{job['status']}[/] at attempt {job['attempt']} of {job['max_attempts']}; its result:")
     show_json(job["result"])
 
 
-def _show_mistake(client: Client) -> None:
-    step("A mistake is answered with what to mend: an unknown kind of job")
+def _show_error(client: Client) -> None:
+    step("An error says what to correct: here an unknown kind of job")
     answer = client.post("jobs/", {"kind": "make.coffee"}, expect=400)
     say(f"400 Bad Request, {answer.headers['Content-Type']}")
     show_json(answer.json())
-    _demand(answer.headers["Content-Type"].startswith("application/problem+json"), "the error is not problem+json")
+    _require(answer.headers["Content-Type"].startswith("application/problem+json"), "the error is not problem+json")
 
 
-def _tell_how_to_go_on() -> None:
-    step("That was all of it. To go on:")
-    say("[cyan]make run[/]   the same, staying up: API documentation at /api/v1/docs/, task monitor at /admin/")
+def _show_next_steps() -> None:
+    step("That was the demo. What to try next:")
+    say("[cyan]make run[/]   the same stack, kept running: API documentation at /api/v1/docs/, task monitor at /admin/")
     say("[cyan]make test[/]  every test, on a real PostgreSQL")
 
 
-def _demand(condition: bool, otherwise: str) -> None:
+def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise UnexpectedAnswerError(f"{otherwise}.")
 
@@ -112,8 +112,8 @@ def _show_logs(stack: Stack) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=5, help="how long the job works")
-    parser.add_argument("--folder", type=Path, default=ROOT / "var", help="where the database and the logs are put")
+    parser.add_argument("--seconds", type=int, default=5, help="duration of the job")
+    parser.add_argument("--folder", type=Path, default=ROOT / "var", help="folder for the database and the logs")
     return parser.parse_args()
 
 

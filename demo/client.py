@@ -1,4 +1,4 @@
-"""A REST client of Legwork as anybody would write one: HTTP, a token, and what the answers say."""
+"""A plain REST client of Legwork: HTTP and a token, no knowledge of the server's code."""
 
 import time
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class UnexpectedAnswerError(Exception):
-    """The API answered something else than it should."""
+    """The API gave another response than expected."""
 
 
 class Client:
-    """Paths are relative to /api/v1/; whole URLs, as the API hands them out, are taken as they are."""
+    """Takes paths relative to /api/v1/, and complete URLs as the API returns them."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self._root = f"{url}/api/v1/"
@@ -37,7 +37,7 @@ class Client:
         return self.request("DELETE", path, expect=expect, **options)
 
     def request(self, method: str, path: str, *, expect: int | None = None, **options: Any) -> requests.Response:
-        """With `expect`, UnexpectedAnswerError for every other status."""
+        """Raises UnexpectedAnswerError for any status other than `expect`, if given."""
         url = path if path.startswith("http") else self._root + path
         answer = self._session.request(method, url, **{"timeout": 60, **options})
         if expect and answer.status_code != expect:
@@ -45,7 +45,7 @@ class Client:
         return answer
 
     def follow(self, url: str, within: float) -> Iterator[dict[str, Any]]:
-        """The job each time that it has changed, until it has finished; polls no more often than the server asks."""
+        """Yield the job whenever it has changed, until it has finished. Polls as often as Retry-After allows."""
         deadline = time.monotonic() + within
         etag = ""
         while True:

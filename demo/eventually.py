@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline: nothing in the demo or the tests sleeps a fixed time."""
+"""Waits for a condition with a deadline, so that neither the demo nor the tests sleep a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -14,9 +14,9 @@ class TooLateError(Exception):
 
 
 def eventually(condition: Callable[[], Value], within: float, what: str = "", *, pause: float = PAUSE) -> Value:
-    """The condition's first true value; TooLateError when `within` seconds pass without one.
+    """Return the condition's first true value; raise TooLateError if there is none within so many seconds.
 
-    `what` completes the sentence "… did not happen"; without it the condition names itself.
+    what: subject of the error "… did not happen"; by default the condition's name.
     """
     deadline = time.monotonic() + within
     while True:

@@ -1,4 +1,4 @@
-"""The demo's mails: one of each fate, and what the list of suppressed addresses is for."""
+"""The mail part of the demo: a message for each outcome, then one to an address that is now suppressed."""
 
 from collections.abc import Collection
 from typing import Any
@@ -8,24 +8,24 @@ from demo.eventually import eventually
 from demo.screen import say, step, timeline
 
 DOMAIN = "example.org"
-FATES = {"grace": "delivered", "defer": "delivered", "bounce": "bounced", "complain": "complained"}
-"""What becomes of a mail, by the local part of its recipient; the simulated Mailgun decides by it."""
-ON_THE_WAY = {"defer": {"deferred"}}
-"""What its timeline has to tell of besides."""
-WITHIN = 180
-"""Seconds; a few are enough, unless the machine has more to do than this."""
+OUTCOMES = {"grace": "delivered", "defer": "delivered", "bounce": "bounced", "complain": "complained"}
+"""The final status by the local part of the recipient, from which the simulated Mailgun takes it."""
+REQUIRED_EVENTS = {"defer": {"deferred"}}
+"""Further events that the timeline must contain."""
+MAX_DELAY = 180
+"""Seconds; a few are enough unless the machine is busy with other work."""
 
 
 def show_mail(client: Client) -> None:
-    step("It posts four e-mails: POST /api/v1/mail/messages/; a simulated Mailgun delivers them, or does not")
-    urls = {local: _post(client, local) for local in FATES}
-    for local, fate in FATES.items():
-        _show(_arrived(client, urls[local], fate, ON_THE_WAY.get(local, set())))
-    step("The address that bounced is on the list now; the next mail to it is not even tried")
-    message = _arrived(client, _post(client, "bounce"), "suppressed")
+    step("It posts four e-mails: POST /api/v1/mail/messages/; a simulated Mailgun delivers or bounces them")
+    urls = {local: _post(client, local) for local in OUTCOMES}
+    for local, outcome in OUTCOMES.items():
+        _show(_wait_for(client, urls[local], outcome, REQUIRED_EVENTS.get(local, set())))
+    step("The address that bounced is now suppressed: the next mail to it is not sent")
+    message = _wait_for(client, _post(client, "bounce"), "suppressed")
     _show(message)
     if any(entry["type"].startswith("attempt") for entry in message["timeline"]):
-        raise UnexpectedAnswerError("A suppressed address was written to.")
+        raise UnexpectedAnswerError("A message was sent to a suppressed address.")
 
 
 def _post(client: Client, local: str) -> str:
@@ -40,17 +40,17 @@ def _post(client: Client, local: str) -> str:
     return url
 
 
-def _arrived(client: Client, url: str, fate: str, events: Collection[str] = ()) -> dict[str, Any]:
-    """The message, once this has become of it, and these events have been told of."""
+def _wait_for(client: Client, url: str, outcome: str, events: Collection[str] = ()) -> dict[str, Any]:
+    """Wait until the message has this status and its timeline contains these events."""
 
-    def seen() -> dict[str, Any] | None:
+    def finished() -> dict[str, Any] | None:
         message: dict[str, Any] = client.get(url, expect=200).json()
-        told = {entry["type"] for entry in message["timeline"]}
-        return message if message["status"] == fate and told.issuperset(events) else None
+        seen = {entry["type"] for entry in message["timeline"]}
+        return message if message["status"] == outcome and seen.issuperset(events) else None
 
-    message = eventually(seen, WITHIN, f"the end of {url} as {fate}", pause=0.25)
+    message = eventually(finished, MAX_DELAY, f"the end of {url} as {outcome}", pause=0.25)
     if message is None:
-        raise UnexpectedAnswerError(f"{url} has not become {fate}.")
+        raise UnexpectedAnswerError(f"{url} has not become {outcome}.")
     return message
 
 

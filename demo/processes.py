@@ -1,4 +1,4 @@
-"""Programs started for a while: each in a process group of its own, its output in a log file, gone when we are gone."""
+"""Starts programs, each in its own process group and with its output in a log file; they end with this process."""
 
 import contextlib
 import os
@@ -15,15 +15,15 @@ from types import FrameType
 from typing import NoReturn
 
 _reserved: list[socket.socket] = []
-"""Each has the name of a port; see free_port()."""
+"""One for each reserved port; see free_port()."""
 
 
 class DiedError(Exception):
-    """A program ended that should be running."""
+    """A program has ended that should be running."""
 
 
 class Process:
-    """One program. `user` is whom root runs it as; `farewell` is the signal it gets when this program dies first."""
+    """One program. user: to run it as, if we are root. death_signal: what it gets if this process dies first."""
 
     def __init__(
         self,
@@ -34,18 +34,18 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         user: str | None = None,
-        farewell: signal.Signals = signal.SIGTERM,
+        death_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.log = log
-        self._command = [*_wrapper(farewell, user), *command]
+        self._command = [*_wrapper(death_signal, user), *command]
         self._env = env
         self._cwd = cwd
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(  # noqa: S603 the commands are ours
+            self._popen = subprocess.Popen(  # noqa: S603 our own commands
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -69,12 +69,12 @@ class Process:
         return self._popen is not None and self._popen.poll() is None
 
     def check(self) -> None:
-        """Raises DiedError, with the last lines of the log, unless the program is running."""
+        """Raise DiedError, with the last lines of the log, unless the program is running."""
         if not self.running():
             raise DiedError(f"{self.name} has ended by itself.\n{self.tail()}")
 
     def stop(self, sign: signal.Signals = signal.SIGTERM, within: float = 30) -> None:
-        """Asks the program to stop and waits; what is left of its process group after `within` seconds is killed."""
+        """Ask the program to stop, and after at most `within` seconds kill what is left of its process group."""
         self.ask_to_stop(sign)
         self.wait_or_kill(within)
 
@@ -90,7 +90,7 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to the program and to everything that it started."""
+        """SIGKILL the program and everything that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._started.wait()
@@ -100,9 +100,10 @@ class Process:
 
 
 def stop_on_signals() -> None:
-    """A closed terminal and `kill` end this program as Ctrl-C does: with everything that it has started.
+    """Handle SIGTERM and SIGHUP like Ctrl-C: end with everything that was started.
 
-    SIGINT itself among them, which is ignored in what a script starts in the background."""
+    SIGINT as well, because a script's background programs ignore it by default.
+    """
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, _interrupt)
 
@@ -112,10 +113,10 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def free_port(preferred: int = 0) -> int:
-    """A TCP port that nobody listens on: `preferred` if it can be had.
+    """A TCP port that is free: `preferred` if possible.
 
-    It stays ours until this program ends: nobody else who asks here gets it, and it is from below the range that
-    outgoing connections use. So a server may come late, and come back.
+    It stays reserved until this process ends: free_port() gives it to no other program, and it is below the range of
+    ephemeral ports. So a server may start late, and restart.
     """
     candidates = [preferred] if preferred else []
     candidates += random.sample(range(20_000, 32_000), 50)
@@ -123,7 +124,7 @@ def free_port(preferred: int = 0) -> int:
 
 
 def _reserve(port: int) -> bool:
-    """By a name that only one program can have at a time (unix(7), abstract sockets); other systems have none."""
+    """Bind an abstract socket (unix(7)) named after the port: one program at a time can. Only Linux has them."""
     if sys.platform != "linux":
         return True
     name = socket.socket(socket.AF_UNIX)
@@ -137,7 +138,7 @@ def _reserve(port: int) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server can listen there now."""
+    """True if a server can listen there now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -147,10 +148,10 @@ def is_free(port: int) -> bool:
         return True
 
 
-def _wrapper(farewell: signal.Signals, user: str | None) -> list[str]:
-    """setpriv, from Debian's essential util-linux, does both and then becomes the program; other systems go without."""
+def _wrapper(death_signal: signal.Signals, user: str | None) -> list[str]:
+    """setpriv (util-linux) sets user and death signal, then executes the program. Without setpriv neither is set."""
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         return []
     as_user = ["--reuid", user, "--regid", str(pwd.getpwnam(user).pw_gid), "--clear-groups"] if user else []
-    return [setpriv, *as_user, "--pdeathsig", farewell.name.removeprefix("SIG"), "--"]
+    return [setpriv, *as_user, "--pdeathsig", death_signal.name.removeprefix("SIG"), "--"]

@@ -1,4 +1,4 @@
-"""`make run`: the stack on var/legwork.sqlite3, staying up until Ctrl-C, with a login and the logs on screen."""
+"""`make run`: runs the stack on var/legwork.sqlite3 until Ctrl-C, and shows a login and the logs."""
 
 import argparse
 import os
@@ -40,7 +40,7 @@ def main() -> int:
 
 def _folder() -> Path:
     parser = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=ROOT / "var", help="where database, login and logs are kept")
+    parser.add_argument("--folder", type=Path, default=ROOT / "var", help="folder for database, login and logs")
     folder: Path = parser.parse_args().folder
     return folder
 
@@ -50,12 +50,12 @@ def _port() -> int:
     if not wanted:
         return free_port(8000)
     if not wanted.isdigit() or not is_free(int(wanted)):
-        raise DiedError(f"PORT is {wanted}, and no server can listen there.")
+        raise DiedError(f"PORT is {wanted}, but no server can listen there: not a number, or in use.")
     return int(wanted)
 
 
 def _password(file: Path) -> str:
-    """Made once and kept beside the database, readable to its owner only, so that a login outlives a restart."""
+    """Generated once and kept beside the database, readable only by its owner, so a login outlives a restart."""
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(secrets.token_urlsafe(12))
@@ -72,7 +72,7 @@ def _introduce(stack: Stack, password: str) -> None:
 
 
 def _follow_logs(stack: Stack) -> None:
-    """Never returns: Ctrl-C or the end of a process ends it."""
+    """Until Ctrl-C, or until a process ends (DiedError)."""
     logs = [(process.name, process.log.open(errors="replace")) for process in stack.processes]
     while True:
         stack.check()

@@ -1,4 +1,4 @@
-"""What the demo looks like: numbered steps and a bar, on a terminal and in a log file alike."""
+"""The demo's output: steps, a progress bar, timelines. Works on a terminal and in a log file."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def show_json(value: Any) -> None:
 
 
 def timeline(entries: list[dict[str, Any]]) -> None:
-    """What happened to a message, a line each: when, what, and what was said of it."""
+    """Print a message's events, one per line: time, type, detail."""
     for entry in entries:
         line = f"    {entry['at'][11:23]}  {entry['type']:<16} {entry['detail'] or ''}"
         console.print(line.rstrip(), style="dim", markup=False)
@@ -40,7 +40,7 @@ def fail(sentence: str) -> None:
 
 @contextmanager
 def bar() -> Iterator[Callable[[float, str], None]]:
-    """A function that shows a percentage and a message: in place on a terminal, else as a line for each change."""
+    """Yields a function to show a percentage and a message: in place on a terminal, else one line per change."""
     if not console.is_terminal or console.is_dumb_terminal:
         yield _plain_bar
         return

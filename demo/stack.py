@@ -1,4 +1,4 @@
-"""Web and worker processes over one database, and a Mailgun: what `make demo`, `make run` and the tests start."""
+"""The stack that `make demo`, `make run` and tests start: web, workers and a simulated Mailgun over one database."""
 
 import os
 import subprocess
@@ -30,10 +30,7 @@ user.save()
 
 
 class Stack:
-    """`clusters` qcluster processes, one web process and, with `mail`, Mailgun's simulator.
-
-    Their logs are in `logs`, one file each.
-    """
+    """clusters: number of qcluster processes. mail: with Mailgun's simulator. logs: folder, with a file per process."""
 
     def __init__(
         self,
@@ -52,7 +49,7 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": "settings.development",
             "DATABASE_URL": database_url,
             "PYTHONUNBUFFERED": "1",
-            # Whoever stops this stack is waiting for it.
+            # Seconds. Short, because whoever stops the stack waits for it.
             "WORKER_GRACE": "2",
             "PUBLIC_URL": self.url,
             **(env or {}),
@@ -67,7 +64,7 @@ class Stack:
 
     @classmethod
     def on_sqlite(cls, folder: Path, name: str, *, fresh: bool = False, port: int = 0) -> Self:
-        """A stack on an SQLite file in `folder`, with its logs below; `fresh` begins without what the last one left."""
+        """A stack on an SQLite file in `folder`, with logs below. fresh: delete what an earlier stack left."""
         logs = folder / "log"
         logs.mkdir(parents=True, exist_ok=True)
         database = folder / f"{name}.sqlite3"
@@ -96,19 +93,19 @@ class Stack:
 
     @property
     def mailgun_url(self) -> str:
-        """Of the simulator's inbox."""
+        """The simulator's inbox."""
         return f"http://127.0.0.1:{self.mailgun_port}"
 
     def migrate(self) -> None:
         self.manage("migrate", "--noinput", "--verbosity", "0")
 
     def add_user(self, name: str, password: str, *, staff: bool = False) -> None:
-        """A user with this password, whether or not there was one of this name."""
+        """Create the user, or give an existing one this password."""
         who = {"NEW_USER": name, "NEW_USER_PASSWORD": password, "NEW_USER_IS_STAFF": "yes" if staff else "no"}
         self.manage("shell", "--verbosity", "0", "--command", ADD_USER, env=who)
 
     def start(self, within: float = 180) -> None:
-        """Starts every process, and returns when the web process says that it is ready."""
+        """Start every process, and wait until the web process is ready."""
         for process in self.processes:
             process.start()
         eventually(self.ready, within, f"{self.url}/readyz answering 200")
@@ -121,12 +118,12 @@ class Stack:
             return False
 
     def check(self) -> None:
-        """Raises DiedError when a process has ended by itself."""
+        """Raise DiedError if a process has ended by itself."""
         for process in self.processes:
             process.check()
 
     def stop(self) -> None:
-        """Asks all to stop, web first, so that nothing is accepted that no worker will see to."""
+        """Stop all, the web process first, so that no job is accepted that no worker will run."""
         web, *others = self.processes
         web.stop()
         for process in others:
@@ -135,8 +132,8 @@ class Stack:
             process.wait_or_kill()
 
     def manage(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-        """Runs a management command of this stack's database; what it printed."""
-        done = subprocess.run(  # noqa: S603 the commands are ours
+        """Run a management command on this stack's database; returns its output."""
+        done = subprocess.run(  # noqa: S603 our own commands
             [*MANAGE, *arguments], env={**self.env, **(env or {})}, cwd=ROOT, capture_output=True, text=True
         )
         if done.returncode:

@@ -1,5 +1,5 @@
--- What HAProxy's checks need. Run it once on the primary, in the database postgres, as a superuser; the standbys get it
--- by replication: psql --dbname postgres --file check.sql
+-- The role and function that HAProxy's checks need. Run it once on the primary, in the database postgres, as a
+-- superuser; replication brings it to the standbys: psql --dbname postgres --file check.sql
 
 DO $$
 BEGIN
@@ -11,13 +11,13 @@ $$;
 
 ALTER ROLE haproxy SET statement_timeout = '1s';
 
--- A standby is late when it is behind by both, as for the application (project/replicas.py): an idle primary sends
--- nothing, and so its standbys look old by the clock alone.
+-- A standby is late if it is behind by more than both, as in the application (project/replicas/replica_pool.py): an
+-- idle primary sends nothing, so its standbys look late by time alone.
 ALTER ROLE haproxy SET haproxy.late_seconds = '60';
 ALTER ROLE haproxy SET haproxy.late_bytes = '8388608';
 
--- One word: primary, standby (good to read from), "cut off" (receives nothing), or late. primaries: 1 if there is a
--- primary as far as HAProxy knows, else 0.
+-- Returns primary, standby (good to read from), "cut off" (receives nothing), or late. primaries: 1 if HAProxy knows a
+-- primary, else 0.
 CREATE OR REPLACE FUNCTION public.haproxy_state(primaries integer) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog
 AS $$

@@ -1,1 +1,1 @@
-"""A broker for remote devices on plain django-q calls, running under Legwork's settings. See README.md beside it."""
+"""A broker for remote devices, written with django-q's calls only and run with Legwork's settings. See README.md."""

@@ -1,4 +1,4 @@
-"""What a remote device is asked to do, and how far it has come."""
+"""A task for a remote device, and its states."""
 
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -40,11 +40,11 @@ class RemoteTask(models.Model):
         return f"{self.pk}: {self.status}"
 
     def offer(self) -> None:
-        """Have django-q offer the task to the devices."""
+        """Let a django-q task offer it to the devices."""
         async_task(f"{TASKS}.offer", self.pk, task_name=f"offer {self.pk}")
 
     def begin(self, device: str, seconds: float) -> None:
-        """The device has so many seconds; raises Refused if another one has begun."""
+        """The device has so many seconds. Raises Refused if another device has begun the task."""
         with transaction.atomic():
             self._move(self.Status.OFFERED, self.Status.BEGUN, device=device, begun_at=timezone.now())
             due_at = timezone.now() + timedelta(seconds=seconds)
@@ -60,7 +60,7 @@ class RemoteTask(models.Model):
 
     @property
     def seconds(self) -> float:
-        """From its beginning to its end."""
+        """Duration from begun_at to ended_at."""
         assert self.begun_at  # noqa: S101
         assert self.ended_at  # noqa: S101
         return (self.ended_at - self.begun_at).total_seconds()

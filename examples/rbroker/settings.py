@@ -1,4 +1,4 @@
-"""Development's settings with the example's app."""
+"""The development settings plus the example's app."""
 
 from settings.development import *  # noqa: F403
 

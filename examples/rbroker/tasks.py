@@ -1,4 +1,4 @@
-"""What django-q calls by name."""
+"""Functions that django-q calls by name."""
 
 import logging
 
@@ -16,7 +16,7 @@ def offer(pk: int) -> str:
 
 
 def time_out(pk: int) -> str:
-    """The device has not reported in time; one that did so at the last moment has succeeded."""
+    """End a task whose device has not reported. If it reported at the last moment, the task has succeeded."""
     try:
         RemoteTask.objects.get(pk=pk).time_out()
     except Refused as refusal:
@@ -25,5 +25,5 @@ def time_out(pk: int) -> str:
 
 
 def note_time_out(task: Task) -> None:
-    """A hook of the schedule."""
+    """The schedule's hook."""
     log.warning("A device was too slow: %s", task.args)

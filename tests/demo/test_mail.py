@@ -27,8 +27,8 @@ class Client:
 @pytest.fixture(autouse=True)
 def one_deferred_mail(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no patience."""
-    monkeypatch.setattr(mail, "WITHIN", 0)
-    monkeypatch.setattr(mail, "FATES", {"defer": "delivered"})
+    monkeypatch.setattr(mail, "MAX_DELAY", 0)
+    monkeypatch.setattr(mail, "OUTCOMES", {"defer": "delivered"})
 
 
 def show(*events: str) -> None:

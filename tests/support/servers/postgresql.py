@@ -103,7 +103,7 @@ class PostgreSQL:
         command = [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
         log = self.folder / "log"
         return Process(
-            "PostgreSQL", command, log=log, cwd=self.folder, user=server_user(), farewell=STOP_SIGNALS["immediate"]
+            "PostgreSQL", command, log=log, cwd=self.folder, user=server_user(), death_signal=STOP_SIGNALS["immediate"]
         )
 
     def _kill_all(self) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py rbroker`: plays what devices do, while a qcluster runs, and prints what became of it as JSON."""
+"""`manage.py rbroker`: simulates devices while a qcluster runs, and prints the outcome as JSON."""
 
 import json
 import time
@@ -12,11 +12,11 @@ POLL = 0.05
 
 
 class Command(BaseCommand):
-    help = "Begin, finish and miss tasks as remote devices do; a qcluster must be running."
+    help = "Simulate devices that begin, finish and miss tasks; a qcluster must be running."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--timeout", type=float, default=2.0, help="Seconds that a device has.")
-        parser.add_argument("--within", type=float, default=60.0, help="Seconds to wait for qcluster.")
+        parser.add_argument("--timeout", type=float, default=2.0, help="Seconds that a device has for a task.")
+        parser.add_argument("--within", type=float, default=60.0, help="Seconds to wait for the qcluster.")
 
     def handle(self, *args: Any, timeout: float, within: float, **options: Any) -> None:
         on_time = _offered(within)
