@@ -38,12 +38,12 @@ class Route:
 class Pool:
     """The replicas that may be read from now, and the position that each has at least replayed (bytes of WAL).
 
-    watch: makes sure that the probe runs in this process, which keeps the pool up to date; set in project/apps.py.
+    ensure_probed: makes sure that this process's probe runs, which keeps the pool up to date; set in project/apps.py.
     """
 
     replayed: dict[str, int] = field(default_factory=dict)
     primary_is_out: bool = False
-    watch: Callable[[], None] = lambda: None
+    ensure_probed: Callable[[], None] = lambda: None
 
     def good(self, position: int = 0) -> list[str]:
         """The replicas that have replayed this position, in random order."""
@@ -54,7 +54,7 @@ class Pool:
         """A random replica that has replayed this position, else the primary."""
         return next(iter(self.good(position)), PRIMARY)
 
-    def put_out(self, alias: str) -> None:
+    def eject(self, alias: str) -> None:
         """Stop reading from a replica that has just failed. The probe puts it back when it is good again."""
         self.replayed.pop(alias, None)
 
@@ -89,7 +89,7 @@ def use_primary() -> Iterator[Route]:
 @contextmanager
 def use_replica() -> Iterator[Route]:
     """Allow replicas in this block, for code that tolerates data some seconds old. A write ends that, as always."""
-    pool.watch()
+    pool.ensure_probed()
     with routed(replace(route(), may_use_replicas=True, chosen="")) as inner:
         yield inner
 

@@ -14,4 +14,4 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("project.checks")
-        pool.watch = background_probe.ensure_started
+        pool.ensure_probed = background_probe.ensure_started

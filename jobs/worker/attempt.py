@@ -24,7 +24,7 @@ from jobs.worker.connections import clean_connections
 from jobs.worker.interrupt import Abandoned, Cancelled, Interruptible, Stopped
 from jobs.worker.outcome import normalise, record_failure
 from jobs.worker.replica_reads import route_reads
-from jobs.worker.running import RunningAttempts
+from jobs.worker.running_attempts import RunningAttempts
 
 log = structlog.get_logger(__name__)
 

@@ -28,7 +28,7 @@ from jobs.django_q import task_results
 from jobs.django_q.task_package import Forged, Task, Unreadable, unpack
 from jobs.worker.connections import clean_connections
 from jobs.worker.interrupt import Interrupted, MainThread, Stopped, TimedOut
-from jobs.worker.running import RunningAttempts
+from jobs.worker.running_attempts import RunningAttempts
 from jobs.worker.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from jobs.models import Job
 from jobs.models.lock_waits import limit_lock_waits
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.interrupt import Abandoned, Cancelled
-from jobs.worker.running import RunningAttempts
+from jobs.worker.running_attempts import RunningAttempts
 
 log = structlog.get_logger(__name__)
 

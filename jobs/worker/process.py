@@ -17,7 +17,7 @@ from jobs.worker.attempt import Attempts, wait_for_database
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.heartbeat import Heartbeat
 from jobs.worker.rescue import take_over
-from jobs.worker.running import RunningAttempts
+from jobs.worker.running_attempts import RunningAttempts
 from jobs.worker.timekeeper import Timekeeper
 from jobs.worker.watchdog import Predecessor, Watchdog
 

@@ -25,7 +25,7 @@ MAX_WAIT = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.25
 """Seconds between two polls of all good replicas."""
 BEYOND_ANY_REPLICA = 2**64
-"""A position that no replica reaches: if the chosen one is put out, the router falls back to the primary."""
+"""A position that no replica reaches: if the chosen one is ejected, the router falls back to the primary."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def route_reads(reads: Reads, job: Job, handler: Callable[[], Result]) -> Iterat
     if reads == "primary":
         yield handler
         return
-    pool.watch()
+    pool.ensure_probed()
     with routed(Route(may_use_replicas=True, position=BEYOND_ANY_REPLICA)) as route:
 
         def call() -> Result:
@@ -66,7 +66,7 @@ def caught_up_replica(job: Job) -> str:
 
 
 def _has_caught_up(alias: str, job: Job) -> bool:
-    """Asks the replica, on the connection that the handler will use. A replica that fails is put out."""
+    """Asks the replica, on the connection that the handler will use. A replica that fails is ejected."""
     try:
         connections[alias].close_if_unusable_or_obsolete()
         current_attempt = Job.objects.using(alias).filter(pk=job.pk, attempt=job.attempt, worker=job.worker)
@@ -74,5 +74,5 @@ def _has_caught_up(alias: str, job: Job) -> bool:
     except (DatabaseError, InterfaceError):
         log.warning("replica_failed", replica=alias, exc_info=True)
         connections[alias].close()
-        pool.put_out(alias)
+        pool.eject(alias)
         return False

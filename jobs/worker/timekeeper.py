@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from jobs.worker.interrupt import RETRY_AFTER
-from jobs.worker.running import RunningAttempts
+from jobs.worker.running_attempts import RunningAttempts
 from jobs.worker.watchdog import Watchdog
 
 CHECK_EVERY = 0.2

@@ -33,7 +33,7 @@ class Worker(WorkerProcess):
 
     def __init__(self, handle: ProcessHandle, broker: Broker) -> None:
         self.broker = broker
-        self.main = MainThread()
+        self.main_thread = MainThread()
         self.prefetch = Prefetch()
         self.turns = 0
         self.waited = False
@@ -65,7 +65,7 @@ class Worker(WorkerProcess):
 
     def stop_now(self) -> None:
         super().stop_now()
-        self.main.stop()
+        self.main_thread.stop()
         self.django_q_tasks.thread.stop()
 
     def _run_claimed(self) -> None:
@@ -73,7 +73,7 @@ class Worker(WorkerProcess):
         write_by = 0.0
         while not self.stopping and (job := self.buffer.next_claimed()):
             started = time.monotonic()
-            self.attempts.run(job, self.main, MAIN_SLOT)
+            self.attempts.run(job, self.main_thread, MAIN_SLOT)
             now = time.monotonic()
             self.prefetch.add_duration(job.kind, now - started)
             write_by = write_by or started + MAX_WRITE_DELAY

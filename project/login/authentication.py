@@ -16,7 +16,7 @@ from rest_framework.request import Request
 
 from project.models import Token
 from project.replicas import probe
-from project.replicas.read_your_writes import follow
+from project.replicas.read_your_writes import require_own_writes
 from routers import PRIMARY, replica_was_read
 
 
@@ -39,8 +39,8 @@ def _find_token(digest: str) -> Token | None:
             raise OperationalError("the primary is away, and no replica knows this token")
         found = tokens.using(PRIMARY).first()
         if found:
-            follow(found.user_id)
-    elif found and follow(found.user_id):
+            require_own_writes(found.user_id)
+    elif found and require_own_writes(found.user_id):
         found = tokens.all().first()
     return found
 

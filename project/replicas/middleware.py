@@ -14,7 +14,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from project.replicas import probe
-from project.replicas.read_your_writes import follow, remember
+from project.replicas.read_your_writes import record_write, require_own_writes
 from rest import problems
 from rest.read_only import writing_forbidden
 from routers import PRIMARY, Route, pool, replica_was_read, route, routed
@@ -47,7 +47,7 @@ class RoutingMiddleware:
                 return problems.answer_to(error, request)
         if user_id := request.session.get(SESSION_KEY):
             # Before the user is loaded: a replica with an older password hash would end the session.
-            follow(int(user_id))
+            require_own_writes(int(user_id))
         return None
 
     def _safe(self, request: HttpRequest) -> HttpResponseBase:
@@ -70,7 +70,7 @@ class RoutingMiddleware:
         with routed(Route()):
             response = self.get_response(request)
         if settings.REPLICAS:
-            remember(getattr(request, "user", None))
+            record_write(getattr(request, "user", None))
         return response
 
 
@@ -91,7 +91,7 @@ def _stream(parts: Iterator[bytes], by: Route) -> Iterator[bytes]:
 
 
 def _should_run_again(response: HttpResponseBase) -> bool:
-    """True if a database failed during this request and another one can serve it. Also puts out what does not answer.
+    """True if a database failed during this request and another one can serve it. Also ejects replicas that do not answer.
 
     A replica behind a balancer may answer again by now: the balancer cuts the connections to a server that it takes
     out. A 500 is repeated as well: the replica may not have replayed a migration yet.
@@ -101,7 +101,7 @@ def _should_run_again(response: HttpResponseBase) -> bool:
         return False
     for alias in failed & pool.replayed.keys():
         if not probe.answers(alias):
-            pool.put_out(alias)
+            pool.eject(alias)
             log.warning("replica_failed", replica=alias)
     if not pool.primary_is_out:
         pool.primary_is_out = not probe.answers(PRIMARY)

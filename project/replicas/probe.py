@@ -1,6 +1,6 @@
 """Asks the primary and the replicas how they are, once or twice a second in each process, for replica_pool.py to judge.
 
-A server may refuse, be cut off, or accept a query and never answer. Each of these puts it out, and nobody waits for it.
+A server may refuse, be cut off, or accept a query and never answer. In each case it is ejected, and nobody waits for it.
 """
 
 import os
@@ -71,7 +71,7 @@ class Probe:
     def round(self) -> None:
         """Ask all replicas and then the primary, and tell the router.
 
-        In the other order, a primary that dies in between would put out all replicas, as they no longer receive.
+        In the other order, a primary that dies in between would eject all replicas, as they no longer receive.
         """
         states = self._answers({alias: partial(state_of, alias) for alias in settings.REPLICAS})
         written = self._answers({PRIMARY: primary_position})[PRIMARY]

@@ -28,7 +28,7 @@ HAS_REPLAYED = """
 """A standby without a WAL receiver may be on an old timeline, where the same position means other data."""
 
 
-def remember(user: Any) -> None:
+def record_write(user: Any) -> None:
     """After a request that may have written: keep the primary's position for this user's next reads.
 
     Called whatever the response was: a request that failed may have committed something before.
@@ -56,7 +56,7 @@ def _position() -> int:
     return int(position)
 
 
-def follow(user_id: int) -> bool:
+def require_own_writes(user_id: int) -> bool:
     """From here on this request needs the user's latest writes. True if its reads moved to another database."""
     current = route()
     if not current.may_use_replicas:
@@ -96,7 +96,7 @@ def _has_replayed(alias: str, position: int) -> bool:
     try:
         return bool(probe.ask(alias, HAS_REPLAYED, position)[0])
     except (DatabaseError, InterfaceError):
-        pool.put_out(alias)
+        pool.eject(alias)
         return False
 
 

@@ -35,17 +35,17 @@ class ReplicaPool:
     def update(self, alias: str, state: State | Exception, written: int | None) -> None:
         """state: the replica's answer, or why there was none. written: as in fault()."""
         if isinstance(state, Exception):
-            self._put_out(alias, f"does not answer ({type(state).__name__})")
+            self._eject(alias, f"does not answer ({type(state).__name__})")
             return
         if reason := fault(state, written):
-            self._put_out(alias, reason)
+            self._eject(alias, reason)
             return
         pool.replayed[alias] = state.replayed
         if self._faults.pop(alias, None):
             log.info("replica_back", replica=alias)
 
-    def _put_out(self, alias: str, reason: str) -> None:
-        pool.put_out(alias)
+    def _eject(self, alias: str, reason: str) -> None:
+        pool.eject(alias)
         if self._faults.get(alias) != reason:
             log.warning("replica_out", replica=alias, reason=reason)
         self._faults[alias] = reason

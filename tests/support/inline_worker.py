@@ -29,7 +29,7 @@ def run_due() -> None:
         worker = Worker(Handle(), get_broker())
         pools = {kind.pool: 100 for kind in kinds() if kind.pool}
         for job in [*Job.objects.claim(worker.name, limit=100), *Job.objects.claim_for_pools(worker.name, pools)]:
-            worker.attempts.run(job, worker.main, MAIN_SLOT)
+            worker.attempts.run(job, worker.main_thread, MAIN_SLOT)
             worker.buffer.write_results()
 
 

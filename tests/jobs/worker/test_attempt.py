@@ -193,7 +193,7 @@ def test_why_a_handler_was_interrupted_decides_what_becomes_of_its_job(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, reason: interrupt.Interrupted, status: str, attempt: int
 ) -> None:
     def handler(run: Run) -> None:
-        worker.main.interrupt(reason)
+        worker.main_thread.interrupt(reason)
         time.sleep(30)
 
     make_kind(monkeypatch, handler)
@@ -208,7 +208,7 @@ def test_a_cancelled_handler_that_fails_while_it_cleans_up_is_cancelled_all_the_
     def handler(run: Run) -> None:
         Job.objects.get().cancel()
         try:
-            worker.main.interrupt(interrupt.Cancelled("x"))
+            worker.main_thread.interrupt(interrupt.Cancelled("x"))
             time.sleep(30)
         finally:
             raise ValueError("while cleaning up")

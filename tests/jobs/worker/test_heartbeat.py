@@ -16,7 +16,7 @@ from jobs.worker import heartbeat as heartbeat_module
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.heartbeat import RENEW_EVERY, RETRY_RENEWAL_AFTER, Heartbeat
 from jobs.worker.interrupt import Abandoned, Cancelled, MainThread
-from jobs.worker.running import RunningAttempts
+from jobs.worker.running_attempts import RunningAttempts
 from jobs.worker.watchdog import Watchdog
 from tests.support.factories import WORKER, disconnect, make_job, row
 from tests.support.fakes import Clock, Leases, Remembering, checking_timeouts, make_attempted

@@ -185,7 +185,7 @@ def test_a_replica_that_is_put_out_under_it_is_replaced_by_the_primary_and_by_no
     """The other one may not know what this one did."""
 
     def handler(run: Run) -> None:
-        pool.put_out(source())
+        pool.eject(source())
         seen.append(source())
 
     make_reader(monkeypatch, handler)
@@ -230,7 +230,7 @@ def test_the_pool_is_looked_after_as_soon_as_somebody_wants_a_replica(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    monkeypatch.setattr(pool, "watch", lambda: looked.append("looked"))
+    monkeypatch.setattr(pool, "ensure_probed", lambda: looked.append("looked"))
     for where, watched in (("primary", []), ("replica", ["looked"])):
         with monkeypatch.context() as while_it_is_known:
             make_reader(while_it_is_known, lambda run: None, where)

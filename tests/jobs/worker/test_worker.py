@@ -54,7 +54,7 @@ def test_an_outcome_is_written_however_often_the_database_is_away(
         if outcome == "raises":
             raise ValueError("x")
         if outcome == "stops":
-            worker.main.stop()
+            worker.main_thread.stop()
             time.sleep(30)
         return "kept"
 

@@ -11,7 +11,7 @@ from django.test import RequestFactory
 
 from project.replicas import probe, read_your_writes
 from project.replicas.middleware import RoutingMiddleware
-from project.replicas.read_your_writes import UNKNOWN, follow, remember
+from project.replicas.read_your_writes import UNKNOWN, record_write, require_own_writes
 from project.replicas.replica_pool import State, fault
 from routers import PRIMARY, Route, pool, routed
 
@@ -43,7 +43,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
 def reader() -> str:
     """Where a request of Ada's reads, once it has been authenticated."""
     with routed(Route(may_use_replicas=True)) as here:
-        follow(ADA.pk)
+        require_own_writes(ADA.pk)
         return here.chosen or ("replicas" if here.may_use_replicas else PRIMARY)
 
 
@@ -54,20 +54,20 @@ def test_who_has_not_written_reads_from_any_replica() -> None:
 def test_who_has_written_reads_from_a_replica_that_knows_it_or_else_from_the_primary(written: dict[str, Any]) -> None:
     for position, expected in [(100, {"replica1", "replica2"}), (150, {"replica2"}), (250, {PRIMARY})]:
         written[PRIMARY] = position
-        remember(ADA)
+        record_write(ADA)
         assert {reader() for _ in range(100)} == expected
 
 
 def test_a_replica_that_the_probe_believes_and_that_says_no_is_not_read_from(written: dict[str, Any]) -> None:
     written |= {PRIMARY: 150, "replica2": 120}
-    remember(ADA)
+    record_write(ADA)
     assert reader() == PRIMARY
 
 
 def test_of_two_writes_that_overlap_the_later_one_counts(written: dict[str, Any]) -> None:
     for position in (150, 90):  # replica1 has replayed 100, and so knows the second write only
         written[PRIMARY] = position
-        remember(ADA)
+        record_write(ADA)
     assert {reader() for _ in range(100)} == {"replica2"}
 
 
@@ -76,7 +76,7 @@ def test_a_write_whose_position_nobody_could_ask_for_sends_its_user_to_the_prima
 ) -> None:
     for position, expected in [(150, "replica2"), (UNKNOWN, PRIMARY), (150, "replica2")]:
         written[PRIMARY] = position
-        remember(ADA)
+        record_write(ADA)
         assert {reader() for _ in range(10)} == {expected}
 
 
@@ -95,7 +95,7 @@ def test_a_write_is_remembered_whatever_its_request_was_answered(
 
 def test_a_position_is_kept_for_as_long_as_a_replica_may_be_late(stored: list[tuple[str, int, int]]) -> None:
     """One that is later than that is not good, and is not read from."""
-    remember(ADA)
+    record_write(ADA)
     [(_, position, seconds)] = stored
     assert not fault(State(True, position - 1, lag=seconds, streaming=True), written=position)
     assert fault(State(True, position - 1, lag=seconds + 1, streaming=True), written=position)
@@ -106,7 +106,7 @@ def test_while_the_primary_is_out_a_replica_that_knows_the_write_is_read_from_an
 ) -> None:
     for position, expected in [(150, {"replica2"}), (250, {"replica1", "replica2"})]:
         written[PRIMARY] = position
-        remember(ADA)
+        record_write(ADA)
         written[PRIMARY] = None
         monkeypatch.setattr(pool, "primary_is_out", True)
         assert {reader() for _ in range(100)} == expected
@@ -117,7 +117,7 @@ def test_a_primary_that_is_back_is_read_from_by_who_has_written_though_no_probe_
 ) -> None:
     """Another process knew sooner, and has taken the write."""
     written[PRIMARY] = 250
-    remember(ADA)
+    record_write(ADA)
     monkeypatch.setattr(pool, "primary_is_out", True)
     assert reader() == PRIMARY
     assert not pool.primary_is_out
@@ -130,7 +130,7 @@ def test_without_the_cache_a_user_reads_from_the_primary_or_without_that_from_re
         raise ConnectionError
 
     monkeypatch.setattr(read_your_writes, "cache", SimpleNamespace(get=away, set=away))
-    remember(ADA)
+    record_write(ADA)
     assert reader() == PRIMARY
     monkeypatch.setattr(pool, "primary_is_out", True)
     assert reader() == "replicas"
@@ -151,5 +151,5 @@ class Away:
 
 @pytest.mark.parametrize("nobody", [None, SimpleNamespace(pk=None, is_authenticated=False)])
 def test_nobody_is_remembered_who_is_not_known(nobody: Any, stored: list[tuple[str, int, int]]) -> None:
-    remember(nobody)
+    record_write(nobody)
     assert stored == []

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from jobs.worker.interrupt import Cancelled, Stopped
-from jobs.worker.running import RunningAttempt, RunningAttempts
+from jobs.worker.running_attempts import RunningAttempt, RunningAttempts
 from jobs.worker.watchdog import STUCK_AFTER, Watchdog
 from tests.support.fakes import Remembering, make_attempted
 
