@@ -24,9 +24,6 @@ def eventually(condition: Callable[[], Value], within: float, what: str = "", *,
         if value:
             return value
         if time.monotonic() > deadline:
-            raise TooLateError(f"{what or _name(condition)} did not happen within {within:g} s (last: {value!r}).")
+            name = what or getattr(condition, "__qualname__", repr(condition))
+            raise TooLateError(f"{name} did not happen within {within:g} s (last: {value!r}).")
         time.sleep(pause)
-
-
-def _name(condition: Callable[[], Value]) -> str:
-    return getattr(condition, "__qualname__", repr(condition))

@@ -59,7 +59,8 @@ class Stack:
             self.env["MAILGUN_API_URL"] = f"{self.mailgun_url}/v3"
         self.logs = logs
         self.web = self._process("web", *self._web_command())
-        self.clusters = [self._process(self._cluster_name(number), *MANAGE, "qcluster") for number in range(clusters)]
+        names = ["worker", *(f"worker-{number}" for number in range(2, clusters + 1))][:clusters]
+        self.clusters = [self._process(name, *MANAGE, "qcluster") for name in names]
         self.simulators = [self._process("mailgun", *self._mailgun_command())] if mail else []
 
     @classmethod
@@ -154,6 +155,3 @@ class Stack:
             *[*MANAGE, "mailgun_simulator", "--port", str(self.mailgun_port)],
             *["--webhook-url", f"{self.url}/webhooks/mailgun/tracking/"],
         ]
-
-    def _cluster_name(self, number: int) -> str:
-        return f"worker-{number + 1}" if number else "worker"

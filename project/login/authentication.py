@@ -24,7 +24,7 @@ class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]
     """knox's tokens, with one query and no writes: knox itself deletes expired tokens, even during a GET."""
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:
-        found = _find_token(_digest(token)) if token.isascii() else None
+        found = _find_token(hash_token(token.decode("ascii"))) if token.isascii() else None
         if found is None or found.has_expired(timezone.now()) or not found.user.is_active:
             raise AuthenticationFailed("Invalid token.")
         return found.user, found
@@ -43,11 +43,6 @@ def _find_token(digest: str) -> Token | None:
     elif found and require_own_writes(found.user_id):
         found = tokens.all().first()
     return found
-
-
-def _digest(token: bytes) -> str:
-    digest: str = hash_token(token.decode("ascii"))
-    return digest
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

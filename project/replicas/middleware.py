@@ -91,7 +91,7 @@ def _stream(parts: Iterator[bytes], by: Route) -> Iterator[bytes]:
 
 
 def _should_run_again(response: HttpResponseBase) -> bool:
-    """True if a database failed during this request and another one can serve it. Also ejects replicas that do not answer.
+    """True if a database failed during this request and another one can serve it. Ejects what does not answer.
 
     A replica behind a balancer may answer again by now: the balancer cuts the connections to a server that it takes
     out. A 500 is repeated as well: the replica may not have replayed a migration yet.

@@ -1,6 +1,6 @@
 """Asks the primary and the replicas how they are, once or twice a second in each process, for replica_pool.py to judge.
 
-A server may refuse, be cut off, or accept a query and never answer. In each case it is ejected, and nobody waits for it.
+A server may refuse, be cut off, or accept a query and never answer. In each case it is ejected; nobody waits for it.
 """
 
 import os

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.core.checks import ERROR, CheckMessage
+from django.core.checks import ERROR
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django_q.brokers import get_broker
 from django_q.conf import Conf
@@ -49,9 +49,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, queue: str | None, io_workers: int, **options: Any) -> None:
-        _refuse_errors(problems(settings.Q_CLUSTER))
+        for problem in problems(settings.Q_CLUSTER):
+            if problem.level >= ERROR:
+                raise CommandError(problem.msg)
         _name_cluster(Conf.CLUSTER_NAME if queue is None else queue)
-        workers = _workers() if options["workers"] is None else options["workers"]
+        # Not Conf.WORKERS by itself, which turns 0 into one per core.
+        workers = Conf.conf.get("workers", Conf.WORKERS) if options["workers"] is None else options["workers"]
         if min(workers, io_workers) < 0 or workers + io_workers < 1:
             raise CommandError(
                 f"--workers is {workers} and --io-workers is {io_workers}: "
@@ -59,24 +62,18 @@ class Command(BaseCommand):
             )
         broker = get_broker()  # before the forks, so that children share its imports; it connects on first use
         once: bool = options["run_once"]
-        processes = [Process("worker", partial(_worker, broker, once)) for _ in range(workers)]
-        processes += [
+        children = [Process("worker", partial(_worker, broker, once)) for _ in range(workers)]
+        children += [
             Process("io-worker", partial(_io_worker, broker, once), total_threads()) for _ in range(io_workers)
         ]
         if not once:
-            watched = tuple(processes)
-            processes.append(Process("dispatcher", lambda handle: Dispatcher(broker, watched)))
+            watched = tuple(children)
+            children.append(Process("dispatcher", lambda handle: Dispatcher(broker, watched)))
         gc.freeze()  # so that garbage collection in a child does not copy the pages that it shares with the others
-        supervisor = Supervisor(processes, grace=settings.WORKER_GRACE)
+        supervisor = Supervisor(children, grace=settings.WORKER_GRACE)
         if once:
             Schedules(broker).fire_due()
         supervisor.run(once=once)
-
-
-def _workers() -> int:
-    """From Q_CLUSTER itself: Conf.WORKERS turns 0 into one per core."""
-    workers: int = Conf.conf.get("workers", Conf.WORKERS)
-    return workers
 
 
 def _worker(broker: Any, once: bool, handle: Process) -> Worker:
@@ -90,12 +87,6 @@ def _io_worker(broker: Any, once: bool, handle: Process) -> IoWorker:
     worker = IoWorker(handle, broker)
     worker.until_idle = once
     return worker
-
-
-def _refuse_errors(messages: list[CheckMessage]) -> None:
-    for message in messages:
-        if message.level >= ERROR:
-            raise CommandError(message.msg)
 
 
 def _name_cluster(queue: str) -> None:
