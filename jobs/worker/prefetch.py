@@ -20,9 +20,7 @@ class Prefetch:
         """Record how long a job of this kind took."""
         known = self._seconds.get(kind, seconds)
         # One long job makes its kind long at once; several short ones are needed to make it short again.
-        self._seconds[kind] = (
-            max(seconds, SHORT_SECONDS) if seconds >= SHORT_SECONDS else known + WEIGHT * (seconds - known)
-        )
+        self._seconds[kind] = seconds if seconds >= SHORT_SECONDS else known + WEIGHT * (seconds - known)
 
     def can_batch(self, kind: str, run_alone: bool) -> bool:
         """True if a job may be claimed together with others. run_alone: one more lost attempt would fail it."""

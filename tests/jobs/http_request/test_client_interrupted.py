@@ -19,7 +19,7 @@ from jobs.run import Run
 from jobs.worker.interrupt import Cancelled, OtherThread
 from tests.jobs.worker.test_interrupt_other_thread import in_a_thread
 from tests.support.factories import disconnected, make_job, row
-from tests.support.fakes import ringing
+from tests.support.fakes import checking_timeouts
 from tests.support.servers.web import make_raw_server, make_server
 from tests.support.standalone_worker import Broker, contained, make_io_worker, run_to_the_end, stop
 from tests.support.timeouts import PATIENCE
@@ -117,7 +117,7 @@ def assert_interrupted(url: str, reached: Reached) -> None:
     with in_a_thread(lambda: thread.call(call, LONG)) as ended:
         eventually(reached, PATIENCE, "the call")
         thread.interrupt(reason)
-        with ringing(thread):
+        with checking_timeouts(thread):
             eventually(lambda: ended, PATIENCE, "its end")
     assert ended == [reason]
 
