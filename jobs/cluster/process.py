@@ -55,7 +55,7 @@ class Process:
         with _signals_blocked():
             self._process = get_context("fork").Process(target=self._run, args=(os.getpid(),), name=self.role)
             self._process.start()
-        self.name = _worker_name(self._process.pid)
+        self.name = _process_name(self._process.pid)
         self._pid.value = self._process.pid or 0
         self._starts.value += 1
 
@@ -105,9 +105,10 @@ class Process:
         return "stalled" if stalled else "overdue"
 
     def _culprits(self, overdue: list[StartedJob]) -> Predecessor:
-        """Which jobs stall the process. An overdue one is blamed before others.
+        """Which jobs stall the process: those whose thread may hold the GIL, and among them the overdue ones if any.
 
-        One culprit has timed out. Several that cannot be told apart are lost, as are all jobs of a suspended process.
+        They have timed out if a job is overdue or if there is only one; otherwise all of them are lost. All jobs of a
+        process that was suspended from outside are lost.
         """
         process = self._process.pid if self._process and self._process.pid else 0
         if not overdue and is_suspended(process):
@@ -125,7 +126,7 @@ class Process:
 
     def _run(self, supervisor: int) -> None:
         _die_with_parent(supervisor)
-        self.name = _worker_name(os.getpid())
+        self.name = _process_name(os.getpid())
         reset_signal_handlers_at_fork()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the supervisor alone acts
         program = self.program(self)
@@ -147,7 +148,7 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _worker_name(pid: int | None) -> str:
+def _process_name(pid: int | None) -> str:
     """host/cluster:pid, for the worker column and the logs. Host name and pid may be equal in two containers."""
     return f"{socket.gethostname()[:60]}/{CLUSTER_ID}:{pid}"
 

@@ -164,7 +164,7 @@ def test_a_process_that_died_by_itself_may_have_been_ended_by_any_job_that_ran(p
 
 def test_names_on_the_host_with_the_longest_name_differ_and_fit_their_column(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_module.socket, "gethostname", lambda: "h" * 64)
-    names = {process_module._worker_name(2**22 - 1), process_module._worker_name(2**22 - 2)}
+    names = {process_module._process_name(2**22 - 1), process_module._process_name(2**22 - 2)}
     assert max(map(len, names)) <= 100
     assert len(names) == 2
 
