@@ -8,7 +8,7 @@ from jobs.models.claiming import NEGLECTED_AFTER
 from jobs.models.leases import LEASE
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import TERMINAL, TRANSITIONS, Status
-from jobs.worker.heartbeat import BEAT
+from jobs.worker.heartbeat import RENEW_EVERY
 from jobs.worker.watchdog import STUCK_AFTER
 from tests.generated_pages import comments, row, span, table
 
@@ -118,7 +118,7 @@ def _leases() -> str:
     return f"""
 ## Times
 
-- A claim is a lease of {span(LEASE)}. The worker's heartbeat renews it every {span(BEAT)} and learns of cancellations
+- A claim is a lease of {span(LEASE)}. The worker's heartbeat renews it every {span(RENEW_EVERY)} and learns of cancellations
   in the same statement.
 - A worker is the only writer of its attempt: each write matches the attempt number and the worker's name. A run
   that was given up can never overwrite the one that replaced it.

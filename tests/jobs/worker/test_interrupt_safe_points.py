@@ -67,12 +67,14 @@ def test_an_interruption_waits_for_the_end_of_delicate_code_that_the_handler_cal
             time.sleep(0.005)
 
     def interrupt_meanwhile() -> None:
-        assert delicate.entered.wait(SOON)
-        thread.interrupt(reason)
-        for _ in range(3):  # it is tried again, and again in vain
-            tries.append(thread._interrupt_at)
-            eventually(lambda: thread._interrupt_at != tries[-1] or delicate.left, SOON)
-        delicate.may_leave = True
+        try:
+            assert delicate.entered.wait(SOON)
+            thread.interrupt(reason)
+            for _ in range(3):  # it is tried again, and again in vain
+                tries.append(thread._interrupt_at)
+                eventually(lambda: thread._interrupt_at != tries[-1] or delicate.left, SOON)
+        finally:
+            delicate.may_leave = True
 
     interrupter = threading.Thread(target=interrupt_meanwhile)
     interrupter.start()
@@ -86,9 +88,11 @@ def test_a_handler_that_ends_before_it_could_be_struck_has_its_result() -> None:
     delicate, main = Delicate("django.db.backends.utils"), MainThread()
 
     def interrupt_meanwhile() -> None:
-        assert delicate.entered.wait(SOON)
-        main.interrupt(Cancelled("too late"))
-        delicate.may_leave = True
+        try:
+            assert delicate.entered.wait(SOON)
+            main.interrupt(Cancelled("too late"))
+        finally:
+            delicate.may_leave = True
 
     def handler() -> str:
         delicate()
