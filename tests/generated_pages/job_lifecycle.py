@@ -118,7 +118,8 @@ def _leases() -> str:
     return f"""
 ## Times
 
-- A claim is a lease of {span(LEASE)}. The worker's heartbeat renews it every {span(RENEW_EVERY)} and learns of cancellations
+- A claim is a lease of {span(LEASE)}. The worker's heartbeat renews it every {span(RENEW_EVERY)} and learns \
+of cancellations
   in the same statement.
 - A worker is the only writer of its attempt: each write matches the attempt number and the worker's name. A run
   that was given up can never overwrite the one that replaced it.
