@@ -54,7 +54,7 @@ def _measure(simulator: Simulator, events: int) -> None:
         seconds = time.monotonic() - began
         rate, cpu = counts["read"] / seconds, time.process_time() - cpu
         Console().print(
-            f"{what}: {counts['read']} read, {counts['news']} new, {seconds:.1f} s, {rate:.0f}/s, {cpu:.1f} s of CPU"
+            f"{what}: {counts['read']} read, {counts['new']} new, {seconds:.1f} s, {rate:.0f}/s, {cpu:.1f} s of CPU"
         )
 
 

@@ -1,8 +1,7 @@
-"""What operators should know: in the log at error level, counted as rows, and told to settings.MAIL_ALERT_TO."""
+"""Alerts for operators: logged as errors, stored as rows, and sent to settings.MAIL_ALERT_TO by the job mail.alert."""
 
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
 import requests
 import structlog
@@ -16,23 +15,24 @@ from jobs.models.queryset import delete_in_batches
 from jobs.submit import submit
 from mail.addresses.normalize import mask_address
 from mail.models import Alert, Message
-from mail.providers import select
+from mail.providers import connections
 from mail.providers.accounts import accounts
 
 log = structlog.get_logger(__name__)
 
-TOLD_EVERY = timedelta(minutes=10)
-"""At most so often is the same kind of alert told; what comes meanwhile is told together."""
-NEWS_FOR = timedelta(days=1)
-"""What was not told by then, because nobody was named or could be reached, is looked up in the admin if at all."""
-KEPT = timedelta(days=30)
+KIND = "mail.alert"
+SEND_EVERY = timedelta(minutes=10)
+"""Between two notifications of one kind of alert; those that come meanwhile are sent together."""
+SEND_WITHIN = timedelta(days=1)
+"""An alert that was not sent by then, for want of a recipient or a connection, is only in the admin."""
+KEEP_ALERTS = timedelta(days=30)
 ONCE_EVERY = timedelta(hours=6)
 SHOWN = 10
-"""Alerts that are told one by one; the others are counted."""
+"""Alerts that a notification lists; of the others it gives the number."""
 
 
 def alert(kind: str, detail: str, *, message: Message | None = None, provider: str = "") -> None:
-    """Let an operator know; it never waits for anybody and never raises what is no database's fault."""
+    """Log and store an alert, and submit its notification. Calls no network; raises only database errors."""
     log.error(
         "mail_alert",
         alert=kind,
@@ -43,85 +43,82 @@ def alert(kind: str, detail: str, *, message: Message | None = None, provider: s
     )
     Alert.objects.create(kind=kind, detail=detail, message=message, provider=provider)
     if settings.MAIL_ALERT_TO:
-        _tell_soon(kind)
+        _submit_notification(kind)
 
 
 def alert_once(kind: str, detail: str, *, provider: str) -> None:
-    """As alert(), for something that lasts: not again within ONCE_EVERY."""
+    """As alert(), for a condition that lasts: at most once in ONCE_EVERY."""
     if not Alert.objects.filter(kind=kind, provider=provider, at__gt=timezone.now() - ONCE_EVERY).exists():
         alert(kind, detail, provider=provider)
 
 
-def tell(kind: str) -> int:
-    """Tell settings.MAIL_ALERT_TO all alerts of this kind that it was not told yet; how many there were."""
-    untold = list(_untold().filter(kind=kind).order_by("id"))
-    if not untold or not settings.MAIL_ALERT_TO:
+def send_unsent(kind: str) -> int:
+    """Send all unsent alerts of this kind to settings.MAIL_ALERT_TO; returns how many."""
+    unsent = list(_unsent().filter(kind=kind).order_by("id"))
+    if not unsent or not settings.MAIL_ALERT_TO:
         return 0
     if settings.MAIL_ALERT_TO.startswith(("http://", "https://")):
-        _post(kind, untold)
+        _post(kind, unsent)
     else:
-        _mail(kind, untold)
-    Alert.objects.filter(pk__in=[found.pk for found in untold]).update(told_at=timezone.now())
-    return len(untold)
+        _mail(kind, unsent)
+    Alert.objects.filter(pk__in=[each.pk for each in unsent]).update(told_at=timezone.now())
+    return len(unsent)
 
 
-def untold_alerts() -> int:
-    """See to it that all are told: some come while others of their kind are, or could not be told; returns 0."""
+def submit_unsent() -> int:
+    """Submit notifications of alerts that came while another was being sent, or that failed; returns 0."""
     if settings.MAIL_ALERT_TO:
-        for kind in _untold().order_by("kind").values_list("kind", flat=True).distinct():
-            _tell_soon(kind)
+        for kind in _unsent().order_by("kind").values_list("kind", flat=True).distinct():
+            _submit_notification(kind)
     return 0
 
 
-def old_alerts() -> int:
-    """Forget what has long been history; returns how many."""
-    return delete_in_batches(Alert.objects.filter(at__lt=timezone.now() - KEPT))
+def delete_old_alerts() -> int:
+    return delete_in_batches(Alert.objects.filter(at__lt=timezone.now() - KEEP_ALERTS))
 
 
-def _untold() -> QuerySet[Alert]:
-    return Alert.objects.filter(told_at=None, at__gt=timezone.now() - NEWS_FOR)
+def _unsent() -> QuerySet[Alert]:
+    return Alert.objects.filter(told_at=None, at__gt=timezone.now() - SEND_WITHIN)
 
 
-def _tell_soon(kind: str) -> None:
+def _submit_notification(kind: str) -> None:
     last = Alert.objects.filter(kind=kind).aggregate(last=Max("told_at"))["last"]
     with suppress(UniqueKeyTaken):
-        submit("mail.alert", {"kind": kind}, unique_key=f"mail.alert {kind}", run_at=last and last + TOLD_EVERY)
+        submit(KIND, {"kind": kind}, unique_key=f"{KIND} {kind}", run_at=last and last + SEND_EVERY)
 
 
-def _post(kind: str, untold: list[Alert]) -> None:
-    body = {"alert": kind, "count": len(untold), "alerts": [_as_json(found) for found in untold[:SHOWN]]}
+def _post(kind: str, unsent: list[Alert]) -> None:
+    shown = [
+        {
+            "at": each.at.isoformat(),
+            "provider": each.provider,
+            "detail": each.detail,
+            "message_id": str(each.message_id) if each.message_id else None,
+        }
+        for each in unsent[:SHOWN]
+    ]
+    body = {"alert": kind, "count": len(unsent), "alerts": shown}
     requests.post(settings.MAIL_ALERT_TO, json=body, timeout=settings.MAIL_TIMEOUT).raise_for_status()
 
 
-def _mail(kind: str, untold: list[Alert]) -> None:
-    """By the first provider that takes it. Not as a Message: an alert about an alert would have no end."""
-    lines = [
-        f"{found.at:%Y-%m-%d %H:%M:%S} {found.provider} {found.detail} {found.message_id or ''}" for found in untold
-    ]
+def _mail(kind: str, unsent: list[Alert]) -> None:
+    """By the first provider that accepts it. Not as a Message, whose failure would cause another alert."""
+    lines = [f"{each.at:%Y-%m-%d %H:%M:%S} {each.provider} {each.detail} {each.message_id or ''}" for each in unsent]
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     mail = EmailMessage(
-        f"[Legwork] {kind}: {len(untold)}",
+        f"[Legwork] {kind}: {len(unsent)}",
         "\n".join([*lines[:SHOWN], *more]),
         settings.MAIL_FROM,
         [settings.MAIL_ALERT_TO],
-        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no vacation message answers it
+        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834: no automatic reply
     )
     errors = []
-    for found in accounts():
+    for account in accounts():
         try:
-            select.line_to(found).send(mail)
-        except Exception as error:  # whatever it is, the next provider may do better
-            select.hang_up(found.name)
+            connections.connection_for(account).send(mail)
+        except Exception as error:  # try the next provider, whatever it is
+            connections.close(account.name)
             errors.append(type(error).__name__)
         else:
             return
-    raise TransientError(f"no provider took the alert: {', '.join(errors)}")
-
-
-def _as_json(found: Alert) -> dict[str, Any]:
-    return {
-        "at": found.at.isoformat(),
-        "provider": found.provider,
-        "detail": found.detail,
-        "message_id": str(found.message_id) if found.message_id else None,
-    }
+    raise TransientError(f"no provider accepted the alert: {', '.join(errors)}")

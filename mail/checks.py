@@ -1,4 +1,4 @@
-"""What a provider needs before mail can be sent by it: a system check says what is missing."""
+"""System checks of the settings of providers, alerts and rates."""
 
 from typing import Any
 
@@ -11,34 +11,33 @@ from mail.providers.accounts import Account, accounts
 NEEDED = {
     "mailgun": ("api_key", "sender_domain", "webhook_signing_key"),
 }
-"""Options by service. Of the others Anymail says itself what is missing, when they are first used."""
+"""Options by service. For others Anymail raises at first use."""
 
 
 @register
 def providers_are_complete(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """Of each provider, which of its variables are not set."""
-    return [warning for found in accounts() for warning in _missing(found)]
+    """A warning for each variable that a provider needs and that is not set."""
+    return [warning for account in accounts() for warning in _missing(account)]
 
 
 @register
 def providers_exist(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """Of each provider, whether its backend can be imported: a name that is mistyped would be noticed by mail alone."""
-    return [error for found in accounts() for error in _not_importable(found)]
+    """An error for each backend that cannot be imported: otherwise a typing error is noticed only when mail is sent."""
+    return [error for account in accounts() for error in _not_importable(account)]
 
 
 @register
-def alerts_are_heard(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """An alert that nobody is told is only in the log."""
-    told = str(settings.MAIL_ALERT_TO)
-    if not told or "@" in told or told.startswith(("http://", "https://")):
+def alert_recipient_is_valid(app_configs: Any, **options: Any) -> list[CheckMessage]:
+    recipient = str(settings.MAIL_ALERT_TO)
+    if not recipient or "@" in recipient or recipient.startswith(("http://", "https://")):
         return []
     return [Warning("MAIL_ALERT_TO is neither an e-mail address nor a URL.", id="mail.W002")]
 
 
 @register
 def rates_have_providers(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """A rate of a provider that does not exist bounds nothing."""
-    known = {found.name for found in accounts()}
+    """A rate of a provider that is not configured has no effect."""
+    known = {account.name for account in accounts()}
     return [
         Warning(f"{setting} names {name}, which is neither in MAIL_PROVIDERS nor a domain.", id="mail.W003")
         for setting in ("MAIL_RATES", "MAIL_WARM_UP")
@@ -47,17 +46,18 @@ def rates_have_providers(app_configs: Any, **options: Any) -> list[CheckMessage]
     ]
 
 
-def _not_importable(found: Account) -> list[CheckMessage]:
+def _not_importable(account: Account) -> list[CheckMessage]:
     try:
-        import_string(found.backend)
+        import_string(account.backend)
     except ImportError as error:
-        said = f"MAIL_PROVIDERS names {found.name}, whose backend cannot be imported: {error}."
-        return [Error(said, hint="It is a list of Anymail's backends, or of NAME=BACKEND.", id="mail.E001")]
+        problem = f"MAIL_PROVIDERS names {account.name}, whose backend cannot be imported: {error}."
+        return [Error(problem, hint="It is a list of Anymail's backends, or of NAME=BACKEND.", id="mail.E001")]
     return []
 
 
-def _missing(found: Account) -> list[CheckMessage]:
-    names = [f"{found.name}_{option}".upper() for option in NEEDED.get(found.esp, ()) if not found.options.get(option)]
+def _missing(account: Account) -> list[CheckMessage]:
+    missing = [option for option in NEEDED.get(account.esp, ()) if not account.options.get(option)]
+    names = [f"{account.name}_{option}".upper() for option in missing]
     return [
-        Warning(f"{name} is not set, and the mail provider {found.name} needs it.", id="mail.W001") for name in names
+        Warning(f"{name} is not set, and the mail provider {account.name} needs it.", id="mail.W001") for name in names
     ]

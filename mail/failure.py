@@ -1,4 +1,4 @@
-"""What can go wrong with a message, by class: what answers and events come down to, and what policy decides on."""
+"""Failure classes, to which answers and events are reduced and on which the policy decides, and outcomes of calls."""
 
 from dataclasses import dataclass
 
@@ -6,33 +6,33 @@ from django.db.models import TextChoices
 
 
 class FailureClass(TextChoices):
-    INVALID = "invalid"  # this message cannot be sent to this address, by anybody
+    INVALID = "invalid"  # no provider can send this message to this address
     HARD_BOUNCE = "hard_bounce"  # the address does not exist
-    SOFT_BOUNCE = "soft_bounce"  # the recipient's server did not take it for as long as the provider tried
+    SOFT_BOUNCE = "soft_bounce"  # the recipient's server did not accept it for as long as the provider tried
     MAILBOX_FULL = "mailbox_full"
     COMPLAINT = "complaint"  # the recipient called it spam
     UNSUBSCRIBED = "unsubscribed"  # the recipient wants no more bulk mail
-    BLOCKED = "blocked"  # the recipient's server does not take mail like this, or from us
-    LISTED_BOUNCE = "listed_bounce"  # never sent: the provider's list says that the address bounced before
-    LISTED_COMPLAINT = "listed_complaint"  # never sent: the provider's list says that the recipient complained before
-    LISTED_UNSUBSCRIBE = "listed_unsubscribe"  # never sent: the provider's list says that the recipient unsubscribed
-    LISTED_UNKNOWN = "listed_unknown"  # never sent: the address is on the provider's list, for a reason it does not say
-    NOT_PERMITTED = "not_permitted"  # this provider may not send to this recipient (a sandbox), others may
-    REJECTED = "rejected"  # the provider accepted it and then would not send it
+    BLOCKED = "blocked"  # the recipient's server refuses this content, or mail from us
+    LISTED_BOUNCE = "listed_bounce"  # not sent: on the provider's list, because it bounced before
+    LISTED_COMPLAINT = "listed_complaint"  # not sent: on the provider's list, because of a complaint
+    LISTED_UNSUBSCRIBE = "listed_unsubscribe"  # not sent: on the provider's list, as unsubscribed
+    LISTED_UNKNOWN = "listed_unknown"  # not sent: on the provider's list, which gives no reason
+    NOT_PERMITTED = "not_permitted"  # this provider may not send to this recipient (a sandbox); others may
+    REJECTED = "rejected"  # the provider accepted it and then did not send it
     THROTTLED = "throttled"  # the provider asks for a pause
-    ACCOUNT = "account"  # the provider does not let us in
-    CONFIGURATION = "configuration"  # what answers does not speak the provider's protocol
+    ACCOUNT = "account"  # the provider denies us access, or the account may not send
+    CONFIGURATION = "configuration"  # the answer is not that of the provider's API, or our settings are wrong
     UNREACHABLE = "unreachable"  # the provider did not get the request
-    AMBIGUOUS = "ambiguous"  # the provider may have accepted it, or not
+    AMBIGUOUS = "ambiguous"  # it is unknown whether the provider accepted it
 
 
 class Outcome(TextChoices):
-    """What a call of a provider comes to."""
+    """Of a call of a provider."""
 
     ACCEPTED = "accepted"  # the provider has the message
-    TRANSIENT = "transient"  # it has not; worth another try
-    PERMANENT = "permanent"  # it has not; another try by the same provider would end the same
-    AMBIGUOUS = "ambiguous"  # nobody knows: the provider has to be asked
+    TRANSIENT = "transient"  # it does not; another try may succeed
+    PERMANENT = "permanent"  # it does not; another try with this provider would fail too
+    AMBIGUOUS = "ambiguous"  # unknown: the provider has to be asked
 
 
 OUTCOME_OF = {
@@ -49,12 +49,12 @@ OUTCOME_OF = {
     FailureClass.UNREACHABLE: Outcome.TRANSIENT,
     FailureClass.AMBIGUOUS: Outcome.AMBIGUOUS,
 }
-"""Of the classes that a provider's answer can have; the others are learnt from events."""
+"""For the classes that a call can fail with; the others occur only in events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failure as it is told: its class and a sentence for people, with no address and no secret in it."""
+    """A failure class, and a sentence for people that contains no address and no secret."""
 
     kind: FailureClass
     detail: str

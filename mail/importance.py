@@ -1,4 +1,4 @@
-"""How much a message matters: what a failure of it is worth."""
+"""The importance of a message, which decides about retries, duplicates and expiry."""
 
 from datetime import timedelta
 
@@ -6,17 +6,17 @@ from django.db.models import TextChoices
 
 
 class Importance(TextChoices):
-    CRITICAL = "critical"  # a password, an alarm: rather twice than never
-    NORMAL = "normal"  # rather late than twice
-    BULK = "bulk"  # a newsletter: rather not at all than against somebody's will
+    CRITICAL = "critical"  # a password, an alarm: a duplicate is better than a loss
+    NORMAL = "normal"  # late is better than a duplicate
+    BULK = "bulk"  # a newsletter: not sent is better than sent to somebody who does not want it
 
 
 PRIORITY = {Importance.CRITICAL: 10, Importance.NORMAL: 0, Importance.BULK: -10}
-"""Of the job that sends it."""
+"""Of the job that sends the message."""
 
-PATIENCE = {
+EXPIRES_AFTER = {
     Importance.CRITICAL: timedelta(hours=24),
     Importance.NORMAL: timedelta(hours=24),
     Importance.BULK: timedelta(hours=24),
 }
-"""How long after it was due a message is worth sending, unless it says so itself in expires_at."""
+"""The default of expires_at, counted from when the message is due."""

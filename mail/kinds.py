@@ -1,4 +1,4 @@
-"""The kinds of job that mail consists of. They are ours: clients post messages and broadcasts, not these."""
+"""The job kinds of mail. All are internal: clients post messages and broadcasts, not these jobs."""
 
 from typing import Any
 from uuid import UUID
@@ -22,19 +22,19 @@ from rest.strict import StrictSerializer
 
 
 class SendParams(StrictSerializer):
-    """What mail.send takes."""
+    """Params of mail.send."""
 
     message = serializers.UUIDField()
 
 
 class AlertParams(StrictSerializer):
-    """What mail.alert takes."""
+    """Params of mail.alert."""
 
     kind = serializers.CharField()
 
 
 class EventParams(StrictSerializer):
-    """What mail.event takes."""
+    """Params of mail.event."""
 
     event = serializers.UUIDField()
 
@@ -49,7 +49,7 @@ class EventParams(StrictSerializer):
     internal=True,
 )
 def send(run: Run, *, message: UUID) -> dict[str, str]:
-    """Send a message by the provider whose turn it is, and again, until it has left our hands or is given up."""
+    """Send a message; retried until a provider has accepted it or it is given up."""
     return {"status": send_message(message)}
 
 
@@ -63,48 +63,48 @@ def send(run: Run, *, message: UUID) -> dict[str, str]:
     internal=True,
 )
 def send_bulk(run: Run, *, message: UUID) -> dict[str, str]:
-    """As mail.send, for bulk mail and broadcasts: it has fewer threads, and mail.send keeps all of its own."""
+    """As mail.send, for bulk mail and broadcasts, with fewer threads: mail.send never waits for bulk mail."""
     return {"status": send_message(message)}
 
 
-@job("mail.alert", params=AlertParams, retry=exponential(attempts=10, base=30), internal=True)
+@job(alerts.KIND, params=AlertParams, retry=exponential(attempts=10, base=30), internal=True)
 def alert(run: Run, *, kind: str) -> dict[str, int]:
-    """Tell operators what they were not told yet of this kind of alert."""
-    return {"told": alerts.tell(kind)}
+    """Send operators the unsent alerts of this kind."""
+    return {"sent": alerts.send_unsent(kind)}
 
 
 @job("mail.reconcile", timeout=minutes(10), retry=exponential(attempts=1), internal=True)
 def reconcile(run: Run) -> dict[str, int]:
-    """Read the providers' event logs, and find jobs for messages that have lost theirs."""
+    """Read the providers' event logs, and submit jobs for messages that have lost theirs."""
     return reconciliation.reconcile()
 
 
 @job("mail.event", params=EventParams, internal=True)
 def event(run: Run, *, event: UUID) -> dict[str, bool]:
-    """Let what a provider told of a message have its effect."""
+    """Apply a provider's event to its message."""
     return {"applied": apply.apply(event)}
 
 
 class LiftParams(StrictSerializer):
-    """What mail.lift takes."""
+    """Params of mail.lift."""
 
     lift = serializers.IntegerField()
 
 
 @job(lifting.KIND, params=LiftParams, retry=exponential(attempts=20, base=5, cap=3600), internal=True)
 def lift_at_providers(run: Run, *, lift: int) -> dict[str, int]:
-    """Take a lifted address off the providers' own lists, which would refuse it again."""
+    """Remove a lifted address from the providers' own lists, which would reject it again."""
     return {"removed": lifting.lift_at_providers(lift)}
 
 
 @job("mail.compare_lists", timeout=minutes(60), retry=exponential(attempts=5, base=60), internal=True)
 def compare_lists(run: Run) -> dict[str, int]:
-    """Import what is on the providers' suppression lists, and lift there what was lifted here."""
+    """Import the providers' suppression lists, and remove from them what was lifted here."""
     return provider_lists.compare()
 
 
 class BroadcastParams(StrictSerializer):
-    """What mail.broadcast takes."""
+    """Params of mail.broadcast."""
 
     broadcast = serializers.UUIDField()
 
@@ -118,18 +118,18 @@ class BroadcastParams(StrictSerializer):
     on_cancel=cancel_broadcast,
 )
 def broadcast(run: Run, *, broadcast: UUID) -> dict[str, Any]:
-    """Make a message of one template for each of many addresses; after a crash it goes on where it was."""
+    """Make a message of one template for each of many addresses; continues after a crash where it stopped."""
     return fan_out(run, broadcast)
 
 
 @job(BROADCAST_CANCELLATION, params=BroadcastParams, retry=exponential(attempts=None), internal=True)
 def broadcast_cancellation(run: Run, *, broadcast: UUID) -> dict[str, int]:
-    """Cancel what has not been sent of a broadcast that was cancelled."""
+    """Cancel the unsent messages of a cancelled broadcast."""
     return {"cancelled": cancel_unsent(broadcast)}
 
 
 class GuardParams(StrictSerializer):
-    """What mail.guard takes: a broadcast, or a user and the name of a stream."""
+    """Params of mail.guard: a broadcast, or a user and the name of a stream."""
 
     broadcast = serializers.UUIDField(required=False)
     user = serializers.IntegerField(required=False)
@@ -137,7 +137,7 @@ class GuardParams(StrictSerializer):
 
 
 @job(guard.KIND, params=GuardParams, internal=True)
-def look_at(run: Run, *, broadcast: UUID | None = None, user: int = 0, stream: str = "") -> dict[str, bool]:
-    """Stop a broadcast or stream of which too much bounced or was complained about."""
-    stopped = guard.look_at_broadcast(broadcast) if broadcast else guard.look_at_stream(user, stream)
+def guard_check(run: Run, *, broadcast: UUID | None = None, user: int = 0, stream: str = "") -> dict[str, bool]:
+    """Stop a broadcast or stream if too much of its mail bounced or was complained about."""
+    stopped = guard.check_broadcast(broadcast) if broadcast else guard.check_stream(user, stream)
     return {"stopped": stopped}

@@ -1,4 +1,4 @@
-"""What mail has done now and then."""
+"""Registers the maintenance tasks of mail."""
 
 from contextlib import suppress
 
@@ -16,31 +16,31 @@ from mail.providers.mailgun_api import mailgun_accounts
 from mail.suppressions import lifting
 
 every(minutes=1 / 60)(release.release_all)
-every(minutes=1)(guard.look_at_all)
-every(minutes=5)(apply.lost_events)
-every(minutes=5)(alerts.untold_alerts)
-hourly(alerts.old_alerts)
-hourly(breakers.old_blocks)
-hourly(apply.used_tokens)
-hourly(apply.disregarded_events)
+every(minutes=1)(guard.check_active_broadcasts)
+every(minutes=5)(apply.apply_lost_events)
+every(minutes=5)(alerts.submit_unsent)
+hourly(alerts.delete_old_alerts)
+hourly(breakers.delete_old_blocks)
+hourly(apply.delete_used_tokens)
+hourly(apply.delete_disregarded_events)
 hourly(retention.erase_expired_bodies)
 hourly(retention.erase_expired_recipients)
 hourly(retention.delete_expired_messages)
-hourly(lifting.expired_suppressions)
-hourly(lifting.old_lifts)
+hourly(lifting.lift_expired)
+hourly(lifting.delete_old_lifts)
 
 
 @every(minutes=1)
 def due_messages() -> int:
-    """What waits for its turn is not scheduled any more."""
+    """Queue the scheduled messages whose send_at has come."""
     return Message.objects.queue_due()
 
 
 @every(minutes=5)
 def reconciliation() -> int:
-    """A job, because providers are asked; none while the last one is at work.
+    """Submit mail.reconcile, which calls providers, unless the last one is unfinished.
 
-    Finished messages count, too: complaints and delayed bounces come after the delivery.
+    Also if all messages have finished: complaints and delayed bounces come after a delivery.
     """
     if Message.objects.exists():
         with suppress(UniqueKeyTaken):
@@ -50,7 +50,7 @@ def reconciliation() -> int:
 
 @every(minutes=6 * 60)
 def suppression_lists() -> int:
-    """A job, because providers are asked."""
+    """Submit mail.compare_lists, which calls providers."""
     if mailgun_accounts() and Message.objects.exists():
         with suppress(UniqueKeyTaken):
             submit("mail.compare_lists", unique_key="mail.compare_lists")

@@ -1,10 +1,10 @@
-"""Why an address is not written to, and how far that goes."""
+"""The reasons for a suppression, and its scopes."""
 
 from django.db.models import TextChoices
 
 
 class Scope(TextChoices):
-    ALL = "all"  # nothing at all is sent
+    ALL = "all"  # no mail is sent
     BULK = "bulk"  # bulk mail is not sent
 
 
@@ -18,4 +18,4 @@ class Reason(TextChoices):
 
 
 WISHES = frozenset({Reason.COMPLAINT, Reason.UNSUBSCRIBE})
-"""What the recipient has asked for, other than what happened to mail or what an operator decided."""
+"""Asked for by the recipient, unlike bounces and operators' decisions."""

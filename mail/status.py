@@ -1,29 +1,29 @@
-"""What is known of a message, and which knowledge weighs more: by precedence, never by the order of arrival."""
+"""The statuses of a message and their precedence: which one stands does not depend on the order of events."""
 
 from django.db.models import TextChoices
 
 
 class Status(TextChoices):
     SCHEDULED = "scheduled"  # accepted; its send_at lies ahead
-    QUEUED = "queued"  # to be sent: now, or again after a failure that passes
-    SENDING = "sending"  # a provider is being called, or was and nobody knows what came of it
+    QUEUED = "queued"  # to be sent now, or again after a transient failure
+    SENDING = "sending"  # a provider is being called, or the outcome of the call is ambiguous
     SENT = "sent"  # a provider has accepted it
-    DEFERRED = "deferred"  # the recipient's server wants it later; the provider goes on trying
+    DEFERRED = "deferred"  # the recipient's server wants it later; the provider keeps trying
     DELIVERED = "delivered"  # the recipient's server has it
     BOUNCED = "bounced"  # the recipient's server refused it for good
     COMPLAINED = "complained"  # the recipient called it spam
     REJECTED = "rejected"  # the provider refused it
-    SUPPRESSED = "suppressed"  # not sent: the address is on our list
+    SUPPRESSED = "suppressed"  # not sent: the address is suppressed
     FAILED = "failed"  # given up
     EXPIRED = "expired"  # not sent in time
-    CANCELLED = "cancelled"  # not sent: its owner did not want it any more
+    CANCELLED = "cancelled"  # not sent: its user cancelled it
 
 
 PENDING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.SENDING})
-"""Whatever happens next is ours to do."""
+"""We have to send it."""
 
 UNDER_WAY = frozenset({Status.SENT, Status.DEFERRED})
-"""A provider has it, and will say what came of it."""
+"""A provider has it and will report the result."""
 
 TERMINAL = frozenset(
     {
@@ -38,11 +38,11 @@ TERMINAL = frozenset(
     }
 )
 
-WEIGHT: dict[Status, int] = {
+PRECEDENCE: dict[Status, int] = {
     Status.SCHEDULED: 0,
     Status.QUEUED: 0,
     Status.SENDING: 0,
-    # What we have decided ourselves. A provider that has the message after all knows better.
+    # Our own decisions. A provider that has the message after all overrides them.
     Status.SUPPRESSED: 1,
     Status.FAILED: 1,
     Status.EXPIRED: 1,
@@ -54,9 +54,9 @@ WEIGHT: dict[Status, int] = {
     Status.BOUNCED: 6,
     Status.COMPLAINED: 7,
 }
-"""The heavier replaces the lighter, whichever is learnt first."""
+"""A status replaces those of lower precedence, whichever is learnt first."""
 
 
-def lighter_than(status: Status) -> frozenset[Status]:
-    """The states that news of this one replaces."""
-    return frozenset(other for other, weight in WEIGHT.items() if weight < WEIGHT[status])
+def outranked_by(status: Status) -> frozenset[Status]:
+    """The statuses that this one replaces."""
+    return frozenset(other for other, precedence in PRECEDENCE.items() if precedence < PRECEDENCE[status])

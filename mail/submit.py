@@ -16,7 +16,7 @@ from jobs import submit as jobs
 from jobs.errors import AlreadyFinished
 from jobs.models import Job
 from jobs.models.states import WAITING
-from mail.importance import PATIENCE, PRIORITY, Importance
+from mail.importance import EXPIRES_AFTER, PRIORITY, Importance
 from mail.models import Attachment, Message, Stream
 from mail.status import Status
 
@@ -46,7 +46,7 @@ def build_send_job(message: Message, run_at: datetime | None = None) -> Job:
 
 def default_expiry(importance: str, due_at: datetime | None = None) -> datetime:
     """When a message that is due then (or now) expires, unless it says so itself. Raises OverflowError."""
-    return (due_at or timezone.now()) + PATIENCE[Importance(importance)]
+    return (due_at or timezone.now()) + EXPIRES_AFTER[Importance(importance)]
 
 
 def build_draft(message: Message, attachments: Sequence[Attachment] = (), *, now: datetime) -> Draft:

@@ -22,11 +22,11 @@ class ProviderAdmin(ReadOnlyAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Provider) -> None:
         super().delete_model(request, obj)
-        holds.end()
+        holds.release()
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         super().delete_queryset(request, queryset)
-        holds.end()
+        holds.release()
 
 
 @admin.register(RateBucket)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.admin.read_only import ReadOnlyAdmin
 from mail.models import StreamSuppression, Suppression
-from mail.suppressions.lifting import lift_exactly
+from mail.suppressions.lifting import lift_all
 
 
 class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -61,10 +61,10 @@ class SuppressionAdmin(AddressAdmin):
         obj.pk = kept.pk
 
     def delete_model(self, request: HttpRequest, obj: Suppression) -> None:
-        lift_exactly([obj])
+        lift_all([obj])
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        lift_exactly(queryset)
+        lift_all(queryset)
 
 
 @admin.register(StreamSuppression)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
-from mail.events.classify import News
+from mail.events.classify import EventType
 from mail.models import Attempt, Event
 
 
@@ -31,8 +31,8 @@ class SortKey(NamedTuple):
 
 CREATED, STARTED, ENDED, REPORTED = range(4)
 ORDER = (
-    *(News.ACCEPTED, News.DEFERRED, News.DELIVERED, News.REJECTED, News.BOUNCED),
-    *(News.OPENED, News.CLICKED, News.UNSUBSCRIBED, News.COMPLAINED),
+    *(EventType.ACCEPTED, EventType.DEFERRED, EventType.DELIVERED, EventType.REJECTED, EventType.BOUNCED),
+    *(EventType.OPENED, EventType.CLICKED, EventType.UNSUBSCRIBED, EventType.COMPLAINED),
 )
 """Order of events to which a provider gives the same time."""
 END_TYPES = {
@@ -60,7 +60,7 @@ def timeline(message_id: UUID, created_at: datetime) -> list[Entry]:
 
 
 def _by_provider_clock(event: Event) -> tuple[datetime, int]:
-    return event.at, ORDER.index(News(event.type)) if event.type in News.values else len(ORDER)
+    return event.at, ORDER.index(EventType(event.type)) if event.type in EventType.values else len(ORDER)
 
 
 def _attempt_entries(attempt: Attempt, events: Sequence[Event]) -> list[Sortable]:

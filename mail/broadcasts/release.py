@@ -78,5 +78,6 @@ def _awaiting(broadcast_id: UUID) -> MessageQuerySet:
 
 def _free_slots(broadcast_id: UUID) -> int:
     return (
-        pacing.window(WINDOW) - Message.objects.pending().filter(broadcast=broadcast_id, awaits_release=False).count()
+        pacing.broadcast_window(WINDOW)
+        - Message.objects.pending().filter(broadcast=broadcast_id, awaits_release=False).count()
     )

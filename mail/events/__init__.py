@@ -1,1 +1,1 @@
-"""What providers report about messages: parse → ingest → classify → apply."""
+"""Events that providers report: read → ingest → classify → apply."""

@@ -1,39 +1,39 @@
-"""What an event does to its message, once: the job mail.event, and the sweep after events whose job was lost."""
+"""Applies an event to its message, exactly once: the job mail.event, and the sweep for events whose job was lost."""
 
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs.models.queryset import delete_in_batches
-from mail.events.classify import STATUS, News
+from mail.events.classify import STATUS, EventType
 from mail.events.provider_event import bracketed, message_id_of
 from mail.failure import Failure, FailureClass
 from mail.importance import Importance
 from mail.models import Attempt, Event, Message, WebhookToken
-from mail.policy import apply_policy, guard
+from mail.policy import guard
+from mail.policy.apply_policy import clear_strikes, handle_reported_failure
 from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
 LOST_AFTER = timedelta(minutes=10)
-"""What a worker has not applied by then, its retries included, is looked after by the sweep."""
-SWEPT_AT_ONCE = 1000
-TOKENS_ARE_KEPT = timedelta(hours=48)
-"""Twice as long as a signature is taken for good."""
-DISREGARDED_ARE_KEPT = timedelta(days=30)
+"""An event that is not applied by then, retries of its job included, is applied by the sweep."""
+SWEEP_BATCH = 1000
+KEEP_TOKENS = timedelta(hours=48)
+"""Twice as long as a signature is valid."""
+KEEP_DISREGARDED = timedelta(days=30)
 
-WEAK = frozenset({News.ACCEPTED, News.DEFERRED})
-"""What says nothing any more once the end of an attempt is known."""
-ENDS = frozenset({News.BOUNCED, News.REJECTED})
+INTERIM = frozenset({EventType.ACCEPTED, EventType.DEFERRED})
+"""They add nothing once the attempt has ended."""
+ENDS = frozenset({EventType.BOUNCED, EventType.REJECTED})
 
 
 def apply(event_id: UUID) -> bool:
-    """Let the event have its effect; False when it has had it. Whoever comes second waits for the first to commit."""
+    """False if it was applied before. A concurrent call waits for the first to commit."""
     with transaction.atomic():
         if not Event.objects.filter(pk=event_id, applied_at=None, disregarded="").update(applied_at=Now()):
             return False
@@ -45,72 +45,75 @@ def apply(event_id: UUID) -> bool:
 
 
 def _apply(event: Event, message: Message) -> None:
-    if event.type in News.values:
-        _prove(event, message)
-    # One event of a message after the other: what the first does decides what the second means.
+    if event.type in EventType.values:
+        _accept_attempt(event, message)
+    # Events of a message are applied one after the other: the first may change what the second means.
     message = Message.objects.select_for_update().get(pk=message.pk)
     match event.type:
-        case News.OPENED:
-            message.opened()
-        case News.CLICKED:
-            message.clicked()
-        case News.DELIVERED:
-            if not _bounced_later(event, message) and message.learn(STATUS[News.DELIVERED]):
-                apply_policy.forgive(message.address)
-        case _ if _is_old(event):
-            _note(event, message)
+        case EventType.OPENED:
+            message.count_open()
+        case EventType.CLICKED:
+            message.count_click()
+        case EventType.DELIVERED:
+            if not _bounced_later(event, message) and message.advance_to(STATUS[EventType.DELIVERED]):
+                clear_strikes(message.address)
+        case _ if _is_stale(event):
+            _apply_stale(event, message)
         case _:
-            _learn(event, message)
+            _apply_new(event, message)
 
 
-def _prove(event: Event, message: Message) -> None:
-    """Whatever a provider tells of a message, it has it: that was not known of an attempt that is unclear or failed."""
+def _accept_attempt(event: Event, message: Message) -> None:
+    """Any event proves that the provider has the message: settles an attempt that is ambiguous or failed."""
     attempt = event.attempt
     if attempt and attempt.outcome != Attempt.Outcome.ACCEPTED:
         message.accept(attempt, bracketed(message_id_of(event.raw or {})))
 
 
 def _bounced_later(event: Event, message: Message) -> bool:
-    """Whether critical mail was taken and bounced after that, and is being sent again for it: told in another order."""
+    """True if critical mail bounced after this delivery and is being sent again: the events came out of order."""
     if message.importance != Importance.CRITICAL:
         return False
-    later = Event.objects.filter(attempt=event.attempt_id, type=News.BOUNCED, applied_at__isnull=False)
-    return later.filter(at__gt=event.at).exists()
+    bounces = Event.objects.filter(attempt=event.attempt_id, type=EventType.BOUNCED, applied_at__isnull=False)
+    return bounces.filter(at__gt=event.at).exists()
 
 
-def _is_old(event: Event) -> bool:
-    """Whether the attempt's end is known, and this says no more than that: the policy has been followed already."""
+def _is_stale(event: Event) -> bool:
+    """True if the attempt has ended and this adds nothing: the policy was applied to the end already."""
     ended = Event.objects.filter(attempt=event.attempt_id, type__in=ENDS, applied_at__isnull=False).exclude(pk=event.pk)
-    if event.type in WEAK:
-        return ended.exists()
-    if event.failure_class == FailureClass.SOFT_BOUNCE:
+    if event.type in INTERIM or event.failure_class == FailureClass.SOFT_BOUNCE:
         return ended.exists()
     return event.type in ENDS and ended.filter(failure_class=event.failure_class).exists()
 
 
-def _note(event: Event, message: Message) -> None:
-    """It still counts for the message's status, unless the attempt was followed by another, which it must not stop."""
+def _apply_stale(event: Event, message: Message) -> None:
+    """Only the message's status, and only if no other attempt followed, which it must not stop."""
     status = STATUS.get(event.type)
-    if status and event.type not in WEAK and not message.pending and message.attempts.last() == event.attempt:
-        message.learn(status, _failure(event))
+    if status and event.type not in INTERIM and not message.pending and message.attempts.last() == event.attempt:
+        message.advance_to(status, _failure(event))
 
 
-def _learn(event: Event, message: Message) -> None:
-    failure, arrived = _failure(event), _arrived_by_another(event, message)
-    decision = apply_policy.deal_with(message, failure, provider=event.provider, arrived=arrived) if failure else None
+def _apply_new(event: Event, message: Message) -> None:
+    """The policy, and then the status unless the message is sent again."""
+    failure, delivered = _failure(event), _delivered_by_another(event, message)
+    resends = failure is not None and (
+        handle_reported_failure(message, failure, provider=event.provider, delivered_by_another=delivered).resends
+    )
     status = STATUS.get(event.type)
-    if status and not arrived and not (decision and decision.resends):
-        message.learn(status, failure)
-    guard.watch(message)
+    if status and not delivered and not resends:
+        message.advance_to(status, failure)
+    guard.check_soon(message)
 
 
-def _arrived_by_another(event: Event, message: Message) -> bool:
-    """Whether this is the end of one attempt, and another has delivered the message for good."""
+def _delivered_by_another(event: Event, message: Message) -> bool:
+    """True if this ends one attempt, and another has delivered the message without a later bounce."""
     if event.type not in ENDS or message.status != Status.DELIVERED:
         return False
-    told = Event.objects.filter(message=message, attempt__isnull=False, applied_at__isnull=False)
-    bounced = told.filter(type=News.BOUNCED).values("attempt")
-    return told.filter(type=News.DELIVERED).exclude(attempt__in=bounced).exclude(attempt=event.attempt_id).exists()
+    applied = Event.objects.filter(message=message, attempt__isnull=False, applied_at__isnull=False)
+    bounced = applied.filter(type=EventType.BOUNCED).values("attempt")
+    return (
+        applied.filter(type=EventType.DELIVERED).exclude(attempt__in=bounced).exclude(attempt=event.attempt_id).exists()
+    )
 
 
 def _failure(event: Event) -> Failure | None:
@@ -120,22 +123,19 @@ def _failure(event: Event) -> Failure | None:
     return Failure(kind, event.detail or kind.label.lower())
 
 
-# --- chores -----------------------------------------------------------------------------------------------------
+# --- maintenance ------------------------------------------------------------------------------------------------
 
 
-def lost_events() -> int:
-    """Apply what no job has applied, though it should have long ago; how many there were."""
+def apply_lost_events() -> int:
+    """Apply the events that no job has applied within LOST_AFTER; returns how many."""
     before = timezone.now() - LOST_AFTER
-    lost = Event.objects.filter(applied_at=None, disregarded="", received_at__lt=before)
-    return sum(map(_applied, list(_of_providers(lost).values_list("pk", flat=True)[:SWEPT_AT_ONCE])))
+    unapplied = Event.objects.filter(applied_at=None, disregarded="").exclude(source=Event.Source.OURS)
+    lost = unapplied.filter(received_at__lt=before).order_by("received_at").values_list("pk", flat=True)
+    return sum(map(_try_to_apply, list(lost[:SWEEP_BATCH])))
 
 
-def _of_providers(events: QuerySet[Event]) -> QuerySet[Event]:
-    return events.exclude(source=Event.Source.OURS).order_by("received_at")
-
-
-def _applied(event_id: UUID) -> bool:
-    """One that cannot be applied must not be in the way of the others."""
+def _try_to_apply(event_id: UUID) -> bool:
+    """An event that cannot be applied is logged, and must not block the others."""
     try:
         return apply(event_id)
     except Exception:
@@ -143,11 +143,11 @@ def _applied(event_id: UUID) -> bool:
         return False
 
 
-def used_tokens() -> int:
-    return delete_in_batches(WebhookToken.objects.filter(used_at__lt=timezone.now() - TOKENS_ARE_KEPT))
+def delete_used_tokens() -> int:
+    return delete_in_batches(WebhookToken.objects.filter(used_at__lt=timezone.now() - KEEP_TOKENS))
 
 
-def disregarded_events() -> int:
-    """They belong to no message with which they could go, and may name people."""
-    before = timezone.now() - DISREGARDED_ARE_KEPT
+def delete_disregarded_events() -> int:
+    """They belong to no message that they would be deleted with, and may contain personal data."""
+    before = timezone.now() - KEEP_DISREGARDED
     return delete_in_batches(Event.objects.exclude(disregarded="").filter(received_at__lt=before))

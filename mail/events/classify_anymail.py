@@ -1,23 +1,25 @@
-"""What the events of other providers mean, as Anymail has normalised them. Pure.
+"""Classifies the events of all other providers, as Anymail has normalised them. Pure.
 
-Three things are read of a failure: the provider's own word for it, the server's reply, and Anymail's category.
+A failure is classified by the provider's own reason, the receiving server's reply, and Anymail's category.
 """
 
 from typing import Any
 
-from anymail.signals import EventType, RejectReason
+from anymail.signals import EventType as AnymailEvent
+from anymail.signals import RejectReason
 
 from mail.events import provider_reasons
-from mail.events.classify import Meaning, News, Reply, failed, plainly
+from mail.events.classify import Classification, EventType, failed, one_line
 from mail.failure import FailureClass
+from mail.smtp.replies import ServerReply
 
-QUIET = {
-    EventType.QUEUED: News.ACCEPTED,
-    EventType.SENT: News.ACCEPTED,
-    EventType.DELIVERED: News.DELIVERED,
-    EventType.DEFERRED: News.DEFERRED,
-    EventType.OPENED: News.OPENED,
-    EventType.CLICKED: News.CLICKED,
+WITHOUT_FAILURE = {
+    AnymailEvent.QUEUED: EventType.ACCEPTED,
+    AnymailEvent.SENT: EventType.ACCEPTED,
+    AnymailEvent.DELIVERED: EventType.DELIVERED,
+    AnymailEvent.DEFERRED: EventType.DEFERRED,
+    AnymailEvent.OPENED: EventType.OPENED,
+    AnymailEvent.CLICKED: EventType.CLICKED,
 }
 
 BOUNCED = {
@@ -25,7 +27,7 @@ BOUNCED = {
     RejectReason.BOUNCED: FailureClass.HARD_BOUNCE,
     RejectReason.TIMED_OUT: FailureClass.SOFT_BOUNCE,
     RejectReason.BLOCKED: FailureClass.BLOCKED,
-    RejectReason.SPAM: FailureClass.BLOCKED,  # a server's judgement of the content, not the recipient's
+    RejectReason.SPAM: FailureClass.BLOCKED,  # the judgement of a filter, not of the recipient
     RejectReason.UNSUBSCRIBED: FailureClass.UNSUBSCRIBED,
 }
 
@@ -37,9 +39,9 @@ REJECTED = {
     RejectReason.UNSUBSCRIBED: FailureClass.LISTED_UNSUBSCRIBE,
 }
 
-FAILURES = (EventType.BOUNCED, EventType.REJECTED, EventType.FAILED)
-COARSE = (*FAILURES, EventType.COMPLAINED, EventType.UNKNOWN)
-"""Categories within which the provider's own word decides."""
+FAILURES = (AnymailEvent.BOUNCED, AnymailEvent.REJECTED, AnymailEvent.FAILED)
+DECIDED_BY_REASON = (*FAILURES, AnymailEvent.COMPLAINED, AnymailEvent.UNKNOWN)
+"""Categories that are too coarse: the provider's own reason, if known, decides."""
 
 BY_SERVER = (
     FailureClass.HARD_BOUNCE,
@@ -47,7 +49,7 @@ BY_SERVER = (
     FailureClass.MAILBOX_FULL,
     FailureClass.BLOCKED,
 )
-"""What only the recipient's server can have said, whether the provider calls it bounced or rejected."""
+"""Said by the recipient's server, whether the provider reports it as bounced or as rejected."""
 
 NOT_SENT = (
     FailureClass.LISTED_BOUNCE,
@@ -58,47 +60,47 @@ NOT_SENT = (
 )
 
 SUPPRESSED = "recipient address suppressed"
-"""SparkPost's words in a rejection of its own."""
+"""SparkPost's text for a rejection by its own list."""
 
 
-def meaning(event: Any, esp: str = "") -> Meaning:
-    """Of an AnymailTrackingEvent. esp: Anymail's name of the service, whose own words are known."""
-    detail = plainly(event.mta_response, event.description)
-    word = provider_reasons.known(esp, event.esp_event) if event.event_type in COARSE else None
-    if isinstance(word, str) and not isinstance(word, FailureClass):
-        return Meaning(word, detail=detail)
-    if event.event_type in FAILURES or word in (*BY_SERVER, *NOT_SENT):
-        return _failure(event, esp, word, detail)
+def classify(event: Any, esp: str = "") -> Classification:
+    """event: an AnymailTrackingEvent. esp: Anymail's name of the service."""
+    detail = one_line(event.mta_response, event.description)
+    reason = provider_reasons.look_up(esp, event.esp_event) if event.event_type in DECIDED_BY_REASON else None
+    if isinstance(reason, str) and not isinstance(reason, FailureClass):
+        return Classification(reason, detail=detail)
+    if event.event_type in FAILURES or reason in (*BY_SERVER, *NOT_SENT):
+        return _failure(event, esp, reason, detail)
     match event.event_type:
-        case EventType.COMPLAINED:
-            return failed(News.COMPLAINED, FailureClass.COMPLAINT, "")
-        case EventType.UNSUBSCRIBED:
-            return failed(News.UNSUBSCRIBED, FailureClass.UNSUBSCRIBED, "")
-    return Meaning(QUIET.get(event.event_type, str(event.event_type)), detail=detail)
+        case AnymailEvent.COMPLAINED:
+            return failed(EventType.COMPLAINED, FailureClass.COMPLAINT, "")
+        case AnymailEvent.UNSUBSCRIBED:
+            return failed(EventType.UNSUBSCRIBED, FailureClass.UNSUBSCRIBED, "")
+    return Classification(WITHOUT_FAILURE.get(event.event_type, str(event.event_type)), detail=detail)
 
 
-def _failure(event: Any, esp: str, word: FailureClass | None, detail: str) -> Meaning:
-    kind = _kind(event, esp, word)
+def _failure(event: Any, esp: str, reason: FailureClass | None, detail: str) -> Classification:
+    kind = _kind(event, esp, reason)
     if kind in BY_SERVER:
-        return failed(News.BOUNCED, kind, detail)
+        return failed(EventType.BOUNCED, kind, detail)
     if kind in NOT_SENT:
-        return failed(News.REJECTED, kind, detail)
-    return failed(News.BOUNCED if event.event_type == EventType.BOUNCED else News.REJECTED, kind, detail)
+        return failed(EventType.REJECTED, kind, detail)
+    return failed(EventType.BOUNCED if event.event_type == AnymailEvent.BOUNCED else EventType.REJECTED, kind, detail)
 
 
-def _kind(event: Any, esp: str, word: FailureClass | None) -> FailureClass:
-    # A provider's description of its own word is no reply: Postmark's of soft bounces speaks of full mailboxes.
-    said_else = None if word else event.description
-    told = Reply.read(None, event.mta_response, provider_reasons.status_code(esp, event.esp_event), said_else)
-    if word == FailureClass.SOFT_BOUNCE:
-        said = told.failure()
-        return said if said in (FailureClass.MAILBOX_FULL, FailureClass.BLOCKED) else word
-    if word in (FailureClass.HARD_BOUNCE, FailureClass.BLOCKED):
-        return told.failure() or word
-    if word:
-        return word
-    if event.event_type == EventType.BOUNCED:
-        return told.failure() or BOUNCED.get(event.reject_reason, FailureClass.SOFT_BOUNCE)
-    if SUPPRESSED in told.words.lower():
+def _kind(event: Any, esp: str, reason: FailureClass | None) -> FailureClass:
+    # The description of a known reason is not a server's reply: Postmark's for soft bounces mentions full mailboxes.
+    description = None if reason else event.description
+    reply = ServerReply.read(None, event.mta_response, provider_reasons.status_code(esp, event.esp_event), description)
+    if reason == FailureClass.SOFT_BOUNCE:
+        by_reply = reply.failure_class()
+        return by_reply if by_reply in (FailureClass.MAILBOX_FULL, FailureClass.BLOCKED) else reason
+    if reason in (FailureClass.HARD_BOUNCE, FailureClass.BLOCKED):
+        return reply.failure_class() or reason
+    if reason:
+        return reason
+    if event.event_type == AnymailEvent.BOUNCED:
+        return reply.failure_class() or BOUNCED.get(event.reject_reason, FailureClass.SOFT_BOUNCE)
+    if SUPPRESSED in reply.text.lower():
         return FailureClass.LISTED_UNKNOWN
     return REJECTED.get(event.reject_reason, FailureClass.REJECTED)

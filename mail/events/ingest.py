@@ -1,6 +1,6 @@
-"""Takes what providers tell: an event is matched to what we sent, believed or not, kept once, and its effect submitted.
+"""Stores reported events: matches each to an attempt, believes or disregards it, stores it once, submits its job.
 
-mail.webhooks.views and the look-ups of the reconciliation come in here; mail.events.apply goes on from the job.
+Called by mail.webhooks.views, mail.events.event_log and mail.sending.ambiguous; the job runs mail.events.apply.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from django.utils import timezone
 from jobs.submit import submit_many
 from mail.addresses.normalize import ascii_address, mask_address
 from mail.events import provider_event
-from mail.events.classify import News
-from mail.events.provider_event import Report
+from mail.events.classify import EventType
+from mail.events.provider_event import ProviderEvent
 from mail.models import Attempt, Event
 from mail.providers import accounts
 
@@ -28,133 +28,124 @@ FORGOTTEN = "Its recipient was forgotten."
 
 
 @receiver(tracking, dispatch_uid="mail.events.ingest")
-def take_anymail(sender: Any, event: Any, **_: object) -> None:
-    """The events of Anymail's own views, as mail.webhooks.views has hardened them."""
-    take(provider_event.of_anymail(event, sender.esp))
+def ingest_anymail(sender: Any, event: Any, **_: object) -> None:
+    """Receives the events of Anymail's views, which mail.webhooks.views wraps."""
+    ingest(provider_event.from_anymail(event, sender.esp))
 
 
-def take(report: Report, source: str = Event.Source.WEBHOOK) -> Event | None:
-    """Keep an event and submit the job that applies it; None when it was known already."""
-    return next(iter(take_many([report], source)), None)
+def ingest(reported: ProviderEvent, source: str = Event.Source.WEBHOOK) -> Event | None:
+    """Store an event and submit the job that applies it; None if it is stored already."""
+    return next(iter(ingest_many([reported], source)), None)
 
 
-def take_many(reports: Sequence[Report], source: str) -> list[Event]:
-    """As take(), for many at once; returns those that were not known already.
+def ingest_many(many: Sequence[ProviderEvent], source: str) -> list[Event]:
+    """As ingest(), for several events; returns those that are new.
 
-    A provider's log also holds the mail of others who send from the domain: what is about none of ours is left out.
+    An event that matches no attempt is kept only from a webhook: a provider's log has other senders' mail, too.
     """
-    if len(reports) > 1:
-        reports = _unknown(reports)
-    attempts = _Attempts(reports)
-    events = []
-    for report in reports:
-        attempt = attempts.of(report)
+    if len(many) > 1:
+        many = _not_stored(many)
+    attempts, events = _Attempts(many), []
+    for reported in many:
+        attempt = attempts.matching(reported)
         if attempt or source == Event.Source.WEBHOOK:
-            events.append(_event_of(report, attempt, source))
+            events.append(_event(reported, attempt, source))
     with transaction.atomic():
-        stored = _stored(events)
-        if to_apply := [{"event": str(event.pk)} for event in stored if not event.disregarded]:
-            submit_many(KIND, to_apply)
+        stored = _store(events)
+        if params := [{"event": str(event.pk)} for event in stored if not event.disregarded]:
+            submit_many(KIND, params)
     for event in stored:
-        _log_taken(event)
+        _log_stored(event)
     return stored
 
 
-def _unknown(reports: Sequence[Report]) -> list[Report]:
-    """Those that are not stored yet: webhooks have told most of what is read in a log."""
-    keys = {report.key: report for report in reports}
-    known = set(Event.objects.filter(key__in=keys).values_list("key", flat=True))
-    return [report for key, report in keys.items() if key not in known]
+def _not_stored(many: Sequence[ProviderEvent]) -> list[ProviderEvent]:
+    """Most events of a provider's log are stored already: their webhooks have come."""
+    by_key = {reported.key: reported for reported in many}
+    stored = set(Event.objects.filter(key__in=by_key).values_list("key", flat=True))
+    return [reported for key, reported in by_key.items() if key not in stored]
 
 
 class _Attempts:
-    """The attempts that reports are about, without the bodies of their messages.
+    """The attempts of reported events, without the bodies of their messages.
 
-    Our own id is looked for first: a webhook may come before the API's answer, which has the provider's id.
+    Matched by our attempt_id if the event has it: a webhook may come before the API's answer with the provider's id.
     """
 
-    def __init__(self, reports: Sequence[Report]) -> None:
-        known = Attempt.objects.select_related("message").defer("message__text", "message__html")
-        self._by_id = known.in_bulk({report.attempt_id for report in reports if report.attempt_id})
-        names = {report.message_id for report in reports if report.message_id and not report.attempt_id}
-        found = known.filter(provider_message_id__in=[spelled for name in names for spelled in (name, f"<{name}>")])
-        self._by_message_id = {each.provider_message_id.strip("<>"): each for each in found} if names else {}
+    def __init__(self, many: Sequence[ProviderEvent]) -> None:
+        rows = Attempt.objects.select_related("message").defer("message__text", "message__html")
+        self._by_id = rows.in_bulk({reported.attempt_id for reported in many if reported.attempt_id})
+        ids = {reported.message_id for reported in many if reported.message_id and not reported.attempt_id}
+        found = (
+            rows.filter(provider_message_id__in=[form for each in ids for form in (each, f"<{each}>")]) if ids else ()
+        )
+        self._by_message_id = {attempt.provider_message_id.strip("<>"): attempt for attempt in found}
 
-    def of(self, report: Report) -> Attempt | None:
-        return self._by_id.get(report.attempt_id) if report.attempt_id else self._by_message_id.get(report.message_id)
-
-
-def _event_of(report: Report, attempt: Attempt | None, source: str) -> Event:
-    objection = _objection(report, attempt)
-    event = _believed(report, attempt) if attempt and not objection else _disregarded(report, objection)
-    event.source = source
-    return event
+    def matching(self, reported: ProviderEvent) -> Attempt | None:
+        if reported.attempt_id:
+            return self._by_id.get(reported.attempt_id)
+        return self._by_message_id.get(reported.message_id)
 
 
-def _objection(report: Report, attempt: Attempt | None) -> str:
-    """Why it is not believed. A signature covers no more than a time and a token, and so anything may be behind it."""
-    if attempt is None:
-        return "It is about nothing that we sent."
-    service, domain = _sent_by(attempt)
-    if service != report.esp:
-        return f"The message was not given to {report.esp}."
-    if not attempt.message.address:
-        return FORGOTTEN
-    if not _same_recipient(report, attempt):
-        return "It names another recipient."
-    if report.domain and report.domain.lower() != domain:
-        return "It was sent from another domain."
-    return ""
-
-
-def _sent_by(attempt: Attempt) -> tuple[str, str]:
-    """Service and domain as they were then; of an attempt that was stored without them, as they are configured now."""
-    if attempt.service:
-        return attempt.service, attempt.domain
-    used, sender = accounts.account(attempt.provider), attempt.message.sender
-    if used:
-        return used.esp, used.domain_for(sender)
-    return attempt.provider, accounts.address_domain(sender).lower()
-
-
-def _same_recipient(report: Report, attempt: Attempt) -> bool:
-    if not report.recipient:
-        return report.meaning.news == News.REJECTED
-    return ascii_address(report.recipient) == ascii_address(attempt.message.address)
-
-
-def _believed(report: Report, attempt: Attempt) -> Event:
-    event = _event(report)
-    event.attempt, event.message, event.key = attempt, attempt.message, report.key
-    event.provider = attempt.provider
-    if attempt.message.erased_at:
-        event.raw = None
-    return event
-
-
-def _disregarded(report: Report, objection: str) -> Event:
-    """It has no effect and belongs to no message; it is kept to be looked at, for a while (mail.events.apply)."""
-    event = _event(report)
-    event.disregarded, event.key = objection, report.disregarded_key
+def _event(reported: ProviderEvent, attempt: Attempt | None, source: str) -> Event:
+    """The row to insert. A disregarded event belongs to no message and has no effect; it is kept for a while."""
+    found = reported.classification
+    event = Event(
+        source=source,
+        provider=reported.esp,
+        type=found.type[:50],
+        failure_class=found.failure.kind if found.failure else "",
+        at=reported.at or timezone.now(),
+        detail=found.detail,
+        raw=reported.raw,
+    )
+    objection = _objection(reported, attempt)
+    if attempt and not objection:
+        event.attempt, event.message, event.key = attempt, attempt.message, reported.key
+        event.provider = attempt.provider
+        if attempt.message.erased_at:
+            event.raw = None
+        return event
+    event.disregarded, event.key = objection, reported.disregarded_key
     if objection == FORGOTTEN:
         event.raw, event.detail = None, ""
     return event
 
 
-def _event(report: Report) -> Event:
-    meaning = report.meaning
-    return Event(
-        provider=report.esp,
-        type=meaning.news[:50],
-        failure_class=meaning.failure.kind if meaning.failure else "",
-        at=report.at or timezone.now(),
-        detail=meaning.detail,
-        raw=report.raw,
-    )
+def _objection(reported: ProviderEvent, attempt: Attempt | None) -> str:
+    """Why the event is not believed; empty if it is. Mailgun's signature covers a time and a token, not the content."""
+    if attempt is None:
+        return "It is about nothing that we sent."
+    service, domain = _service_and_domain(attempt)
+    if service != reported.esp:
+        return f"The message was not given to {reported.esp}."
+    if not attempt.message.address:
+        return FORGOTTEN
+    if not _same_recipient(reported, attempt):
+        return "It names another recipient."
+    if reported.domain and reported.domain.lower() != domain:
+        return "It was sent from another domain."
+    return ""
 
 
-def _stored(events: list[Event]) -> list[Event]:
-    """Insert those whose key is new; of two at the same time the database lets the second wait for the first."""
+def _service_and_domain(attempt: Attempt) -> tuple[str, str]:
+    """As they were when it was sent; for an attempt stored without them, as they are configured now."""
+    if attempt.service:
+        return attempt.service, attempt.domain
+    account, sender = accounts.find(attempt.provider), attempt.message.sender
+    if account:
+        return account.esp, account.domain_for(sender)
+    return attempt.provider, accounts.address_domain(sender).lower()
+
+
+def _same_recipient(reported: ProviderEvent, attempt: Attempt) -> bool:
+    if not reported.recipient:
+        return reported.classification.type == EventType.REJECTED
+    return ascii_address(reported.recipient) == ascii_address(attempt.message.address)
+
+
+def _store(events: list[Event]) -> list[Event]:
+    """Insert the events whose key is new; a concurrent insert of the same key waits in the database."""
     if not events:
         return []
     Event.objects.bulk_create(events, ignore_conflicts=True)
@@ -162,9 +153,9 @@ def _stored(events: list[Event]) -> list[Event]:
     return [event for event in events if event.pk in stored]
 
 
-def _log_taken(event: Event) -> None:
+def _log_stored(event: Event) -> None:
     log.info(
-        "event_taken",
+        "event_stored",
         event_id=str(event.pk),
         message_id=event.message_id and str(event.message_id),
         provider=event.provider,

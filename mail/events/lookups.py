@@ -1,4 +1,4 @@
-"""Asking a provider what it knows of a message. Of Anymail's providers only Mailgun can be asked, by its events."""
+"""Asks Mailgun's events API about one attempt."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -9,65 +9,61 @@ import structlog
 
 from mail import alerts
 from mail.events import provider_event
-from mail.events.provider_event import NotAnEvent, Report
+from mail.events.provider_event import NotAnEvent, ProviderEvent
 from mail.models import Attempt
 from mail.providers.accounts import Account
-from mail.providers.mailgun_api import ESP, Denied, MailgunApi, NoAnswer
+from mail.providers.mailgun_api import Denied, MailgunApi, NoAnswer
 
 log = structlog.get_logger(__name__)
 
-MARGIN = timedelta(minutes=5)
-"""Before the attempt began by our clock; the provider's may be another."""
+CLOCK_MARGIN = timedelta(minutes=5)
+"""How much before the attempt's start events are read: the provider's clock may differ from ours."""
 PER_PAGE = 300
-MOST_PAGES = 20
-DENIED = "its API key may not read events: unclear and silent mail cannot be looked up; use a full key"
+MAX_PAGES = 20
+DENIED = "its API key may not read events: ambiguous attempts and lost webhooks cannot be looked up; use a full key"
 
 
-def can_ask(found: Account | None) -> bool:
-    return found is not None and found.esp == ESP
-
-
-def reports_of(attempt: Attempt, found: Account) -> list[Report] | None:
-    """All that the provider says of this attempt; None when it could not be asked."""
+def events_of_attempt(attempt: Attempt, account: Account) -> list[ProviderEvent] | None:
+    """All events of this attempt; None if the provider did not answer or denied access."""
     try:
-        read = list(_events(attempt, found))
+        found = list(_read(attempt, account))
     except Denied:
-        denied(found)
+        alert_denied(account)
         return None
     except NoAnswer as error:
-        log.warning("look_up_failed", attempt_id=str(attempt.pk), provider=found.name, error=str(error))
+        log.warning("lookup_failed", attempt_id=str(attempt.pk), provider=account.name, error=str(error))
         return None
-    return [report for report in read if report.attempt_id == attempt.pk]
+    return [reported for reported in found if reported.attempt_id == attempt.pk]
 
 
-def denied(found: Account) -> None:
-    """Tell operators that the account may not read events."""
-    alerts.alert_once("events_not_readable", DENIED, provider=found.name)
+def alert_denied(account: Account) -> None:
+    """Tell operators that the account's API key may not read events."""
+    alerts.alert_once("events_not_readable", DENIED, provider=account.name)
 
 
-def readable(items: list[dict[str, Any]]) -> Iterator[Report]:
-    """The events among the items of a page of Mailgun's events API."""
+def parse_items(items: list[dict[str, Any]]) -> Iterator[ProviderEvent]:
+    """The events in a page of Mailgun's events API; others are logged and left out."""
     for item in items:
         try:
-            yield provider_event.of_mailgun(item)
+            yield provider_event.from_mailgun(item)
         except NotAnEvent:
-            log.warning("look_up_brought_no_event")
+            log.warning("lookup_item_unreadable")
 
 
-def _events(attempt: Attempt, found: Account) -> Iterator[Report]:
-    """What happened to the recipient's mail since the attempt began (Mailgun, "Events")."""
-    domain = attempt.domain or found.domain_for(attempt.message.sender)
-    wanted = {
+def unix_seconds(moment: datetime) -> str:
+    """As Mailgun takes times: whole seconds since 1970, rounded down."""
+    return str(int(moment.timestamp()))
+
+
+def _read(attempt: Attempt, account: Account) -> Iterator[ProviderEvent]:
+    """All events of the recipient's mail since the attempt began (Mailgun, "Events")."""
+    domain = attempt.domain or account.domain_for(attempt.message.sender)
+    query = {
         "recipient": attempt.message.address,
-        "begin": seconds(attempt.started_at - MARGIN),
+        "begin": unix_seconds(attempt.started_at - CLOCK_MARGIN),
         "ascending": "yes",
         "limit": str(PER_PAGE),
     }
-    with MailgunApi(found) as api:
-        for items in islice(api.pages(f"{domain}/events", **wanted), MOST_PAGES):
-            yield from readable(items)
-
-
-def seconds(moment: datetime) -> str:
-    """As Mailgun takes times: whole seconds since 1970, rounded down."""
-    return str(int(moment.timestamp()))
+    with MailgunApi(account) as api:
+        for items in islice(api.pages(f"{domain}/events", **query), MAX_PAGES):
+            yield from parse_items(items)

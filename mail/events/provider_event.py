@@ -1,6 +1,6 @@
-"""A provider's event on its way in: read, cleaned, and known again when it comes twice. Pure.
+"""Reads a provider's event, from a webhook or a lookup, into a ProviderEvent with a key that identifies it. Pure.
 
-A webhook or a look-up gives Report; mail.events.ingest decides whether to believe it.
+mail.events.ingest decides whether to believe it.
 """
 
 import hashlib
@@ -17,32 +17,31 @@ import orjson
 
 from mail.addresses.normalize import normalize_address
 from mail.events import classify_anymail, classify_mailgun
-from mail.events.classify import Meaning
-from mail.events.classify_mailgun import mapping
+from mail.events.classify import Classification, mapping
 from rest.json_value import plain_text
 
-DEPTH = 100
-"""Levels that an event may be nested; Mailgun's have six."""
-LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
+MAX_DEPTH = 100
+"""Nesting levels of an event; Mailgun's have six."""
+LATEST_TIMESTAMP = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 MAILGUN = "mailgun"
 
 
 class NotAnEvent(ValueError):
-    """What was sent can never be understood. Says why, as a sentence."""
+    """The data can never be read as an event. Its text says why, as a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """One event as a provider tells it.
+class ProviderEvent:
+    """One event as a provider reports it.
 
-    esp: Anymail's name of the provider's service. id: of the event, unique within a day. at: when it happened.
-    recipient, domain (from which it was sent), message_id (without brackets): empty where the provider does not say.
-    attempt_id: which of our attempts it is about, as we told the provider. raw: all of it, fit to be stored.
+    esp: Anymail's name of the service. id: of the event, unique within a day. at: when it happened. recipient, domain
+    (of the sender), message_id (without brackets): empty if the provider does not say. attempt_id: our own id, which
+    the mail carried as metadata. raw: all of it, fit for a JSON column.
     """
 
     esp: str
     id: str
-    meaning: Meaning
+    classification: Classification
     at: datetime | None
     recipient: str
     domain: str
@@ -52,23 +51,19 @@ class Report:
 
     @property
     def key(self) -> str:
-        """The same for a webhook that comes again and for a look-up that finds what a webhook has told."""
+        """The same for a repeated webhook, and for a lookup that finds the same event."""
         second = int(self.at.timestamp()) if self.at else None
-        return digest([self.esp, self.id, self.raw.get("event"), normalize_address(self.recipient), second])
+        return _digest([self.esp, self.id, self.raw.get("event"), normalize_address(self.recipient), second])
 
     @property
     def provider_message_id(self) -> str:
-        """As the provider's API answers it and Attempt keeps it: with brackets."""
+        """With brackets, as the provider's API returns it and Attempt stores it."""
         return bracketed(self.message_id)
 
     @property
     def disregarded_key(self) -> str:
-        """An event that is not believed must not take the key of one that is."""
-        return digest([self.esp, "disregarded", self.raw])
-
-
-def digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+        """A disregarded event must not occupy the key of a real one."""
+        return _digest([self.esp, "disregarded", self.raw])
 
 
 def bracketed(message_id: str) -> str:
@@ -76,23 +71,23 @@ def bracketed(message_id: str) -> str:
 
 
 def message_id_of(raw: Mapping[str, Any]) -> str:
-    """Of an event as Mailgun writes it, without brackets; empty where it says none."""
+    """The message id in an event of Mailgun's, without brackets; empty if it has none."""
     headers = mapping(mapping(raw.get("message")).get("headers"))
     return _text(headers.get("message-id")).strip("<>")
 
 
-def of_mailgun(data: object) -> Report:
-    """From a webhook's "event-data", or an item of the events API. Raises NotAnEvent."""
+def from_mailgun(data: object) -> ProviderEvent:
+    """data: a webhook's "event-data", or an item of the events API. Raises NotAnEvent."""
     raw = storable(data)
     if not isinstance(raw, dict):
         raise NotAnEvent("The event is not an object.")
     if not isinstance(raw.get("event"), str) or not 0 < len(raw["event"]) <= 50:
-        raise NotAnEvent("The event does not say what kind it is of.")
+        raise NotAnEvent("The event has no name, or a name of more than 50 characters.")
     variables, headers = _variables(raw.get("user-variables")), mapping(mapping(raw.get("message")).get("headers"))
-    return Report(
+    return ProviderEvent(
         esp=MAILGUN,
         id=_text(raw.get("id")),
-        meaning=classify_mailgun.meaning(raw),
+        classification=classify_mailgun.classify(raw),
         at=_time(raw.get("timestamp")),
         recipient=_recipient(raw, headers),
         domain=_text(mapping(raw.get("domain")).get("name")) or _text(raw.get("domain")),
@@ -102,8 +97,8 @@ def of_mailgun(data: object) -> Report:
     )
 
 
-def of_anymail(event: Any, esp: str) -> Report:
-    """From an AnymailTrackingEvent of a provider. Raises NotAnEvent."""
+def from_anymail(event: Any, esp: str) -> ProviderEvent:
+    """event: an AnymailTrackingEvent. Raises NotAnEvent."""
     raw = storable(
         {
             "event": str(event.event_type),
@@ -111,13 +106,13 @@ def of_anymail(event: Any, esp: str) -> Report:
             "reject_reason": event.reject_reason,
             "description": event.description,
             "mta_response": event.mta_response,
-            "esp_event": _plain(event.esp_event),
+            "esp_event": _fields(event.esp_event),
         }
     )
-    return Report(
+    return ProviderEvent(
         esp=esp,
         id=_text(event.event_id),
-        meaning=classify_anymail.meaning(event, esp),
+        classification=classify_anymail.classify(event, esp),
         at=event.timestamp,
         recipient=_text(event.recipient),
         domain="",
@@ -127,10 +122,10 @@ def of_anymail(event: Any, esp: str) -> Report:
     )
 
 
-def storable(value: object, levels: int = DEPTH) -> Any:
-    """As a JSON column and a JSON answer can have it. Raises NotAnEvent for what is nested too deeply."""
+def storable(value: object, levels: int = MAX_DEPTH) -> Any:
+    """The value as a JSON column and a JSON answer can hold it. Raises NotAnEvent if it is nested too deeply."""
     if not levels:
-        raise NotAnEvent(f"The event is nested deeper than {DEPTH} levels.")
+        raise NotAnEvent(f"The event is nested deeper than {MAX_DEPTH} levels.")
     match value:
         case Mapping():
             return {plain_text(str(name)): storable(inner, levels - 1) for name, inner in value.items()}
@@ -145,13 +140,17 @@ def storable(value: object, levels: int = DEPTH) -> Any:
     return plain_text(str(value))
 
 
-def _plain(value: Any) -> object:
-    """A form's fields, which Anymail hands on as a QueryDict: the texts of each."""
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _fields(value: Any) -> object:
+    """A form, which Anymail passes on as a QueryDict, as lists of texts by field."""
     return dict(value.lists()) if hasattr(value, "lists") else value
 
 
 def _variables(value: object) -> Mapping[str, Any]:
-    """What we sent along with the message; now and then it comes as the text of a JSON object."""
+    """The metadata that we sent with the message; sometimes it comes as the text of a JSON object."""
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
@@ -161,22 +160,22 @@ def _variables(value: object) -> Mapping[str, Any]:
 
 
 def _recipient(raw: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
-    """A rejected message's event has no recipient, but the message has."""
+    """The event's recipient, or that of the message: a rejection names none."""
     given = raw.get("recipient")
     if given is not None and not isinstance(given, str):
-        raise NotAnEvent("The event's recipient is not a text.")
+        raise NotAnEvent("The event's recipient is not a string.")
     return given or next((spec for _, spec in getaddresses([_text(headers.get("to"))])), "")
 
 
 def _time(value: object) -> datetime | None:
-    """Seconds since 1970, as a number or a text; a time that cannot be is not believed to be one."""
+    """value: seconds since 1970, as a number or a string; None stays None. Raises NotAnEvent for anything else."""
     if value is None:
         return None
     try:
         seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except ValueError:
         seconds = math.nan
-    if not 0 <= seconds < LATEST:
+    if not 0 <= seconds < LATEST_TIMESTAMP:
         raise NotAnEvent("The event's timestamp is not a time.")
     return datetime.fromtimestamp(seconds, UTC)
 

@@ -1,12 +1,12 @@
-"""How providers name failures in their events: the words that Anymail's normalised event no longer tells apart. Pure.
+"""The providers' own reasons for failures, which Anymail's normalised event no longer tells apart. Pure.
 
-mail.events.classify_anymail looks here first. A name is made of the event's own fields, the most exact one first.
+mail.events.classify_anymail looks here first. A reason is built from the event's own fields, the most exact first.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mail.events.classify_mailgun import mapping
+from mail.events.classify import mapping
 from mail.failure import FailureClass
 
 HARD, SOFT, FULL = FailureClass.HARD_BOUNCE, FailureClass.SOFT_BOUNCE, FailureClass.MAILBOX_FULL
@@ -14,9 +14,9 @@ BLOCKED, INVALID, REJECTED = FailureClass.BLOCKED, FailureClass.INVALID, Failure
 LISTED = FailureClass.LISTED_UNKNOWN
 
 AUTORESPONDED, DEFERRED, NOT_SPAM = "autoresponded", "deferred", "not_spam"
-"""What is no failure: the events are noted under these names, deferred as every provider's."""
+"""Events that are no failure: they are stored under these names."""
 
-WORDS: Mapping[str, Mapping[str, FailureClass | str]] = {
+REASONS: Mapping[str, Mapping[str, FailureClass | str]] = {
     # bounceType and bounceSubType; complaintSubType and complaintFeedbackType.
     "amazon_ses": {
         "Bounce Permanent": HARD,
@@ -39,7 +39,7 @@ WORDS: Mapping[str, Mapping[str, FailureClass | str]] = {
         "SoftBounce": SOFT,
         "Blocked": BLOCKED,
         "DMARCPolicy": BLOCKED,
-        "SpamNotification": BLOCKED,  # a filter's word; the recipient's own is SpamComplaint
+        "SpamNotification": BLOCKED,  # from a filter; the recipient's own is SpamComplaint
         "VirusNotification": BLOCKED,
         "BadEmailAddress": INVALID,
         "ManuallyDeactivated": LISTED,
@@ -47,7 +47,7 @@ WORDS: Mapping[str, Mapping[str, FailureClass | str]] = {
         "SMTPApiError": REJECTED,
         "TemplateRenderingFailed": REJECTED,
     },
-    # type of a bounce; reason of what was dropped.
+    # type of a bounce; reason of a dropped message.
     "sendgrid": {
         "bounce bounce": HARD,
         "bounce blocked": BLOCKED,
@@ -64,7 +64,7 @@ WORDS: Mapping[str, Mapping[str, FailureClass | str]] = {
         "blocked": LISTED,
         "error": REJECTED,
     },
-    # Whether it is hard, and error.
+    # hard_bounce, and error.
     "mailjet": {
         "bounce hard": HARD,
         "bounce soft": SOFT,
@@ -91,24 +91,25 @@ WORDS: Mapping[str, Mapping[str, FailureClass | str]] = {
         "bounce 23": INVALID,
     },
 }
-"""By Anymail's name of the service. A class, or the name of an event that is none."""
+"""By Anymail's name of the service: a failure class, or the name of an event that is no failure."""
 
 SOFT_WORDS = ("soft", "transient")
-"""What other providers call a soft bounce, one way or another, in one of these fields."""
-SORT_FIELDS = ("event", "type", "bounce_type", "bouncetype", "state")
+"""How other providers mark a soft bounce, in one of SOFT_FIELDS."""
+SOFT_FIELDS = ("event", "type", "bounce_type", "bouncetype", "state")
 LEVELS = 4
+"""How deep SOFT_FIELDS are searched for."""
 
 
-def known(esp: str, raw: object) -> FailureClass | str | None:
-    """What this provider's own word means; None where it has none that is known."""
-    words, names = WORDS.get(esp), NAMES.get(esp)
-    if not words or not names:
+def look_up(esp: str, raw: object) -> FailureClass | str | None:
+    """The entry of REASONS for this event; None if there is none."""
+    reasons, names = REASONS.get(esp), NAMES.get(esp)
+    if not reasons or not names:
         return SOFT if esp != "mailgun" and _is_soft(raw, LEVELS) else None
-    return next((words[name] for name in names(mapping(raw)) if name in words), None)
+    return next((reasons[name] for name in names(mapping(raw)) if name in reasons), None)
 
 
 def status_code(esp: str, raw: object) -> object:
-    """The enhanced status code that some events have besides the server's reply."""
+    """The enhanced status code that some events have beside the server's reply."""
     event = mapping(raw)
     if esp == "amazon_ses":
         recipients = mapping(event.get("bounce")).get("bouncedRecipients")
@@ -174,7 +175,7 @@ def _is_soft(raw: object, levels: int) -> bool:
     for name, value in raw.items():
         if isinstance(value, Mapping) and _is_soft(value, levels - 1):
             return True
-        named = isinstance(value, str) and str(name).lower() in SORT_FIELDS
+        named = isinstance(value, str) and str(name).lower() in SOFT_FIELDS
         if named and any(word in value.lower() for word in SOFT_WORDS):
             return True
     return False

@@ -1,4 +1,4 @@
-"""Looking after mail: events whose webhooks were lost, messages without a job, critical mail that is late."""
+"""Every five minutes: messages that lost their job, critical mail that is late, events whose webhook was lost."""
 
 from datetime import timedelta
 
@@ -11,51 +11,50 @@ from mail import alerts
 from mail.events import event_log
 from mail.importance import Importance
 from mail.models import Alert, Message
-from mail.policy.apply_policy import submit_sending
+from mail.policy.apply_policy import submit_sending_job
 from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 200
-"""Messages that are looked after in one round."""
-NOT_LATE_ANY_MORE = timedelta(days=5)
-"""Nothing is expected to happen to a message after this."""
+BATCH = 200
+"""Messages of each sort in one round."""
+NO_EVENT_AFTER = timedelta(days=5)
+"""Providers report nothing of a message later than this."""
 JOB_LOST_AFTER = timedelta(minutes=5)
-DEFERRED_FOR_LONG = timedelta(minutes=15)
-"""Of critical mail: time for somebody to look."""
+ALERT_IF_DEFERRED_FOR = timedelta(minutes=15)
+"""Of critical mail."""
 
 
 def reconcile() -> dict[str, int]:
-    """One round: how many messages got a job again, how many alerts, how many events were read and were news.
+    """One round. Returns the numbers of new jobs, of alerts, and of events that were read and that were new.
 
-    Providers come last: one that does not answer keeps the round for as long as it may take.
+    The event logs come last: a provider that does not answer delays the end of the round.
     """
-    jobs, alerted = _find_jobs(), _alert_of_the_deferred()
-    return {"jobs": jobs, "alerts": alerted, **event_log.read_logs()}
+    return {"jobs": _submit_lost_jobs(), "alerts": _alert_deferred(), **event_log.read_logs()}
 
 
-def _find_jobs() -> int:
-    """Pending messages whose job has ended, was cancelled or pruned, get another."""
-    at_work = Job.objects.unfinished().filter(pk=OuterRef("job_id"))
+def _submit_lost_jobs() -> int:
+    """A new job for each pending message whose job has finished or was pruned."""
+    unfinished = Job.objects.unfinished().filter(pk=OuterRef("job_id"))
     lost = Message.objects.pending().filter(
-        ~Exists(at_work), created_at__lt=Now() - JOB_LOST_AFTER, awaits_release=False
+        ~Exists(unfinished), created_at__lt=Now() - JOB_LOST_AFTER, awaits_release=False
     )
-    found = list(lost.filter(Q(send_at=None) | Q(send_at__lte=Now())).order_by("created_at")[:AT_ONCE])
+    found = list(lost.filter(Q(send_at=None) | Q(send_at__lte=Now())).order_by("created_at")[:BATCH])
     for message in found:
         log.warning("message_without_job", message_id=str(message.pk), status=message.status)
-        submit_sending(message)
+        submit_sending_job(message)
     return len(found)
 
 
-def _alert_of_the_deferred() -> int:
-    told = Alert.objects.filter(message=OuterRef("pk"), kind=Status.DEFERRED)
+def _alert_deferred() -> int:
+    alerted = Alert.objects.filter(message=OuterRef("pk"), kind=Status.DEFERRED)
     deferred = Message.objects.filter(
-        ~Exists(told),
+        ~Exists(alerted),
         status=Status.DEFERRED,
         importance=Importance.CRITICAL,
-        sent_at__lt=Now() - DEFERRED_FOR_LONG,
-        sent_at__gt=Now() - NOT_LATE_ANY_MORE,
-    )[:AT_ONCE]
+        sent_at__lt=Now() - ALERT_IF_DEFERRED_FOR,
+        sent_at__gt=Now() - NO_EVENT_AFTER,
+    )[:BATCH]
     for message in deferred:
         alerts.alert(Status.DEFERRED, "critical mail is not delivered yet", message=message, provider=message.provider)
     return len(deferred)

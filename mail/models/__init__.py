@@ -1,4 +1,4 @@
-"""Messages, what was tried with them, what is known of them, and whom not to write to."""
+"""Messages, their attempts and events, suppressions, and the state of providers."""
 
 from mail.models.attempt import Attempt
 from mail.models.event import Event, WebhookToken

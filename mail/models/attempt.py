@@ -1,4 +1,4 @@
-"""One call of one provider for one message."""
+"""Attempts: the calls of providers."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -10,10 +10,10 @@ from mail.failure import Failure, FailureClass, Outcome
 
 
 class Attempt(models.Model):
-    """One call of one provider. Its id goes with the mail as metadata, so that events can be matched to it.
+    """One call of one provider for one message. The mail carries its id as metadata, to match events to it.
 
-    service, domain: events are matched to these, whatever is configured by then. outcome: empty while the call is under
-    way, and for ever if the process died in it.
+    service, domain: as they were when it was sent; events must match them. outcome: empty during the call, and
+    afterwards if the process died in it.
     """
 
     Outcome = Outcome
@@ -33,7 +33,7 @@ class Attempt(models.Model):
     class Meta:
         ordering = ("id",)
         constraints = (
-            # Two workers never call providers for one message at the same time.
+            # Never two calls for one message at the same time.
             models.UniqueConstraint(name="one_attempt_under_way", fields=("message",), condition=Q(outcome="")),
         )
         indexes = (
@@ -44,19 +44,19 @@ class Attempt(models.Model):
         return f"{self.provider} {self.pk}"
 
     @property
-    def unclear(self) -> bool:
-        """Whether the provider may have the message, or not: nobody knows."""
+    def ambiguous(self) -> bool:
+        """True if it is unknown whether the provider has the message."""
         return self.outcome in ("", Outcome.AMBIGUOUS)
 
     def conclude(self, outcome: str, failure: Failure | None = None, provider_message_id: str = "") -> bool:
-        """Record what came of the call; False when that was known before.
+        """Record the outcome of the call; False if it has one already.
 
-        An ambiguous one may be settled later; that the provider has it is proof against whatever was believed.
+        An ambiguous outcome may change; accepted is proven and replaces any other.
         """
-        own = Attempt.objects.filter(pk=self.pk)
+        row = Attempt.objects.filter(pk=self.pk)
         proven = outcome == Attempt.Outcome.ACCEPTED
-        open_ones = own.exclude(outcome=outcome) if proven else own.filter(outcome__in=["", Attempt.Outcome.AMBIGUOUS])
-        settled = open_ones.update(
+        unsettled = row.exclude(outcome=outcome) if proven else row.filter(outcome__in=["", Attempt.Outcome.AMBIGUOUS])
+        settled = unsettled.update(
             outcome=outcome,
             finished_at=Now(),
             failure_class=failure.kind if failure else "",

@@ -1,4 +1,4 @@
-"""What was said about messages, by providers and by us."""
+"""Events of messages, and the webhook tokens that were used."""
 
 from typing import Any
 
@@ -12,19 +12,17 @@ from mail.models.attempt import Attempt
 
 
 class Event(models.Model):
-    """Something that was said about a message, by a provider or by us. Never changed once it is believed, and never
-    deleted before its message.
+    """Something that a provider reported of a message, or that we note. Append-only, and kept as long as its message.
 
-    type: one of mail.events.classify.News, the provider's own word, or ours. failure_class: what the policy decides on,
-    if any.
-    key: what makes a provider's event the same one when it comes again. raw: as it came; erased with the body.
-    disregarded: why it was not believed; such an event belongs to no message, and changes none.
+    type: a mail.events.classify.EventType, the provider's own word, or one of ours. failure_class: the policy's input,
+    if any. key: identifies a provider's event that comes again. raw: as it came; erased with the message's body.
+    disregarded: why it was not believed; such an event belongs to no message and has no effect.
     """
 
     class Source(models.TextChoices):
-        WEBHOOK = "webhook"  # a provider told us
-        LOOKUP = "lookup"  # we asked the provider
-        OURS = "legwork"  # our own decision
+        WEBHOOK = "webhook"  # reported by a provider
+        LOOKUP = "lookup"  # found in the provider's events API
+        OURS = "legwork"  # noted by ourselves
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     message = models.ForeignKey("Message", models.CASCADE, null=True, blank=True, related_name="events")
@@ -58,13 +56,13 @@ class Event(models.Model):
 
 class WebhookTokenQuerySet(models.QuerySet[Any]):
     def use(self, token: str, event_key: str) -> bool:
-        """Note that the token has come with this event; False when it has come with another one."""
+        """Store that the token came with this event; False if it came with another one before."""
         self.bulk_create([WebhookToken(token=token, event_key=event_key)], ignore_conflicts=True)
         return self.filter(token=token, event_key=event_key).exists()
 
 
 class WebhookToken(models.Model):
-    """A webhook's token that has been used: a signature is good for one event (Mailgun, "Securing webhooks")."""
+    """The token of a webhook: its signature is valid for one event (Mailgun, "Securing webhooks")."""
 
     token = models.CharField(primary_key=True, max_length=100)
     event_key = models.CharField(max_length=64, help_text="Of the event that came with it.")

@@ -1,4 +1,4 @@
-"""What is left of messages that were deleted: how many there were."""
+"""Counts of deleted messages."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -11,7 +11,7 @@ from django.db.models import F
 
 class FigureQuerySet(models.QuerySet[Any]):
     def add(self, numbers: Mapping[tuple[int | None, date, str], int]) -> None:
-        """Add these, by user, day and name. Two at once may make two rows of one figure: their sum counts."""
+        """Add these, by user, day and name. Concurrent calls may create two rows of one figure; readers sum them."""
         for (user_id, day, name), number in numbers.items():
             found = self.filter(user=user_id, day=day, name=name).order_by("pk").first()
             if not found or not self.filter(pk=found.pk).update(number=F("number") + number):
@@ -19,7 +19,7 @@ class FigureQuerySet(models.QuerySet[Any]):
 
 
 class MessageFigure(models.Model):
-    """How many messages of a user, deleted since, were created, sent, or ended in a status on this day (UTC)."""
+    """How many messages of a user, since deleted, were created, sent or ended in a status on this day (UTC)."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="message_figures", db_index=False

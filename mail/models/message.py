@@ -1,7 +1,6 @@
-"""Messages and what goes with them."""
+"""Messages and their attachments."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -21,7 +20,7 @@ from mail.models.attempt import Attempt
 from mail.models.event import Event
 from mail.models.queryset import MessageQuerySet
 from mail.models.stream import LONGEST_NAME
-from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, lighter_than
+from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, outranked_by
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +28,7 @@ log = structlog.get_logger(__name__)
 class Message(models.Model):
     """One e-mail to one recipient, from its POST to the end of its retention.
 
-    subject, text, html: as they are sent; what was given as a template is rendered before it is stored.
+    subject, text, html: as they are sent; templates are rendered before the message is stored.
     address: the bare recipient, normalized; empty once the person was forgotten. failure: {"class", "detail"} or null.
     """
 
@@ -99,16 +98,16 @@ class Message(models.Model):
             models.Index(
                 "broadcast", F("id").desc(), name="message_of_broadcast", condition=Q(broadcast__isnull=False)
             ),
-            # What mail.release counts and takes.
+            # What mail.broadcasts.release counts and releases.
             models.Index(
                 *("broadcast", "awaits_release", "row"),
                 name="message_to_release",
                 condition=Q(broadcast__isnull=False, status__in=PENDING),
             ),
-            # What the reconciliation looks through: all unfinished, oldest first.
+            # What mail.events.reconciliation reads: unfinished messages, oldest first.
             models.Index("created_at", name="message_unfinished", condition=~Q(status__in=TERMINAL)),
             models.Index("send_at", name="message_scheduled", condition=Q(status=Status.SCHEDULED)),
-            # What the retention looks through: old ones that still have a body, and those that have none any more.
+            # What mail.privacy.retention reads: old messages with a body, and those without one.
             models.Index("created_at", name="message_to_erase", condition=Q(erased_at__isnull=True)),
             models.Index("created_at", name="message_to_delete", condition=Q(erased_at__isnull=False)),
         )
@@ -125,87 +124,80 @@ class Message(models.Model):
         return self.status in PENDING
 
     def set_content(self, parts: Mapping[str, str]) -> None:
-        """The rendered subject, text and html of a message that is not stored yet."""
+        """Set the rendered subject, text and html of a message that is not stored yet."""
         self.subject, self.text, self.html = parts["subject"], parts["text"], parts["html"]
 
     def begin_attempt(self, provider: str, service: str = "", domain: str = "") -> Attempt:
-        """Store, before the provider is called, that it is about to be. Raises NotSendable."""
+        """Store an attempt before its provider is called. Raises NotSendable."""
         attempt = Attempt(message=self, provider=provider, service=service, domain=domain[:255])
-        if not self._begin(attempt):
+        if connection.vendor == "postgresql":
+            begun = sql.begin_attempt(attempt)
+        else:
+            with transaction.atomic():
+                begun = bool(self._row().filter(status__in=PENDING).update(status=Status.SENDING))
+                if begun:
+                    attempt.save(force_insert=True)
+        if not begun:
             raise NotSendable(self.pk)
         self.status = Status.SENDING
         return attempt
 
     def accept(self, attempt: Attempt, provider_message_id: str) -> None:
-        """The provider has it, by this attempt. Whoever learns so first says it: what came of it since then stands."""
+        """Record that the provider has accepted it, by this attempt. No effect if that was recorded before."""
         if connection.vendor == "postgresql":
             accepted = sql.accept(attempt.pk, attempt.provider, provider_message_id)
-            self.status = accepted or self._now().values_list("status", flat=True).first() or ""
+            self.status = accepted or self._row().values_list("status", flat=True).first() or ""
         else:
             with transaction.atomic():
                 if attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=provider_message_id):
-                    self.accepted(attempt.provider)
+                    self._row().filter(sent_at=None).update(sent_at=Now())
+                    self._row().update(provider=attempt.provider)
+                    self._transition(outranked_by(Status.SENT), status=Status.SENT, finished_at=None, failure=None)
             self.refresh_from_db(fields=["status"])
         log.info("message_accepted", message_id=str(self.pk), provider=attempt.provider, status=self.status)
 
-    def wait(self) -> None:
-        """Back in the queue: the attempt failed and another will follow."""
-        self._change({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)
+    def return_to_queue(self) -> None:
+        """The attempt failed, and another will follow."""
+        self._transition({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)
 
-    def risk_a_duplicate(self, provider: str) -> None:
-        """It is being sent although this provider may have sent it: rather twice than never. Said once."""
-        if self._now().filter(possible_duplicate=False).update(possible_duplicate=True):
+    def mark_possible_duplicate(self, provider: str) -> None:
+        """It is being sent although this provider may have sent it. Noted once."""
+        if self._row().filter(possible_duplicate=False).update(possible_duplicate=True):
             self.note("possible_duplicate", "sent again before it was certain that it had not been sent", provider)
 
-    def requeue(self) -> bool:
-        """To be sent once more although a provider had accepted it, or had even said that it was delivered.
+    def reopen(self) -> bool:
+        """Queue it again after a provider accepted it or even reported its delivery. False in any other status."""
+        return self._transition(UNDER_WAY | {Status.DELIVERED}, status=Status.QUEUED, finished_at=None)
 
-        False when it had not got so far, or has come to another end.
-        """
-        return self._change(UNDER_WAY | {Status.DELIVERED}, status=Status.QUEUED, finished_at=None)
-
-    def accepted(self, provider: str, at: datetime | None = None) -> None:
-        """A provider has it: learnt from its answer, from its events, or by asking it."""
-        self._change(lighter_than(Status.SENT), status=Status.SENT, provider=provider, finished_at=None, failure=None)
-        self._now().filter(sent_at=None).update(sent_at=at or Now(), provider=provider)
-
-    def learn(self, status: Status, failure: Failure | None = None) -> bool:
-        """What has become of it, as a provider says or we decide; False when something weightier is known already."""
+    def advance_to(self, status: Status, failure: Failure | None = None) -> bool:
+        """Set this status; False if the present one has the same or a higher precedence."""
         finished_at = Now() if status in TERMINAL else None
         shown = failure and failure.as_json()
-        return self._change(lighter_than(status), status=status, finished_at=finished_at, failure=shown)
+        return self._transition(outranked_by(status), status=status, finished_at=finished_at, failure=shown)
 
     def cancel(self) -> None:
-        """Not wanted any more. Raises AlreadySent."""
+        """Raises AlreadySent if a provider has it, is being called, or it has ended otherwise."""
         waiting = {Status.SCHEDULED, Status.QUEUED}
-        if not self._change(waiting, status=Status.CANCELLED, finished_at=Now()) and self.status != Status.CANCELLED:
+        cancelled = self._transition(waiting, status=Status.CANCELLED, finished_at=Now())
+        if not cancelled and self.status != Status.CANCELLED:
             raise AlreadySent(self.pk, self.status)
 
-    def opened(self) -> None:
-        self._now().update(opens=F("opens") + 1)
+    def count_open(self) -> None:
+        self._row().update(opens=F("opens") + 1)
 
-    def clicked(self) -> None:
-        self._now().update(clicks=F("clicks") + 1)
+    def count_click(self) -> None:
+        self._row().update(clicks=F("clicks") + 1)
 
     def note(self, kind: str, detail: str = "", provider: str = "") -> None:
-        """Say something in the timeline that no attempt and no provider's event says."""
+        """Add an event of our own to the timeline."""
         Event.objects.create(message=self, source=Event.Source.OURS, type=kind, detail=detail, provider=provider)
 
-    def _begin(self, attempt: Attempt) -> bool:
-        if connection.vendor == "postgresql":
-            return sql.begin_attempt(attempt)
-        with transaction.atomic():
-            taken = bool(self._now().filter(status__in=PENDING).update(status=Status.SENDING))
-            if taken:
-                attempt.save(force_insert=True)
-            return taken
-
-    def _now(self) -> MessageQuerySet:
+    def _row(self) -> MessageQuerySet:
         return Message.objects.filter(pk=self.pk)
 
-    def _change(self, before: "set[Status] | frozenset[Status]", **changes: Any) -> bool:
-        """The one way to another status: from one of these, and counted. Then this object is as the row is."""
-        changed = bool(self._now().filter(status__in=before).update(**changes))
+    def _transition(self, before: "set[Status] | frozenset[Status]", **changes: Any) -> bool:
+        """The only way to another status: a conditional UPDATE from one of these; then refresh this object."""
+        changed = bool(self._row().filter(status__in=before).update(**changes))
         self.refresh_from_db(fields=["status", "finished_at", "failure", "sent_at", "provider"])
         if changed:
             log.info("message_changed", message_id=str(self.pk), status=self.status)

@@ -1,11 +1,11 @@
-"""How providers have been doing, and what operators should know."""
+"""The state of providers and of recipients' domains, and alerts."""
 
 from django.db import models
 from django.utils import timezone
 
 
 class Provider(models.Model):
-    """How a provider has been doing lately, as all workers see it: the circuit breaker and the pause it asked for."""
+    """A provider's circuit breaker and the pause that it asked for, as all workers see them."""
 
     name = models.CharField(primary_key=True, max_length=50)
     failures = models.PositiveIntegerField(default=0, help_text="In a row.")
@@ -19,7 +19,7 @@ class Provider(models.Model):
 
 
 class EventLogPosition(models.Model):
-    """How far the event log of a provider's domain has been read: all before `read_until` is known here."""
+    """How far the event log of a provider's domain has been read: up to `read_until`."""
 
     provider = models.CharField(max_length=50)
     domain = models.CharField(max_length=255)
@@ -34,7 +34,7 @@ class EventLogPosition(models.Model):
 
 
 class Slowdown(models.Model):
-    """A recipients' domain whose servers block us: bulk mail waits."""
+    """A recipients' domain whose servers block us: its bulk mail waits."""
 
     domain = models.CharField(primary_key=True, max_length=255)
     until = models.DateTimeField()
@@ -44,7 +44,7 @@ class Slowdown(models.Model):
 
 
 class DomainBlock(models.Model):
-    """Mail to an address was blocked by its domain's server. Several addresses slow the domain's bulk mail down."""
+    """Mail to an address was blocked by its domain's server. Blocks of several addresses cause a Slowdown."""
 
     domain = models.CharField(max_length=255)
     digest = models.CharField(max_length=64, help_text="Of the address.")
@@ -58,7 +58,7 @@ class DomainBlock(models.Model):
 
 
 class Alert(models.Model):
-    """Something an operator should know, counted here and told in the log."""
+    """Something that operators should know (mail.alerts)."""
 
     kind = models.CharField(max_length=50)
     detail = models.TextField(default="", blank=True)

@@ -1,4 +1,4 @@
-"""Verbs on many messages, suppressions and strikes."""
+"""Querysets of messages, suppressions and strikes."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -22,15 +22,15 @@ class MessageQuerySet(models.QuerySet[Any]):
         return self.exclude(status__in=TERMINAL)
 
     def queue_due(self) -> int:
-        """What was scheduled and has its time waits like all the others; returns how many."""
+        """Queue the scheduled messages whose send_at has come; returns how many."""
         return self.filter(status=Status.SCHEDULED, send_at__lte=Now()).update(status=Status.QUEUED)
 
     def by_status(self) -> dict[str, int]:
-        """How many there are of each status that occurs."""
+        """The number of messages of each status that occurs."""
         return dict(self.order_by().values_list("status").annotate(count=Count("pk")))
 
     def tagged(self, tag: str) -> Self:
-        """Those that have this among their tags, of which there are three at most."""
+        """Those with this tag; a message has three tags at most."""
         return self.filter(Q(tags__0=tag) | Q(tags__1=tag) | Q(tags__2=tag))
 
 
@@ -39,42 +39,42 @@ class SuppressionQuerySet(models.QuerySet[Any]):
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
 
     def strongest_first(self) -> Self:
-        """By scope, then by duration; of two that are equal a recipient's wish comes last."""
+        """By scope, then by duration; of equals, a recipient's own wish comes last."""
         wish = Case(When(reason__in=WISHES, then=Value(1)), default=Value(0))
         return self.order_by("scope", F("expires_at").desc(nulls_first=True), wish, "pk")
 
     def shown(self) -> Self:
-        """Of each address the strongest one in force."""
+        """The strongest one in force of each address."""
         of_address = self.model._default_manager.in_force().filter(digest=OuterRef("digest"))
         return self.in_force().filter(pk=Subquery(of_address.strongest_first().values("pk")[:1]))
 
     def against(self, address: str, importance: str) -> Any | None:
-        """What forbids to write this address mail of this importance; None when nothing does."""
+        """The strongest suppression of this address that forbids mail of this importance, or None."""
         return self._forbidding(importance).filter(digest=address_digest(address)).strongest_first().first()
 
     def forbidden_among(self, many: Iterable[str], importance: str) -> set[str]:
-        """Which of these addresses may not be written mail of this importance."""
+        """Those of these addresses that may not get mail of this importance."""
         by_digest = {address_digest(address): address for address in many}
         found = self._forbidding(importance).filter(digest__in=by_digest).values_list("digest", flat=True)
         return {by_digest[digest] for digest in found}
 
     def suppress(self, address: str, reason: str, scope: str, expires_at: datetime | None, *, source: str) -> Any:
-        """Write this address no more. Known for this reason and scope already: the longer duration is kept."""
+        """Suppress this address. If it is for this reason and scope already, the longer duration is kept."""
         fact = {"digest": address_digest(address), "scope": scope, "reason": reason}
         return self.suppress_fact(fact, address=normalize_address(address), source=source, expires_at=expires_at)
 
     def suppress_fact(self, fact: dict[str, str], **values: Any) -> Any:
-        """As suppress(), where the address itself may be unknown. fact: digest, scope and reason, which are unique."""
+        """As suppress(), if the address itself may be unknown. fact: digest, scope and reason, which are unique."""
         with transaction.atomic():
-            _, made = self.get_or_create(**fact, defaults=values)
+            _, created = self.get_or_create(**fact, defaults=values)
             kept = self.select_for_update().get(**fact)
-            if not made and kept.ends_before(values["expires_at"]):
+            if not created and kept.ends_before(values["expires_at"]):
                 self.filter(pk=kept.pk).update(**values, created_at=Now())
                 kept.refresh_from_db()
         return kept
 
     def liftable(self) -> list[Any]:
-        """Of those of one address: the strongest, which is shown, and all others that are no wish of the recipient."""
+        """Of one address's: the strongest, which is shown, and all others that are not the recipient's own wish."""
         strongest, *others = list(self.strongest_first()) or [None]
         return [strongest, *(each for each in others if each.reason not in WISHES)] if strongest else []
 
@@ -85,5 +85,5 @@ class SuppressionQuerySet(models.QuerySet[Any]):
 
 class StrikeQuerySet(models.QuerySet[Any]):
     def of(self, address: str, kind: str) -> Self:
-        """The failures of this kind that the address had in a row; a delivery ends the row."""
+        """The address's failures of this class in a row; a delivery deletes them."""
         return self.filter(digest=address_digest(address), kind=kind)

@@ -1,4 +1,4 @@
-"""How much mail providers and receivers have got lately, as all workers see it."""
+"""The rate limiter's buckets, as all workers see them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from django.db import models
 
 class RateBucketQuerySet(models.QuerySet[Any]):
     def locked(self, names: Sequence[str], now: datetime) -> "dict[str, RateBucket]":
-        """These buckets by name, new ones included, locked until the transaction ends; always in the same order."""
+        """These buckets by name, created if missing, locked until the transaction ends; always in the same order."""
         wanted = self.filter(pk__in=names).order_by("name")
         rows = {row.name: row for row in wanted.select_for_update()}
         if len(rows) < len(set(names)):
@@ -20,7 +20,7 @@ class RateBucketQuerySet(models.QuerySet[Any]):
 
 
 class RateBucket(models.Model):
-    """A provider, or a domain that receives mail. mail.sending.rates says what the two moments mean."""
+    """Of a provider, or of a receiving domain. The two times: see mail.sending.rates."""
 
     name = models.CharField(primary_key=True, max_length=255)
     taken_until = models.DateTimeField()

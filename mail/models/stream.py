@@ -1,4 +1,4 @@
-"""Streams: what a user calls a kind of mail, such as "news", and who does not want it."""
+"""Streams: a user's name for a sort of mail, such as "news", and the addresses that do not want it."""
 
 from collections.abc import Iterable
 from typing import Any, Self
@@ -14,14 +14,14 @@ LONGEST_NAME = 50
 
 class StreamQuerySet(models.QuerySet[Any]):
     def ensure(self, named: Iterable[tuple[int, str]]) -> None:
-        """Make those of these streams, (user's id, name), that do not exist."""
+        """Create those of these streams, (user's id, name), that do not exist."""
         missing = [Stream(user_id=user_id, name=name) for user_id, name in sorted(set(named))]
         if missing:
             self.bulk_create(missing, ignore_conflicts=True)
 
 
 class Stream(models.Model):
-    """A user's stream. It exists from its first message, or its first suppression, on."""
+    """A user's stream. Created with its first message or its first suppression."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="streams", db_index=False)
     name = models.SlugField(max_length=LONGEST_NAME)
@@ -45,11 +45,11 @@ class StreamSuppressionQuerySet(models.QuerySet[Any]):
         return self.filter(user=user_id, stream=stream)
 
     def forbids(self, user_id: int | None, stream: str, address: str) -> bool:
-        """Whether this address gets no mail of this stream; critical mail is sent all the same."""
+        """True if this address does not want this stream. It holds for mail that is not critical."""
         return bool(stream) and self.of(user_id, stream).filter(digest=address_digest(address)).exists()
 
     def forbidden_among(self, user_id: int | None, stream: str, many: Iterable[str]) -> set[str]:
-        """Which of these addresses get no mail of this stream."""
+        """Those of these addresses that do not want this stream."""
         if not stream:
             return set()
         by_digest = {address_digest(address): address for address in many}
@@ -57,14 +57,16 @@ class StreamSuppressionQuerySet(models.QuerySet[Any]):
         return {by_digest[digest] for digest in found}
 
     def add(self, user_id: int, stream: str, digest: str, address: str, source: str) -> bool:
-        """Send this address no more mail of this stream; False when that was so already."""
+        """Send this address no more mail of this stream; False if it was suppressed before."""
         known = {"address": normalize_address(address)} if address else {}
-        _, made = self.get_or_create(user_id=user_id, stream=stream, digest=digest, defaults=known | {"source": source})
-        return made
+        _, created = self.get_or_create(
+            user_id=user_id, stream=stream, digest=digest, defaults=known | {"source": source}
+        )
+        return created
 
 
 class StreamSuppression(models.Model):
-    """An address that gets no mail of one stream. When its person was forgotten, only its digest is left."""
+    """An address that gets no mail of one stream. Only the digest is left once the person was forgotten."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
     stream = models.SlugField(max_length=LONGEST_NAME, db_index=False)

@@ -1,4 +1,4 @@
-"""Whom not to write to."""
+"""Suppressed addresses, their lifting, and the strikes that lead to a suppression."""
 
 from datetime import datetime
 
@@ -12,10 +12,9 @@ from mail.reasons import Reason, Scope
 
 
 class Suppression(models.Model):
-    """An address that is not written to. When its person was forgotten, only the digest of the address is left.
+    """An address that gets no mail. Only the digest is left once the person was forgotten.
 
-    One for each fact: a reason and a scope. That an address bounces says nothing of its owner's complaint or
-    unsubscription, and lifting the one keeps the other.
+    One row for each reason and scope: lifting a bounce must keep the same address's complaint or unsubscription.
     """
 
     Scope = Scope
@@ -39,12 +38,12 @@ class Suppression(models.Model):
         return mask_address(self.address) if self.address else self.digest[:12]
 
     def ends_before(self, expires_at: datetime | None) -> bool:
-        """Whether one that ends then would last longer; None is never."""
+        """True if one that ends then would last longer; None is never."""
         return self.expires_at is not None and (expires_at is None or self.expires_at < expires_at)
 
 
 class Lift(models.Model):
-    """A suppression that was lifted here or has expired, and is to leave the providers' own lists too.
+    """A suppression that was lifted here or has expired, to be removed from the providers' own lists.
 
     Kept for a while afterwards, so that the comparison with these lists does not import it again.
     """
@@ -63,7 +62,7 @@ class Lift(models.Model):
 
 
 class Strike(models.Model):
-    """A failure of an address that suppresses it only when it is repeated: an exhausted delivery, a full mailbox."""
+    """A failure that suppresses its address only if it is repeated: an exhausted delivery, a full mailbox."""
 
     digest = models.CharField(max_length=64)
     kind = models.CharField(max_length=20, choices=FailureClass.choices)

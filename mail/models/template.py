@@ -1,4 +1,4 @@
-"""What messages are made from."""
+"""Templates, and broadcasts that send one to many recipients."""
 
 from typing import Any, Self
 
@@ -34,19 +34,18 @@ class Template(models.Model):
 
 class BroadcastQuerySet(models.QuerySet[Any]):
     def to_release(self) -> Self:
-        """Those of which messages may wait for their release, and neither they nor their stream is stopped."""
+        """Those that may still have messages to release, and are neither cancelled nor stopped, nor is their stream."""
         stopped = Stream.objects.filter(user=OuterRef("user"), name=OuterRef("stream"), stopped_at__isnull=False)
         return self.filter(~Exists(stopped), released_at__isnull=True, cancelled_at=None, stopped_at=None)
 
 
 class Broadcast(models.Model):
-    """One template to many addresses: what the job mail.broadcast works off, and how far it has come.
+    """One template to many addresses, with the progress of its job mail.broadcast, which has the same id.
 
-    recipients: [{"to", "context"}], or null for a row that was refused when it came; emptied in time, like all bodies.
-    The id is that of its job, too. The template is kept as it was when the broadcast was accepted. next_row: where it
-    goes on after a crash, from 0.
-    accepted: messages made; suppressed: those of them that will not be sent, as the list stood then.
-    refused: the first bad rows, [{"row", "errors"}], rows counted from 1; refusals: how many there are.
+    subject, text, html: the template as it was when the broadcast was accepted. recipients: [{"to", "context"}], or
+    null for a row that was refused at once; erased after a time, like all bodies. next_row: where the job continues
+    after a crash, from 0. accepted: messages made. suppressed: those whose address was suppressed then.
+    refused: the first bad rows, [{"row", "errors"}], rows counted from 1. refusals: how many there are.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -1,1 +1,1 @@
-"""What is done about failures: the table decides, apply_policy carries out."""
+"""What follows from failures: table decides, apply_policy executes. The guard stops broadcasts that harm reputation."""

@@ -1,13 +1,16 @@
-"""From a failure to what is done about it: the facts are gathered, the policy decides, and its decision is carried out.
+"""From a failure to its consequences: gather the facts, let mail.policy.table decide, execute the decision.
 
-mail.sending.send comes here with what calls came to, mail.events.apply with what providers told.
+mail.sending comes here with failures of calls, mail.events.apply with failures that providers report.
 """
 
 import random
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -18,11 +21,12 @@ from mail.addresses.normalize import address_digest
 from mail.failure import Failure, FailureClass
 from mail.importance import Importance
 from mail.models import Attempt, Message, Strike, Suppression
-from mail.policy.table import Breaker, Decision, Facts, Suppress, decide, only_elsewhere, rule_of
-from mail.providers import breakers, select
+from mail.policy.table import Breaker, Decision, Facts, Suppress, decide, provider_excluding_classes, rule_for
+from mail.providers import accounts, breakers, select
+from mail.providers.mailgun_api import has_events_api
 from mail.status import Status
 from mail.submit import build_send_job
-from mail.suppressions.lifting import lift_under_way
+from mail.suppressions.lifting import is_lift_pending
 
 log = structlog.get_logger(__name__)
 
@@ -30,52 +34,25 @@ LISTED = frozenset({FailureClass.LISTED_BOUNCE, FailureClass.LISTED_COMPLAINT, F
 """The provider did not send the message because of its own suppression list."""
 
 
-def deal_with(message: Message, failure: Failure, *, provider: str, arrived: bool = False) -> Decision:
-    """Do all that the policy says about what a provider told of a message which it had accepted.
+def apply_policy(
+    message: Message,
+    failure: Failure,
+    *,
+    provider: str,
+    excluded: Collection[str],
+    probing: bool = False,
+    blame_provider: bool = True,
+    **known: Any,
+) -> Decision:
+    """Decide about a failure and execute the decision, except for the retry, which is left to the caller.
 
-    The message's status, too: it is not to be set before, because a bounce may also mean that it is sent once more.
-    arrived: another attempt has delivered it.
+    excluded: providers that do not get the message now. probing: the call was the probe of an open breaker.
+    blame_provider: False if its breaker has counted the failure already. known: further fields of Facts.
     """
-    importance = Importance(message.importance)
-    had_it = Q(outcome=Attempt.Outcome.ACCEPTED) | Q(failure_class__in=only_elsewhere(importance))
-    attempts = Attempt.objects.filter(had_it, message=message).values_list("provider", "outcome")
-    facts = facts_of(
-        message,
-        failure.kind,
-        tried={provider, *(name for name, _ in attempts)},
-        tries=max(sum(outcome == Attempt.Outcome.ACCEPTED for _, outcome in attempts), 1),
-        delivered=message.status == Status.DELIVERED,
-        arrived=arrived,
-    )
-    decision = decide(failure.kind, importance, facts)
-    carry_out(decision, message, failure, provider=provider)
-    if decision.retry_after is not None:
-        send_again(message, decision.retry_after, failure)
-    return decision
-
-
-def facts_of(message: Message, kind: FailureClass, *, tried: set[str], **known: Any) -> Facts:
-    """What the policy wants to know. tried: the providers that are not asked again now. known: further facts."""
-    now = timezone.now()
-    strikes, struck_for = 0, timedelta(0)
-    if rule_of(kind, Importance(message.importance)).strikes and message.address:
-        before = list(Strike.objects.of(message.address, kind).values_list("at", flat=True))
-        strikes, struck_for = len(before), now - min(before, default=now)
-    return Facts(
-        expires_in=timedelta(0) if message.erased_at else message.expires_at - now,
-        other_provider=select.another(than=tried),
-        other_later=select.another_later(than=tried),
-        strikes=strikes,
-        struck_for=struck_for,
-        jitter=random.random(),  # noqa: S311 nobody gains by guessing it
-        **known,
-    )
-
-
-def carry_out(
-    decision: Decision, message: Message, failure: Failure, *, provider: str = "", probing: bool = False
-) -> None:
-    """Everything but the retry, which is the caller's, or nothing. probing: the call was an open breaker's one try."""
+    facts = _facts(message, failure.kind, provider, excluded, known)
+    decision = decide(failure.kind, Importance(message.importance), facts)
+    if not blame_provider:
+        decision = replace(decision, breaker=Breaker.LEAVE)
     log.info(
         "mail_decision",
         message_id=str(message.pk),
@@ -84,63 +61,102 @@ def carry_out(
         retry_after=decision.retry_after and decision.retry_after.total_seconds(),
         provider=provider,
     )
-    with transaction.atomic():
-        _about_the_address(decision, message, failure, provider)
-        _about_the_provider(decision, failure, provider, probing)
-        if decision.status and message.learn(decision.status, failure):
-            message.note("given_up", str(failure.kind), provider)
-        if decision.alert:
-            alerts.alert(decision.alert, failure.detail, message=message, provider=provider)
+    _execute(decision, message, failure, provider, probing)
+    return decision
 
 
-def forgive(address: str) -> None:
-    """A message has arrived: the next failure is the first in a row again."""
+def handle_reported_failure(
+    message: Message, failure: Failure, *, provider: str, delivered_by_another: bool = False
+) -> Decision:
+    """Apply the policy to a failure that a provider reports of a message that it had accepted, retry included.
+
+    The caller must not set the message's status before: the decision may be to send it again.
+    delivered_by_another: another attempt has delivered it.
+    """
+    excluding = provider_excluding_classes(Importance(message.importance))
+    had_it = Q(outcome=Attempt.Outcome.ACCEPTED) | Q(failure_class__in=excluding)
+    attempts = Attempt.objects.filter(had_it, message=message).values_list("provider", "outcome")
+    decision = apply_policy(
+        message,
+        failure,
+        provider=provider,
+        excluded={provider, *(name for name, _ in attempts)},
+        tries=max(sum(outcome == Attempt.Outcome.ACCEPTED for _, outcome in attempts), 1),
+        delivered=message.status == Status.DELIVERED,
+        delivered_by_another=delivered_by_another,
+    )
+    if decision.retry_after is not None and message.reopen():
+        message.note("sent_again", str(failure.kind))
+        submit_sending_job(message, decision.retry_after)
+    return decision
+
+
+def clear_strikes(address: str) -> None:
+    """A message was delivered: the next failure is the first in a row again."""
     Strike.objects.filter(digest=address_digest(address)).delete()
 
 
-def send_again(message: Message, after: timedelta, failure: Failure) -> None:
-    """Have a message that a provider had accepted sent once more."""
-    if not message.requeue():
-        return
-    message.note("sent_again", str(failure.kind))
-    submit_sending(message, after)
-
-
-def submit_sending(message: Message, after: timedelta = timedelta(0)) -> None:
-    """A job that sends this message."""
+def submit_sending_job(message: Message, after: timedelta = timedelta(0)) -> None:
+    """A new job that sends this message."""
     job = build_send_job(message, timezone.now() + after if after else None)
     Message.objects.filter(pk=message.pk).update(job_id=job.pk)
     jobs.store(job)
 
 
-def _about_the_address(decision: Decision, message: Message, failure: Failure, provider: str) -> None:
-    if not message.address:
-        return
+def _facts(
+    message: Message, kind: FailureClass, provider: str, excluded: Collection[str], known: dict[str, Any]
+) -> Facts:
+    now = timezone.now()
+    strikes: list[Any] = []
+    if rule_for(kind, Importance(message.importance)).strikes and message.address:
+        strikes = list(Strike.objects.of(message.address, kind).values_list("at", flat=True))
+    return Facts(
+        expires_in=timedelta(0) if message.erased_at else message.expires_at - now,
+        other_provider=select.other_is_free(excluded),
+        other_later=select.other_exists(excluded),
+        strikes=len(strikes),
+        first_strike_ago=now - min(strikes, default=now),
+        jitter=random.random(),  # noqa: S311 not a secret
+        settled_after=settings.MAIL_SETTLED_AFTER,
+        can_look_up=has_events_api(accounts.find(provider)),
+        **known,
+    )
+
+
+def _execute(decision: Decision, message: Message, failure: Failure, provider: str, probing: bool) -> None:
+    with transaction.atomic():
+        if message.address:
+            _act_on_address(decision, message, failure, provider)
+        _act_on_provider(decision, failure, provider, probing)
+        if decision.status and message.advance_to(decision.status, failure):
+            message.note("given_up", str(failure.kind), provider)
+        if decision.alert:
+            alerts.alert(decision.alert, failure.detail, message=message, provider=provider)
+
+
+def _act_on_address(decision: Decision, message: Message, failure: Failure, provider: str) -> None:
+    digest = address_digest(message.address)
     if decision.strike:
-        Strike.objects.create(digest=address_digest(message.address), kind=failure.kind)
-    if (suppress := decision.suppress) and not _is_being_lifted(message, failure, suppress):
+        Strike.objects.create(digest=digest, kind=failure.kind)
+    if (suppress := decision.suppress) and not _is_stale_listing(message, failure, suppress):
         until = timezone.now() + suppress.lasts if suppress.lasts else None
         Suppression.objects.suppress(message.address, suppress.reason, suppress.scope, until, source=provider)
-    if decision.slow:
-        _about_the_domain(message, decision.slow, failure)
+    if decision.slow_domain_for:
+        domain = message.address.rpartition("@")[2]
+        if breakers.record_block(domain, digest, decision.slow_domain_for):
+            alerts.alert("domain_slowed_down", f"{domain} gets no bulk mail for a while: {failure.detail}")
 
 
-def _is_being_lifted(message: Message, failure: Failure, suppress: Suppress) -> bool:
-    """Whether the provider's list has the address only because it was not told yet that it was lifted here."""
-    return failure.kind in LISTED and lift_under_way(message.address, suppress.reason)
+def _is_stale_listing(message: Message, failure: Failure, suppress: Suppress) -> bool:
+    """True if the provider's list still has an address that was lifted here."""
+    return failure.kind in LISTED and is_lift_pending(message.address, suppress.reason)
 
 
-def _about_the_domain(message: Message, slow: timedelta, failure: Failure) -> None:
-    domain = message.address.rpartition("@")[2]
-    if breakers.blocked(domain, address_digest(message.address), slow):
-        alerts.alert("domain_slowed_down", f"{domain} gets no bulk mail for a while: {failure.detail}")
-
-
-def _about_the_provider(decision: Decision, failure: Failure, provider: str, probing: bool) -> None:
+def _act_on_provider(decision: Decision, failure: Failure, provider: str, probing: bool) -> None:
     if decision.pause:
         breakers.pause(provider, decision.pause, failure.detail)
     if decision.breaker == Breaker.LEAVE:
         return
     at_once = decision.breaker == Breaker.OPEN
-    if breakers.failed(provider, failure.detail, probing=probing, at_once=at_once):
+    if breakers.record_failure(provider, failure.detail, probing=probing, at_once=at_once):
         alerts.alert("provider_open", failure.detail, provider=provider)

@@ -1,6 +1,6 @@
-"""Stops broadcasts and streams when too much of their mail bounces or is complained about (mail.policy.guard_bounds).
+"""Stops broadcasts and streams of which too much bounces or is complained about (limits: mail.policy.guard_limits).
 
-A bounce or complaint has them looked at soon; what is stopped waits until an operator resumes it.
+A bounce or complaint submits the job mail.guard, which checks them. A stopped one waits until somebody resumes it.
 """
 
 from contextlib import suppress
@@ -22,53 +22,60 @@ from mail import alerts
 from mail.errors import NotStopped
 from mail.models import Broadcast, Message, Stream
 from mail.models.queryset import MessageQuerySet
-from mail.policy.guard_bounds import Bounds, Rates, reason_to_stop
+from mail.policy.guard_limits import Limits, Rates, reason_to_stop
 from mail.status import Status
 from mail.submit import SENDING
 
 log = structlog.get_logger(__name__)
 
 KIND = "mail.guard"
-LOOK_AFTER = timedelta(seconds=5)
-"""Events that come together are looked at together."""
+CHECK_AFTER = timedelta(seconds=5)
+"""So that events in a row cause one check."""
 STREAM_DAYS = 7
-"""How far back the mail of a stream counts."""
+"""A stream's rates are those of its mail of so many days."""
 HARMFUL = frozenset({Status.BOUNCED, Status.COMPLAINED})
 
 
-def watch(message: Message) -> None:
-    """This message bounced or was complained about: have its broadcast and its stream looked at soon."""
+def check_soon(message: Message) -> None:
+    """If this message bounced or was complained about, submit checks of its broadcast and its stream."""
     if message.status not in HARMFUL or not settings.MAIL_GUARD:
         return
     if message.broadcast_id:
-        _look_soon({"broadcast": str(message.broadcast_id)})
+        _submit_check({"broadcast": str(message.broadcast_id)})
     if message.stream and message.user_id:
-        _look_soon({"user": message.user_id, "stream": message.stream})
+        _submit_check({"user": message.user_id, "stream": message.stream})
 
 
-def look_at_broadcast(broadcast_id: UUID) -> bool:
-    """Stop this broadcast if its rates call for it; says whether they did."""
+def check_broadcast(broadcast_id: UUID) -> bool:
+    """Stop this broadcast if it is over a limit; True if it was stopped now."""
     broadcast = Broadcast.objects.filter(pk=broadcast_id, stopped_at=None).defer("recipients", "refused").first()
     if broadcast is None:
         return False
-    reason = reason_to_stop(rates_of_broadcast(broadcast), _bounds())
+    reason = reason_to_stop(rates_of_broadcast(broadcast), _limits())
     return bool(reason) and _stop(broadcast, f"broadcast {broadcast.pk}", reason, "broadcast_stopped")
 
 
-def look_at_stream(user_id: int, name: str) -> bool:
-    """Stop this stream if its rates call for it; says whether they did."""
+def check_stream(user_id: int, name: str) -> bool:
+    """Stop this stream if it is over a limit; True if it was stopped now."""
     stream = Stream.objects.filter(user=user_id, name=name, stopped_at=None).first()
     if stream is None:
         return False
-    reason = reason_to_stop(rates_of_stream(stream), _bounds())
+    reason = reason_to_stop(rates_of_stream(stream), _limits())
     return bool(reason) and _stop(stream, f"stream {name} of user {user_id}", reason, "stream_stopped")
 
 
-def look_at_all() -> int:
-    """Look at the broadcasts that are under way, whatever events say; returns how many were stopped."""
+def check_active_broadcasts() -> int:
+    """Check all broadcasts that are being released, even without events; returns how many were stopped."""
     if not settings.MAIL_GUARD:
         return 0
-    return sum(map(look_at_broadcast, list(Broadcast.objects.to_release().values_list("pk", flat=True))))
+    return sum(map(check_broadcast, list(Broadcast.objects.to_release().values_list("pk", flat=True))))
+
+
+def _submit_check(params: dict[str, Any]) -> None:
+    key = f"{KIND} {'/'.join(map(str, params.values()))}"
+    if not Job.objects.unfinished().filter(user=None, unique_key=key).exists():
+        with suppress(UniqueKeyTaken):
+            submit(KIND, params, unique_key=key, run_at=timezone.now() + CHECK_AFTER)
 
 
 def rates_of_broadcast(broadcast: Broadcast) -> Rates:
@@ -82,7 +89,7 @@ def rates_of_stream(stream: Stream) -> Rates:
 
 
 def resume(stopped: Broadcast | Stream) -> None:
-    """Send on; what has been sent so far counts no more. Raises NotStopped."""
+    """Continue; only mail sent from now on counts. Raises NotStopped."""
     rows: Any = type(stopped)._default_manager.filter(pk=stopped.pk)
     if not rows.filter(stopped_at__isnull=False).update(stopped_at=None, stop_reason="", watched_from=Now()):
         raise NotStopped(stopped)
@@ -92,7 +99,7 @@ def resume(stopped: Broadcast | Stream) -> None:
 
 
 def _stop(subject: Broadcast | Stream, what: str, reason: str, alert: str) -> bool:
-    """Once, with an alert. Messages of broadcasts that are queued go back to those that wait for their release."""
+    """Only once, with an alert. Queued messages of broadcasts wait for their release again."""
     rows: Any = type(subject)._default_manager.filter(pk=subject.pk, stopped_at=None)
     with transaction.atomic():
         if not rows.update(stopped_at=Now(), stop_reason=reason):
@@ -118,12 +125,5 @@ def _rates(messages: MessageQuerySet, watched_from: datetime | None) -> Rates:
     return Rates.of(counted.by_status())
 
 
-def _bounds() -> Bounds:
-    return Bounds(settings.MAIL_GUARD_MINIMUM, settings.MAIL_GUARD_BOUNCES, settings.MAIL_GUARD_COMPLAINTS)
-
-
-def _look_soon(params: dict[str, Any]) -> None:
-    key = f"{KIND} {'/'.join(map(str, params.values()))}"
-    if not Job.objects.unfinished().filter(user=None, unique_key=key).exists():
-        with suppress(UniqueKeyTaken):
-            submit(KIND, params, unique_key=key, run_at=timezone.now() + LOOK_AFTER)
+def _limits() -> Limits:
+    return Limits(settings.MAIL_GUARD_MINIMUM, settings.MAIL_GUARD_BOUNCES, settings.MAIL_GUARD_COMPLAINTS)

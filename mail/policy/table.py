@@ -1,4 +1,7 @@
-"""What is done about a failure: a table of classes by importance, and the arithmetic of time around it. Pure."""
+"""The policy: what follows from a failure, as a table of failure class by importance. Pure: no clock, no database.
+
+mail.policy.apply_policy gathers the Facts, calls decide() and executes the Decision.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,24 +14,24 @@ from mail.status import Status
 
 
 class Breaker(StrEnum):
-    """What a failure does to the circuit breaker of its provider."""
+    """What a failure does to its provider's circuit breaker."""
 
-    LEAVE = "leave"  # it says nothing about the provider
+    LEAVE = "leave"  # nothing: the failure is not the provider's
     COUNT = "count"  # several in a row open it
     OPEN = "open"  # it opens at once
 
 
-class Alarm(StrEnum):
-    """When operators are told."""
+class AlertWhen(StrEnum):
+    """When operators are alerted."""
 
     NEVER = "never"
     AT_ONCE = "at_once"
-    AT_THE_END = "at_the_end"  # when the message is given up, or fails after it was delivered
+    ON_GIVING_UP = "on_giving_up"  # when no retry follows, or the message had been reported as delivered
 
 
 @dataclass(frozen=True, slots=True)
 class Suppress:
-    """Not to write to the address. lasts: how long; None is until it is lifted by hand."""
+    """Suppress the address. lasts: for how long; None until it is lifted by hand."""
 
     reason: Reason
     scope: Scope = Scope.ALL
@@ -37,52 +40,52 @@ class Suppress:
 
 @dataclass(frozen=True, slots=True)
 class Strikes:
-    """So many failures in a row, the first of them longer ago than `over`, suppress the address."""
+    """Suppress the address after `limit` failures in a row, if the first is at least `span` old."""
 
     limit: int
-    over: timedelta
-    out: Suppress
+    span: timedelta
+    suppress: Suppress
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A row of the table: what one class of failure means for mail of one importance.
+    """A cell of the table: what one failure class means for mail of one importance.
 
-    ends: what the message is when there is no further try; None leaves it as it is. waits: before the second, third …
-    try by the same provider. endless: the last of them is repeated until the message expires. fall_back: another
-    provider, where there is one, tries at once. elsewhere: another provider that has not had the message tries at once,
-    and nobody else does. slow: how long its recipient's domain gets no bulk mail, once several addresses are blocked.
-    unclear: it may have been sent. hurry: how long that is borne before it is rather sent twice than not at all.
+    ends: the message's status when no retry follows; None leaves it. waits: before the second, third … call of the
+    same provider. endless: repeat the last wait until the message expires. fall_back: if another provider is free, it
+    is called at once. only_elsewhere: retry with other providers only, at once, and never with this one. pause: pause
+    the provider. slow_domain_for: how long the recipient's domain gets no bulk mail once several of its addresses are
+    blocked. ambiguous: the message may have been accepted. duplicate_after: how long it may be ambiguous before a
+    possible duplicate is preferred to a possible loss; None for ever.
     """
 
     ends: Status | None = None
     waits: tuple[timedelta, ...] = ()
     endless: bool = False
     fall_back: bool = False
-    elsewhere: bool = False
+    only_elsewhere: bool = False
     suppress: Suppress | None = None
     strikes: Strikes | None = None
     breaker: Breaker = Breaker.LEAVE
     pause: bool = False
-    slow: timedelta | None = None
-    unclear: bool = False
-    hurry: timedelta | None = None
-    alarm: Alarm = Alarm.NEVER
+    slow_domain_for: timedelta | None = None
+    ambiguous: bool = False
+    duplicate_after: timedelta | None = None
+    alert: AlertWhen = AlertWhen.NEVER
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known beside the failure itself.
+    """What is known besides the failure.
 
-    tries: calls of this provider for this message that failed in a way worth a repetition, or that bounced softly; this
-    one counts. other_provider: another one could take it now, which has not had it. other_later: there is such a one,
-    whether it could take it now or not. strikes, struck_for: failures of this kind that the
-    address had in a row before this one, and how long ago the first was. asked_pause: what the provider asked for.
-    delivered: it was told before that the message had arrived. arrived: by another attempt than the one that failed.
-    jitter: a number in [0, 1).
+    tries: calls of this provider for this message, this one included, that failed in a way that counts, or that bounced
+    softly. other_provider: another provider, which has not had the message, is free now. other_later: there is such a
+    provider, free or not. strikes: failures of this class of this address in a row before this one.
+    first_strike_ago: age of the first. requested_pause: what the provider asked for. delivered: the message was
+    reported as delivered before. delivered_by_another: by another attempt than the failed one. jitter: in [0, 1).
 
-    Of an unclear attempt: unclear_for: since it began. settled_after: when the provider's events are believed. can_ask:
-    whether it has events that can be asked for. not_found: whether they were, and do not know it.
+    Of an ambiguous attempt: ambiguous_for: since it began. settled_after: when the provider's events are believed to be
+    complete. can_look_up: the provider has an events API. not_found: it was asked, and has no event of the attempt.
     """
 
     tries: int = 1
@@ -90,24 +93,24 @@ class Facts:
     other_provider: bool = False
     other_later: bool = False
     strikes: int = 0
-    struck_for: timedelta = timedelta(0)
-    asked_pause: timedelta | None = None
+    first_strike_ago: timedelta = timedelta(0)
+    requested_pause: timedelta | None = None
     delivered: bool = False
-    arrived: bool = False
+    delivered_by_another: bool = False
     jitter: float = 0.5
-    unclear_for: timedelta = timedelta(0)
+    ambiguous_for: timedelta = timedelta(0)
     settled_after: timedelta = timedelta(minutes=30)
-    can_ask: bool = True
+    can_look_up: bool = True
     not_found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done, all of it: mail.policy.apply_policy carries it out.
+    """All consequences of a failure.
 
-    retry_after: how long until the message is worked on again; None is never. reconcile: then only to ask what became
-    of the attempt. fall_back: the retry is another provider's. possible_duplicate: the retry may be a second copy.
-    status: what the message becomes, None to leave it. alert: the kind of alert, empty for none.
+    retry_after: when the message is worked on again; None is never. reconcile: then only to ask the provider about the
+    attempt. fall_back: the retry is for another provider. possible_duplicate: the retry may be a second copy.
+    status: the message's new status; None leaves it. alert: the kind of alert; empty for none.
     """
 
     retry_after: timedelta | None = None
@@ -118,207 +121,222 @@ class Decision:
     strike: bool = False
     breaker: Breaker = Breaker.LEAVE
     pause: timedelta | None = None
-    slow: timedelta | None = None
+    slow_domain_for: timedelta | None = None
     status: Status | None = None
     alert: str = ""
 
     @property
     def resends(self) -> bool:
-        """Whether the message will be given to a provider again."""
+        """True if the message will be given to a provider again."""
         return self.retry_after is not None and not self.reconcile
 
 
+# --- the table -----------------------------------------------------------------------------------------------------
+
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
-URGENT = (30 * SECOND, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE)
-PATIENT = (MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR)
-FEW = (5 * MINUTE, 30 * MINUTE, 2 * HOUR)
-WITH_THE_BREAKER = (30 * SECOND, MINUTE, 5 * MINUTE)
+CRITICAL_WAITS = (30 * SECOND, 2 * MINUTE, 5 * MINUTE, 15 * MINUTE)
+NORMAL_WAITS = (MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR)
+BULK_WAITS = (5 * MINUTE, 30 * MINUTE, 2 * HOUR)
+OPEN_BREAKER_WAITS = (30 * SECOND, MINUTE, 5 * MINUTE)
 
-FOR_GOOD = Suppress(Reason.BOUNCE)
-THREE_SOFT = Strikes(3, 14 * DAY, Suppress(Reason.SOFT_BOUNCES, lasts=90 * DAY))
+BOUNCE = Suppress(Reason.BOUNCE)
+THREE_SOFT_BOUNCES = Strikes(3, 14 * DAY, Suppress(Reason.SOFT_BOUNCES, lasts=90 * DAY))
 FULL_FOR_A_DAY = Suppress(Reason.MAILBOX_FULL, lasts=DAY)
-THREE_FULL = Strikes(3, timedelta(0), Suppress(Reason.MAILBOX_FULL, lasts=30 * DAY))
+THREE_TIMES_FULL = Strikes(3, timedelta(0), Suppress(Reason.MAILBOX_FULL, lasts=30 * DAY))
 
 Row = tuple[Rule, Rule, Rule]
 """For critical, normal and bulk mail."""
 
 
-def _alike(rule: Rule) -> Row:
+def _same_for_all(rule: Rule) -> Row:
     return rule, rule, rule
 
 
-def _alarming_if_critical(rule: Rule) -> Row:
-    return replace(rule, alarm=Alarm.AT_ONCE), rule, rule
+def _alert_if_critical(rule: Rule) -> Row:
+    return replace(rule, alert=AlertWhen.AT_ONCE), rule, rule
 
 
 def _elsewhere_if_critical(rule: Rule) -> Row:
-    """Critical mail gets an alert and another provider, where there is one that has not had it."""
-    return replace(rule, elsewhere=True, alarm=Alarm.AT_ONCE), rule, rule
+    return replace(rule, only_elsewhere=True, alert=AlertWhen.AT_ONCE), rule, rule
 
 
-def _until_it_expires(rule: Rule) -> Row:
-    """Critical mail soon and often, normal mail patiently, bulk mail a few times."""
+def _retry_until_expiry(rule: Rule) -> Row:
+    """Critical mail soon and often, normal mail with longer waits, bulk mail a few times only."""
     rule = replace(rule, ends=Status.FAILED, fall_back=True)
     return (
-        replace(rule, waits=URGENT, endless=True, alarm=Alarm.AT_THE_END),
-        replace(rule, waits=PATIENT, endless=True),
-        replace(rule, waits=FEW),
+        replace(rule, waits=CRITICAL_WAITS, endless=True, alert=AlertWhen.ON_GIVING_UP),
+        replace(rule, waits=NORMAL_WAITS, endless=True),
+        replace(rule, waits=BULK_WAITS),
     )
 
 
-def _shut_out(rule: Rule) -> Row:
-    """The provider takes nothing at all until somebody has mended that: no message is to blame, and all may wait."""
-    return _alike(
-        replace(rule, ends=Status.FAILED, breaker=Breaker.OPEN, waits=WITH_THE_BREAKER, endless=True, fall_back=True)
-    )
-
-
-_soft = Rule(ends=Status.BOUNCED, strikes=THREE_SOFT)
-_slow_down = Rule(ends=Status.FAILED, pause=True, waits=(MINUTE,), endless=True, fall_back=True)
-_unclear_critical, _unclear_normal, _unclear_bulk = _until_it_expires(Rule(unclear=True, breaker=Breaker.COUNT))
+_soft_bounce = Rule(ends=Status.BOUNCED, strikes=THREE_SOFT_BOUNCES)
+_throttled = Rule(ends=Status.FAILED, pause=True, waits=(MINUTE,), endless=True, fall_back=True)
+# The provider accepts nothing until an operator acts. No message is to blame, so all wait.
+_provider_unusable = Rule(
+    ends=Status.FAILED,
+    breaker=Breaker.OPEN,
+    waits=OPEN_BREAKER_WAITS,
+    endless=True,
+    fall_back=True,
+    alert=AlertWhen.AT_ONCE,
+)
+_ambiguous_critical, _ambiguous_normal, _ambiguous_bulk = _retry_until_expiry(
+    Rule(ambiguous=True, breaker=Breaker.COUNT)
+)
 
 TABLE: dict[FailureClass, Row] = {
-    FailureClass.INVALID: _alarming_if_critical(Rule(ends=Status.REJECTED)),
-    FailureClass.HARD_BOUNCE: _alarming_if_critical(Rule(ends=Status.BOUNCED, suppress=FOR_GOOD)),
+    FailureClass.INVALID: _alert_if_critical(Rule(ends=Status.REJECTED)),
+    FailureClass.HARD_BOUNCE: _alert_if_critical(Rule(ends=Status.BOUNCED, suppress=BOUNCE)),
     FailureClass.SOFT_BOUNCE: (
-        replace(_soft, waits=(15 * MINUTE,), fall_back=True, alarm=Alarm.AT_THE_END),
-        _soft,
-        _soft,
+        replace(_soft_bounce, waits=(15 * MINUTE,), fall_back=True, alert=AlertWhen.ON_GIVING_UP),
+        _soft_bounce,
+        _soft_bounce,
     ),
-    FailureClass.MAILBOX_FULL: _alarming_if_critical(
-        Rule(ends=Status.BOUNCED, suppress=FULL_FOR_A_DAY, strikes=THREE_FULL)
+    FailureClass.MAILBOX_FULL: _alert_if_critical(
+        Rule(ends=Status.BOUNCED, suppress=FULL_FOR_A_DAY, strikes=THREE_TIMES_FULL)
     ),
-    FailureClass.COMPLAINT: _alike(Rule(ends=Status.COMPLAINED, suppress=Suppress(Reason.COMPLAINT))),
-    # The message itself has arrived.
-    FailureClass.UNSUBSCRIBED: _alike(Rule(suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))),
-    FailureClass.BLOCKED: _elsewhere_if_critical(Rule(ends=Status.BOUNCED, slow=15 * MINUTE, alarm=Alarm.AT_ONCE)),
-    # Never sent: what the provider remembers of the address counts from now on, and the message was only refused.
-    FailureClass.LISTED_BOUNCE: _alarming_if_critical(Rule(ends=Status.REJECTED, suppress=FOR_GOOD)),
-    FailureClass.LISTED_COMPLAINT: _alarming_if_critical(
-        Rule(ends=Status.REJECTED, suppress=Suppress(Reason.COMPLAINT))
+    FailureClass.COMPLAINT: _same_for_all(Rule(ends=Status.COMPLAINED, suppress=Suppress(Reason.COMPLAINT))),
+    # The message was delivered: its status stays.
+    FailureClass.UNSUBSCRIBED: _same_for_all(Rule(suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))),
+    FailureClass.BLOCKED: _elsewhere_if_critical(
+        Rule(ends=Status.BOUNCED, slow_domain_for=15 * MINUTE, alert=AlertWhen.AT_ONCE)
     ),
+    # Never sent: the provider's list becomes part of ours, and the message was only rejected.
+    FailureClass.LISTED_BOUNCE: _alert_if_critical(Rule(ends=Status.REJECTED, suppress=BOUNCE)),
+    FailureClass.LISTED_COMPLAINT: _alert_if_critical(Rule(ends=Status.REJECTED, suppress=Suppress(Reason.COMPLAINT))),
     FailureClass.LISTED_UNSUBSCRIBE: _elsewhere_if_critical(
         Rule(ends=Status.REJECTED, suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))
     ),
     FailureClass.LISTED_UNKNOWN: _elsewhere_if_critical(Rule(ends=Status.REJECTED)),
-    FailureClass.NOT_PERMITTED: _alike(Rule(ends=Status.REJECTED, elsewhere=True, alarm=Alarm.AT_ONCE)),
-    FailureClass.REJECTED: _alarming_if_critical(Rule(ends=Status.REJECTED)),
+    FailureClass.NOT_PERMITTED: _same_for_all(Rule(ends=Status.REJECTED, only_elsewhere=True, alert=AlertWhen.AT_ONCE)),
+    FailureClass.REJECTED: _alert_if_critical(Rule(ends=Status.REJECTED)),
     FailureClass.THROTTLED: (
-        replace(_slow_down, alarm=Alarm.AT_THE_END),
-        _slow_down,
-        replace(_slow_down, fall_back=False),
+        replace(_throttled, alert=AlertWhen.ON_GIVING_UP),
+        _throttled,
+        replace(_throttled, fall_back=False),
     ),
-    FailureClass.ACCOUNT: _shut_out(Rule(alarm=Alarm.AT_ONCE)),
-    FailureClass.CONFIGURATION: _shut_out(Rule(alarm=Alarm.AT_ONCE)),
-    FailureClass.UNREACHABLE: _until_it_expires(Rule(breaker=Breaker.COUNT)),
-    FailureClass.AMBIGUOUS: (replace(_unclear_critical, hurry=30 * SECOND), _unclear_normal, _unclear_bulk),
+    FailureClass.ACCOUNT: _same_for_all(_provider_unusable),
+    FailureClass.CONFIGURATION: _same_for_all(_provider_unusable),
+    FailureClass.UNREACHABLE: _retry_until_expiry(Rule(breaker=Breaker.COUNT)),
+    FailureClass.AMBIGUOUS: (
+        replace(_ambiguous_critical, duplicate_after=30 * SECOND),
+        _ambiguous_normal,
+        _ambiguous_bulk,
+    ),
 }
 
-USUAL_PAUSE, LONGEST_PAUSE = MINUTE, HOUR
-UNTIL_ANOTHER_IS_FREE = MINUTE
-"""How soon mail that this provider cannot send is given to another one whose breaker is open now, or that is paused."""
-LOOK_AGAIN = 15 * SECOND
-"""The soonest that events are read again (Mailgun, "Events": they are indexed late)."""
-LONGEST_LOOK = 10 * MINUTE
-UNCLEAR_AT_MOST = DAY
-"""After this it is not asked for any more: providers forget."""
-LAST_CHANCE = 5 * SECOND
-"""Critical mail whose time is running out is tried ever sooner, down to this."""
+DEFAULT_PAUSE, LONGEST_PAUSE = MINUTE, HOUR
+OTHER_PROVIDER_WAIT = MINUTE
+"""Between tries of another provider that is paused or whose breaker is open, for mail that this one cannot send."""
+SHORTEST_LOOKUP_WAIT = 15 * SECOND
+"""Before events are read again (Mailgun, "Events": they are indexed late)."""
+LONGEST_LOOKUP_WAIT = 10 * MINUTE
+LOOK_UP_FOR = DAY
+"""Afterwards the provider is not asked any more: it keeps events for a limited time."""
+SHORTEST_CRITICAL_WAIT = 5 * SECOND
+"""Critical mail that is about to expire is tried ever sooner, down to this."""
 
-NOTHING_ELSE = Facts()
+NO_FACTS = Facts()
 
 
-def rule_of(kind: FailureClass, importance: Importance) -> Rule:
+def rule_for(kind: FailureClass, importance: Importance) -> Rule:
     return TABLE[kind][list(Importance).index(importance)]
 
 
-def only_elsewhere(importance: Importance) -> frozenset[FailureClass]:
-    """The failures after which a provider is not given a message of this importance again."""
-    return frozenset(kind for kind in TABLE if rule_of(kind, importance).elsewhere)
+def provider_excluding_classes(importance: Importance) -> frozenset[FailureClass]:
+    """The failure classes after which a provider never gets a message of this importance again."""
+    return frozenset(kind for kind in TABLE if rule_for(kind, importance).only_elsewhere)
 
 
-def decide(kind: FailureClass, importance: Importance, facts: Facts = NOTHING_ELSE) -> Decision:
-    """What is done about this failure of a message of this importance."""
-    rule = rule_of(kind, importance)
+# --- the decision --------------------------------------------------------------------------------------------------
+
+
+def decide(kind: FailureClass, importance: Importance, facts: Facts = NO_FACTS) -> Decision:
+    """All that follows from this failure of a message of this importance."""
+    rule = rule_for(kind, importance)
     suppress = _suppression(rule, facts)
-    if facts.arrived:
-        return Decision(suppress=suppress, slow=rule.slow)
+    if facts.delivered_by_another:
+        return Decision(suppress=suppress, slow_domain_for=rule.slow_domain_for)
     if suppress and (suppress.scope == Scope.ALL or importance == Importance.BULK):
-        further = Decision(status=rule.ends)
+        next_step = Decision(status=rule.ends)
     else:
-        further = _ask_first(rule, importance, facts) if rule.unclear else _again(rule, importance, facts)
-    late = further.retry_after is None or facts.delivered
+        next_step = _resolve(rule, importance, facts) if rule.ambiguous else _retry(rule, importance, facts)
+    given_up = next_step.retry_after is None or facts.delivered
+    alerts = rule.alert == AlertWhen.AT_ONCE or (given_up and rule.alert == AlertWhen.ON_GIVING_UP)
     return replace(
-        further,
+        next_step,
         suppress=suppress,
         strike=rule.strikes is not None,
         breaker=rule.breaker,
         pause=_pause(facts) if rule.pause else None,
-        slow=rule.slow,
-        alert=str(kind) if rule.alarm == Alarm.AT_ONCE or (late and rule.alarm == Alarm.AT_THE_END) else "",
+        slow_domain_for=rule.slow_domain_for,
+        alert=str(kind) if alerts else "",
     )
 
 
-def _ask_first(rule: Rule, importance: Importance, facts: Facts) -> Decision:
-    """Nobody knows whether the provider has it: ask until that is certain, unless a second copy is the lesser evil."""
-    settled = facts.unclear_for >= facts.settled_after
+def _suppression(rule: Rule, facts: Facts) -> Suppress | None:
+    """The strikes' suppression if this failure is the last strike, else the rule's own."""
+    strikes = rule.strikes
+    if strikes and facts.strikes + 1 >= strikes.limit and facts.first_strike_ago >= strikes.span:
+        return strikes.suppress
+    return rule.suppress
+
+
+def _resolve(rule: Rule, importance: Importance, facts: Facts) -> Decision:
+    """Ask the provider until its answer is certain, unless a possible duplicate is preferred."""
+    settled = facts.ambiguous_for >= facts.settled_after
     if settled and facts.not_found:
-        return _again(rule, importance, facts)
-    hurry = None if rule.hurry is None else min(rule.hurry, facts.settled_after)
-    if hurry is not None and facts.unclear_for >= hurry:
-        further = _again(rule, importance, facts)
-        if further.resends:
-            return replace(further, possible_duplicate=True)
-    if (settled and not facts.can_ask) or facts.unclear_for >= UNCLEAR_AT_MOST:
+        return _retry(rule, importance, facts)
+    deadline = facts.settled_after
+    if rule.duplicate_after is not None:
+        deadline = min(rule.duplicate_after, facts.settled_after)
+        if facts.ambiguous_for >= deadline:
+            retry = _retry(rule, importance, facts)
+            if retry.resends:
+                return replace(retry, possible_duplicate=True)
+    if (settled and not facts.can_look_up) or facts.ambiguous_for >= LOOK_UP_FOR:
         return Decision(status=rule.ends)
-    return Decision(reconcile=True, retry_after=_next_look(facts, facts.settled_after if hurry is None else hurry))
+    return Decision(reconcile=True, retry_after=_until_next_lookup(facts, deadline))
 
 
-def _next_look(facts: Facts, until: timedelta) -> timedelta:
-    """Ever later, but not past the moment at which the answer decides."""
-    wait = min(max(LOOK_AGAIN, facts.unclear_for), LONGEST_LOOK)
-    left = until - facts.unclear_for
+def _until_next_lookup(facts: Facts, deadline: timedelta) -> timedelta:
+    """Longer each time, but not past the moment at which the answer decides."""
+    wait = min(max(SHORTEST_LOOKUP_WAIT, facts.ambiguous_for), LONGEST_LOOKUP_WAIT)
+    left = deadline - facts.ambiguous_for
     return min(wait, left) if left > timedelta(0) else wait
 
 
-def _again(rule: Rule, importance: Importance, facts: Facts) -> Decision:
-    if rule.elsewhere:
-        wait = timedelta(0) if facts.other_provider else UNTIL_ANOTHER_IS_FREE
-        may = (facts.other_provider or facts.other_later) and wait < facts.expires_in
-        return Decision(retry_after=wait, fall_back=True) if may else Decision(status=rule.ends)
+def _retry(rule: Rule, importance: Importance, facts: Facts) -> Decision:
+    """Another call, of this provider or another, if one is allowed before the message expires."""
+    if rule.only_elsewhere:
+        wait = timedelta(0) if facts.other_provider else OTHER_PROVIDER_WAIT
+        possible = (facts.other_provider or facts.other_later) and wait < facts.expires_in
+        return Decision(retry_after=wait, fall_back=True) if possible else Decision(status=rule.ends)
     if not rule.endless and facts.tries > len(rule.waits):
         return Decision(status=rule.ends)
+    # A message that no provider accepted has expired; one that bounced has bounced.
+    too_late = Decision(status=Status.EXPIRED if rule.ends == Status.FAILED else rule.ends)
     if facts.expires_in <= timedelta(0):
-        return _too_late(rule)
+        return too_late
     if rule.fall_back and facts.other_provider:
         return Decision(retry_after=timedelta(0), fall_back=True)
     wait = _wait(rule, facts)
     if importance == Importance.CRITICAL and not rule.pause:
-        wait = min(wait, max(facts.expires_in / 2, LAST_CHANCE))
-    return Decision(retry_after=wait) if wait < facts.expires_in else _too_late(rule)
-
-
-def _too_late(rule: Rule) -> Decision:
-    """What a provider never took has expired; what bounced has bounced."""
-    return Decision(status=Status.EXPIRED if rule.ends == Status.FAILED else rule.ends)
+        wait = min(wait, max(facts.expires_in / 2, SHORTEST_CRITICAL_WAIT))
+    return Decision(retry_after=wait) if wait < facts.expires_in else too_late
 
 
 def _wait(rule: Rule, facts: Facts) -> timedelta:
-    """Around what the table says, so that a thousand failures are not a thousand calls in the same second."""
+    """With jitter, so that a thousand failures do not become a thousand calls in the same second."""
     if rule.pause:
         return _pause(facts) * (1 + facts.jitter / 10)
-    if rule.unclear:
-        return timedelta(0)  # it has waited until it was certain
+    if rule.ambiguous:
+        return timedelta(0)  # it has waited for certainty
     return rule.waits[min(facts.tries, len(rule.waits)) - 1] * (0.75 + facts.jitter / 2)
 
 
 def _pause(facts: Facts) -> timedelta:
-    asked = USUAL_PAUSE if facts.asked_pause is None else facts.asked_pause
-    return min(max(asked, SECOND), LONGEST_PAUSE)
-
-
-def _suppression(rule: Rule, facts: Facts) -> Suppress | None:
-    strikes = rule.strikes
-    out = strikes and facts.strikes + 1 >= strikes.limit and facts.struck_for >= strikes.over
-    return strikes.out if strikes and out else rule.suppress
+    requested = DEFAULT_PAUSE if facts.requested_pause is None else facts.requested_pause
+    return min(max(requested, SECOND), LONGEST_PAUSE)

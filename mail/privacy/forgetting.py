@@ -46,7 +46,7 @@ def forget(address: str) -> dict[str, int]:
     with transaction.atomic():
         ids = list(Message.objects.filter(address=address).values_list("pk", flat=True))
         for message in Message.objects.filter(pk__in=ids, status__in=PENDING):
-            found["cancelled"] += message.learn(Status.CANCELLED)
+            found["cancelled"] += message.advance_to(Status.CANCELLED)
         found["attachments"] = Attachment.objects.filter(message__in=ids).delete()[0]
         found["details"] = sum(_hide_details(model, mentions) for model in (Event, Attempt, Alert))
         found["events"] = _erase_raw_events(ids, mentions)

@@ -1,1 +1,1 @@
-"""The accounts by which mail is sent: which takes the next message, and how each one's health is known."""
+"""The provider accounts that mail is sent with: which one takes the next message, and how each is doing."""

@@ -1,4 +1,4 @@
-"""The accounts by which mail can be sent: what settings.MAIL_PROVIDERS says of them."""
+"""The provider accounts of settings.MAIL_PROVIDERS."""
 
 from dataclasses import dataclass
 from email.utils import parseaddr
@@ -9,7 +9,7 @@ from django.conf import settings
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One of settings.MAIL_PROVIDERS. probing: whether the next call is to find out if it works again."""
+    """One of settings.MAIL_PROVIDERS. probing: the next call is the probe of its open breaker."""
 
     name: str
     backend: str
@@ -29,23 +29,23 @@ class Account:
         return list(dict.fromkeys([address_domain(settings.MAIL_FROM).lower(), *settings.MAIL_FROM_DOMAINS]))
 
     def domain_for(self, sender: str) -> str:
-        """What it sends this sender's mail from: its own domain, or else that of the address."""
+        """The domain that it sends this sender's mail from: its own if it has one, else that of the address."""
         return str(self.options.get("sender_domain") or address_domain(sender)).lower()
 
 
 def accounts() -> list[Account]:
-    """In the order in which they are tried."""
+    """In order of preference."""
     return [Account(**provider) for provider in settings.MAIL_PROVIDERS]
 
 
-def account(name: str) -> Account | None:
-    """None when it is not configured any more."""
-    return next((found for found in accounts() if found.name == name), None)
+def find(name: str) -> Account | None:
+    """The account of this name; None if it is not configured any more."""
+    return next((account for account in accounts() if account.name == name), None)
 
 
-def named(name: str) -> Account | None:
+def find_by_name_or_service(name: str) -> Account | None:
     """The account of this name, or else the first with the service of this name."""
-    return account(name) or next((found for found in accounts() if found.esp == name), None)
+    return find(name) or next((account for account in accounts() if account.esp == name), None)
 
 
 def address_domain(sender: str) -> str:

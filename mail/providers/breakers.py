@@ -1,6 +1,6 @@
 """How providers are doing, as all workers see it: a circuit breaker and a pause for each, kept in the database.
 
-Each process looks at most once a second; what it does itself it knows at once.
+Each process caches the rows for CACHE_SECONDS; what it writes itself it reads at once.
 """
 
 import threading
@@ -19,140 +19,138 @@ from mail.models import DomainBlock, Provider, Slowdown
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY = 1.0
-"""Seconds for which what was seen is believed."""
+CACHE_SECONDS = 1.0
 FAILURES_IN_A_ROW = 5
-"""As many open the breaker."""
+"""They open the breaker."""
 LONGEST_OPEN = timedelta(minutes=10)
 BLOCKED_ADDRESSES, BLOCKED_WITHIN = 3, timedelta(hours=1)
-"""So many addresses of a domain whose mail was blocked, within that time, slow its bulk mail down."""
-A_PROBE_TAKES = timedelta(seconds=60)
-"""While one message tries a provider whose breaker is open, the others wait so long for what comes of it."""
+"""So many blocked addresses of a domain within this time slow its bulk mail down."""
+PROBE_RESERVED_FOR = timedelta(seconds=60)
+"""While one message probes an open breaker, others wait so long for the result."""
 
 
-class _View:
-    """What this process has seen last."""
+class _Cache:
+    """The rows that this process read last."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.stale_at = 0.0
+        self.expires_at = 0.0
         self.providers: dict[str, Provider] = {}
-        self.slow: dict[str, datetime] = {}
+        self.slowdowns: dict[str, datetime] = {}
 
-    def fresh(self) -> "_View":
+    def fresh(self) -> "_Cache":
         with self.lock:
-            if time.monotonic() >= self.stale_at:
+            if time.monotonic() >= self.expires_at:
                 self.providers = Provider.objects.in_bulk()
-                self.slow = dict(Slowdown.objects.filter(until__gt=Now()).values_list("domain", "until"))
-                self.stale_at = time.monotonic() + LOOK_EVERY
+                self.slowdowns = dict(Slowdown.objects.filter(until__gt=Now()).values_list("domain", "until"))
+                self.expires_at = time.monotonic() + CACHE_SECONDS
             return self
 
 
-_view = _View()
+_cache = _Cache()
 
 
-def look_again() -> None:
-    """Believe nothing that was seen before now."""
-    _view.stale_at = 0.0
+def invalidate_cache() -> None:
+    _cache.expires_at = 0.0
 
 
-def seen(name: str) -> Provider:
-    """How the provider of this name is doing."""
-    return _view.fresh().providers.get(name) or Provider(name=name)
+def state_of(name: str) -> Provider:
+    """The provider's row, not older than CACHE_SECONDS; a new one if there is none."""
+    return _cache.fresh().providers.get(name) or Provider(name=name)
 
 
 def slow_until(domain: str) -> datetime | None:
-    """Until when this domain gets no bulk mail; None when it gets everything."""
-    until = _view.fresh().slow.get(domain)
+    """Until when this domain gets no bulk mail; None if it gets all."""
+    until = _cache.fresh().slowdowns.get(domain)
     return until if until and until > timezone.now() else None
 
 
-def worked(name: str) -> bool:
-    """A call has been answered as it should: whatever was wrong is over. Says whether the breaker was open."""
-    before = seen(name)
+def record_success(name: str) -> bool:
+    """A call was answered properly: close the breaker. True if it was open."""
+    before = state_of(name)
     if not before.failures and not before.open_until:
         return False
     closed = Provider.objects.filter(name=name, opened_at__isnull=False).update(opened_at=None, reason="")
     Provider.objects.filter(name=name).update(failures=0, open_until=None)
-    look_again()
+    invalidate_cache()
     if closed:
         log.info("provider_closed", provider=name)
     return bool(closed)
 
 
-def failed(name: str, reason: str, *, probing: bool = False, at_once: bool = False) -> bool:
-    """A call has failed in a way that speaks against the provider; says whether that has opened its breaker now.
+def record_failure(name: str, reason: str, *, probing: bool = False, at_once: bool = False) -> bool:
+    """A call failed by the provider's fault. True if that opened its breaker.
 
-    at_once: it need not be repeated for that. probing: the call was the one by which an open breaker is tried.
+    at_once: one failure opens it. probing: the call was the probe of the open breaker.
     """
     with transaction.atomic():
         Provider.objects.get_or_create(name=name)
         provider = Provider.objects.select_for_update().get(name=name)
         already_open = provider.opened_at is not None
         if already_open and not probing:
-            return False  # it began before the breaker opened
+            return False  # the call began before the breaker opened
         failures = max(provider.failures + 1, FAILURES_IN_A_ROW if at_once else 0)
         changes: dict[str, object] = {"failures": failures}
         if failures >= FAILURES_IN_A_ROW:
             changes |= {"open_until": Now() + _open_for(failures), "reason": reason[:500]}
             changes |= {} if already_open else {"opened_at": Now()}
         Provider.objects.filter(name=name).update(**changes)
-    look_again()
+    invalidate_cache()
     opened = "opened_at" in changes
     if opened:
         log.warning("provider_opened", provider=name, reason=reason)
     return opened
 
 
+def _open_for(failures: int) -> timedelta:
+    """Twice as long after each failed probe."""
+    doublings = min(failures - FAILURES_IN_A_ROW, 10)
+    seconds: float = settings.MAIL_PROBE_AFTER
+    return min(timedelta(seconds=seconds * 2.0**doublings), LONGEST_OPEN)
+
+
+def reserve_probe(name: str) -> bool:
+    """True if the caller may probe this provider, whose breaker has been open long enough; others wait meanwhile."""
+    due = Provider.objects.filter(name=name, open_until__lte=Now())
+    reserved = bool(due.update(open_until=Now() + PROBE_RESERVED_FOR, failures=F("failures")))
+    invalidate_cache()
+    return reserved
+
+
 def pause(name: str, seconds: timedelta, reason: str) -> None:
-    """The provider takes nothing for a while because it asked for that; the longest pause counts."""
+    """The provider asked for a pause; a longer one that it asked for before stays."""
     Provider.objects.get_or_create(name=name)
     until = timezone.now() + seconds
     sooner = Q(paused_until=None) | Q(paused_until__lt=until)
     if Provider.objects.filter(sooner, name=name).update(paused_until=until, reason=reason[:500]):
         log.warning("provider_paused", provider=name, seconds=seconds.total_seconds())
-    look_again()
+    invalidate_cache()
 
 
-def blocked(domain: str, digest: str, seconds: timedelta) -> bool:
-    """A server of this domain has blocked mail to this address; says whether that has slowed the domain down now.
+def record_block(domain: str, digest: str, slow_for: timedelta) -> bool:
+    """A server of this domain blocked mail to the address of this digest. True if that slowed the domain down.
 
-    One event, or one address again and again, does not do it: BLOCKED_ADDRESSES within BLOCKED_WITHIN do.
+    It takes blocks of BLOCKED_ADDRESSES different addresses within BLOCKED_WITHIN.
     """
     with transaction.atomic():
         DomainBlock.objects.create(domain=domain, digest=digest)
-        lately = DomainBlock.objects.filter(domain=domain, at__gt=Now() - BLOCKED_WITHIN)
-        if lately.values("digest").distinct().count() < BLOCKED_ADDRESSES:
+        recent = DomainBlock.objects.filter(domain=domain, at__gt=Now() - BLOCKED_WITHIN)
+        if recent.values("digest").distinct().count() < BLOCKED_ADDRESSES:
             return False
-        DomainBlock.objects.filter(domain=domain).delete()  # they have had their effect
-        slow_down(domain, seconds)
-    log.warning("domain_slowed_down", domain=domain, seconds=seconds.total_seconds())
+        DomainBlock.objects.filter(domain=domain).delete()  # they count once
+        slow_domain(domain, slow_for)
+    log.warning("domain_slowed_down", domain=domain, seconds=slow_for.total_seconds())
     return True
 
 
-def slow_down(domain: str, seconds: timedelta) -> None:
-    """No bulk mail goes to this domain for a while."""
-    Slowdown.objects.update_or_create(domain=domain, defaults={"until": timezone.now() + seconds})
-    look_again()
+def slow_domain(domain: str, slow_for: timedelta) -> None:
+    """Send no bulk mail to this domain for so long."""
+    Slowdown.objects.update_or_create(domain=domain, defaults={"until": timezone.now() + slow_for})
+    invalidate_cache()
 
 
-def old_blocks() -> int:
-    """Forget what has no effect any more; returns how many."""
+def delete_old_blocks() -> int:
+    """Delete blocks and slowdowns that have no effect any more; returns how many."""
     now = timezone.now()
     ended = Slowdown.objects.filter(until__lt=now).delete()[0]
     return ended + delete_in_batches(DomainBlock.objects.filter(at__lt=now - BLOCKED_WITHIN))
-
-
-def may_probe(name: str) -> bool:
-    """Whether this call may be the one that tries a provider whose breaker has been open for long enough."""
-    due = Provider.objects.filter(name=name, open_until__lte=Now())
-    won = bool(due.update(open_until=Now() + A_PROBE_TAKES, failures=F("failures")))
-    look_again()
-    return won
-
-
-def _open_for(failures: int) -> timedelta:
-    """Twice as long after each probe that fails."""
-    doublings = min(failures - FAILURES_IN_A_ROW, 10)
-    seconds: float = settings.MAIL_PROBE_AFTER
-    return min(timedelta(seconds=seconds * 2.0**doublings), LONGEST_OPEN)

@@ -1,4 +1,4 @@
-"""Mailgun's HTTP API besides sending: one connection to one account, for the events and for the suppression lists."""
+"""Mailgun's HTTP API for events and suppression lists: one connection to one account."""
 
 from collections.abc import Iterator
 from types import TracebackType
@@ -14,15 +14,15 @@ ESP = "mailgun"
 
 
 class Denied(Exception):
-    """The account's API key may not do this (401 or 403): sending keys of Mailgun may only send."""
+    """The account's API key may not do this (401 or 403): a sending key of Mailgun may only send."""
 
 
 class NoAnswer(Exception):
-    """The provider did not answer, or not in its documented form. Says what went wrong: the name of an error."""
+    """The provider did not answer, or not in its documented form. Its text is the name of the error."""
 
 
 class MailgunApi:
-    """Use it in `with`. Each call raises Denied or NoAnswer."""
+    """A context manager. Each call may raise Denied or NoAnswer."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -38,21 +38,21 @@ class MailgunApi:
     ) -> None:
         self._session.close()
 
-    def pages(self, path: str, **wanted: str) -> Iterator[list[dict[str, Any]]]:
-        """Each page's items, until the provider has no more. path: below the version, such as DOMAIN/events."""
-        items, following = self._page(f"{self._base}/{path}", wanted)
+    def pages(self, path: str, **query: str) -> Iterator[list[dict[str, Any]]]:
+        """The items of each page, until the provider has no more. path: below the version, such as DOMAIN/events."""
+        items, next_url = self._page(f"{self._base}/{path}", query)
         while items:
             yield items
-            items, following = self._page(following, {})
+            items, next_url = self._page(next_url, {})
 
     def delete(self, domain: str, name: str, address: str) -> bool:
-        """Take an address off a suppression list; False when it was not on it."""
+        """Remove an address from a suppression list; False if it was not on it."""
         url = f"{self._base}/{domain}/{name}/{quote(address, safe='')}"
         return bool(self._call("DELETE", url, {}).status_code != requests.codes.not_found)
 
-    def _page(self, url: str, wanted: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
-        """The items, and the URL of the next page, which may be left out after the last one."""
-        answer = self._call("GET", url, wanted)
+    def _page(self, url: str, query: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
+        """The items and the URL of the next page, which the last page may lack."""
+        answer = self._call("GET", url, query)
         try:
             answer.raise_for_status()
             page = answer.json()
@@ -61,10 +61,10 @@ class MailgunApi:
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             raise NoAnswer(type(error).__name__) from error
 
-    def _call(self, method: str, url: str, wanted: dict[str, str]) -> requests.Response:
-        """Any answer that is no error but 404."""
+    def _call(self, method: str, url: str, query: dict[str, str]) -> requests.Response:
+        """Any answer but an error; 404 is not one."""
         try:
-            answer = self._session.request(method, url, params=wanted, timeout=settings.MAIL_TIMEOUT)
+            answer = self._session.request(method, url, params=query, timeout=settings.MAIL_TIMEOUT)
             if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
                 raise Denied(str(answer.status_code))
             if answer.status_code != requests.codes.not_found:
@@ -75,5 +75,10 @@ class MailgunApi:
 
 
 def mailgun_accounts() -> list[Account]:
-    """Those of settings.MAIL_PROVIDERS that have this API."""
+    """Those of settings.MAIL_PROVIDERS that are Mailgun's."""
     return [account for account in accounts() if account.esp == ESP]
+
+
+def has_events_api(account: Account | None) -> bool:
+    """True if the provider can be asked for the events of an attempt; of Anymail's only Mailgun can."""
+    return account is not None and account.esp == ESP

@@ -1,1 +1,1 @@
-"""Sending one message: build it, call a provider, classify what came of it, record it."""
+"""Sending one message: resolve an ambiguous attempt, choose a provider, call it, classify and record the outcome."""

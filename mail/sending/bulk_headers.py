@@ -1,4 +1,4 @@
-"""The header fields of bulk mail besides List-Unsubscribe: what list it belongs to, for filters and feedback loops."""
+"""Header fields of bulk mail besides List-Unsubscribe: List-Id for filters, Feedback-ID for feedback loops."""
 
 from mail.importance import Importance
 from mail.models import Message
@@ -9,7 +9,7 @@ SENDER_ID = "legwork"
 
 
 def bulk_headers(message: Message) -> dict[str, str]:
-    """List-Id (RFC 2919) and Feedback-ID of bulk mail, unless its sender has set them."""
+    """List-Id (RFC 2919) and Feedback-ID, each unless its user has set it; none if the mail is not bulk."""
     if message.importance != Importance.BULK:
         return {}
     stream, user, campaign = message.stream or "bulk", message.user_id or 0, str(message.broadcast_id or "single")

@@ -1,7 +1,7 @@
-"""What came of calling a provider: the exceptions of Anymail and requests as failures. Pure.
+"""Classifies the exceptions of Anymail and requests after a call of a provider. Pure.
 
-What matters is whether the provider can have the message: never when nobody took the connection, perhaps when it broke
-later, certainly not when the answer says so. What answers say is in mail.sending.error_codes.
+The question is whether the provider can have the message: not if no connection was made, possibly if it broke later,
+not if the answer is an error. The providers' own error codes are in mail.sending.error_codes.
 """
 
 import re
@@ -16,13 +16,13 @@ from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from mail.errors import NotCalled, NotTaken
+from mail.errors import ProviderNotCalled, RecipientRefused
 from mail.failure import Failure, FailureClass
 from mail.sending import error_codes
 
 NEVER_CONNECTED = (NewConnectionError, NameResolutionError, ConnectTimeoutError, SSLCertVerificationError)
-NO_REQUEST = (InvalidURL, InvalidSchema, MissingSchema, InvalidHeader, NoCredentialsError, PartialCredentialsError)
-"""What requests and boto3 say before they open a connection."""
+NOT_REQUESTED = (InvalidURL, InvalidSchema, MissingSchema, InvalidHeader, NoCredentialsError, PartialCredentialsError)
+"""Raised by requests and boto3 before they open a connection."""
 
 BY_STATUS = {
     400: FailureClass.INVALID,
@@ -36,118 +36,119 @@ BY_STATUS = {
     420: FailureClass.THROTTLED,
     429: FailureClass.THROTTLED,
 }
-"""Of what is not in the table of answers."""
-NOT_TAKEN = frozenset({"invalid", "rejected", "failed"})
-"""Anymail's words for a recipient whose message the provider does not send."""
+"""For answers that error_codes does not know."""
+REFUSED_STATUSES = frozenset({"invalid", "rejected", "failed"})
+"""Anymail's statuses of a recipient that the provider does not send to."""
 DETAIL_LIMIT = 200
 ADDRESS = re.compile(r"[^\s<>\"']+@[^\s<>\"']+")
 
 
-def failure_of(error: BaseException) -> Failure:
-    """What this exception, raised by a call of a provider, says of the message."""
-    if isinstance(error, NotCalled):
+def classify_error(error: BaseException) -> Failure:
+    """The failure that an exception raised by a call of a provider means."""
+    if isinstance(error, ProviderNotCalled):
         return error.failure
-    if isinstance(error, NotTaken | AnymailRecipientsRefused):
+    if isinstance(error, RecipientRefused | AnymailRecipientsRefused):
         return _refused(error)
     status = _status(error)
     if status is not None:
         return _answered(error, status, _body(error))
-    if any(isinstance(link, NEVER_CONNECTED) for link in _chain(error)):
+    chain = list(_chain(error))
+    if any(isinstance(each, NEVER_CONNECTED) for each in chain):
         return Failure(FailureClass.UNREACHABLE, f"the provider could not be reached ({_innermost(error)})")
-    if isinstance(error, AnymailConfigurationError) or any(isinstance(link, NO_REQUEST) for link in _chain(error)):
+    if isinstance(error, AnymailConfigurationError) or any(isinstance(each, NOT_REQUESTED) for each in chain):
         return Failure(FailureClass.CONFIGURATION, f"the provider's settings are wrong ({type(error).__name__})")
     if isinstance(error, AnymailError) and not isinstance(error, AnymailAPIError):
-        return Failure(FailureClass.INVALID, f"it cannot be sent by this provider: {_shown(str(error))}")
+        return Failure(FailureClass.INVALID, f"it cannot be sent by this provider: {_one_line(str(error))}")
     return Failure(FailureClass.AMBIGUOUS, f"the connection to the provider failed ({_innermost(error)})")
 
 
-def asked_pause(error: BaseException, now: datetime) -> timedelta | None:
-    """How long the answer asks us to wait; None when it says nothing that could be understood."""
+def requested_pause(error: BaseException, now: datetime) -> timedelta | None:
+    """The pause that the answer asks for; None if it does not, or not intelligibly."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    waits = [_until_reset(headers, now), _retry_after(headers, now), _until_the_date(_body(error), now)]
+    date = error_codes.try_again_at(_body(error))
+    waits = [
+        _until_reset(headers, now),
+        _retry_after(headers, now),
+        _duration((date - now).total_seconds()) if date else None,
+    ]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def check_taken(mail: Any, esp_name: str) -> None:
-    """Raises NotTaken where Anymail raises nothing of a message that the provider has refused.
+def raise_if_refused(mail: Any, esp_name: str) -> None:
+    """Raises RecipientRefused if the provider refused the only recipient.
 
-    It leaves that to its callers where an answer may be about several recipients (Mailjet, Postmark); we have one.
+    Anymail does not raise for that where an answer may be about several recipients (Mailjet, Postmark).
     """
-    taken = mail.anymail_status
-    refused = getattr(taken.esp_response, "status_code", 0) >= 400
-    if refused or (taken.status and taken.status <= NOT_TAKEN):
-        raise NotTaken(esp_name, mail, taken.esp_response)
+    status = mail.anymail_status
+    error = getattr(status.esp_response, "status_code", 0) >= 400
+    if error or (status.status and status.status <= REFUSED_STATUSES):
+        raise RecipientRefused(esp_name, mail, status.esp_response)
 
 
-def _refused(error: NotTaken | AnymailRecipientsRefused) -> Failure:
-    """The answer was a yes to the call, and a no to its only recipient."""
+def _refused(error: RecipientRefused | AnymailRecipientsRefused) -> Failure:
+    """The call succeeded, and its only recipient was refused."""
     body = _body(error)
     status = getattr(error.response, "status_code", 0)
     kind = _known(error, status, body) or BY_STATUS.get(status, FailureClass.INVALID)
-    return Failure(kind, f"the provider does not take it: {_shown(body)}".rstrip(": "))
+    return Failure(kind, f"the provider does not take it: {_one_line(body)}".rstrip(": "))
 
 
 def _answered(error: BaseException, status: int, body: str) -> Failure:
-    said = f"the provider answered {status}: {_shown(body)}".rstrip(": ")
+    detail = f"the provider answered {status}: {_one_line(body)}".rstrip(": ")
     if known := _known(error, status, body):
-        return Failure(known, said)
+        return Failure(known, detail)
     if 200 <= status < 300:
-        # An answer that breaks off may have begun as a yes.
-        kind = FailureClass.AMBIGUOUS if _breaks_off(body) else FailureClass.CONFIGURATION
-        return Failure(kind, said)
+        # A truncated answer may have been an acceptance.
+        kind = FailureClass.AMBIGUOUS if _is_truncated(body) else FailureClass.CONFIGURATION
+        return Failure(kind, detail)
     if status >= 500:
-        return Failure(FailureClass.AMBIGUOUS, said)
-    return Failure(BY_STATUS.get(status, FailureClass.CONFIGURATION), said)
+        return Failure(FailureClass.AMBIGUOUS, detail)
+    return Failure(BY_STATUS.get(status, FailureClass.CONFIGURATION), detail)
 
 
 def _known(error: BaseException, status: int | None, body: str) -> FailureClass | None:
     esp = error_codes.service(getattr(error, "esp_name", None) or "")
     sender = parseaddr(getattr(getattr(error, "email_message", None), "from_email", None) or "")[1]
-    code = _amazons(error, "Error").get("Code")
-    return error_codes.known(esp, status, body, sender, code if isinstance(code, str) else "")
+    code = _boto3_part(error, "Error").get("Code")
+    return error_codes.look_up(esp, status, body, sender, code if isinstance(code, str) else "")
 
 
 def _status(error: BaseException) -> int | None:
-    """Of the answer, if there was one; Amazon's has it inside."""
+    """Of the answer, if there was one; boto3 has it inside the response."""
     status: int | None = getattr(error, "status_code", None)
-    return _amazons(error, "ResponseMetadata").get("HTTPStatusCode") if status is None else status
+    return _boto3_part(error, "ResponseMetadata").get("HTTPStatusCode") if status is None else status
 
 
-def _amazons(error: BaseException, part: str) -> Mapping[str, Any]:
-    """A part of the answer as boto3 reads it, empty where there is none."""
+def _boto3_part(error: BaseException, part: str) -> Mapping[str, Any]:
+    """A part of boto3's response; empty if there is none."""
     response = getattr(error, "response", None)
-    found = response.get(part) if isinstance(response, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    value = response.get(part) if isinstance(response, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
 
 
-def _breaks_off(body: str) -> bool:
+def _is_truncated(body: str) -> bool:
     text = body.strip()
     return not text or (text.startswith("{") and not text.endswith("}"))
 
 
 def _body(error: BaseException) -> str:
     try:
-        return str(_amazons(error, "Error").get("Message") or error.response.text)  # type: ignore[attr-defined]
-    except Exception:  # there is no answer, or none that can be read
+        return str(_boto3_part(error, "Error").get("Message") or error.response.text)  # type: ignore[attr-defined]
+    except Exception:  # there is no answer, or an unreadable one
         return ""
 
 
-def _shown(text: str) -> str:
-    """For people: one short line, without addresses."""
+def _one_line(text: str) -> str:
+    """At most DETAIL_LIMIT characters, without addresses."""
     return ADDRESS.sub("…", " ".join(text.replace("\0", "").split()))[:DETAIL_LIMIT]
 
 
 def _until_reset(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """X-RateLimit-Reset: the second since 1970 (Mailgun), or how many seconds from now (others)."""
+    """X-RateLimit-Reset: in seconds since 1970 (Mailgun), or in seconds from now (others)."""
     seconds = _number(headers.get("X-RateLimit-Reset"))
     if seconds is None:
         return None
-    return _span(seconds - now.timestamp() if seconds > 1e9 else seconds)
-
-
-def _until_the_date(body: str, now: datetime) -> timedelta | None:
-    date = error_codes.try_again_at(body)
-    return _span((date - now).total_seconds()) if date else None
+    return _duration(seconds - now.timestamp() if seconds > 1e9 else seconds)
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
@@ -155,10 +156,10 @@ def _retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     value = headers.get("Retry-After")
     seconds = _number(value)
     if seconds is not None:
-        return _span(seconds)
+        return _duration(seconds)
     try:
         date = parsedate_to_datetime(value or "")
-        return _span(((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds())
+        return _duration(((date if date.tzinfo else date.replace(tzinfo=UTC)) - now).total_seconds())
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -167,12 +168,12 @@ def _number(value: str | None) -> float | None:
     return float(value) if value and re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]{1,9})?\s*", value, re.ASCII) else None
 
 
-def _span(seconds: float) -> timedelta:
+def _duration(seconds: float) -> timedelta:
     return timedelta(seconds=min(max(seconds, 0.0), 1e8))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """It, and all that it was raised for: causes, contexts, and what urllib3 and requests carry inside."""
+    """The exception with its causes and contexts, and those that urllib3 and requests carry in reason and args."""
     seen: set[int] = set()
     todo: list[object] = [error]
     while todo:

@@ -1,8 +1,8 @@
-"""What providers' APIs answer when they do not take a message: their error codes and sentences, by class. Pure.
+"""The error codes and texts of providers' APIs, by failure class. Pure.
 
-The HTTP status alone does not tell an account that is suspended from a message that is malformed.
-mail.sending.classify_errors looks here first, and goes by the status (BY_STATUS there) for what is not in the table.
-Sources: each provider's reference of its API, and botocore's model of SESv2.
+The HTTP status alone does not tell a suspended account from a malformed message. mail.sending.classify_errors looks
+here first, and uses the status for answers that are not in the table.
+Sources: each provider's API reference, and botocore's model of SESv2.
 """
 
 import json
@@ -20,10 +20,10 @@ NOT_PERMITTED, LISTED = FailureClass.NOT_PERMITTED, FailureClass.LISTED_UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One row. esp: Anymail's name of the service. status, codes: of HTTP, and of the body; empty for any.
+    """An error answer. esp: Anymail's name of the service. status, codes: of HTTP, and in the body; empty for any.
 
-    sentence: a regular expression that the body has to match. of_sender: only where the body names the message's
-    sender, or its domain.
+    sentence: a regular expression that the body must match. of_sender: only if the body names the domain of the
+    message's sender.
     """
 
     esp: str
@@ -34,7 +34,7 @@ class Answer:
     sentence: str = ""
     of_sender: bool = False
 
-    def fits(self, status: int | None, codes: set[str], body: str, sender: str) -> bool:
+    def matches(self, status: int | None, codes: set[str], body: str, sender: str) -> bool:
         return (
             self.status in (None, status)
             and (not self.codes or not codes.isdisjoint(self.codes))
@@ -153,25 +153,26 @@ ANSWERS = (
         codes=("ValidationError", "NoRecipients", "NoContent", "FromAddressMissing", "AttachmentMissingName"),
     ),
 )
-"""In this order: the first that fits decides."""
+"""The first that matches decides."""
 
 CODE_FIELDS = ("ErrorCode", "code", "Code", "name", "error_code")
 LEVELS = 6
+"""How deep CODE_FIELDS are searched for in the body."""
 TRY_AGAIN = re.compile(r"try again after (\w{3}, \d{1,2} \w{3} \d{4} [\d:]{8}( [A-Z]{1,5}| [+-]\d{4})?)")
 
 
-def known(esp: str, status: int | None, body: str, sender: str = "", code: str = "") -> FailureClass | None:
-    """What this answer means; None where it is not in the table.
+def look_up(esp: str, status: int | None, body: str, sender: str = "", code: str = "") -> FailureClass | None:
+    """The class of this answer; None if it is not in the table.
 
-    sender: the message's bare address. code: of the error, where it is not in the body.
+    sender: the message's bare address. code: of the error, if it is not in the body.
     """
     rows = [row for row in ANSWERS if row.esp == esp]
     codes = {code, *_codes(_parsed(body), LEVELS)} if rows else set()
-    return next((row.kind for row in rows if row.fits(status, codes, body, sender)), None)
+    return next((row.kind for row in rows if row.matches(status, codes, body, sender)), None)
 
 
 def try_again_at(body: str) -> datetime | None:
-    """The date in the sentence with which Mailgun refuses what is beyond a limit; None where there is none."""
+    """The date in Mailgun's text for an exceeded limit; None if there is none."""
     found = TRY_AGAIN.search(body)
     try:
         date = parsedate_to_datetime(found[1]) if found else None
@@ -181,7 +182,7 @@ def try_again_at(body: str) -> datetime | None:
 
 
 def service(esp_name: str) -> str:
-    """Anymail's name for people ("Amazon SES") as it stands in this table and in backends' modules."""
+    """Anymail's display name ("Amazon SES") as in this table and in the backends' modules ("amazon_ses")."""
     return esp_name.lower().replace(" ", "_")
 
 
@@ -193,7 +194,7 @@ def _parsed(body: str) -> object:
 
 
 def _codes(part: object, levels: int) -> Iterator[str]:
-    """Whatever stands in a field that providers put their codes in, however deep."""
+    """The values of all CODE_FIELDS, down to so many levels."""
     if not levels:
         return
     if isinstance(part, Mapping):

@@ -1,4 +1,4 @@
-"""Messages that wait because nobody would take them now: how long, and the end of it."""
+"""Messages that wait because they cannot be sent now: for how long, and their release."""
 
 import random
 from collections.abc import Collection
@@ -18,46 +18,46 @@ from mail.submit import SENDING
 
 log = structlog.get_logger(__name__)
 
-SHORTEST = 1.0
+SHORTEST_WAIT = 1.0
 """Seconds."""
-WHILE_STOPPED = timedelta(hours=1)
-"""Between two looks at a stream that is stopped; whoever resumes it has its mail sent at once."""
+STREAM_CHECK_INTERVAL = timedelta(hours=1)
+"""While a stream is stopped. Resuming it releases its mail at once."""
 
 
-def for_a_stopped_stream(message: Message) -> None:
-    """Raises RetryAfter for mail that is not critical while the guard keeps its stream back."""
+def hold_if_stream_stopped(message: Message) -> None:
+    """Raises RetryAfter if the guard has stopped its stream, unless the mail is critical."""
     if not message.stream or message.importance == Importance.CRITICAL:
         return
     if Stream.objects.filter(user=message.user_id, name=message.stream, stopped_at__isnull=False).exists():
-        raise RetryAfter(_spread(message, timezone.now() + WHILE_STOPPED), "its stream is stopped")
+        raise RetryAfter(_spread(message, timezone.now() + STREAM_CHECK_INTERVAL), "its stream is stopped")
 
 
-def for_a_slow_domain(message: Message) -> None:
-    """Raises RetryAfter for bulk mail while its recipient's server blocks us."""
+def hold_if_domain_slowed(message: Message) -> None:
+    """Raises RetryAfter for bulk mail to a domain whose server blocks us."""
     if message.importance != Importance.BULK:
         return
     if until := breakers.slow_until(message.address.rpartition("@")[2]):
-        raise RetryAfter(_spread(message, until), "the recipient's domain is to be left alone for a while")
+        raise RetryAfter(_spread(message, until), "the recipient's domain gets no bulk mail for a while")
 
 
-def seconds(message: Message, without: Collection[str] = ()) -> float:
-    """Until a provider may take it. without: not these."""
-    return _spread(message, select.next_free(message.importance, without) or timezone.now())
+def seconds_until_free(message: Message, excluded: Collection[str]) -> float:
+    """Seconds until a provider that is not excluded may take it."""
+    return _spread(message, select.next_free_at(message.importance, excluded) or timezone.now())
 
 
-def end() -> None:
-    """A provider takes mail again: whatever waits, for it or after a failure, need not wait any longer.
+def release() -> None:
+    """A provider accepts mail again: make all waiting jobs due, whatever they wait for.
 
-    Than until all processes have seen that: one that has not would let it wait as long once more.
+    Only after CACHE_SECONDS: a process that still believes the breaker open would make them wait again.
     """
-    soon = Now() + timedelta(seconds=breakers.LOOK_EVERY)
+    soon = Now() + timedelta(seconds=breakers.CACHE_SECONDS)
     count = Job.objects.filter(kind__in=SENDING, status=JobStatus.RETRYING, run_at__gt=soon).update(run_at=soon)
-    log.info("mail_waits_no_longer", count=count)
+    log.info("waiting_mail_released", count=count)
 
 
 def _spread(message: Message, until: datetime) -> float:
-    """Seconds until then and a little more, as not all may come back in the same moment; but not past its expiry."""
+    """Seconds until then, up to a tenth more so that not all come back at once, and not past its expiry."""
     now = timezone.now()
-    wait = max((until - now).total_seconds(), SHORTEST)
-    until_expiry = max((message.expires_at - now).total_seconds(), SHORTEST)
-    return min(wait * (1 + random.random() / 10), until_expiry)  # noqa: S311 nobody gains by guessing it
+    wait = max((until - now).total_seconds(), SHORTEST_WAIT)
+    until_expiry = max((message.expires_at - now).total_seconds(), SHORTEST_WAIT)
+    return min(wait * (1 + random.random() / 10), until_expiry)  # noqa: S311 not a secret

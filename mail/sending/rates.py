@@ -1,8 +1,7 @@
-"""How fast mail is sent: the table of rates per provider and per receiver, the warm-up, and their arithmetic. Pure.
+"""The rates per provider and per receiver, the warm-up, and the rate limiter's arithmetic. Pure.
 
-A bucket is one provider or one receiver. It keeps one moment, `taken_until`: with each message that moment moves on by
-the bucket's interval, so it lies ahead of now by as many places as were taken too early (the generic cell rate
-algorithm, ITU-T I.371).
+The generic cell rate algorithm (ITU-T I.371): a bucket, one for each provider and receiver, keeps one time,
+`taken_until`, which each message moves on by the bucket's interval. It is ahead of now by the messages sent early.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from mail.importance import Importance
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many messages in so many seconds."""
+    """`count` messages in `seconds`."""
 
     count: int
     seconds: int
@@ -36,7 +35,7 @@ RECEIVERS: Mapping[str, str] = {
     **dict.fromkeys(("icloud.com", "me.com", "mac.com"), "icloud.com"),
     **dict.fromkeys(("gmx.de", "gmx.net", "web.de"), "gmx.net"),
 }
-"""Domains whose mail one receiver takes, and by which of them its rate is named."""
+"""Domains with the same receiver, and the domain that names its rate."""
 
 RATES: Mapping[str, Rate] = {
     "gmail.com": Rate(20, 1),
@@ -45,26 +44,26 @@ RATES: Mapping[str, Rate] = {
     "icloud.com": Rate(5, 1),
     "gmx.net": Rate(5, 1),
 }
-"""Of receivers; providers and all others have none unless MAIL_RATES says so. Proposals: nobody publishes numbers."""
+"""Of receivers; MAIL_RATES adds others, and those of providers. Our own guesses: receivers publish no numbers."""
 
 WARM_UP = (50, 100, 500, 1_000, 5_000, 10_000, 20_000, 40_000, 70_000, 100_000, 150_000, 250_000, 400_000, 600_000)
-"""Messages on the first, second, … day of a provider's warm-up; then there is no bound. A proposal, in the order of
-magnitude of the schedules that providers publish."""
+"""Messages on the first, second, … day of a provider's warm-up; then unlimited. Our own, of the order of magnitude of
+the schedules that providers publish."""
 
-PLACES: Mapping[Importance, Mapping[bool, int | None]] = {
+BURST: Mapping[Importance, Mapping[bool, int | None]] = {
     Importance.CRITICAL: {True: None, False: None},
     Importance.NORMAL: {True: 10, False: None},
     Importance.BULK: {True: 5, False: 5},
 }
-"""How many places too early a message may be, at a provider (True) and at a receiver (False); None: it never waits. As
-normal mail has more of them, it finds a place while bulk mail takes all that it can get."""
+"""How many messages may be sent at once, to a provider (True) and to a receiver (False); None: never wait. Normal mail
+has a larger burst, so it still gets through while bulk mail uses up its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A provider (its account's name) or a receiver (a domain), and how far its places are taken.
+    """A provider (its account's name) or a receiver (a domain).
 
-    planned_until: when the last message that had to wait is to come back.
+    taken_until: see above. planned_until: when the last message that had to wait comes back.
     """
 
     name: str
@@ -77,44 +76,38 @@ class Bucket:
         return "." not in self.name
 
 
-def take(buckets: Sequence[Bucket], importance: Importance, now: datetime) -> tuple[list[Bucket], datetime]:
-    """Take a place in all of these buckets, or in none; the changed buckets, and when the message may go.
+def reserve(buckets: Sequence[Bucket], importance: Importance, now: datetime) -> tuple[list[Bucket], datetime]:
+    """Count a message in all of these buckets, or in none. Returns the changed buckets and when it may be sent.
 
-    A moment after now says that it has to wait: no place was taken, and it comes back then, in turn with others.
+    A time after now: it was not counted, and comes back then, in turn with others.
     """
     if all(_fits(bucket, importance, now) for bucket in buckets):
-        return [_taken(bucket, now) for bucket in buckets], now
-    full = [_planned(bucket, now) for bucket in buckets if not _fits(bucket, importance, now)]
+        counted = [replace(each, taken_until=max(each.taken_until, now) + each.rate.interval) for each in buckets]
+        return counted, now
+    full = [
+        replace(bucket, planned_until=max(bucket.planned_until, bucket.taken_until, now) + bucket.rate.interval)
+        for bucket in buckets
+        if not _fits(bucket, importance, now)
+    ]
     return full, max(bucket.planned_until for bucket in full)
 
 
 def receiver_of(address: str) -> str:
-    """Who takes the mail of this address, as far as the table knows."""
+    """The receiver of this address: by RECEIVERS, else its domain."""
     domain = address.rpartition("@")[2]
     return RECEIVERS.get(domain, domain)
 
 
 def rate_of(name: str, given: Mapping[str, tuple[int, int]], warm_up: Mapping[str, date], today: date) -> Rate | None:
-    """The rate of a provider or receiver on this day; None is without bound. given: settings.MAIL_RATES."""
+    """The rate of a provider or receiver on this day; None is unlimited. given: settings.MAIL_RATES."""
     usual = Rate(*given[name]) if name in given else RATES.get(name)
-    warm = _warm(warm_up.get(name), today)
+    first_day = warm_up.get(name)
+    day = max((today - first_day).days, 0) if first_day else len(WARM_UP)
+    warm = Rate(WARM_UP[day], UNITS["day"]) if day < len(WARM_UP) else None
     rates = [rate for rate in (usual, warm) if rate]
     return max(rates, key=lambda rate: rate.interval, default=None)
 
 
 def _fits(bucket: Bucket, importance: Importance, now: datetime) -> bool:
-    places = PLACES[importance][bucket.is_provider]
-    return places is None or bucket.taken_until - now <= (places - 1) * bucket.rate.interval
-
-
-def _taken(bucket: Bucket, now: datetime) -> Bucket:
-    return replace(bucket, taken_until=max(bucket.taken_until, now) + bucket.rate.interval)
-
-
-def _planned(bucket: Bucket, now: datetime) -> Bucket:
-    return replace(bucket, planned_until=max(bucket.planned_until, bucket.taken_until, now) + bucket.rate.interval)
-
-
-def _warm(first_day: date | None, today: date) -> Rate | None:
-    day = (today - first_day).days if first_day else len(WARM_UP)
-    return Rate(WARM_UP[max(day, 0)], UNITS["day"]) if day < len(WARM_UP) else None
+    burst = BURST[importance][bucket.is_provider]
+    return burst is None or bucket.taken_until - now <= (burst - 1) * bucket.rate.interval

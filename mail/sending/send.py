@@ -1,6 +1,6 @@
-"""Sending one message: what is unclear is cleared up, then providers are called until one has it or policy says stop.
+"""The work of the job mail.send: call one provider after another until one accepts the message or policy says stop.
 
-Each call is an Attempt, stored and committed before it and concluded after it; no transaction is open meanwhile.
+Each call is an Attempt, committed before the call and concluded after it; no transaction is open during the call.
 """
 
 from collections.abc import Iterator
@@ -9,52 +9,36 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
+from django.db import IntegrityError, transaction
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from jobs.errors import RetryAfter
 from mail import alerts
 from mail.addresses.normalize import address_digest
-from mail.errors import NotCalled, NotSendable
+from mail.errors import NotSendable, ProviderNotCalled
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
-from mail.models import Attachment, Attempt, Event, Message, StreamSuppression, Suppression
-from mail.models.prepared import Prepared
-from mail.models.queryset import SuppressionQuerySet
-from mail.policy.apply_policy import carry_out, facts_of
-from mail.policy.table import Breaker, Decision, decide, only_elsewhere
-from mail.providers import breakers, select
+from mail.models import Attempt, Event, Message, StreamSuppression, Suppression
+from mail.policy.apply_policy import apply_policy
+from mail.policy.table import Breaker, Decision, provider_excluding_classes
+from mail.providers import breakers, connections, select
 from mail.providers.accounts import Account, accounts
-from mail.reasons import Reason, Scope
-from mail.sending import classify_errors, holds, pacing
-from mail.sending.ambiguous import clear_up, patience
-from mail.sending.to_anymail import sealed
+from mail.reasons import Reason
+from mail.sending import classify_errors, holds, pacing, statements
+from mail.sending.ambiguous import resolve
+from mail.sending.to_anymail import to_anymail
 from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
 
-def _to_send(message_id: UUID) -> QuerySet[Message]:
-    """With was_tried and has_files, which mostly spare a look at attempts and attachments."""
-    files, attempts = (model.objects.filter(message=OuterRef("pk")) for model in (Attachment, Attempt))
-    rows = Message.objects.annotate(was_tried=Exists(attempts), has_files=Exists(files))
-    return rows.filter(pk=message_id).order_by()
-
-
-def _in_force(digest: str) -> SuppressionQuerySet:
-    in_force: SuppressionQuerySet = Suppression.objects.in_force().filter(digest=digest).strongest_first()
-    return in_force
-
-
-TO_SEND = Prepared(_to_send, UUID(int=1), lambda pk: Message._meta.pk.get_db_prep_value(pk, connection))
-AGAINST_ALL = Prepared(lambda digest: _in_force(digest).filter(scope=Scope.ALL).values_list("reason"), "digest")
-AGAINST_BULK = Prepared(lambda digest: _in_force(digest).values_list("reason"), "digest")
-
-
 def send(message_id: UUID) -> str:
-    """Work on a message until it has left our hands; its status then. Raises RetryAfter when that takes longer."""
-    message = next(iter(Message.objects.raw(*TO_SEND.sql(message_id))), None)
+    """Work on a message until a provider has accepted it or it has ended; returns its status.
+
+    Raises RetryAfter when it has to wait.
+    """
+    message = statements.message_to_send(message_id)
     if message is None:
         return ""
     try:
@@ -63,7 +47,7 @@ def send(message_id: UUID) -> str:
         pass
     except RetryAfter:
         if message.status == Status.SCHEDULED:
-            message.wait()
+            message.return_to_queue()
         raise
     return str(message.status)
 
@@ -72,174 +56,173 @@ def _work_on(message: Message) -> None:
     if not message.pending or message.awaits_release:
         return
     attempts = list(message.attempts.all()) if getattr(message, "was_tried", True) else []
-    if attempts and attempts[-1].unclear:
-        clear_up(message, attempts[-1], tries_of(attempts[-1].provider, attempts))
+    if attempts and attempts[-1].ambiguous:
+        resolve(message, attempts[-1], _counted_tries(attempts[-1].provider, attempts))
     if message.pending:
-        _send(message, attempts)
+        _call_providers(message, attempts)
 
 
-def _send(message: Message, attempts: list[Attempt]) -> None:
-    """Call one provider after the other. Those that have or may have had it before, to no avail, come last.
-
-    Those that have refused to send it are left out.
-    """
-    refusing = _refusing(message, attempts)
-    tried = set(refusing)
-    had_it = _listing(message) | {
-        attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)
-    }
-    while not (_expired(message) or _suppressed(message)):
-        holds.for_a_stopped_stream(message)
-        holds.for_a_slow_domain(message)
-        found = select.choose(message.importance, without=tried, last=had_it)
-        if found is None:
-            raise RetryAfter(holds.seconds(message, refusing), "no provider is free")
-        if not found.probing:
-            pacing.wait_for_a_place(message, found)
-        failure, pause = _call(message, found, attempts)
+def _call_providers(message: Message, attempts: list[Attempt]) -> None:
+    """Call providers in turn. Those that refused the message are left out; those that may have had it come last."""
+    refused = _providers_that_refused(message, attempts)
+    had_it = {attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)}
+    last = had_it | _providers_that_list(message)
+    excluded = set(refused)
+    while not (_expire(message) or _suppress(message)):
+        holds.hold_if_stream_stopped(message)
+        holds.hold_if_domain_slowed(message)
+        account = select.choose(message.importance, excluded=excluded, last=last)
+        if account is None:
+            raise RetryAfter(holds.seconds_until_free(message, refused), "no provider is free")
+        if not account.probing:
+            pacing.reserve_slot(message, account)
+        failure, requested_pause = _call(message, account, attempts)
         if failure is None:
             return
-        tried.add(found.name)
-        decision = _decide(message, failure, found, attempts, tried, pause)
+        excluded.add(account.name)
+        decision = _record_failure(message, failure, account, attempts, excluded, requested_pause)
         if decision.retry_after is None:
             return
         if not decision.fall_back or decision.retry_after:
             raise RetryAfter(decision.retry_after.total_seconds(), failure.detail)
 
 
-def _refusing(message: Message, attempts: list[Attempt]) -> set[str]:
-    """Providers that have said of this message that they do not send it, though others might."""
+def _providers_that_refused(message: Message, attempts: list[Attempt]) -> set[str]:
+    """Providers that never get this message again, by their answer or by an event."""
     if not attempts:
         return set()
-    kinds = only_elsewhere(Importance(message.importance))
-    told = Event.objects.filter(message=message, failure_class__in=kinds).values_list("provider", flat=True)
-    return {*told, *(attempt.provider for attempt in attempts if attempt.failure_class in kinds)}
+    excluding = provider_excluding_classes(Importance(message.importance))
+    by_event = Event.objects.filter(message=message, failure_class__in=excluding).values_list("provider", flat=True)
+    return {*by_event, *(attempt.provider for attempt in attempts if attempt.failure_class in excluding)}
 
 
-def _listing(message: Message) -> set[str]:
-    """Providers on whose own list the recipient of critical mail is unsubscribed: they are tried last."""
+def _providers_that_list(message: Message) -> set[str]:
+    """Providers whose own list has the recipient of critical mail as unsubscribed."""
     if message.importance != Importance.CRITICAL or len(accounts()) < 2:
         return set()
-    found = Suppression.objects.in_force().filter(digest=address_digest(message.address), reason=Reason.UNSUBSCRIBE)
-    return set(found.values_list("source", flat=True))
+    rows = Suppression.objects.in_force().filter(digest=address_digest(message.address), reason=Reason.UNSUBSCRIBE)
+    return set(rows.values_list("source", flat=True))
 
 
-def _expired(message: Message) -> bool:
+def _expire(message: Message) -> bool:
+    """End a message whose expires_at has passed; True if it has."""
     if message.expires_at > timezone.now():
         return False
     with transaction.atomic():
-        message.learn(Status.EXPIRED)
+        message.advance_to(Status.EXPIRED)
         if message.importance == Importance.CRITICAL:
             alerts.alert("expired", "it could not be sent in time", message=message)
     return True
 
 
-def _suppressed(message: Message) -> bool:
-    against = AGAINST_BULK if message.importance == Importance.BULK else AGAINST_ALL
-    suppression = against.first(address_digest(message.address))
-    if suppression:
-        reason = suppression[0]
-    elif message.importance != Importance.CRITICAL and StreamSuppression.objects.forbids(
-        message.user_id, message.stream, message.address
-    ):
-        reason = f"it gets no mail of the stream {message.stream}"
-    else:
+def _suppress(message: Message) -> bool:
+    """End a message whose recipient is suppressed, or does not want its stream; True if so."""
+    reason = statements.suppression_reason(message) or _unwanted_stream(message)
+    if not reason:
         return False
     with transaction.atomic():
-        if message.learn(Status.SUPPRESSED):
+        if message.advance_to(Status.SUPPRESSED):
             message.note("suppressed", reason)
     return True
 
 
-def _call(message: Message, found: Account, attempts: list[Attempt]) -> tuple[Failure | None, timedelta | None]:
-    """One attempt by one provider: what was wrong, None if nothing, and the pause that the provider asks for."""
+def _unwanted_stream(message: Message) -> str:
+    """Why its recipient does not want this mail; empty if that is not so, and for critical mail."""
+    if message.importance == Importance.CRITICAL:
+        return ""
+    forbidden = StreamSuppression.objects.forbids(message.user_id, message.stream, message.address)
+    return f"it gets no mail of the stream {message.stream}" if forbidden else ""
+
+
+def _call(message: Message, account: Account, attempts: list[Attempt]) -> tuple[Failure | None, timedelta | None]:
+    """One attempt: the failure, None if there is none, and the pause that the provider asks for."""
     if getattr(message, "has_files", True):
-        prefetch_related_objects([message], "attachments")  # a database that fails then has nothing to leave unclear
-    attempt = _begun(message, found, attempts)
-    attempts.append(attempt)
+        # Before the attempt begins: a database error here leaves nothing ambiguous.
+        prefetch_related_objects([message], "attachments")
+    attempt = _begin(message, account, attempts)
     try:
-        provider_message_id = _hand_over(message, attempt, found)
+        provider_message_id = _hand_over(message, attempt, account)
     except Exception as error:
-        select.hang_up(found.name)
-        log.warning("attempt_failed", message_id=str(message.pk), attempt_id=str(attempt.pk), provider=found.name)
-        return classify_errors.failure_of(error), classify_errors.asked_pause(error, timezone.now())
+        connections.close(account.name)
+        log.warning("attempt_failed", message_id=str(message.pk), attempt_id=str(attempt.pk), provider=account.name)
+        return classify_errors.classify_error(error), classify_errors.requested_pause(error, timezone.now())
     except BaseException:
-        select.hang_up(found.name)
+        connections.close(account.name)
         raise
     message.accept(attempt, provider_message_id)
-    _works(found)
+    _record_success(account)
     return None, None
 
 
-def _works(found: Account) -> None:
-    if breakers.worked(found.name):
-        holds.end()
-
-
-def _begun(message: Message, found: Account, before: list[Attempt]) -> Attempt:
+def _begin(message: Message, account: Account, attempts: list[Attempt]) -> Attempt:
     try:
-        attempt = message.begin_attempt(found.name, found.esp, found.domain_for(message.sender))
+        attempt = message.begin_attempt(account.name, account.esp, account.domain_for(message.sender))
     except IntegrityError:
         raise RetryAfter(1, "another attempt is under way") from None
-    if unclear := [earlier for earlier in before if earlier.unclear]:
-        message.risk_a_duplicate(unclear[-1].provider)
+    if ambiguous := [earlier for earlier in attempts if earlier.ambiguous]:
+        message.mark_possible_duplicate(ambiguous[-1].provider)
+    attempts.append(attempt)
     return attempt
 
 
-def _hand_over(message: Message, attempt: Attempt, found: Account) -> str:
-    """The provider's id of the mail. Raises NotCalled, and from the call itself what Anymail and requests raise."""
+def _hand_over(message: Message, attempt: Attempt, account: Account) -> str:
+    """Returns the provider's id of the mail. Raises ProviderNotCalled, RecipientRefused, and what Anymail raises."""
     with _before_the_call(FailureClass.INVALID, "it cannot be put together"):
-        mail = sealed(message, attempt, found)
+        mail = to_anymail(message, attempt, account)
     with _before_the_call(FailureClass.CONFIGURATION, "the provider's settings are wrong"):
-        line = select.line_to(found)
-    line.send(mail)
-    classify_errors.check_taken(mail, getattr(line.connection, "esp_name", ""))
+        connection = connections.connection_for(account)
+    connection.send(mail)
+    classify_errors.raise_if_refused(mail, getattr(connection.backend, "esp_name", ""))
     return str(mail.anymail_status.message_id or "")
 
 
 @contextmanager
-def _before_the_call(kind: FailureClass, said: str) -> Iterator[None]:
-    """Whatever goes wrong here is no reason to believe that the provider has the message. Raises NotCalled."""
+def _before_the_call(kind: FailureClass, problem: str) -> Iterator[None]:
+    """Turns any exception into ProviderNotCalled: the provider cannot have the message."""
     try:
         yield
-    except NotCalled:
+    except ProviderNotCalled:
         raise
     except Exception as error:
-        raise NotCalled(Failure(kind, f"{said} ({type(error).__name__})")) from error
+        raise ProviderNotCalled(Failure(kind, f"{problem} ({type(error).__name__})")) from error
 
 
-def _decide(
+def _record_failure(
     message: Message,
     failure: Failure,
-    found: Account,
+    account: Account,
     attempts: list[Attempt],
-    tried: set[str],
-    pause: timedelta | None,
+    excluded: set[str],
+    requested_pause: timedelta | None,
 ) -> Decision:
-    """The failure is recorded together with all that follows from it: whoever dies in between has recorded nothing."""
+    """Record the failure together with its consequences, so that a crash in between records nothing."""
     with transaction.atomic():
         if not attempts[-1].conclude(OUTCOME_OF[failure.kind], failure):
-            return Decision()  # an event has told meanwhile what came of it
-        facts = facts_of(
+            return Decision()  # an event has settled the attempt meanwhile
+        decision = apply_policy(
             message,
-            failure.kind,
-            tried=tried,
-            tries=tries_of(found.name, attempts),
-            asked_pause=pause,
-            **patience(found),
+            failure,
+            provider=account.name,
+            excluded=excluded,
+            probing=account.probing,
+            tries=_counted_tries(account.name, attempts),
+            requested_pause=requested_pause,
         )
-        decision = decide(failure.kind, Importance(message.importance), facts)
-        carry_out(decision, message, failure, provider=found.name, probing=found.probing)
         if decision.resends:
-            message.wait()
-    breakers.look_again()  # other threads may have looked before the commit
+            message.return_to_queue()
+    breakers.invalidate_cache()  # other threads may have read it before the commit
     if decision.breaker == Breaker.LEAVE:
-        _works(found)  # the answer speaks against the message, or asks for a pause, and is an answer
+        _record_success(account)  # the failure is not the provider's: it has answered
     return decision
 
 
-def tries_of(provider: str, attempts: list[Attempt]) -> int:
-    """How often this provider has failed in a way that counts: a pause that it asked for does not."""
+def _record_success(account: Account) -> None:
+    if breakers.record_success(account.name):
+        holds.release()
+
+
+def _counted_tries(provider: str, attempts: list[Attempt]) -> int:
+    """This provider's failures, without those that only asked for a pause; at least 1."""
     counted = [
         attempt
         for attempt in attempts

@@ -1,4 +1,4 @@
-"""A message as Anymail wants it."""
+"""Builds the AnymailMessage of an attempt."""
 
 from collections.abc import Mapping
 from email.mime.image import MIMEImage
@@ -6,7 +6,7 @@ from typing import Any
 
 from anymail.message import AnymailMessage
 
-from mail.errors import NotCalled
+from mail.errors import ProviderNotCalled
 from mail.failure import Failure, FailureClass
 from mail.models import Attachment, Attempt, Message
 from mail.providers.accounts import Account
@@ -16,18 +16,18 @@ from mail.unsubscribe import one_click
 TRACKS = frozenset(
     {"mailersend", "mailgun", "mailjet", "mandrill", "postmark", "sendgrid", "sparkpost", "test", "unisender_go"}
 )
-"""Services that can be told for each message what to track; for others it is a setting of the account."""
+"""Services with tracking options for each message; for others tracking is a setting of the account."""
 TEST_MODES: Mapping[str, Mapping[str, Any]] = {
     "mailgun": {"o:testmode": "yes"},
     "sendgrid": {"mail_settings": {"sandbox_mode": {"enable": True}}},
 }
-"""How services are told to accept a message and not to deliver it."""
+"""Options that make a service accept a message and not deliver it."""
 
 
-def sealed(message: Message, attempt: Attempt, account: Account) -> AnymailMessage:
-    """With the ids by which its events will be known again; what its owner noted for himself stays here.
+def to_anymail(message: Message, attempt: Attempt, account: Account) -> AnymailMessage:
+    """Its metadata are our ids, to match its events; the user's own metadata are not sent.
 
-    Raises NotCalled for a test by a service that has no test mode.
+    Raises ProviderNotCalled for test_mode with a service that has none.
     """
     mail = AnymailMessage(
         subject=message.subject,
@@ -43,10 +43,14 @@ def sealed(message: Message, attempt: Attempt, account: Account) -> AnymailMessa
         _attach(mail, file)
     mail.tags = message.tags
     mail.metadata = {"attempt_id": str(attempt.pk), "message_id": str(message.pk)}
-    if account.esp in TRACKS:
-        _track(mail, message)
+    if account.esp in TRACKS:  # an option that is not given is left to the account's settings
+        for option in ("track_opens", "track_clicks"):
+            if (wanted := getattr(message, option)) is not None:
+                setattr(mail, option, wanted)
     if message.test_mode:
-        mail.esp_extra = _test_mode(account)
+        if account.esp not in TEST_MODES:
+            raise ProviderNotCalled(Failure(FailureClass.INVALID, f"{account.name} has no test mode"))
+        mail.esp_extra = dict(TEST_MODES[account.esp])
     return mail
 
 
@@ -58,17 +62,3 @@ def _attach(mail: AnymailMessage, file: Attachment) -> None:
     image.add_header("Content-Disposition", "inline", filename=file.filename)
     image.add_header("Content-ID", f"<{file.content_id}>")
     mail.attach(image)
-
-
-def _track(mail: AnymailMessage, message: Message) -> None:
-    """What is not said is left to the account's settings."""
-    if message.track_opens is not None:
-        mail.track_opens = message.track_opens
-    if message.track_clicks is not None:
-        mail.track_clicks = message.track_clicks
-
-
-def _test_mode(account: Account) -> dict[str, Any]:
-    if account.esp not in TEST_MODES:
-        raise NotCalled(Failure(FailureClass.INVALID, f"{account.name} has no test mode"))
-    return dict(TEST_MODES[account.esp])

@@ -1,1 +1,1 @@
-"""Who gets no mail: files of suppressions, and the providers' own lists."""
+"""Suppressed addresses: import and export, lifting, and the providers' own lists."""

@@ -1,4 +1,4 @@
-"""Suppressions as files of comma-separated values: in our own format, and in those of Mailgun's three lists."""
+"""Imports and exports suppressions as CSV, in our own format and in those of Mailgun's three lists."""
 
 import csv
 import io
@@ -17,29 +17,31 @@ from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.addresses.refused_rows import RefusedRow, first_refused, refused_row
 from mail.models import Suppression
 from mail.reasons import Reason, Scope
-from mail.suppressions.provider_lists import EVERYTHING, FACTS, Entry, import_entries
-from mail.suppressions.provider_lists import read as read_item
+from mail.suppressions.provider_lists import EVERYTHING, MEANING, Entry, import_entries, parse_item
 from rest.field_errors import FieldError
 
-OWN = ("address", "reason", "scope", "expires_at", "source", "created_at")
+OWN_COLUMNS = ("address", "reason", "scope", "expires_at", "source", "created_at")
 COLUMNS = {
     "bounces": ("address", "code", "error", "created_at"),
     "complaints": ("address", "created_at"),
     "unsubscribes": ("address", "tags", "created_at"),
 }
 """Of Mailgun's files (Mailgun, "Suppressions": import and export)."""
-TOLD_BY = {"code": "bounces", "error": "bounces", "tags": "unsubscribes"}
+LIST_BY_COLUMN = {"code": "bounces", "error": "bounces", "tags": "unsubscribes"}
 """Columns that only one of the lists has."""
-AT_ONCE = 1000
+BATCH = 1000
+"""Rows of one import_entries()."""
+KEPT_REFUSALS = 1000
+"""Bad rows that are described; further ones are counted."""
 
 
 class BadRow(ValueError):
-    """Says what is wrong with a row, as a sentence; args: field and sentence."""
+    """args: the field, and what is wrong with it as a sentence."""
 
 
 @dataclass(slots=True)
 class Imported:
-    """imported: suppressions that are new; known: that were there already; refused: the first bad rows."""
+    """imported: new suppressions. known: existing ones. refused: the first bad rows. refusals: number of bad rows."""
 
     imported: int = 0
     known: int = 0
@@ -48,12 +50,9 @@ class Imported:
 
 
 def import_file(content: bytes, *, name: str | None, source: str, most: int | None = None) -> Imported:
-    """Suppress all addresses of a file. name: Mailgun's list, where the columns do not tell which. Raises BadFile."""
+    """Suppress all addresses of a file. name: Mailgun's list, if the columns do not tell which. Raises BadFile."""
     columns, lines = _table(content)
-    own = "reason" in columns
-    name = None if own else name or next((TOLD_BY[column] for column in columns if column in TOLD_BY), None)
-    if not own and name is None:
-        raise BadFile(f"The columns do not tell which list this is; `list` must be one of {', '.join(COLUMNS)}.")
+    name = None if "reason" in columns else name or _list_of(columns)
     done, entries = Imported(), []
     for number, line in enumerate(lines, 1):
         if most is not None and number > most:
@@ -64,8 +63,8 @@ def import_file(content: bytes, *, name: str | None, source: str, most: int | No
             _refuse(done, number, *error.args)
         except ValueError:
             _refuse(done, number, "", f"This row has {len(line)} fields, and the first line {len(columns)}.")
-    for place in range(0, len(entries), AT_ONCE):
-        some = entries[place : place + AT_ONCE]
+    for place in range(0, len(entries), BATCH):
+        some = entries[place : place + BATCH]
         new = import_entries(some, source=source)
         done.imported += new
         done.known += len(some) - new
@@ -74,17 +73,17 @@ def import_file(content: bytes, *, name: str | None, source: str, most: int | No
 
 
 def export_file(found: QuerySet[Suppression], name: str | None = None) -> Iterator[str]:
-    """The lines of a file of these, in our own format, or as Mailgun takes them for one of its lists."""
-    yield _line(OWN if name is None else COLUMNS[name])
+    """The lines of a CSV file, in our own format, or in that of one of Mailgun's lists."""
+    yield _line(OWN_COLUMNS if name is None else COLUMNS[name])
     if name is not None:
-        reason, _ = FACTS[name]
+        reason, _ = MEANING[name]
         found = found.filter(reason=reason, expires_at=None)
     for each in found.exclude(address="").order_by("address", "pk").iterator():
         yield _line(_own(each) if name is None else _mailgun(each, name))
 
 
 def _table(content: bytes) -> tuple[list[str], Iterator[list[str]]]:
-    """The names of the columns, and the lines that are not empty."""
+    """The names of the columns, and the non-empty lines."""
     text = decode_csv(content)
     for separator in SEPARATORS:
         lines = split_rows(text, separator)
@@ -93,12 +92,20 @@ def _table(content: bytes) -> tuple[list[str], Iterator[list[str]]]:
             if len(set(columns)) < len(columns):
                 raise BadFile("The first line names a column twice.")
             return columns, lines
-    raise BadFile("The first line names the columns, and one of them is `address`.")
+    raise BadFile("The first line must name the columns, and one of them must be `address`.")
+
+
+def _list_of(columns: list[str]) -> str:
+    """Mailgun's list with these columns. Raises BadFile if they do not tell."""
+    for column in columns:
+        if column in LIST_BY_COLUMN:
+            return LIST_BY_COLUMN[column]
+    raise BadFile(f"The columns do not tell which list this is: `list` must be one of {', '.join(COLUMNS)}.")
 
 
 def _refuse(done: Imported, number: int, name: str, detail: str) -> None:
     done.refusals += 1
-    if len(done.refused) < AT_ONCE:
+    if len(done.refused) < KEPT_REFUSALS:
         done.refused.append(refused_row(number, [FieldError(field=name, code="invalid", detail=detail)]))
 
 
@@ -112,7 +119,7 @@ def _entry(row: Mapping[str, str], name: str | None) -> Entry:
 
 def _mailgun_entry(row: Mapping[str, str], name: str) -> Entry:
     tags = row.get("tags", "").replace(",", " ").split() or [EVERYTHING]
-    entry = read_item(name, {**row, "tags": tags})
+    entry = parse_item(name, {**row, "tags": tags})
     if entry is None:
         raise BadRow("tags", "Only an unsubscription from everything (*) can be imported.")
     return entry
@@ -121,27 +128,27 @@ def _mailgun_entry(row: Mapping[str, str], name: str) -> Entry:
 def _own_entry(address: str, row: Mapping[str, str]) -> Entry:
     reason, scope = row["reason"].strip(), row.get("scope", "").strip()
     if reason not in Reason.values:
-        raise BadRow("reason", f"One of {', '.join(Reason.values)}.")
+        raise BadRow("reason", f"This must be one of {', '.join(Reason.values)}.")
     usual = Scope.BULK if reason == Reason.UNSUBSCRIBE else Scope.ALL
     if scope and scope not in Scope.values:
-        raise BadRow("scope", f"One of {', '.join(Scope.values)}.")
-    since = _moment(row, "created_at") or timezone.now()
-    expires_at = _moment(row, "expires_at")
+        raise BadRow("scope", f"This must be one of {', '.join(Scope.values)}.")
+    since = _time(row, "created_at") or timezone.now()
+    expires_at = _time(row, "expires_at")
     if expires_at and expires_at <= timezone.now():
         raise BadRow("expires_at", "This lies in the past.")
     entry = Entry(address, address_digest(address), since, Reason(reason), Scope(scope or usual), expires_at)
     return replace(entry, source=row.get("source", "").strip())
 
 
-def _moment(row: Mapping[str, str], name: str) -> datetime | None:
-    """A time with its offset; None where the field is empty."""
+def _time(row: Mapping[str, str], name: str) -> datetime | None:
+    """A time with its offset; None if the field is empty."""
     text = row.get(name, "").strip()
     try:
         found = parse_datetime(text) if text else None
     except ValueError:
         found = None
     if text and (found is None or found.tzinfo is None):
-        raise BadRow(name, "A time with its offset, such as 2026-01-31T12:00:00Z.")
+        raise BadRow(name, "This must be a time with its offset, such as 2026-01-31T12:00:00Z.")
     return found
 
 

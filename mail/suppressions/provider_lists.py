@@ -1,6 +1,6 @@
-"""The providers' own suppression lists, compared with ours: the job mail.compare_lists.
+"""The job mail.compare_lists: compares Mailgun's suppression lists with ours.
 
-What a provider has and we do not is imported; what we have lifted and it still has is lifted there.
+An address that only the provider has is imported; one that we have lifted is removed from the provider's list.
 """
 
 from collections import Counter
@@ -17,26 +17,26 @@ from jobs.errors import TransientError
 from mail import alerts
 from mail.addresses.normalize import address_digest
 from mail.addresses.parsing import BadAddress, parse_mailbox
-from mail.events.classify import Reply
 from mail.failure import FailureClass
 from mail.models import Lift, Suppression
 from mail.providers.accounts import Account
 from mail.providers.mailgun_api import Denied, MailgunApi, NoAnswer, mailgun_accounts
 from mail.reasons import Reason, Scope
-from mail.suppressions.lifting import LISTS
+from mail.smtp.replies import ServerReply
+from mail.suppressions.lifting import LIST_OF_REASON
 
 log = structlog.get_logger(__name__)
 
-FACTS = {
+MEANING = {
     "bounces": (Reason.BOUNCE, Scope.ALL),
     "complaints": (Reason.COMPLAINT, Scope.ALL),
     "unsubscribes": (Reason.UNSUBSCRIBE, Scope.BULK),
 }
-"""What an entry of each list is to us."""
+"""The reason and scope of each list's entries."""
 PER_PAGE = 1000
 MAILBOX_FULL_LASTS = timedelta(days=1)
 EVERYTHING = "*"
-"""The tag of an unsubscription from all of the domain's mail."""
+"""The tag of an unsubscription from all mail of the domain."""
 DENIED = "its API key may not read suppressions: lists cannot be compared; use a full key"
 
 Item = dict[str, Any]
@@ -44,7 +44,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An address on a provider's list, or of a file. source: empty for that of all entries."""
+    """An entry of a provider's list or of a file. source: overrides that of import_entries()."""
 
     address: str
     digest: str
@@ -56,23 +56,24 @@ class Entry:
 
 
 def compare() -> dict[str, int]:
-    """How many entries were read, imported, lifted there, and could not be read as addresses.
+    """The numbers of entries read, imported, lifted there, and with an unreadable address.
 
-    Raises TransientError when a provider did not answer, after all others were compared.
+    Raises TransientError if a provider did not answer, after comparing all others.
     """
     counts: Counter[str] = Counter(read=0, imported=0, lifted=0, unreadable=0)
-    silent = [account.name for account in mailgun_accounts() if not _compared(account, counts)]
+    silent = [account.name for account in mailgun_accounts() if not _compare_account(account, counts)]
     log.info("suppression_lists_compared", **counts)
     if silent:
         raise TransientError(f"suppression lists could not be read: {', '.join(silent)}")
     return dict(counts)
 
 
-def _compared(account: Account, counts: Counter[str]) -> bool:
+def _compare_account(account: Account, counts: Counter[str]) -> bool:
+    """False if it did not answer."""
     try:
         with MailgunApi(account) as api:
             for domain in account.domains:
-                for name in FACTS:
+                for name in MEANING:
                     _compare_list(api, domain, name, counts)
     except Denied:
         alerts.alert_once("suppressions_not_readable", DENIED, provider=account.name)
@@ -84,39 +85,40 @@ def _compared(account: Account, counts: Counter[str]) -> bool:
 
 def _compare_list(api: MailgunApi, domain: str, name: str, counts: Counter[str]) -> None:
     for items in api.pages(f"{domain}/{name}", limit=str(PER_PAGE)):
-        entries = [entry for item in items if (entry := read(name, item))]
+        entries = [entry for item in items if (entry := parse_item(name, item))]
         counts["read"] += len(items)
         counts["unreadable"] += len(items) - len(entries)
-        unknown = _unknown(entries, name)
-        lifted = _lifted(unknown, name)
+        new = _not_in_force(entries, name)
+        lifted = _lifted_here(new, name)
         for entry in lifted:
             counts["lifted"] += api.delete(domain, name, entry.address)
-        counts["imported"] += import_entries([e for e in unknown if e not in lifted], source=api.account.name)
+        counts["imported"] += import_entries([entry for entry in new if entry not in lifted], source=api.account.name)
 
 
-def read(name: str, item: Item) -> Entry | None:
-    """An item of a list as Mailgun writes it; None for what is no address, or concerns certain tags only."""
+def parse_item(name: str, item: Item) -> Entry | None:
+    """An item of Mailgun's list; None if it has no valid address, or is for certain tags only."""
     try:
         address = parse_mailbox(str(item["address"])).address
     except (BadAddress, KeyError, TypeError):
         return None
     if EVERYTHING not in (item.get("tags") or [EVERYTHING]):
         return None
-    reason, scope = FACTS[name]
+    reason, scope = MEANING[name]
     expires_at = None
-    if name == "bounces" and Reply.read(item.get("code"), item.get("error")).failure() == FailureClass.MAILBOX_FULL:
+    reply = ServerReply.read(item.get("code"), item.get("error"))
+    if name == "bounces" and reply.failure_class() == FailureClass.MAILBOX_FULL:
         reason, expires_at = Reason.MAILBOX_FULL, timezone.now() + MAILBOX_FULL_LASTS
-    return Entry(address, address_digest(address), _moment(item.get("created_at")), reason, scope, expires_at)
+    return Entry(address, address_digest(address), _time(item.get("created_at")), reason, scope, expires_at)
 
 
 def import_entries(entries: Sequence[Entry], *, source: str) -> int:
-    """Suppress these addresses; returns how many were not suppressed for this reason before."""
-    facts = {(entry.digest, entry.scope, entry.reason): entry for entry in entries}
+    """Suppress these addresses; returns how many are new for their reason and scope."""
+    by_key = {(entry.digest, entry.scope, entry.reason): entry for entry in entries}
     digests = {entry.digest for entry in entries}
     known = Suppression.objects.filter(digest__in=digests)
     known.filter(expires_at__lte=timezone.now()).delete()
     forgotten = set(known.filter(address="").values_list("digest", flat=True))
-    taken = set(known.values_list("digest", "scope", "reason"))
+    stored = set(known.values_list("digest", "scope", "reason"))
     rows = [
         Suppression(
             digest=entry.digest,
@@ -127,31 +129,35 @@ def import_entries(entries: Sequence[Entry], *, source: str) -> int:
             source=(entry.source or source)[:50],
             created_at=entry.since,
         )
-        for fact, entry in facts.items()
-        if fact not in taken
+        for key, entry in by_key.items()
+        if key not in stored
     ]
     Suppression.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
     return len(rows)
 
 
-def _unknown(entries: Sequence[Entry], name: str) -> list[Entry]:
+def _not_in_force(entries: Sequence[Entry], name: str) -> list[Entry]:
     """Those that we do not suppress for a reason of this list."""
-    reasons = [reason for reason, other in LISTS.items() if other == name]
-    in_force = Suppression.objects.in_force().filter(digest__in={entry.digest for entry in entries}, reason__in=reasons)
-    known = set(in_force.values_list("digest", flat=True))
-    return [entry for entry in entries if entry.digest not in known]
+    rows = Suppression.objects.in_force().filter(**_on_list(entries, name))
+    in_force = set(rows.values_list("digest", flat=True))
+    return [entry for entry in entries if entry.digest not in in_force]
 
 
-def _lifted(entries: Sequence[Entry], name: str) -> list[Entry]:
+def _lifted_here(entries: Sequence[Entry], name: str) -> list[Entry]:
     """Those that we have lifted since the provider put them on its list."""
-    reasons = [reason for reason, other in LISTS.items() if other == name]
-    lifts = Lift.objects.filter(digest__in={entry.digest for entry in entries}, reason__in=reasons)
+    lifts = Lift.objects.filter(**_on_list(entries, name))
     lifted_at = dict(lifts.order_by("lifted_at").values_list("digest", "lifted_at"))
     return [entry for entry in entries if (at := lifted_at.get(entry.digest)) and at >= entry.since]
 
 
-def _moment(text: object) -> datetime:
-    """A date as Mailgun writes it (RFC 2822); now where there is none."""
+def _on_list(entries: Sequence[Entry], name: str) -> dict[str, Any]:
+    """The filter for these addresses and the reasons of this list."""
+    reasons = [reason for reason, other in LIST_OF_REASON.items() if other == name]
+    return {"digest__in": {entry.digest for entry in entries}, "reason__in": reasons}
+
+
+def _time(text: object) -> datetime:
+    """A date as Mailgun writes it (RFC 2822); now if there is none."""
     try:
         found = parsedate_to_datetime(str(text))
     except ValueError:

@@ -1,1 +1,1 @@
-"""The providers' webhooks: verify the signature, hand the events to mail.events."""
+"""The providers' webhooks: verify, read the event, pass it to mail.events.ingest."""

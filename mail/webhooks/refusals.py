@@ -1,4 +1,4 @@
-"""Webhooks that are refused in series are an alert: the key was changed, or a clock is wrong, and events get lost."""
+"""Alerts when unverified webhooks come in a row: a changed key or a wrong clock loses events."""
 
 import threading
 from collections import Counter
@@ -10,25 +10,25 @@ from mail import alerts
 log = structlog.get_logger(__name__)
 
 IN_A_ROW = 10
-"""Refusals without a single webhook that was taken, counted by each web process for itself."""
-WHAT_TO_DO = "are the signing key or the secret in the URL still the right ones, and is the clock?"
+"""Without an accepted webhook in between; each web process counts its own."""
+WHAT_TO_DO = "check the signing key, the secret in the webhook's URL, and this machine's clock."
 
 _refused: Counter[str] = Counter()
 _lock = threading.Lock()
 
 
-def taken(service: str) -> None:
+def record_accepted(service: str) -> None:
     with _lock:
         _refused.pop(service, None)
 
 
-def refused(service: str, reason: str) -> None:
-    """Count one that claims to be the service's and could not be believed. Never raises."""
+def record_unverified(service: str, reason: str) -> None:
+    """Count a webhook of this service that could not be verified. Never raises."""
     with _lock:
         _refused[service] += 1
-        in_series = _refused[service] % IN_A_ROW == 0
-    if in_series:
+        alert_due = _refused[service] % IN_A_ROW == 0
+    if alert_due:
         try:
             alerts.alert_once("webhooks_refused", f"{IN_A_ROW} in a row: {reason} {WHAT_TO_DO}", provider=service)
-        except Exception:  # the webhook is refused all the same
+        except Exception:  # the webhook is answered as usual
             log.exception("alert_failed", alert="webhooks_refused")

@@ -1,31 +1,31 @@
-"""What Anymail does not check of a Mailgun signature: that it is not old, and whose token it has. Pure.
+"""What Anymail does not check of Mailgun's signature: its age and its token. Pure.
 
-The signature covers a time and a token, and nothing else (Mailgun, "Securing webhooks").
+The signature covers a time and a token, and not the event (Mailgun, "Securing webhooks").
 """
 
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-OLDEST = timedelta(hours=24)
-"""Mailgun tries again for eight hours, with the same signature."""
-AHEAD = timedelta(minutes=10)
+MAX_AGE = timedelta(hours=24)
+"""Mailgun retries for eight hours, with the same signature."""
+MAX_CLOCK_SKEW = timedelta(minutes=10)
 """How far Mailgun's clock may be ahead of ours."""
-LONGEST_TOKEN = 100
+MAX_TOKEN_LENGTH = 100
 
 
 class BadSignature(ValueError):
-    """Says what is wrong with it, as a sentence."""
+    """Its text says what is wrong, as a sentence."""
 
 
 class NoSignature(BadSignature):
-    """It has not the form of one, so that it can hardly come from Mailgun."""
+    """It does not have the form of a signature, so it is hardly from Mailgun."""
 
 
 def token_of(block: Mapping[str, object]) -> str:
-    """The token of a {"timestamp", "token", "signature"}. Raises NoSignature."""
+    """block: {"timestamp", "token", "signature"}. Raises NoSignature."""
     token = block.get("token")
-    if not isinstance(token, str) or not 0 < len(token) <= LONGEST_TOKEN or not token.isascii() or "\0" in token:
+    if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN_LENGTH or not token.isascii() or "\0" in token:
         raise NoSignature("The signature has no token.")
     if not re.fullmatch(r"[0-9]{1,11}", str(block.get("timestamp"))):
         raise NoSignature("The signature has no timestamp.")
@@ -33,7 +33,7 @@ def token_of(block: Mapping[str, object]) -> str:
 
 
 def check_age(block: Mapping[str, object], now: datetime) -> None:
-    """Raises BadSignature. The block is one that has passed token_of()."""
+    """Raises BadSignature. The block must have passed token_of()."""
     age = now.timestamp() - int(str(block["timestamp"]))
-    if not -AHEAD.total_seconds() <= age <= OLDEST.total_seconds():
-        raise BadSignature("The signature is too old, or from the future.")
+    if not -MAX_CLOCK_SKEW.total_seconds() <= age <= MAX_AGE.total_seconds():
+        raise BadSignature("The signature is older than 24 hours, or from the future.")

@@ -1,7 +1,7 @@
-"""Where providers tell us what became of mail: Anymail's views, hardened. What they take goes to mail.events.ingest.
+"""The views of providers' webhooks: Anymail's, wrapped. Accepted events go to mail.events.ingest.
 
-Answers: 200 stored, or known already; 406 for what can never be taken, which Mailgun does not send again; 503 for what
-is worth another try. Never anything else, whatever is sent.
+Answers, whatever is sent: 200 if the event is stored; 406 if it can never be accepted, and Mailgun does not send it
+again; 503 if the provider should try again.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ from rest_framework.exceptions import APIException, NotAcceptable
 from rest_framework.settings import api_settings
 
 from mail.events import ingest, provider_event
-from mail.events.classify_mailgun import mapping
-from mail.events.provider_event import MAILGUN, NotAnEvent, Report
+from mail.events.classify import mapping
+from mail.events.provider_event import MAILGUN, NotAnEvent, ProviderEvent
 from mail.models import WebhookToken
 from mail.providers import accounts
 from mail.webhooks import refusals
@@ -35,9 +35,9 @@ from mail.webhooks.signature import BadSignature, NoSignature, check_age, token_
 
 log = structlog.get_logger(__name__)
 
-OURS = (BadSignature, NotAnEvent)
-UNACCEPTABLE = (
-    *OURS,
+OWN_ERRORS = (BadSignature, NotAnEvent)
+NEVER_ACCEPTABLE = (
+    *OWN_ERRORS,
     AnymailWebhookValidationFailure,
     BadRequest,
     DataError,
@@ -45,36 +45,37 @@ UNACCEPTABLE = (
     SuspiciousOperation,
     UnreadablePostError,
 )
-"""What will be no better the next time."""
-DISBELIEVED = (BadSignature, AnymailWebhookValidationFailure)
-"""What cannot be told from a forgery; many in a row mean that something is wrong here."""
-MISREAD = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
-"""What Anymail's views raise of an event that has not the form which they expect."""
-FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+"""Would be the same at the next try."""
+UNVERIFIED = (BadSignature, AnymailWebhookValidationFailure)
+"""May be forged; many in a row mean that our settings are wrong."""
+UNEXPECTED_FORMAT = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+"""Raised by Anymail's views for an event whose form they do not expect."""
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+UNREADABLE = "This is not an event that can be accepted."
 
 
 class TryAgain(APIException):
-    """The event could not be taken just now; the provider should tell it again."""
+    """The event could not be stored; the provider should send it again."""
 
     status_code = 503
-    default_detail = "The event cannot be taken just now; try again."
+    default_detail = "The event could not be stored; send it again later."
     wait = 60
 
 
-class Hardened(AnymailCoreWebhookView):  # type: ignore[misc]
-    """Before one of Anymail's tracking views: answers whatever comes, and takes nothing that anybody could have sent.
+class WebhookView(AnymailCoreWebhookView):  # type: ignore[misc]
+    """A mixin before one of Anymail's tracking views: catches every error, and accepts nothing unverified.
 
-    esp: Anymail's name of the service. needs_secret: it signs nothing, and only MAIL_WEBHOOK_SECRET proves who tells.
+    esp: Anymail's name of the service. needs_secret: the service signs nothing; only MAIL_WEBHOOK_SECRET verifies it.
     """
 
     esp = ""
     needs_secret = False
     basic_auth: object = None
-    refused: tuple[type[Exception], ...] = (*UNACCEPTABLE, *MISREAD)
+    never_acceptable: tuple[type[Exception], ...] = (*NEVER_ACCEPTABLE, *UNEXPECTED_FORMAT)
 
     @property
     def warn_if_no_basic_auth(self) -> bool:
-        """Anymail would warn, and then believe everybody."""
+        """Anymail would only warn, and accept every request."""
         return False
 
     @warn_if_no_basic_auth.setter
@@ -84,49 +85,48 @@ class Hardened(AnymailCoreWebhookView):  # type: ignore[misc]
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             with transaction.atomic():
-                answer = self.take(request)
-        except self.refused as error:
-            if isinstance(error, DISBELIEVED) and not isinstance(error, NoSignature):
-                refusals.refused(self.esp, str(error))
+                response = self.receive(request)
+        except self.never_acceptable as error:
+            if isinstance(error, UNVERIFIED) and not isinstance(error, NoSignature):
+                refusals.record_unverified(self.esp, str(error))
             log.warning("webhook_refused", esp=self.esp, error=type(error).__name__, reason=_reason(error))
             return _problem(request, NotAcceptable(_reason(error)))
         except Exception:
             log.exception("webhook_failed", esp=self.esp)
             return _problem(request, TryAgain())
-        refusals.taken(self.esp)
-        return answer
+        refusals.record_accepted(self.esp)
+        return response
 
-    def take(self, request: HttpRequest) -> HttpResponseBase:
+    def receive(self, request: HttpRequest) -> HttpResponseBase:
         if self.needs_secret and not self.basic_auth:
-            raise ImproperlyConfigured(f"MAIL_WEBHOOK_SECRET is not set; no webhook of {self.esp} can be believed.")
+            raise ImproperlyConfigured(f"MAIL_WEBHOOK_SECRET is not set; no webhook of {self.esp} can be verified.")
         return cast(HttpResponseBase, super().post(request))
 
 
-class MailgunView(Hardened, MailgunTrackingWebhookView):  # type: ignore[misc]
-    """Mailgun's. Its events are read by mail.events.provider_event, which knows more of them than Anymail;
-    Anymail reads the forms of before 2018.
+class MailgunView(WebhookView, MailgunTrackingWebhookView):  # type: ignore[misc]
+    """Mailgun's. mail.events.provider_event reads its events, in more detail than Anymail; Anymail reads legacy forms.
 
     webhook_signing_key: several, comma-separated, while one replaces the other.
     """
 
     esp = MAILGUN
-    refused = UNACCEPTABLE
+    never_acceptable = NEVER_ACCEPTABLE
 
-    def take(self, request: HttpRequest) -> HttpResponseBase:
+    def receive(self, request: HttpRequest) -> HttpResponseBase:
         if not self.webhook_signing_key:
-            raise ImproperlyConfigured("MAILGUN_WEBHOOK_SIGNING_KEY is not set; no webhook can be believed.")
-        block, data = _parts(request)
+            raise ImproperlyConfigured("MAILGUN_WEBHOOK_SIGNING_KEY is not set; no webhook can be verified.")
+        block, data = _signature_and_event(request)
         token = token_of(block)
         self._check_signature(request)
         check_age(block, timezone.now())
-        report = self._legacy_report(request) if data is None else provider_event.of_mailgun(data)
-        if not WebhookToken.objects.use(token, report.key):
+        reported = self._legacy_event(request) if data is None else provider_event.from_mailgun(data)
+        if not WebhookToken.objects.use(token, reported.key):
             raise BadSignature("The signature was used for another event.")
-        ingest.take(report)
+        ingest.ingest(reported)
         return HttpResponse()
 
     def _check_signature(self, request: HttpRequest) -> None:
-        """By Anymail, with one key after the other. Raises BadSignature."""
+        """By Anymail, with each key in turn. Raises BadSignature."""
         reason = ""
         keys: bytes = self.webhook_signing_key
         for key in keys.split(b","):
@@ -136,39 +136,39 @@ class MailgunView(Hardened, MailgunTrackingWebhookView):  # type: ignore[misc]
                 return
             except AnymailWebhookValidationFailure as error:
                 reason = str(error)
-            except MISREAD:
-                reason = "The signature is not right."
+            except UNEXPECTED_FORMAT:
+                reason = "The signature is wrong."
         raise BadSignature(reason)
 
-    def _legacy_report(self, request: HttpRequest) -> Report:
+    def _legacy_event(self, request: HttpRequest) -> ProviderEvent:
         try:
             event = self.mailgun_legacy_to_anymail_event(request.POST)
-        except (*MISREAD, AnymailConfigurationError):
-            raise NotAnEvent("This is not an event that can be taken.") from None
-        return replace(provider_event.of_anymail(event, MAILGUN), domain=request.POST.getlist("domain", [""])[0])
+        except (*UNEXPECTED_FORMAT, AnymailConfigurationError):
+            raise NotAnEvent(UNREADABLE) from None
+        return replace(provider_event.from_anymail(event, MAILGUN), domain=request.POST.getlist("domain", [""])[0])
 
 
 @csrf_exempt
 def tracking(request: HttpRequest, provider: str = MAILGUN) -> HttpResponseBase:
-    """The webhook of a provider in MAIL_PROVIDERS, by its name there or by its service's; Mailgun's in any case."""
-    account = accounts.named(provider)
-    view = _view(account.esp if account else provider) if account or provider == MAILGUN else None
+    """provider: an account's name in MAIL_PROVIDERS, or its service's; Mailgun's need not be configured."""
+    account = accounts.find_by_name_or_service(provider)
+    view = _view_class(account.esp if account else provider) if account or provider == MAILGUN else None
     if view is None:
         raise Http404
     options = {name: value for name, value in (account.options if account else {}).items() if hasattr(view, name)}
     try:
         return cast(HttpResponseBase, view.as_view(**options)(request))
     except Exception:
-        # Its settings are wrong; nothing of the request has been looked at.
+        # The account's settings are wrong; the request has not been read.
         log.exception("webhook_failed", esp=provider)
         return _problem(request, TryAgain())
 
 
 @cache
-def _view(esp: str) -> type[Hardened] | None:
-    """Anymail's tracking view of this service, hardened; None when it has none.
+def _view_class(esp: str) -> type[WebhookView] | None:
+    """Anymail's tracking view of this service, with our mixin; None if there is none.
 
-    Anymail's URLs are imported here: with them come the SDKs of all services, which every process would have in memory.
+    Anymail's URLs are imported only here: they import the SDKs of all services into memory.
     """
     if esp == MAILGUN:
         return MailgunView
@@ -178,12 +178,12 @@ def _view(esp: str) -> type[Hardened] | None:
     if found is None:
         return None
     own = {"esp": esp, "needs_secret": found.warn_if_no_basic_auth}
-    return type(f"Hardened{found.__name__}", (Hardened, found), own)
+    return type(f"Wrapped{found.__name__}", (WebhookView, found), own)
 
 
-def _parts(request: HttpRequest) -> tuple[Mapping[str, object], object]:
-    """The signature block and the event-data; no event-data where the body is a form, as it was before 2018."""
-    if request.content_type in FORMS:
+def _signature_and_event(request: HttpRequest) -> tuple[Mapping[str, object], object]:
+    """The signature block and the event-data; None for the event-data of a legacy form (before 2018)."""
+    if request.content_type in FORM_TYPES:
         return request.POST, None
     try:
         body = mapping(orjson.loads(request.body))
@@ -193,11 +193,11 @@ def _parts(request: HttpRequest) -> tuple[Mapping[str, object], object]:
 
 
 def _reason(error: Exception) -> str:
-    """Nothing of what others raise is told: it may repeat what was sent."""
-    return str(error) if isinstance(error, OURS) else "This is not an event that can be taken."
+    """The texts of others' errors are not shown: they may quote the request."""
+    return str(error) if isinstance(error, OWN_ERRORS) else UNREADABLE
 
 
 def _problem(request: HttpRequest, error: APIException) -> HttpResponse:
-    """The error in the one shape that all errors have here."""
+    """The error as application/problem+json."""
     handler: Callable[..., HttpResponse] = api_settings.EXCEPTION_HANDLER  # type: ignore[assignment]
     return handler(error, {"request": request})

@@ -1,24 +1,24 @@
-"""docs/mail-lifecycle.md, from the weights of statuses (mail/status.py) and the policy (mail/policy/table.py)."""
+"""docs/mail-lifecycle.md, from the precedence of statuses (mail/status.py) and the policy (mail/policy/table.py)."""
 
 from collections.abc import Iterator
 from itertools import groupby
 
-from mail.events.classify import STATUS, News
+from mail.events.classify import STATUS, EventType
 from mail.failure import OUTCOME_OF, FailureClass, Outcome
-from mail.importance import PATIENCE, PRIORITY, Importance
+from mail.importance import EXPIRES_AFTER, PRIORITY, Importance
 from mail.policy.table import (
+    DEFAULT_PAUSE,
     LONGEST_PAUSE,
-    UNCLEAR_AT_MOST,
-    USUAL_PAUSE,
-    Alarm,
+    LOOK_UP_FOR,
+    AlertWhen,
     Breaker,
     Rule,
     Strikes,
     Suppress,
-    rule_of,
+    rule_for,
 )
 from mail.reasons import Scope
-from mail.status import PENDING, UNDER_WAY, WEIGHT, Status
+from mail.status import PENDING, PRECEDENCE, UNDER_WAY, Status
 from tests.generated_pages import comments, row, span, table
 
 HEAD = """# The life of a message
@@ -54,8 +54,8 @@ stateDiagram-v2
     {Status.BOUNCED} --> {Status.QUEUED}: critical mail, by policy
 ```
 
-These are the usual ways. Events come late, twice and out of order, so they do not follow arrows but weights:
-[Precedence](#precedence).
+These are the usual ways. Events come late, twice and out of order, so they follow not these arrows but
+[precedence](#precedence).
 """
 
 IMPORTANCE = {
@@ -64,7 +64,7 @@ IMPORTANCE = {
     Importance.BULK: "a newsletter: rather not at all than against the recipient's will",
 }
 
-ALARMS = {Alarm.NEVER: "", Alarm.AT_ONCE: "at once", Alarm.AT_THE_END: "when it is given up"}
+ALERTS = {AlertWhen.NEVER: "", AlertWhen.AT_ONCE: "at once", AlertWhen.ON_GIVING_UP: "when it is given up"}
 BREAKERS = {Breaker.LEAVE: "", Breaker.COUNT: "its breaker counts", Breaker.OPEN: "its breaker opens"}
 
 
@@ -75,8 +75,8 @@ def page() -> str:
 
 def _statuses() -> str:
     texts = comments(Status)
-    rows = [row(f"`{status}`", texts[status], _group(status), WEIGHT[status]) for status in Status]
-    return "\n## Statuses\n\n" + table("status", "meaning", "group", "weight") + "".join(rows)
+    rows = [row(f"`{status}`", texts[status], _group(status), PRECEDENCE[status]) for status in Status]
+    return "\n## Statuses\n\n" + table("status", "meaning", "group", "precedence") + "".join(rows)
 
 
 def _group(status: Status) -> str:
@@ -86,32 +86,32 @@ def _group(status: Status) -> str:
 
 
 def _precedence() -> str:
-    weights = sorted(Status, key=lambda status: WEIGHT[status])
-    steps = [", ".join(map(str, group)) for _, group in groupby(weights, key=lambda status: WEIGHT[status])]
+    statuses = sorted(Status, key=lambda status: PRECEDENCE[status])
+    steps = [", ".join(map(str, group)) for _, group in groupby(statuses, key=lambda status: PRECEDENCE[status])]
     lines = "".join(f'    w{place}["{step}"]\n' for place, step in enumerate(steps))
     arrows = "    " + " --> ".join(f"w{place}" for place in range(len(steps)))
     events = "".join(
         row(f"`{event}`", f"`{STATUS[event]}`" if event in STATUS else "unchanged: it is counted or noted")
-        for event in News
+        for event in EventType
     )
     return f"""
 ## Precedence
 
-A heavier status replaces a lighter one, whichever is learnt first. A late `delivered` never erases a complaint.
+A status replaces those of lower precedence, whichever is learnt first. A late `delivered` never erases a complaint.
 
 ```mermaid
 flowchart LR
 {lines}{arrows}
 ```
 
-What a provider's event makes of a message, unless a heavier status is known:
+A message's status after a provider's event, unless the present one has precedence:
 
 {table("event", "status")}{events}"""
 
 
 def _importance() -> str:
     rows = [
-        row(f"`{importance}`", IMPORTANCE[importance], PRIORITY[importance], span(PATIENCE[importance]))
+        row(f"`{importance}`", IMPORTANCE[importance], PRIORITY[importance], span(EXPIRES_AFTER[importance]))
         for importance in Importance
     ]
     head = table("importance", "meaning", "priority of its job", "expires, unless `expires_at` says otherwise, after")
@@ -131,8 +131,8 @@ case by case.
 - *Another provider* needs one that has not had the message and can take it now; otherwise the waits apply.
 - *A strike* counts one failure; so many in a row suppress the address. A delivery ends the row.
 - `ambiguous`: the provider may have the message. Its events are searched for our attempt before anything is sent
-  again, for {span(UNCLEAR_AT_MOST)} at most.
-- A provider's pause is what it asks for, {span(USUAL_PAUSE)} if it says nothing, and {span(LONGEST_PAUSE)} at most.
+  again, for {span(LOOK_UP_FOR)} at most.
+- A provider's pause is what it asks for, {span(DEFAULT_PAUSE)} if it says nothing, and {span(LONGEST_PAUSE)} at most.
 
 {head}{"".join(_rows())}
 Where an API answer can have the class, an attempt ends with one of these outcomes; the other classes come from events
@@ -143,7 +143,7 @@ only.
 
 def _rows() -> Iterator[str]:
     for kind in FailureClass:
-        rules = [(importance, rule_of(kind, importance)) for importance in Importance]
+        rules = [(importance, rule_for(kind, importance)) for importance in Importance]
         for rule, group in groupby(rules, key=lambda pair: pair[1]):
             names = [str(importance) for importance, _ in group]
             yield row(f"`{kind}`", "all" if len(names) == len(Importance) else ", ".join(names), *_cells(rule))
@@ -152,14 +152,14 @@ def _rows() -> Iterator[str]:
 def _cells(rule: Rule) -> tuple[str, ...]:
     ends = f"`{rule.ends}`" if rule.ends else "unchanged"
     provider = "; ".join(filter(None, (BREAKERS[rule.breaker], "is paused" if rule.pause else "")))
-    return ends, _next_try(rule), _address(rule), provider, ALARMS[rule.alarm]
+    return ends, _next_try(rule), _address(rule), provider, ALERTS[rule.alert]
 
 
 def _next_try(rule: Rule) -> str:
-    if rule.elsewhere:
+    if rule.only_elsewhere:
         return "another provider at once; never the same one"
-    if rule.unclear:
-        return _unclear(rule)
+    if rule.ambiguous:
+        return _ambiguous(rule)
     parts = []
     if rule.fall_back:
         parts.append("another provider at once")
@@ -172,18 +172,19 @@ def _next_try(rule: Rule) -> str:
     return "; ".join(parts) or "none"
 
 
-def _unclear(rule: Rule) -> str:
+def _ambiguous(rule: Rule) -> str:
     limit = "" if rule.endless else f", {len(rule.waits)} times at most"
-    hurry = f"; in any case after {span(rule.hurry)}, marked `possible_duplicate`" if rule.hurry else ""
-    return f"at once when the provider is known not to have it{limit}, by another one if possible{hurry}"
+    after = rule.duplicate_after
+    duplicate = f"; in any case after {span(after)}, marked `possible_duplicate`" if after else ""
+    return f"at once when the provider is known not to have it{limit}, by another one if possible{duplicate}"
 
 
 def _address(rule: Rule) -> str:
     parts = [_suppressed(rule.suppress)] if rule.suppress else []
     if rule.strikes:
         parts.append(_strikes(rule.strikes))
-    if rule.slow:
-        parts.append(f"several in a domain: no bulk mail to it for {span(rule.slow)}")
+    if rule.slow_domain_for:
+        parts.append(f"several in a domain: no bulk mail to it for {span(rule.slow_domain_for)}")
     return "; ".join(parts)
 
 
@@ -193,8 +194,8 @@ def _suppressed(suppress: Suppress) -> str:
 
 
 def _strikes(strikes: Strikes) -> str:
-    over = f" over more than {span(strikes.over)}" if strikes.over else ""
-    return f"a strike; {strikes.limit} in a row{over}: {_suppressed(strikes.out)}"
+    over = f" over more than {span(strikes.span)}" if strikes.span else ""
+    return f"a strike; {strikes.limit} in a row{over}: {_suppressed(strikes.suppress)}"
 
 
 def _outcomes() -> str:

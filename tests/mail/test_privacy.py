@@ -17,7 +17,7 @@ from django.utils import timezone
 from jobs.submit import submit
 from mail.addresses.normalize import address_digest
 from mail.events import apply, ingest
-from mail.events.provider_event import of_mailgun
+from mail.events.provider_event import from_mailgun
 from mail.management.commands import forget_address
 from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, StreamSuppression, Suppression
 from mail.status import Status
@@ -69,9 +69,9 @@ def test_what_is_told_of_an_erased_message_is_not_kept_word_for_word() -> None:
     attempt = make_attempt(make_old())
     do_all_chores()
     opened = make_event(attempt, "opened", ip="192.0.2.1", geolocation={"city": "London"})
-    taken = ingest.take(of_mailgun(opened))
+    taken = ingest.ingest(from_mailgun(opened))
     assert taken
-    assert ingest.take(of_mailgun(opened)) is None
+    assert ingest.ingest(from_mailgun(opened)) is None
     apply.apply(taken.pk)
     assert (Event.objects.get().raw, Message.objects.get().opens) == (None, 1)
 
@@ -133,7 +133,7 @@ def test_old_messages_are_deleted_with_all_that_is_known_of_them() -> None:
     long_ago = timezone.now() - timedelta(days=366)
     old = make_message(Status.DELIVERED, user=make_user(), created_at=long_ago, finished_at=long_ago)
     attempt = make_attempt(old)
-    ingest.take(of_mailgun(make_event(attempt)))
+    ingest.ingest(from_mailgun(make_event(attempt)))
     Alert.objects.create(kind="hard_bounce", message=old)
     Attachment.objects.create(message=old, filename="a", content_type="a/b", content=b"x")
     silent = make_message(Status.SENT, created_at=long_ago, sent_at=long_ago)

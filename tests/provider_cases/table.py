@@ -25,7 +25,7 @@ becomes of a critical, a normal and a bulk message is compared with this page. D
 write it again.
 
 The rules are in three places: what providers and servers mean by their words (`mail/events/provider_reasons.py`,
-`mail/sending/error_codes.py`, `mail/events/classify_smtp.py`), the classes of failures (`mail/failure.py`), and what is
+`mail/sending/error_codes.py`, `mail/smtp/sentences.py`), the classes of failures (`mail/failure.py`), and what is
 done about each class (`mail/policy/table.py`). [mail-lifecycle.md](mail-lifecycle.md#policy) shows that table with its
 waits.
 

@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         buckets, now = RateBucket.objects.in_bulk(), timezone.now()
         self.stdout.write(LINE.format("provider or receiver", "rate", "waits (s)", "warm-up"))
-        for name in pacing.names():
+        for name in pacing.limited_names():
             bucket = buckets.get(name)
             waits = max((bucket.planned_until - now).total_seconds(), 0) if bucket else 0
             first_day = settings.MAIL_WARM_UP.get(name)

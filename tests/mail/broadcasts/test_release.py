@@ -14,7 +14,7 @@ from jobs.registry import find
 from jobs.run import Run
 from mail.broadcasts import cancellation, fan_out, release
 from mail.events import reconciliation
-from mail.importance import PATIENCE, Importance
+from mail.importance import EXPIRES_AFTER, Importance
 from mail.models import Broadcast, Message
 from mail.status import Status
 from tests.support.api_clients import assert_problem
@@ -103,7 +103,7 @@ def test_patience_begins_when_a_message_is_queued(api: APIClient) -> None:
     end(2)
     release.release_all()
     left = Message.objects.get(row=6).expires_at - timezone.now()
-    assert left.total_seconds() == pytest.approx(PATIENCE[Importance.BULK].total_seconds(), abs=20)
+    assert left.total_seconds() == pytest.approx(EXPIRES_AFTER[Importance.BULK].total_seconds(), abs=20)
 
 
 def test_an_expiry_that_was_given_holds_for_what_waits(api: APIClient) -> None:

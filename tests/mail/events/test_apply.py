@@ -18,10 +18,10 @@ from jobs.cluster import maintenance
 from jobs.models import Job
 from mail.events import apply, ingest
 from mail.events.classify import STATUS
-from mail.events.provider_event import of_mailgun
+from mail.events.provider_event import from_mailgun
 from mail.importance import Importance
 from mail.models import Alert, Attempt, Event, Message, Strike, Suppression, WebhookToken
-from mail.status import WEIGHT, Status
+from mail.status import PRECEDENCE, Status
 from tests.support.mail.mailgun_webhooks import ADA, failure, make_attempt, make_event, make_message
 from tests.support.timeouts import PATIENCE
 
@@ -52,13 +52,13 @@ def an_event(attempt: Attempt, kind: str, **fields: Any) -> dict[str, Any]:
 def happen(*events: dict[str, Any]) -> None:
     """Take these and run the jobs that apply them."""
     for data in events:
-        if taken := ingest.take(of_mailgun(data)):
+        if taken := ingest.ingest(from_mailgun(data)):
             apply.apply(taken.pk)
 
 
 def expected(events: Sequence[dict[str, Any]], first: Status = Status.SENT) -> Status:
     known = (STATUS.get(Event.objects.get(raw__id=data["id"]).type) for data in events)
-    return max((status for status in (first, *known) if status), key=WEIGHT.__getitem__)
+    return max((status for status in (first, *known) if status), key=PRECEDENCE.__getitem__)
 
 
 @pytest.mark.parametrize("order", list(permutations(["deferred", "delivered", "bounced", "complained"])), ids=" ".join)
@@ -99,7 +99,7 @@ def test_any_event_proves_that_the_provider_has_it(kind: str, before: str) -> No
     message = Message.objects.get()
     assert message.sent_at is not None
     assert message.provider == "mailgun"
-    assert WEIGHT[Status(message.status)] >= WEIGHT[Status.SENT]
+    assert PRECEDENCE[Status(message.status)] >= PRECEDENCE[Status.SENT]
 
 
 def test_what_seemed_not_to_have_been_accepted_is_not_sent_again() -> None:
@@ -126,25 +126,25 @@ def test_an_event_of_tomorrow_changes_nothing() -> None:
 
 def test_a_looked_up_event_counts_once_beside_its_webhook() -> None:
     data = an_event(make_attempt(), "opened")
-    assert ingest.take(of_mailgun(data)) is not None
-    assert ingest.take(of_mailgun(data), Event.Source.LOOKUP) is None
+    assert ingest.ingest(from_mailgun(data)) is not None
+    assert ingest.ingest(from_mailgun(data), Event.Source.LOOKUP) is None
     happen(data)
     apply.apply(Event.objects.get().pk)
     assert Message.objects.get().opens == 1
 
 
 def test_a_job_that_runs_twice_applies_its_event_once() -> None:
-    taken = ingest.take(of_mailgun(an_event(make_attempt(), "opened")))
+    taken = ingest.ingest(from_mailgun(an_event(make_attempt(), "opened")))
     assert taken
     assert [apply.apply(taken.pk) for _ in range(3)] == [True, False, False]
     assert Message.objects.get().opens == 1
 
 
 def test_an_effect_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = ingest.take(of_mailgun(an_event(make_attempt(), "opened")))
+    taken = ingest.ingest(from_mailgun(an_event(make_attempt(), "opened")))
     assert taken
     with monkeypatch.context() as patched:
-        patched.setattr(Message, "opened", lambda self: 1 / 0)
+        patched.setattr(Message, "count_open", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             apply.apply(taken.pk)
     assert Event.objects.get().applied_at is None
@@ -155,7 +155,9 @@ def test_an_effect_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_workers_that_apply_events_at_the_same_time_do_not_apply_one_twice() -> None:
     attempt = make_attempt()
-    taken = [ingest.take(of_mailgun(an_event(attempt, kind))) for kind in ["opened", "clicked", "delivered", "bounced"]]
+    taken = [
+        ingest.ingest(from_mailgun(an_event(attempt, kind))) for kind in ["opened", "clicked", "delivered", "bounced"]
+    ]
     ids = [event.pk for event in taken if event]
     applied = in_threads(ids * 3)
     assert sum(applied) == len(ids)
@@ -277,21 +279,21 @@ class TestCriticalMail:
 
 def test_an_event_whose_job_was_lost_is_applied_all_the_same() -> None:
     for kind in ["opened", "clicked"]:
-        ingest.take(of_mailgun(an_event(make_attempt(), kind)))
+        ingest.ingest(from_mailgun(an_event(make_attempt(), kind)))
     Job.objects.all().delete()
-    assert apply.lost_events() == 0
+    assert apply.apply_lost_events() == 0
     Event.objects.filter(type="opened").update(received_at=timezone.now() - timedelta(hours=1))
-    assert apply.lost_events() == 1
-    assert apply.lost_events() == 0
+    assert apply.apply_lost_events() == 1
+    assert apply.apply_lost_events() == 0
     assert sorted(Message.objects.values_list("opens", "clicks")) == [(0, 0), (1, 0)]
 
 
 def test_an_event_that_cannot_be_applied_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ["opened", "clicked"]:
-        ingest.take(of_mailgun(an_event(make_attempt(), kind)))
+        ingest.ingest(from_mailgun(an_event(make_attempt(), kind)))
     Event.objects.update(received_at=timezone.now() - timedelta(hours=1))
-    monkeypatch.setattr(Message, "opened", lambda self: 1 / 0)
-    assert apply.lost_events() == 1
+    monkeypatch.setattr(Message, "count_open", lambda self: 1 / 0)
+    assert apply.apply_lost_events() == 1
 
 
 def test_used_tokens_and_disregarded_events_are_thrown_away_in_time() -> None:
@@ -299,14 +301,14 @@ def test_used_tokens_and_disregarded_events_are_thrown_away_in_time() -> None:
     now = timezone.now()
     for days in [0, 1, 3, 40]:
         WebhookToken.objects.create(token=str(days), used_at=now - timedelta(days=days))
-        ingest.take(of_mailgun(make_event(attempt, recipient="eve@example.org", id=str(days))))
+        ingest.ingest(from_mailgun(make_event(attempt, recipient="eve@example.org", id=str(days))))
         Event.objects.filter(raw__id=str(days)).update(received_at=now - timedelta(days=days))
-    assert (apply.used_tokens(), apply.disregarded_events()) == (2, 1)
+    assert (apply.delete_used_tokens(), apply.delete_disregarded_events()) == (2, 1)
     assert Event.objects.count() == 3
 
 
 def test_the_kind_is_ours_and_the_chores_are_done() -> None:
     assert registry.find("mail.event").internal
-    assert {apply.lost_events, apply.used_tokens, apply.disregarded_events} <= {
+    assert {apply.apply_lost_events, apply.delete_used_tokens, apply.delete_disregarded_events} <= {
         task.function for task in maintenance._tasks
     }

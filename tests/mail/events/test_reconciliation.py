@@ -64,7 +64,7 @@ def read_again(since: timedelta = HOUR) -> dict[str, int]:
 
 def test_what_no_webhook_told_is_read_in_the_event_log(mailgun: Simulator) -> None:
     message = silent(mailgun)
-    assert reconcile() == {"jobs": 0, "alerts": 0, "read": 1, "news": 1}
+    assert reconcile() == {"jobs": 0, "alerts": 0, "read": 1, "new": 1}
     apply_all()
     message.refresh_from_db()
     assert message.status == "delivered"
@@ -85,7 +85,7 @@ def test_what_comes_after_the_delivery_is_read_too(
 ) -> None:
     message = silent(mailgun, f"{local_part}@example.org", events=2)
     if local_part != "bounce":
-        eventually(lambda: reconcile()["news"], 60, "the delivery")
+        eventually(lambda: reconcile()["new"], 60, "the delivery")
         apply_all()
         assert Message.objects.get().status in ("delivered", status)
     eventually(lambda: read_again() and not apply_all() and Suppression.objects.exists(), 60, "the end")
@@ -100,7 +100,7 @@ def test_the_log_is_read_on_from_where_it_was_read_to(mailgun: Simulator) -> Non
     position = EventLogPosition.objects.get()
     assert (position.provider, position.domain) == ("mailgun", DOMAIN)
     assert timezone.now() - position.read_until < timedelta(minutes=1)
-    assert read_again() == {"jobs": 0, "alerts": 0, "read": 1, "news": 0}
+    assert read_again() == {"jobs": 0, "alerts": 0, "read": 1, "new": 0}
     assert Event.objects.count() == 1
 
 
@@ -113,7 +113,7 @@ def test_what_was_indexed_late_is_not_missed(mailgun: Simulator, settings: Any) 
 
     def all_known() -> bool:
         nonlocal news
-        news += reconcile()["news"]
+        news += reconcile()["new"]
         return news == len(messages)
 
     eventually(all_known, 60, "an event of each message")
@@ -126,19 +126,19 @@ def test_a_round_that_fails_goes_on_with_the_page_where_it_was(
     for number in range(5):
         silent(mailgun, f"a{number}@example.org")
     taken: list[int] = []
-    take_many = ingest.take_many
+    ingest_many = ingest.ingest_many
 
     def fail_at_the_second_page(reports: list[Any], source: str) -> Any:
         taken.append(len(reports))
         if len(taken) == 2:
             raise OperationalError
-        return take_many(reports, source)
+        return ingest_many(reports, source)
 
-    monkeypatch.setattr(ingest, "take_many", fail_at_the_second_page)
+    monkeypatch.setattr(ingest, "ingest_many", fail_at_the_second_page)
     with pytest.raises(OperationalError):
         reconcile()
     assert Event.objects.count() == 2
-    assert reconcile()["news"] == 3
+    assert reconcile()["new"] == 3
     assert taken[0] == 2
 
 
@@ -146,15 +146,15 @@ def test_an_event_that_cannot_be_stored_does_not_stop_the_log(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, *_ = [silent(mailgun, f"a{number}@example.org") for number in range(3)]
-    take_many = ingest.take_many
+    ingest_many = ingest.ingest_many
 
     def choke(reports: list[Any], source: str) -> Any:
         if any(report.recipient == bad.address for report in reports):
             raise DataError
-        return take_many(reports, source)
+        return ingest_many(reports, source)
 
-    monkeypatch.setattr(ingest, "take_many", choke)
-    assert reconcile()["news"] == 2
+    monkeypatch.setattr(ingest, "ingest_many", choke)
+    assert reconcile()["new"] == 2
     assert reconcile()["read"] == 0
 
 
@@ -162,7 +162,7 @@ def test_mail_of_others_in_the_log_is_left_alone(mailgun: Simulator) -> None:
     message = silent(mailgun)
     Message.objects.filter(pk=message.pk).delete()
     make_message()
-    assert reconcile() == {"jobs": 0, "alerts": 0, "read": 1, "news": 0}
+    assert reconcile() == {"jobs": 0, "alerts": 0, "read": 1, "new": 0}
     assert not Event.objects.exists()
 
 
@@ -170,7 +170,7 @@ def test_the_log_of_a_domain_that_was_given_up_is_read_for_a_while(mailgun: Simu
     reconcile()
     message = silent(mailgun)
     with sending_by(settings, provider(mailgun.api_url, sender_domain=FURTHER_DOMAIN)):
-        assert read_again()["news"] == 1
+        assert read_again()["new"] == 1
         apply_all()
         EventLogPosition.objects.filter(domain=DOMAIN).update(configured_at=timezone.now() - timedelta(days=6))
         assert read_again()["read"] == 0
@@ -181,14 +181,14 @@ def test_the_log_of_a_domain_that_was_given_up_is_read_for_a_while(mailgun: Simu
 def test_a_log_that_cannot_be_read_is_read_in_the_next_round(mailgun: Simulator) -> None:
     silent(mailgun)
     mailgun.fault("500", on="events")
-    assert reconcile()["news"] == 0
-    assert reconcile()["news"] == 1
+    assert reconcile()["new"] == 0
+    assert reconcile()["new"] == 1
 
 
 def test_a_key_that_may_not_read_events_is_an_alert_once(mailgun: Simulator) -> None:
     silent(mailgun)
     mailgun.fault("401", on="events", times=2)
-    assert [reconcile()["news"] for _ in range(3)] == [0, 0, 1]
+    assert [reconcile()["new"] for _ in range(3)] == [0, 0, 1]
     alert = Alert.objects.get()
     assert (alert.kind, alert.provider) == ("events_not_readable", "mailgun")
 

@@ -32,10 +32,10 @@ def one_provider(settings: Any) -> Iterator[None]:
         yield
 
 
-def deal_with(kind: FailureClass, status: str = "sent", **fields: Any) -> Message:
+def handle_reported_failure(kind: FailureClass, status: str = "sent", **fields: Any) -> Message:
     message = make_message(status, provider="mailgun", sent_at=timezone.now(), **fields)
     Attempt.objects.create(message=message, provider="mailgun", outcome="accepted", finished_at=timezone.now())
-    apply_policy.deal_with(message, Failure(kind, "it was so"), provider="mailgun")
+    apply_policy.handle_reported_failure(message, Failure(kind, "it was so"), provider="mailgun")
     message.refresh_from_db()
     return message
 
@@ -50,7 +50,7 @@ def deal_with(kind: FailureClass, status: str = "sent", **fields: Any) -> Messag
     ],
 )
 def test_an_address_is_suppressed_for_what_it_did(kind: str, status: str, reason: str, scope: str) -> None:
-    message = deal_with(FailureClass(kind))
+    message = handle_reported_failure(FailureClass(kind))
     found = Suppression.objects.get()
     assert (message.status, found.reason, found.scope, found.address) == (status, reason, scope, ADA)
     assert bool(found.expires_at) == (kind == "mailbox_full")
@@ -59,11 +59,11 @@ def test_an_address_is_suppressed_for_what_it_did(kind: str, status: str, reason
 
 def blocked(*addresses: str) -> None:
     for address in addresses:
-        deal_with(FailureClass.BLOCKED, address=address, to=address)
+        handle_reported_failure(FailureClass.BLOCKED, address=address, to=address)
 
 
 def test_one_block_slows_nobody_down_and_suppresses_nobody() -> None:
-    message = deal_with(FailureClass.BLOCKED)
+    message = handle_reported_failure(FailureClass.BLOCKED)
     assert (message.status, Suppression.objects.count()) == ("bounced", 0)
     assert breakers.slow_until("example.org") is None
     assert [alert.kind for alert in Alert.objects.all()] == ["blocked"]
@@ -88,7 +88,7 @@ def test_blocks_that_lie_far_apart_slow_nobody_down() -> None:
     DomainBlock.objects.update(at=timezone.now() - timedelta(hours=2))
     blocked("eve@example.org")
     assert breakers.slow_until("example.org") is None
-    assert breakers.old_blocks() == 2
+    assert breakers.delete_old_blocks() == 2
 
 
 def test_a_domain_that_is_slowed_down_is_not_renewed_by_each_further_block() -> None:
@@ -97,54 +97,54 @@ def test_a_domain_that_is_slowed_down_is_not_renewed_by_each_further_block() -> 
     blocked("fay@example.org", "gus@example.org")
     assert breakers.slow_until("example.org") == until
     Slowdown.objects.update(until=timezone.now())
-    breakers.look_again()
+    breakers.invalidate_cache()
     assert breakers.slow_until("example.org") is None
-    breakers.old_blocks()
+    breakers.delete_old_blocks()
     assert not Slowdown.objects.exists()
 
 
 def test_critical_mail_that_was_blocked_is_sent_by_another_provider(settings: Any) -> None:
-    assert deal_with(FailureClass.BLOCKED, importance="critical").status == "bounced"
+    assert handle_reported_failure(FailureClass.BLOCKED, importance="critical").status == "bounced"
     with sending_by(settings, provider(NOBODY), provider(NOBODY, "backup")):
-        assert deal_with(FailureClass.BLOCKED, importance="critical").status == "queued"
-        assert deal_with(FailureClass.BLOCKED, importance="normal").status == "bounced"
+        assert handle_reported_failure(FailureClass.BLOCKED, importance="critical").status == "queued"
+        assert handle_reported_failure(FailureClass.BLOCKED, importance="normal").status == "bounced"
     assert Alert.objects.filter(kind="blocked").count() == 3
 
 
 @pytest.mark.parametrize(("listed", "reason"), [("complaint", "complaint"), ("bounce", "bounce")])
 def test_what_was_never_sent_is_rejected_and_no_complaint_or_bounce(listed: str, reason: str) -> None:
-    message = deal_with(FailureClass(f"listed_{listed}"))
+    message = handle_reported_failure(FailureClass(f"listed_{listed}"))
     assert (message.status, message.failure["class"]) == ("rejected", f"listed_{listed}")
     assert (Suppression.objects.get().reason, Suppression.objects.get().scope) == (reason, "all")
 
 
 def test_three_soft_bounces_in_a_row_over_two_weeks_suppress() -> None:
     for _ in range(2):
-        deal_with(FailureClass.SOFT_BOUNCE)
+        handle_reported_failure(FailureClass.SOFT_BOUNCE)
     Strike.objects.update(at=timezone.now() - 15 * DAY)
     assert not Suppression.objects.exists()
-    deal_with(FailureClass.SOFT_BOUNCE)
+    handle_reported_failure(FailureClass.SOFT_BOUNCE)
     assert Suppression.objects.get().reason == Reason.SOFT_BOUNCES
 
 
 def test_a_delivery_ends_the_row() -> None:
     for _ in range(2):
-        deal_with(FailureClass.SOFT_BOUNCE)
+        handle_reported_failure(FailureClass.SOFT_BOUNCE)
     Strike.objects.update(at=timezone.now() - 15 * DAY)
-    apply_policy.forgive("Ada@Example.org")
-    deal_with(FailureClass.SOFT_BOUNCE)
+    apply_policy.clear_strikes("Ada@Example.org")
+    handle_reported_failure(FailureClass.SOFT_BOUNCE)
     assert not Suppression.objects.exists()
 
 
 def test_critical_mail_that_bounced_softly_is_sent_once_more() -> None:
-    message = deal_with(FailureClass.SOFT_BOUNCE, importance="critical")
+    message = handle_reported_failure(FailureClass.SOFT_BOUNCE, importance="critical")
     assert message.status == "queued"
     job = Job.objects.get(kind="mail.send")
     assert (job.pk, job.params) == (message.job_id, {"message": str(message.pk)})
     assert job.run_at > timezone.now()
     Attempt.objects.create(message=message, provider="mailgun", outcome="accepted", finished_at=timezone.now())
     Message.objects.filter(pk=message.pk).update(status="sent")
-    apply_policy.deal_with(message, Failure(FailureClass.SOFT_BOUNCE, "again"), provider="mailgun")
+    apply_policy.handle_reported_failure(message, Failure(FailureClass.SOFT_BOUNCE, "again"), provider="mailgun")
     message.refresh_from_db()
     assert message.status == "bounced"
 
@@ -183,10 +183,8 @@ def test_an_unsubscription_and_what_forbids_more_for_a_while_are_both_kept(order
 def test_a_fault_of_the_account_opens_the_breaker_and_alerts_once_for_it() -> None:
     for _ in range(3):
         message = make_message("sending")
-        facts = apply_policy.facts_of(message, FailureClass.ACCOUNT, tried={"mailgun"})
-        decision = apply_policy.decide(FailureClass.ACCOUNT, "normal", facts)
         failure = Failure(FailureClass.ACCOUNT, "the provider answered 401: Forbidden")
-        apply_policy.carry_out(decision, message, failure, provider="mailgun")
+        apply_policy.apply_policy(message, failure, provider="mailgun", excluded={"mailgun"})
     assert Provider.objects.get().opened_at
     assert Alert.objects.filter(kind="provider_open").count() == 1
     assert Alert.objects.filter(kind="account").count() == 3
@@ -206,8 +204,8 @@ def test_alerts_of_a_kind_are_told_together_and_seldom(settings: Any, simulator:
         alerts.alert("account", "401")
         jobs = Job.objects.filter(kind="mail.alert")
         assert sorted(job.params["kind"] for job in jobs) == ["account", "blocked"]
-        assert alerts.tell("blocked") == 15
-        assert alerts.tell("blocked") == 0
+        assert alerts.send_unsent("blocked") == 15
+        assert alerts.send_unsent("blocked") == 0
     [mail] = simulator.messages()
     text = simulator.message(mail["id"])["text"]
     assert "block 0" in text
@@ -224,15 +222,15 @@ def test_what_comes_while_others_are_told_is_told_later(settings: Any, monkeypat
     [job] = Job.objects.claim("here:1")
     with monkeypatch.context() as patched:
         patched.setattr(alerts, "_post", lambda *_: alerts.alert("blocked", "meanwhile"))
-        assert alerts.tell("blocked") == 1
+        assert alerts.send_unsent("blocked") == 1
     job.succeed(None)
-    alerts.untold_alerts()
+    alerts.submit_unsent()
     again = Job.objects.get(kind="mail.alert", status="scheduled")
     assert again.run_at > timezone.now() + timedelta(minutes=9)
     monkeypatch.setattr(alerts, "_post", lambda *_: None)
-    assert alerts.tell("blocked") == 1
+    assert alerts.send_unsent("blocked") == 1
     again.delete()
-    alerts.untold_alerts()
+    alerts.submit_unsent()
     assert not Job.objects.filter(status="scheduled").exists()
 
 
@@ -240,9 +238,9 @@ def test_what_happened_before_anybody_was_named_is_no_news(settings: Any) -> Non
     alerts.alert("blocked", "long ago")
     Alert.objects.update(at=timezone.now() - 2 * DAY)
     settings.MAIL_ALERT_TO = "https://hooks.example.org/x"
-    alerts.untold_alerts()
+    alerts.submit_unsent()
     assert not Job.objects.exists()
-    assert alerts.tell("blocked") == 0
+    assert alerts.send_unsent("blocked") == 0
 
 
 def test_old_alerts_are_forgotten() -> None:
@@ -256,4 +254,4 @@ def test_old_alerts_are_forgotten() -> None:
 def test_nobody_is_told_where_nobody_is_named() -> None:
     alerts.alert("blocked", "spam")
     assert not Job.objects.exists()
-    assert alerts.tell("blocked") == 0
+    assert alerts.send_unsent("blocked") == 0

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from jobs.models import Job
 from mail.events import apply, ingest
-from mail.events.provider_event import of_mailgun
+from mail.events.provider_event import from_mailgun
 from mail.models import Alert, Attempt, Message, Suppression
 from mail.providers import breakers
 from mail.status import Status
@@ -42,7 +42,7 @@ def events_are_mailgun_s(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def happen(*events: dict[str, Any]) -> None:
     for data in events:
-        if taken := ingest.take(of_mailgun(data)):
+        if taken := ingest.ingest(from_mailgun(data)):
             apply.apply(taken.pk)
 
 

@@ -15,10 +15,10 @@ from jobs.registry import find
 from jobs.run import Run
 from mail.broadcasts import release
 from mail.events import apply, ingest
-from mail.events.provider_event import of_mailgun
-from mail.models import Alert, Broadcast, Message, Stream
+from mail.events.provider_event import from_mailgun
+from mail.models import Alert, Attempt, Broadcast, Message, Stream
 from mail.policy import guard
-from mail.policy.guard_bounds import Bounds, Rates, reason_to_stop
+from mail.policy.guard_limits import Limits, Rates, reason_to_stop
 from tests.support.api_clients import assert_problem
 from tests.support.factories import make_job
 from tests.support.mail.broadcasts import BROADCASTS, make_template, post, recipients, run
@@ -32,7 +32,7 @@ GRACE = "grace@example.org"
 counts = st.integers(0, 3000)
 
 
-# --- bounds --------------------------------------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ counts = st.integers(0, 3000)
     ],
 )
 def test_it_is_stopped_at_its_bounds_and_not_before(figures: dict[str, int], stops: str) -> None:
-    reason = reason_to_stop(Rates.of(figures), Bounds())
+    reason = reason_to_stop(Rates.of(figures), Limits())
     assert stops in reason
     assert bool(reason) is bool(stops)
 
 
 @given(counts, counts, counts)
 def test_whatever_the_figures_are_too_few_stop_nothing(delivered: int, bounced: int, complained: int) -> None:
-    reason = reason_to_stop(Rates(delivered + complained, bounced, complained), Bounds())
+    reason = reason_to_stop(Rates(delivered + complained, bounced, complained), Limits())
     if delivered + bounced + complained < 200 or bounced == complained == 0:
         assert not reason
 
@@ -68,7 +68,7 @@ def test_whatever_the_figures_are_too_few_stop_nothing(delivered: int, bounced: 
 
 
 @pytest.fixture(autouse=True)
-def _small_bounds(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_limits(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.MAIL_GUARD_MINIMUM, settings.MAIL_GUARD_BOUNCES = 4, 25.0
     monkeypatch.setattr(release, "WINDOW", 6)
 
@@ -94,12 +94,12 @@ def tell(message: Message, event: str) -> None:
     """A provider's event, taken and applied."""
     attempt = message.attempts.first() or make_attempt(message)
     report = failure(attempt, code=550) if event == "bounced" else make_event(attempt, event)
-    taken = ingest.take(of_mailgun(report))
+    taken = ingest.ingest(from_mailgun(report))
     assert taken
     apply.apply(taken.pk)
 
 
-def guard_looks() -> None:
+def run_checks() -> None:
     kind = find(guard.KIND)
     for job in Job.objects.filter(kind=guard.KIND):
         kind.handler(Run(job), **kind.arguments(job.params))
@@ -110,26 +110,32 @@ def bounce_one_of(count: int, **rows: Any) -> None:
     for message in good:
         tell(message, "delivered")
     tell(bad, "bounced")
-    guard_looks()
+    run_checks()
 
 
 def test_a_broadcast_that_bounces_is_stopped_and_operators_are_told(broadcast: Broadcast) -> None:
     bounce_one_of(4)
     broadcast.refresh_from_db()
     assert broadcast.stopped_at
-    assert broadcast.stop_reason == "1 of 4 messages bounced: 25 %, the bound is 25 %"
+    assert broadcast.stop_reason == "1 of 4 messages bounced: 25 %, the limit is 25 %"
     told = Alert.objects.get(kind="broadcast_stopped")
     assert told.detail == f"broadcast {broadcast.pk} was stopped: {broadcast.stop_reason}"
 
 
 def test_nothing_more_of_a_stopped_broadcast_is_sent(broadcast: Broadcast, settings: Any) -> None:
-    waiting = list(Message.objects.filter(status="queued", awaits_release=False).order_by("-row")[:2])
+    first, second = Message.objects.filter(status="queued", awaits_release=False).order_by("-row")[:2]
+    attempts = Attempt.objects.filter(message__in=[first, second])
     bounce_one_of(4)
     assert release.release_all() == 0
     with sending_by(settings, provider(NOBODY)):
-        assert [work_on(message) for message in waiting] == [0, 0]
-    assert not any(message.attempts.exists() for message in waiting)
-    assert Message.objects.by_status() == {"delivered": 3, "bounced": 1, "queued": 6}
+        assert (work_on(first), work_on(second)) == (0, 0)
+        assert not attempts.exists()
+        assert Message.objects.by_status() == {"delivered": 3, "bounced": 1, "queued": 6}
+        guard.resume(Broadcast.objects.get())
+        guard.resume(Stream.objects.get())
+        assert release.release_all() == 6
+        assert work_on(first) > 0
+    assert [attempt.message for attempt in attempts] == [first]
 
 
 def test_a_broadcast_stopped_while_its_messages_are_made_queues_no_more(
@@ -145,10 +151,10 @@ def test_complaints_stop_a_broadcast_at_a_lower_rate(broadcast: Broadcast) -> No
     complains, *others = send(6)
     for message in others:
         tell(message, "delivered")
-    guard_looks()
+    run_checks()
     assert not Broadcast.objects.filter(stopped_at__isnull=False).exists()
     tell(complains, "complained")
-    guard_looks()
+    run_checks()
     assert "complained about" in Broadcast.objects.get().stop_reason
 
 
@@ -164,14 +170,14 @@ def test_the_guard_looks_at_what_is_under_way_even_without_events(broadcast: Bro
     Message.objects.filter(pk__in=[message.pk for message in messages]).update(
         status="bounced", finished_at=timezone.now()
     )
-    assert guard.look_at_all() == 1
-    assert guard.look_at_all() == 0
+    assert guard.check_active_broadcasts() == 1
+    assert guard.check_active_broadcasts() == 0
 
 
 def test_the_guard_can_be_switched_off(broadcast: Broadcast, settings: Any) -> None:
     settings.MAIL_GUARD = False
     bounce_one_of(4)
-    assert guard.look_at_all() == 0
+    assert guard.check_active_broadcasts() == 0
     assert not Alert.objects.filter(kind="broadcast_stopped").exists()
 
 
@@ -222,7 +228,7 @@ def test_a_broadcast_is_resumed_by_whoever_may(api: APIClient, ada: User, broadc
     assert (shown.status_code, shown.json()["stopped_at"], shown.json()["stop_reason"]) == (200, None, None)
     guard.resume(Stream.objects.get())
     assert release.release_all() == 6
-    guard_looks()
+    run_checks()
     assert Broadcast.objects.get().stopped_at is None
 
 

@@ -16,11 +16,11 @@ ALL = (CRITICAL, NORMAL, BULK)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 AT_ONCE = timedelta(0)
 
-LAST_OF_THREE = Facts(strikes=2, struck_for=15 * DAY)
-UNCERTAIN = Facts(unclear_for=20 * SECOND)
-OVERDUE = Facts(unclear_for=40 * SECOND)
-SETTLED = Facts(unclear_for=31 * MINUTE, not_found=True)
-UNASKABLE = Facts(unclear_for=31 * MINUTE, can_ask=False)
+LAST_OF_THREE = Facts(strikes=2, first_strike_ago=15 * DAY)
+UNCERTAIN = Facts(ambiguous_for=20 * SECOND)
+OVERDUE = Facts(ambiguous_for=40 * SECOND)
+SETTLED = Facts(ambiguous_for=31 * MINUTE, not_found=True)
+UNASKABLE = Facts(ambiguous_for=31 * MINUTE, can_look_up=False)
 
 ROWS = [
     # Invalid before sending, by the provider's word.
@@ -60,7 +60,12 @@ ROWS = [
         Decision(status=Status.BOUNCED, strike=True, alert="soft_bounce"),
     ),
     (F.SOFT_BOUNCE, [NORMAL, BULK], Facts(other_provider=True), Decision(status=Status.BOUNCED, strike=True)),
-    (F.SOFT_BOUNCE, [NORMAL, BULK], Facts(strikes=5, struck_for=DAY), Decision(status=Status.BOUNCED, strike=True)),
+    (
+        F.SOFT_BOUNCE,
+        [NORMAL, BULK],
+        Facts(strikes=5, first_strike_ago=DAY),
+        Decision(status=Status.BOUNCED, strike=True),
+    ),
     (
         F.SOFT_BOUNCE,
         [NORMAL, BULK],
@@ -103,18 +108,18 @@ ROWS = [
     (F.COMPLAINT, ALL, Facts(), Decision(status=Status.COMPLAINED, suppress=Suppress(Reason.COMPLAINT))),
     (F.UNSUBSCRIBED, ALL, Facts(), Decision(suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))),
     # Policy or spam block: critical mail has one more provider, where there is one that has not had it.
-    (F.BLOCKED, ALL, Facts(), Decision(status=Status.BOUNCED, slow=15 * MINUTE, alert="blocked")),
+    (F.BLOCKED, ALL, Facts(), Decision(status=Status.BOUNCED, slow_domain_for=15 * MINUTE, alert="blocked")),
     (
         F.BLOCKED,
         [CRITICAL],
         Facts(other_provider=True, tries=3),
-        Decision(retry_after=AT_ONCE, fall_back=True, slow=15 * MINUTE, alert="blocked"),
+        Decision(retry_after=AT_ONCE, fall_back=True, slow_domain_for=15 * MINUTE, alert="blocked"),
     ),
     (
         F.BLOCKED,
         [NORMAL, BULK],
         Facts(other_provider=True),
-        Decision(status=Status.BOUNCED, slow=15 * MINUTE, alert="blocked"),
+        Decision(status=Status.BOUNCED, slow_domain_for=15 * MINUTE, alert="blocked"),
     ),
     # Never sent, because the provider has the address on a list of its own.
     *(
@@ -171,11 +176,11 @@ ROWS = [
         Decision(retry_after=15 * MINUTE, strike=True, alert="soft_bounce"),
     ),
     (F.SOFT_BOUNCE, [NORMAL, BULK], Facts(delivered=True), Decision(status=Status.BOUNCED, strike=True)),
-    (F.SOFT_BOUNCE, ALL, Facts(delivered=True, arrived=True, other_provider=True), Decision()),
+    (F.SOFT_BOUNCE, ALL, Facts(delivered=True, delivered_by_another=True, other_provider=True), Decision()),
     (
         F.HARD_BOUNCE,
         ALL,
-        Facts(delivered=True, arrived=True),
+        Facts(delivered=True, delivered_by_another=True),
         Decision(suppress=Suppress(Reason.BOUNCE)),
     ),
     (F.REJECTED, [CRITICAL], Facts(), Decision(status=Status.REJECTED, alert="rejected")),
@@ -184,11 +189,11 @@ ROWS = [
     (
         F.THROTTLED,
         ALL,
-        Facts(asked_pause=20 * SECOND, jitter=0),
+        Facts(requested_pause=20 * SECOND, jitter=0),
         Decision(retry_after=20 * SECOND, pause=20 * SECOND),
     ),
     (F.THROTTLED, ALL, Facts(jitter=0), Decision(retry_after=MINUTE, pause=MINUTE)),
-    (F.THROTTLED, ALL, Facts(asked_pause=9 * DAY, jitter=0), Decision(retry_after=HOUR, pause=HOUR)),
+    (F.THROTTLED, ALL, Facts(requested_pause=9 * DAY, jitter=0), Decision(retry_after=HOUR, pause=HOUR)),
     (F.THROTTLED, ALL, Facts(tries=1000, jitter=0), Decision(retry_after=MINUTE, pause=MINUTE)),
     (
         F.THROTTLED,
@@ -278,7 +283,7 @@ ROWS = [
     (
         F.AMBIGUOUS,
         ALL,
-        Facts(unclear_for=DAY, expires_in=-HOUR),
+        Facts(ambiguous_for=DAY, expires_in=-HOUR),
         Decision(status=Status.FAILED, breaker=Breaker.COUNT),
     ),
 ]

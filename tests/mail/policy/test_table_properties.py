@@ -19,12 +19,12 @@ situations = st.builds(
     other_later=st.booleans(),
     delivered=st.booleans(),
     strikes=st.integers(0, 5),
-    struck_for=durations,
-    asked_pause=st.none() | st.timedeltas(min_value=timedelta(days=-400), max_value=timedelta(days=400)),
+    first_strike_ago=durations,
+    requested_pause=st.none() | st.timedeltas(min_value=timedelta(days=-400), max_value=timedelta(days=400)),
     jitter=st.floats(0, 1, exclude_max=True),
-    unclear_for=durations,
+    ambiguous_for=durations,
     settled_after=st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(hours=2)),
-    can_ask=st.booleans(),
+    can_look_up=st.booleans(),
     not_found=st.booleans(),
 )
 kinds, importances = st.sampled_from(FailureClass), st.sampled_from(Importance)
@@ -70,7 +70,7 @@ def test_what_may_have_been_sent_is_sent_again_only_when_it_was_not_or_is_critic
     importance: Importance, facts: Facts
 ) -> None:
     decision = decide(F.AMBIGUOUS, importance, facts)
-    certain = facts.not_found and facts.unclear_for >= facts.settled_after
+    certain = facts.not_found and facts.ambiguous_for >= facts.settled_after
     if decision.resends and not certain:
         assert importance == CRITICAL
         assert decision.possible_duplicate

@@ -174,7 +174,7 @@ def _told(message: Message, fate: str) -> str:
 def answer(importance: str) -> tuple[Message, float]:
     """Send a message by a provider that is doing well so far; how long its job wants to wait then."""
     Provider.objects.all().delete()
-    breakers.look_again()
+    breakers.invalidate_cache()
     message = make_message(
         "queued", importance=importance, provider="", to="ada@example.com", address="ada@example.com"
     )

@@ -31,19 +31,19 @@ def chosen(importance: str = "normal", **options: Any) -> str | None:
 
 
 def fail(name: str, times: int = breakers.FAILURES_IN_A_ROW, **options: Any) -> list[bool]:
-    return [breakers.failed(name, "refused", **options) for _ in range(times)]
+    return [breakers.record_failure(name, "refused", **options) for _ in range(times)]
 
 
 def set_open_until(name: str, seconds: float) -> None:
     Provider.objects.filter(name=name).update(open_until=timezone.now() + timedelta(seconds=seconds))
-    breakers.look_again()
+    breakers.invalidate_cache()
 
 
 def test_the_first_provider_is_chosen_while_nothing_is_wrong_with_it() -> None:
     assert chosen() == "first"
-    assert chosen(without={"first"}) == "second"
+    assert chosen(excluded={"first"}) == "second"
     assert chosen(last={"first"}) == "second"
-    assert chosen(without={"first", "second"}) is None
+    assert chosen(excluded={"first", "second"}) is None
 
 
 def test_a_breaker_opens_at_the_fifth_failure_in_a_row_and_says_so_once() -> None:
@@ -53,7 +53,7 @@ def test_a_breaker_opens_at_the_fifth_failure_in_a_row_and_says_so_once() -> Non
 
 def test_a_success_ends_the_row() -> None:
     fail("first", 4)
-    breakers.worked("first")
+    breakers.record_success("first")
     assert not any(fail("first", 4))
     assert chosen() == "first"
 
@@ -86,15 +86,15 @@ def test_a_probe_that_fails_doubles_the_time() -> None:
 
 def test_a_probe_that_works_closes_it() -> None:
     fail("first")
-    assert breakers.worked("first")
-    assert not breakers.worked("first")
+    assert breakers.record_success("first")
+    assert not breakers.record_success("first")
     assert chosen() == "first"
 
 
 def test_what_other_processes_saw_is_seen_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr(breakers, "time", SimpleNamespace(monotonic=lambda: now))
-    breakers.look_again()
+    breakers.invalidate_cache()
     assert chosen() == "first"
     Provider.objects.create(name="first", opened_at=timezone.now(), open_until=timezone.now() + timedelta(hours=1))
     assert chosen() == "first"
@@ -106,27 +106,27 @@ def test_the_longer_of_two_pauses_counts() -> None:
     breakers.pause("first", timedelta(hours=2), "429")
     breakers.pause("first", timedelta(hours=1), "429")
     assert (chosen("critical"), chosen("normal"), chosen("bulk")) == ("second", "second", None)
-    free = select.next_free("bulk")
+    free = select.next_free_at("bulk")
     assert free
     assert timedelta(hours=1.5) < free - timezone.now() <= timedelta(hours=2)
-    assert select.next_free("normal") is None
+    assert select.next_free_at("normal") is None
 
 
 def test_nobody_is_free_when_all_are_shut() -> None:
     fail("first", 1, at_once=True)
     breakers.pause("second", timedelta(hours=1), "429")
     assert chosen() is None
-    assert not select.another(than=set())
-    free = select.next_free("normal")
+    assert not select.other_is_free(set())
+    free = select.next_free_at("normal")
     assert free
     assert free - timezone.now() <= timedelta(hours=1)
 
 
 def test_a_domain_is_slowed_down_for_a_while() -> None:
-    breakers.slow_down("example.org", timedelta(minutes=15))
+    breakers.slow_domain("example.org", timedelta(minutes=15))
     assert breakers.slow_until("example.org")
     assert not breakers.slow_until("example.com")
-    breakers.slow_down("example.org", timedelta(0))
+    breakers.slow_domain("example.org", timedelta(0))
     assert not breakers.slow_until("example.org")
 
 
@@ -136,7 +136,7 @@ def test_a_check_names_the_variables_that_are_missing(settings: Any) -> None:
     settings.MAIL_ALERT_TO = "somebody"
     said = [str(warning.msg).split()[0] for warning in checks.providers_are_complete(None)]
     assert said == ["SECOND_API_KEY", "SECOND_WEBHOOK_SIGNING_KEY"]
-    assert [warning.id for warning in checks.alerts_are_heard(None)] == ["mail.W002"]
+    assert [warning.id for warning in checks.alert_recipient_is_valid(None)] == ["mail.W002"]
 
 
 def test_a_check_says_which_backend_does_not_exist(settings: Any) -> None:
@@ -149,4 +149,4 @@ def test_a_check_says_which_backend_does_not_exist(settings: Any) -> None:
 @pytest.mark.parametrize("told", ["", "ops@example.org", "https://hooks.example.org/x"])
 def test_a_check_accepts_addresses_and_urls_for_alerts(settings: Any, told: str) -> None:
     settings.MAIL_ALERT_TO = told
-    assert checks.alerts_are_heard(None) == []
+    assert checks.alert_recipient_is_valid(None) == []

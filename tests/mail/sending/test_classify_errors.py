@@ -29,10 +29,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
-from mail.errors import NotCalled
+from mail.errors import ProviderNotCalled
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
+from mail.policy.table import TABLE, Breaker
 from mail.sending import error_codes
-from mail.sending.classify_errors import asked_pause, failure_of
+from mail.sending.classify_errors import classify_error, requested_pause
 from mail.sending.error_codes import ANSWERS
 from tests.support.mail.sending import MAILGUN
 from tests.support.timeouts import PATIENCE
@@ -107,13 +108,13 @@ def http(status: int, body: str, headers: str = "", length: int | None = None) -
 )
 def test_an_answer(answer: bytes | None, kind: str) -> None:
     with answering(answer) as url:
-        assert failure_of(error_of(url, PATIENCE if answer is not None else 0.3)).kind == kind
+        assert classify_error(error_of(url, PATIENCE if answer is not None else 0.3)).kind == kind
 
 
 def test_whoever_does_not_listen_has_nothing() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
-        assert failure_of(error_of(f"http://127.0.0.1:{deaf.getsockname()[1]}")).kind == "unreachable"
+        assert classify_error(error_of(f"http://127.0.0.1:{deaf.getsockname()[1]}")).kind == "unreachable"
 
 
 def test_whoever_has_no_address_has_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,35 +122,30 @@ def test_whoever_has_no_address_has_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert failure_of(error_of("http://nowhere.invalid")).kind == "unreachable"
-
-
-def test_a_connection_that_takes_too_long_was_none() -> None:
-    reason = ConnectTimeoutError("timed out")
-    error = requests.ConnectTimeout(MaxRetryError(cast("Any", None), "/", reason))
-    assert failure_of(error).kind == "unreachable"
+    assert classify_error(error_of("http://nowhere.invalid")).kind == "unreachable"
 
 
 def test_a_certificate_that_is_not_believed_ends_it_before_the_request() -> None:
     error = requests.exceptions.SSLError(ssl.SSLCertVerificationError("self-signed"))
-    assert failure_of(error).kind == "unreachable"
+    assert classify_error(error).kind == "unreachable"
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (AnymailInvalidAddress("x"), "invalid"),
-        (AnymailUnsupportedFeature("x"), "invalid"),
-        (AnymailSerializationError("x"), "invalid"),
-        (AnymailConfigurationError("x"), "configuration"),
-        (requests.exceptions.InvalidURL("x"), "configuration"),
-        (NotCalled(Failure(FailureClass.INVALID, "x")), "invalid"),
-        (RuntimeError("x"), "ambiguous"),
-        (AnymailRequestsAPIError("x"), "ambiguous"),
-    ],
-)
+RAISED = {
+    AnymailInvalidAddress("x"): "invalid",
+    AnymailUnsupportedFeature("x"): "invalid",
+    AnymailSerializationError("x"): "invalid",
+    AnymailConfigurationError("x"): "configuration",
+    requests.exceptions.InvalidURL("x"): "configuration",
+    ProviderNotCalled(Failure(FailureClass.INVALID, "x")): "invalid",
+    RuntimeError("x"): "ambiguous",
+    AnymailRequestsAPIError("x"): "ambiguous",
+    requests.ConnectTimeout(MaxRetryError(cast("Any", None), "/", ConnectTimeoutError("timed out"))): "unreachable",
+}
+
+
+@pytest.mark.parametrize(("error", "kind"), RAISED.items())
 def test_what_is_raised_here(error: Exception, kind: str) -> None:
-    assert failure_of(error).kind == kind
+    assert classify_error(error).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -159,7 +155,7 @@ def test_what_is_raised_here(error: Exception, kind: str) -> None:
 def test_amazon_says_its_status_inside_of_what_it_answers(status: int, kind: str) -> None:
     with Stubber(boto3.client("sesv2", region_name="eu-west-1", **NOBODYS)) as stub:
         stub.add_client_error("send_email", "X", "no", http_status_code=status)
-        failure = failure_of(error_of_amazon(stub.client))
+        failure = classify_error(error_of_amazon(stub.client))
     assert (failure.kind, failure.detail) == (kind, f"the provider answered {status}: no")
 
 
@@ -190,20 +186,20 @@ def test_what_providers_without_cases_of_their_own_answer(
     esp: str, status: int, body: dict[str, Any], kind: str | None
 ) -> None:
     """Those of the others are in tests/provider_cases."""
-    assert error_codes.known(esp, status, json.dumps(body)) == kind
+    assert error_codes.look_up(esp, status, json.dumps(body)) == kind
 
 
 @given(st.sampled_from(sorted({row.esp for row in ANSWERS})), st.integers(200, 599), st.text(max_size=200))
 def test_whatever_is_answered_is_read(esp: str, status: int, body: str) -> None:
     for text in (body, json.dumps({"code": body}), "[" * 5000, f"try again after Mon, 99 Foo 2026 99:99:99 {body}"):
-        assert error_codes.known(esp, status, text, "l@mg.example.org", body) in (None, *FailureClass)
+        assert error_codes.look_up(esp, status, text, "l@mg.example.org", body) in (None, *FailureClass)
         assert error_codes.try_again_at(text) is None
 
 
 def test_without_credentials_nothing_is_sent_to_amazon() -> None:
     client = boto3.client("sesv2", region_name="eu-west-1", **NOBODYS)
     client._request_signer._credentials = None
-    assert failure_of(error_of_amazon(client)).kind == "configuration"
+    assert classify_error(error_of_amazon(client)).kind == "configuration"
 
 
 def error_of_amazon(client: Any) -> Exception:
@@ -217,14 +213,33 @@ def error_of_amazon(client: Any) -> Exception:
 
 def test_a_failure_names_no_address_and_is_short() -> None:
     with answering(http(400, "'to' is bad: ada@example.org " * 100)) as url:
-        detail = failure_of(error_of(url)).detail
+        detail = classify_error(error_of(url)).detail
     assert "ada" not in detail
     assert len(detail) < 300
 
 
 def test_every_class_that_an_answer_can_have_has_an_outcome() -> None:
-    assert OUTCOME_OF[FailureClass.AMBIGUOUS] == Outcome.AMBIGUOUS
-    assert OUTCOME_OF[FailureClass.THROTTLED] == OUTCOME_OF[FailureClass.UNREACHABLE] == Outcome.TRANSIENT
+    by_status = {classify_error(answer(status)).kind for status in range(200, 600)}
+    by_code = {row.kind for row in ANSWERS}
+    without_an_answer = {classify_error(error).kind for error in RAISED}
+    assert by_status | by_code | without_an_answer <= set(OUTCOME_OF)
+
+
+@pytest.mark.parametrize("kind", OUTCOME_OF)
+def test_only_what_the_provider_has_not_and_may_take_later_is_transient(kind: FailureClass) -> None:
+    """The outcome of a class agrees with its row of the policy, which decides about the next call."""
+    rules = TABLE[kind]
+    assert (OUTCOME_OF[kind] == Outcome.AMBIGUOUS) == all(rule.ambiguous for rule in rules)
+    assert (OUTCOME_OF[kind] == Outcome.PERMANENT) == all(
+        rule.breaker == Breaker.OPEN or not rule.waits for rule in rules
+    )
+
+
+def answer(status: int) -> Exception:
+    """What Anymail raises for an answer with this status."""
+    response = requests.Response()
+    response.status_code = status
+    return AnymailRequestsAPIError("no", response=response)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +260,7 @@ def test_every_class_that_an_answer_can_have_has_an_outcome() -> None:
     ],
 )
 def test_the_pause_that_is_asked_for(headers: dict[str, str], seconds: float | None) -> None:
-    pause = asked_pause(throttled(headers), NOW)
+    pause = requested_pause(throttled(headers), NOW)
     assert pause == (None if seconds is None else timedelta(seconds=seconds))
 
 
@@ -263,12 +278,12 @@ def test_the_pause_that_is_asked_for(headers: dict[str, str], seconds: float | N
 def test_the_pause_that_a_sentence_asks_for(said: str, seconds: float | None) -> None:
     error = Exception(said)
     error.response = SimpleNamespace(headers={}, text=json.dumps({"message": f"limit exceeded, {said}"}))  # type: ignore[attr-defined]
-    assert asked_pause(error, NOW) == (None if seconds is None else timedelta(seconds=seconds))
+    assert requested_pause(error, NOW) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 @given(st.text(), st.text())
 def test_garbage_in_headers_is_no_error(reset: str, after: str) -> None:
-    pause = asked_pause(throttled({"X-RateLimit-Reset": reset, "Retry-After": after}), NOW)
+    pause = requested_pause(throttled({"X-RateLimit-Reset": reset, "Retry-After": after}), NOW)
     assert pause is None or pause >= timedelta(0)
 
 

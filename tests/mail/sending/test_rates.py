@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mail.importance import Importance
 from mail.sending import rates
-from mail.sending.rates import PLACES, WARM_UP, Bucket, Rate
+from mail.sending.rates import BURST, WARM_UP, Bucket, Rate
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -21,7 +21,7 @@ def make_bucket() -> Bucket:
 
 
 def taken(bucket: Bucket, importance: Importance, now: datetime = NOW) -> tuple[Bucket, bool]:
-    [after], moment = rates.take([bucket], importance, now)
+    [after], moment = rates.reserve([bucket], importance, now)
     return after, moment == now
 
 
@@ -32,7 +32,7 @@ def test_no_more_than_the_rate_goes_out_in_any_time(arrivals: list[tuple[int, Im
         now = NOW + timedelta(milliseconds=milliseconds)
         bucket, went = taken(bucket, importance, now)
         sent += [now] if went else []
-    most = PLACES[NORMAL][True] or 0
+    most = BURST[NORMAL][True] or 0
     for first, begin in enumerate(sent):
         for last, end in enumerate(sent[first:], first):
             assert last - first + 1 <= (end - begin) / bucket.rate.interval + most
@@ -50,7 +50,7 @@ def test_bulk_mail_gets_the_whole_rate_where_there_is_no_other() -> None:
 def test_what_waits_comes_back_one_after_the_other() -> None:
     bucket, comes = make_bucket(), []
     for _ in range(105):
-        [bucket], moment = rates.take([bucket], BULK, NOW)
+        [bucket], moment = rates.reserve([bucket], BULK, NOW)
         comes.append(moment)
     assert comes[:5] == [NOW] * 5
     assert (comes[104] - comes[5]).total_seconds() == pytest.approx(9.9)
@@ -76,7 +76,7 @@ def test_critical_mail_never_waits_and_counts() -> None:
 @pytest.mark.parametrize(("importance", "waits"), [(BULK, True), (NORMAL, False), (CRITICAL, False)])
 def test_at_a_receiver_only_bulk_mail_waits(importance: Importance, waits: bool) -> None:
     full = Bucket("gmail.com", Rate(10, 1), NOW + 60 * SECOND, NOW)
-    changed, moment = rates.take([make_bucket(), full], importance, NOW)
+    changed, moment = rates.reserve([make_bucket(), full], importance, NOW)
     assert (moment > NOW) is waits
     assert {bucket.name for bucket in changed} == ({"gmail.com"} if waits else {"mailgun", "gmail.com"})
 

@@ -208,7 +208,7 @@ def test_a_duplicate_is_possible_once_the_second_attempt_begins(
         assert work_on(message) > 0
     assert (message.possible_duplicate, message.events.count()) == (False, 0)
     Provider.objects.all().delete()
-    breakers.look_again()
+    breakers.invalidate_cache()
     work_on(message)
     assert (message.status, message.possible_duplicate) == ("sent", True)
     assert message.events.get().type == "possible_duplicate"
@@ -218,7 +218,7 @@ def test_a_provider_that_cannot_be_asked_now_is_asked_later(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as nobody knows, normal mail is not sent again."""
-    monkeypatch.setattr(table, "LOOK_AGAIN", timedelta(seconds=0.1))
+    monkeypatch.setattr(table, "SHORTEST_LOOKUP_WAIT", timedelta(seconds=0.1))
     mailgun.fault("500-accepted")
     mailgun.fault("500", times=2, on="events")
     message = work_until_it_rests(make_message())
@@ -229,7 +229,7 @@ def test_a_pause_is_as_long_as_the_provider_asks_for(mailgun: Simulator) -> None
     mailgun.fault("429", seconds=HOUR / 2)
     message = make_message()
     assert 0.45 * HOUR < work_on(message) < 0.6 * HOUR
-    assert breakers.seen("mailgun").paused_until
+    assert breakers.state_of("mailgun").paused_until
     assert 0.45 * HOUR < work_on(message) < 0.6 * HOUR
     assert (message.status, classes(message)) == ("queued", [("transient", "throttled")])
 
@@ -355,7 +355,7 @@ def test_bulk_mail_waits_for_a_provider_that_asks_for_a_pause(mailgun: Simulator
 
 
 def test_mail_whose_time_has_come_waits_like_any_other(mailgun: Simulator) -> None:
-    breakers.slow_down("example.org", timedelta(hours=1))
+    breakers.slow_domain("example.org", timedelta(hours=1))
     past, ahead = timezone.now(), timezone.now() + timedelta(hours=1)
     tried, due, later = (make_message("scheduled", send_at=moment, importance="bulk") for moment in (past, past, ahead))
     assert work_on(tried) > 0
@@ -365,7 +365,7 @@ def test_mail_whose_time_has_come_waits_like_any_other(mailgun: Simulator) -> No
 
 
 def test_a_domain_that_blocks_us_gets_no_bulk_mail_for_a_while(mailgun: Simulator) -> None:
-    breakers.slow_down("example.org", timedelta(hours=1))
+    breakers.slow_domain("example.org", timedelta(hours=1))
     waits = {importance: work_on(make_message(importance=importance)) for importance in ("critical", "normal", "bulk")}
     assert waits["critical"] == waits["normal"] == 0
     assert waits["bulk"] > 0.9 * HOUR
@@ -386,5 +386,5 @@ def meet(mailgun: Simulator, fault: str, message: Message, settings: Any) -> Non
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Critical mail waits half a second for certainty; how long it does otherwise is for the tests of the policy."""
     critical, *others = table.TABLE[FailureClass.AMBIGUOUS]
-    row = (replace(critical, hurry=timedelta(seconds=0.5)), *others)
+    row = (replace(critical, duplicate_after=timedelta(seconds=0.5)), *others)
     monkeypatch.setattr(table, "TABLE", table.TABLE | {FailureClass.AMBIGUOUS: row})

@@ -2,24 +2,27 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 import requests
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from jobs.models import Job
 from mail import alerts
 from mail.events import apply, ingest, lookups
-from mail.events.provider_event import Report, of_mailgun
+from mail.events.provider_event import ProviderEvent, from_mailgun
 from mail.models import Alert, Attachment, Attempt, Message, Provider
 from mail.providers import breakers
 from mail.sending import send
+from tests.support.concurrency import in_threads
 from tests.support.mail.mailgun_webhooks import failure
 from tests.support.mail.messages import make_message
 from tests.support.mail.sending import classes, provider, sending_by, work_on
 from tests.support.servers.simulator import Simulator
+from tests.support.timeouts import PATIENCE
 
 pytest_plugins = ["tests.support.mail.simulator_fixtures"]
 pytestmark = pytest.mark.django_db
@@ -70,7 +73,7 @@ def test_whoever_dies_before_the_alarm_has_not_given_the_message_up(
     assert (expired.status, Alert.objects.get().kind) == ("expired", "expired")
 
 
-@pytest.mark.parametrize(("fault", "victim"), [("429", "pause"), ("401", "failed")])
+@pytest.mark.parametrize(("fault", "victim"), [("429", "pause"), ("401", "record_failure")])
 def test_a_failure_that_was_recorded_has_had_its_consequences(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch, fault: str, victim: str
 ) -> None:
@@ -89,7 +92,7 @@ def test_news_that_come_before_the_call_has_failed_outweigh_its_failure(
     """The exhausted delivery of critical mail has its own second job, which is not to be hurried by the first."""
 
     def hear_and_fail(message: Message, attempt: Attempt, _: object) -> str:
-        taken = ingest.take(of_mailgun(failure(attempt, reason="old", code=602)))
+        taken = ingest.ingest(from_mailgun(failure(attempt, reason="old", code=602)))
         assert taken
         apply.apply(taken.pk)
         raise requests.ReadTimeout
@@ -115,25 +118,52 @@ def test_an_answer_says_what_was_known_when_it_was_asked_for(
 ) -> None:
     """It takes so long that by its end the provider's events would be believed."""
 
-    def an_hour_passes(attempt: Attempt, _: object) -> list[Report]:
+    def an_hour_passes(attempt: Attempt, _: object) -> list[ProviderEvent]:
         attempt.started_at -= timedelta(hours=1)
         return []
 
     settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
-    monkeypatch.setattr(lookups, "reports_of", an_hour_passes)
+    monkeypatch.setattr(lookups, "events_of_attempt", an_hour_passes)
     message = make_message()
     message.begin_attempt("mailgun")
     assert work_on(message) > 0
     assert mailgun.account(message.pk)["calls"] == 0
 
 
-def test_two_runs_at_once_make_one_call(mailgun: Simulator, settings: Any) -> None:
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite in memory has one connection, and one writer anyway.")
+@pytest.mark.django_db(transaction=True)
+def test_two_runs_at_once_make_one_call(mailgun: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have decided to call the provider before either has stored its attempt."""
+    message, both, begin_attempt = make_message(), Barrier(2), Message.begin_attempt
+
+    def begin_together(self: Message, *args: str) -> Attempt:
+        both.wait(PATIENCE)
+        return begin_attempt(self, *args)
+
+    monkeypatch.setattr(Message, "begin_attempt", begin_together)
+    in_threads(*[lambda: work_on(Message.objects.get(pk=message.pk))] * 2)
+    message.refresh_from_db()
+    assert (message.status, classes(message)) == ("sent", [("accepted", "")])
+    assert mailgun.account(message.pk)["calls"] == 1
+    assert not both.broken
+
+
+def test_a_run_during_the_call_of_another_makes_none(
+    mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second finds the first's attempt under way; what has not been concluded may still be in its call."""
     settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
-    message = make_message()
-    message.begin_attempt("mailgun")
-    work_on(message)
-    assert mailgun.account(message.pk)["calls"] == 0
+    message, waits, hand_over = make_message(), [], send._hand_over
+
+    def run_meanwhile(*args: Any) -> str:
+        waits.append(work_on(Message.objects.get(pk=message.pk)))
+        return hand_over(*args)
+
+    monkeypatch.setattr(send, "_hand_over", run_meanwhile)
+    assert work_on(message) == 0
+    assert [wait > 0 for wait in waits] == [True]
+    assert (message.status, classes(message)) == ("sent", [("accepted", "")])
+    assert mailgun.account(message.pk)["calls"] == 1
 
 
 def test_a_database_that_fails_before_the_call_leaves_nothing_unclear(

@@ -186,6 +186,6 @@ def test_other_mail_belongs_to_no_list(mailgun: Simulator, importance: str) -> N
 def test_alerts_say_that_nobody_wrote_them(mailgun: Simulator, settings: Any) -> None:
     settings.MAIL_ALERT_TO = "operator@example.org"
     alerts.alert("test", "something")
-    assert alerts.tell("test") == 1
+    assert alerts.send_unsent("test") == 1
     [mail] = mailgun.messages()
     assert mailgun.message(mail["id"])["headers"]["Auto-Submitted"] == "auto-generated"

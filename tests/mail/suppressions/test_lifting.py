@@ -15,7 +15,7 @@ from jobs.errors import PermanentError, TransientError
 from jobs.models import Job
 from mail.addresses.normalize import address_digest
 from mail.events import apply, ingest
-from mail.events.provider_event import of_mailgun
+from mail.events.provider_event import from_mailgun
 from mail.models import Alert, Lift, Message, Suppression
 from mail.privacy.forgetting import forget
 from mail.suppressions import lifting, provider_lists
@@ -54,7 +54,7 @@ def is_listed(mailgun: Simulator, name: str, address: str = ADA) -> bool:
 
 def happen(*events: dict[str, Any]) -> None:
     for data in events:
-        if taken := ingest.take(of_mailgun(data)):
+        if taken := ingest.ingest(from_mailgun(data)):
             apply.apply(taken.pk)
 
 
@@ -155,7 +155,9 @@ def test_a_key_that_may_not_lift_is_an_alert_and_the_end(mailgun: Simulator, ope
     assert Alert.objects.get().kind == "suppressions_not_changeable"
 
 
-def test_a_refusal_by_the_provider_s_list_does_not_bring_back_what_is_being_lifted(operator: APIClient) -> None:
+def test_a_refusal_by_the_provider_s_list_does_not_bring_back_what_is_being_lifted(
+    operator: APIClient,
+) -> None:
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
     operator.delete(SUPPRESSION)
     happen(failure(make_attempt(), reason="suppress-bounce", code=605))

@@ -310,7 +310,7 @@ def test_two_keys_are_good_while_one_replaces_the_other(settings: Any) -> None:
 
 @pytest.fixture
 def no_refusals() -> None:
-    refusals.taken("mailgun")
+    refusals.record_accepted("mailgun")
 
 
 @pytest.mark.usefixtures("no_refusals")
@@ -357,7 +357,7 @@ def test_trouble_of_ours_is_worth_another_try(error: type[Exception], monkeypatc
 
     data, signature = make_event(make_attempt()), sign()
     with monkeypatch.context() as patched:
-        patched.setattr(ingest, "take", fails)
+        patched.setattr(ingest, "ingest", fails)
         answer = tell(data, signature)
     assert_problem(answer, 503)
     assert answer["Retry-After"]

@@ -124,7 +124,7 @@ def test_trouble_of_ours_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -
     def fails(*_: object) -> None:
         raise OperationalError
 
-    monkeypatch.setattr(ingest, "take", fails)
+    monkeypatch.setattr(ingest, "ingest", fails)
     assert_problem(told([sparkpost_event(make_attempt(provider="sparkpost"))]), 503)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.errors import RetryAfter
 from mail.models import Message
-from mail.providers import breakers, select
+from mail.providers import breakers, connections
 from mail.sending import send
 from tests.support.servers.simulator import API_KEY, DOMAIN
 
@@ -26,13 +26,13 @@ def provider(api_url: str, name: str = "mailgun", backend: str = MAILGUN, **opti
 def sending_by(settings: Any, *entries: dict[str, Any]) -> Iterator[None]:
     """These are the providers, and nothing is known of them yet."""
     settings.MAIL_PROVIDERS = list(entries)
-    breakers.look_again()
+    breakers.invalidate_cache()
     try:
         yield
     finally:
         for entry in entries:
-            select.hang_up(entry["name"])
-        breakers.look_again()
+            connections.close(entry["name"])
+        breakers.invalidate_cache()
 
 
 def work_on(message: Message, times: int = 1) -> float:

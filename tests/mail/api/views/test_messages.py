@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from jobs.models import Job
 from jobs.models.states import Status as JobStatus
-from mail.importance import PATIENCE
+from mail.importance import EXPIRES_AFTER
 from mail.models import Attachment, Attempt, Event, Message, Suppression, Template
 from mail.status import TERMINAL, Status
 from tests.support.api_clients import assert_problem
@@ -67,7 +67,7 @@ def test_its_job_is_nobodys_and_as_urgent_as_it_is_important(api: APIClient, imp
     assert (job.kind, job.params, job.user, job.priority) == (kind, {"message": shown["id"]}, None, priority)
     assert Message.objects.get().job_id == job.pk
     assert api.get("/api/v1/jobs/").json()["results"] == []
-    assert seconds_ahead(shown["expires_at"]) == pytest.approx(PATIENCE[importance].total_seconds(), abs=20)
+    assert seconds_ahead(shown["expires_at"]) == pytest.approx(EXPIRES_AFTER[importance].total_seconds(), abs=20)
 
 
 def test_null_is_the_same_as_leaving_out(api: APIClient) -> None:

@@ -1,6 +1,6 @@
-"""What receiving servers say in words, where the code alone does not tell a missing mailbox from a block. Pure.
+"""Known sentences of receiving servers, where the code alone does not tell a missing mailbox from a block. Pure.
 
-Sentences of the large receivers and of common servers, as they stand in bounces. mail.events.classify asks here first.
+Taken from bounces of the large receivers and of common servers. mail.smtp.replies looks here first.
 """
 
 import re
@@ -10,16 +10,16 @@ from mail.failure import FailureClass
 
 BLOCKED, FULL, UNKNOWN = FailureClass.BLOCKED, FailureClass.MAILBOX_FULL, FailureClass.HARD_BOUNCE
 Compiled = tuple[FailureClass, re.Pattern[str]]
-LONGEST = 2000
-"""Characters of a reply that are searched."""
+SEARCHED_CHARACTERS = 2000
+"""Of a reply: a longer one is cut off before it is searched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """pattern: a regular expression, matched anywhere, without regard to case. who: says so."""
+    """pattern: a regular expression, searched for anywhere, ignoring case. server: which server writes it."""
 
     kind: FailureClass
-    who: str
+    server: str
     pattern: str
 
 
@@ -30,7 +30,7 @@ ABOUT_THE_SENDER = (
     Sentence(BLOCKED, "many", r"(too many|excessive|number of) (unknown|invalid) (user|recipient|address)"),
     Sentence(BLOCKED, "many", r"\bsender (address |domain |is |was )*(unknown|invalid|not found|does not exist)"),
 )
-"""They sound like a missing mailbox, and even come with its codes, but it is ours that is not liked."""
+"""They read like a missing mailbox, and come with its codes, but the server refuses our sender address."""
 
 SENTENCES = (
     # The mailbox is full.
@@ -56,7 +56,7 @@ SENTENCES = (
     Sentence(UNKNOWN, "many", r"(user|recipient|mailbox|(?<!ip )address|account)( is| was)? (unknown|not found)"),
     Sentence(UNKNOWN, "many", r"(unknown|no such|invalid)( local)? (user|recipient|mailbox|account)"),
     Sentence(UNKNOWN, "many", r"(user|recipient|mailbox|account|address) does(n.t| not) exist"),
-    # They do not want mail like this, or from us.
+    # The server refuses this content, or mail from us.
     Sentence(BLOCKED, "Gmail", r"likely (unsolicited|suspicious)|\bunauthenticated\b"),
     Sentence(BLOCKED, "Yahoo, AOL", r"not accepted for policy reasons|\[(tss|ipts)\d+\]"),
     Sentence(BLOCKED, "Microsoft", r"part of their network is on our block list|\bS3(140|150)\b|banned sending ip"),
@@ -66,26 +66,26 @@ SENTENCES = (
     Sentence(BLOCKED, "many", r"\bspam\b|\bunsolicited\b|\bbulk e-?mail\b|\bpoor reputation\b|\breputation\b"),
     Sentence(BLOCKED, "many", r"\bdmarc\b|\bspf\b|\bdkim\b|relay(ing)? (access )?denied|administrative prohibition"),
 )
-"""In this order: the first that matches decides."""
+"""The first match decides."""
 
 
 def blames_sender(reply: str) -> bool:
-    """Whether this reply is about the sender, whatever its codes say."""
-    return _first(_ABOUT_THE_SENDER, reply) is not None
+    """True if the reply is about the sender, whatever its codes say."""
+    return _first_match(_ABOUT_THE_SENDER, reply) is not None
 
 
-def said(reply: str) -> FailureClass | None:
-    """What this reply says of itself in words; None when none of the known sentences is in it."""
-    return _first(_SENTENCES, reply)
+def failure_class(reply: str) -> FailureClass | None:
+    """The class of the first known sentence in the reply; None if it contains none."""
+    return _first_match(_SENTENCES, reply)
+
+
+def _first_match(patterns: list[Compiled], reply: str) -> FailureClass | None:
+    text = " ".join(reply[:SEARCHED_CHARACTERS].split())
+    return next((kind for kind, pattern in patterns if pattern.search(text)), None)
 
 
 def _compiled(sentences: tuple[Sentence, ...]) -> list[Compiled]:
     return [(sentence.kind, re.compile(sentence.pattern, re.IGNORECASE)) for sentence in sentences]
-
-
-def _first(patterns: list[Compiled], reply: str) -> FailureClass | None:
-    text = " ".join(reply[:LONGEST].split())
-    return next((kind for kind, pattern in patterns if pattern.search(text)), None)
 
 
 _ABOUT_THE_SENDER, _SENTENCES = _compiled(ABOUT_THE_SENDER), _compiled(SENTENCES)
