@@ -70,7 +70,7 @@ def test_the_order_in_which_events_come_does_not_matter(order: tuple[str, ...]) 
 
 @settings(max_examples=50)
 @given(st.data())
-def test_the_end_is_as_precedence_says_whatever_comes_how_often_and_when(data: st.DataObject) -> None:
+def test_the_final_status_is_by_precedence_whatever_the_number_and_order_of_events(data: st.DataObject) -> None:
     importance = data.draw(st.sampled_from([Importance.NORMAL, Importance.BULK]))
     attempt = make_attempt(make_message(importance=importance))
     kinds = data.draw(st.lists(st.sampled_from(sorted(KINDS)), max_size=5))
@@ -102,7 +102,7 @@ def test_any_event_proves_that_the_provider_has_it(kind: str, before: str) -> No
     assert PRECEDENCE[Status(message.status)] >= PRECEDENCE[Status.SENT]
 
 
-def test_what_seemed_not_to_have_been_accepted_is_not_sent_again() -> None:
+def test_an_event_of_a_failed_attempt_stops_the_next_try() -> None:
     attempt = make_attempt(make_message(Status.QUEUED), outcome=Attempt.Outcome.TRANSIENT)
     happen(an_event(attempt, "opened"))
     message, attempt = Message.objects.get(), Attempt.objects.get()
@@ -110,13 +110,13 @@ def test_what_seemed_not_to_have_been_accepted_is_not_sent_again() -> None:
     assert message.sent_at is not None
 
 
-def test_what_we_gave_up_has_arrived_after_all() -> None:
+def test_a_delivery_overrides_our_giving_up() -> None:
     attempt = make_attempt(make_message(Status.FAILED, finished_at=timezone.now()), outcome=Attempt.Outcome.AMBIGUOUS)
     happen(an_event(attempt, "delivered"))
     assert Message.objects.get().status == Status.DELIVERED
 
 
-def test_an_event_of_tomorrow_changes_nothing() -> None:
+def test_an_event_of_an_unknown_type_changes_nothing() -> None:
     attempt = make_attempt(make_message(Status.SENDING), outcome="")
     happen(an_event(attempt, "of-tomorrow"))
     attempt.refresh_from_db()
@@ -140,7 +140,7 @@ def test_a_job_that_runs_twice_applies_its_event_once() -> None:
     assert Message.objects.get().opens == 1
 
 
-def test_an_effect_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_whose_application_fails_can_be_applied_again(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = ingest.ingest(from_mailgun(an_event(make_attempt(), "opened")))
     assert taken
     with monkeypatch.context() as patched:
@@ -207,7 +207,7 @@ def test_an_address_is_suppressed_as_the_policy_says(event: str, status: str, re
         ("suppress-unsubscribe", 606, "unsubscribe"),
     ],
 )
-def test_what_the_provider_knew_before_is_known_to_us_from_then_on(reason: str, code: int, suppression: str) -> None:
+def test_a_provider_s_own_suppression_becomes_ours(reason: str, code: int, suppression: str) -> None:
     happen(failure(make_attempt(), reason=reason, code=code))
     assert Suppression.objects.get().reason == suppression
     assert Message.objects.get().finished
@@ -231,14 +231,14 @@ def test_an_exhausted_delivery_is_a_strike_and_a_delivery_ends_the_row() -> None
     assert Strike.objects.count() == 0
 
 
-def test_the_end_of_an_attempt_that_is_told_twice_is_one_strike() -> None:
+def test_two_events_of_one_attempt_s_end_are_one_strike() -> None:
     attempt = make_attempt()
     happen(an_event(attempt, "exhausted"), failure(attempt, "temporary", "old", code=498))
     assert Strike.objects.count() == 1
 
 
 class TestCriticalMail:
-    """An exhausted delivery of it is repeated; what the first attempt still says must not stop the second."""
+    """After an exhausted delivery it is sent again; late events of the first attempt must not stop the second."""
 
     @pytest.fixture
     def attempt(self) -> Attempt:
@@ -250,7 +250,7 @@ class TestCriticalMail:
         assert Message.objects.get().status == Status.QUEUED
         assert Job.objects.filter(kind="mail.send").count() == 1
 
-    def test_our_own_commit_that_comes_after_the_bounce_does_not_undo_that(self) -> None:
+    def test_recording_the_acceptance_after_the_bounce_does_not_stop_the_second(self) -> None:
         attempt = make_attempt(make_message(Status.SENDING, importance=Importance.CRITICAL), outcome="")
         happen(an_event(attempt, "exhausted"))
         attempt.message.accept(attempt, "<1@mg.example.org>")
@@ -258,13 +258,15 @@ class TestCriticalMail:
         assert Job.objects.filter(kind="mail.send").count() == 1
 
     @pytest.mark.parametrize("late", ["accepted", "deferred", "exhausted", "opened"])
-    def test_late_news_of_the_first_attempt_do_not_stop_the_second(self, attempt: Attempt, late: str) -> None:
+    def test_late_events_of_the_first_attempt_do_not_stop_the_second(self, attempt: Attempt, late: str) -> None:
         happen(an_event(attempt, late))
         assert Message.objects.get().status == Status.QUEUED
         assert Job.objects.filter(kind="mail.send").count() == 1
 
     @pytest.mark.parametrize(("late", "status"), [("delivered", "delivered"), ("bounced", "bounced")])
-    def test_news_that_make_it_needless_do(self, attempt: Attempt, late: str, status: str) -> None:
+    def test_a_final_event_of_the_first_attempt_stops_the_second(
+        self, attempt: Attempt, late: str, status: str
+    ) -> None:
         happen(an_event(attempt, late))
         assert Message.objects.get().status == status
 
@@ -277,7 +279,7 @@ class TestCriticalMail:
 # --- chores -----------------------------------------------------------------------------------------------------
 
 
-def test_an_event_whose_job_was_lost_is_applied_all_the_same() -> None:
+def test_an_event_whose_job_was_lost_is_applied_by_the_sweep() -> None:
     for kind in ["opened", "clicked"]:
         ingest.ingest(from_mailgun(an_event(make_attempt(), kind)))
     Job.objects.all().delete()
@@ -288,7 +290,7 @@ def test_an_event_whose_job_was_lost_is_applied_all_the_same() -> None:
     assert sorted(Message.objects.values_list("opens", "clicks")) == [(0, 0), (1, 0)]
 
 
-def test_an_event_that_cannot_be_applied_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_that_cannot_be_applied_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ["opened", "clicked"]:
         ingest.ingest(from_mailgun(an_event(make_attempt(), kind)))
     Event.objects.update(received_at=timezone.now() - timedelta(hours=1))
@@ -296,7 +298,7 @@ def test_an_event_that_cannot_be_applied_is_not_in_the_way(monkeypatch: pytest.M
     assert apply.apply_lost_events() == 1
 
 
-def test_used_tokens_and_disregarded_events_are_thrown_away_in_time() -> None:
+def test_used_tokens_and_disregarded_events_are_deleted_in_time() -> None:
     attempt = make_attempt()
     now = timezone.now()
     for days in [0, 1, 3, 40]:
@@ -307,7 +309,7 @@ def test_used_tokens_and_disregarded_events_are_thrown_away_in_time() -> None:
     assert Event.objects.count() == 3
 
 
-def test_the_kind_is_ours_and_the_chores_are_done() -> None:
+def test_the_job_is_internal_and_the_maintenance_tasks_are_registered() -> None:
     assert registry.find("mail.event").internal
     assert {apply.apply_lost_events, apply.delete_used_tokens, apply.delete_disregarded_events} <= {
         task.function for task in maintenance._tasks

@@ -1,4 +1,4 @@
-"""What events mean: every kind of Mailgun's, in the forms that Mailgun documents, and those of other providers."""
+"""Classifying events: all of Mailgun's, in the forms that it documents, and those of other providers."""
 
 import time
 from typing import Any
@@ -135,12 +135,12 @@ def test_a_delayed_bounce_says_that_it_is_one() -> None:
     assert classify_mailgun.classify(data).detail == "after it was accepted: 5.1.1 gone"
 
 
-def test_what_a_server_said_is_told_without_addresses() -> None:
+def test_a_server_s_reply_is_shown_without_addresses() -> None:
     said = "550 5.1.1 <ada.lovelace@example.org>:\n Recipient ada@example.org unknown"
     assert one_line(said) == "550 5.1.1 <a***@example.org>: Recipient a***@example.org unknown"
 
 
-def test_what_a_server_said_is_bounded() -> None:
+def test_a_server_s_reply_is_cut_off() -> None:
     assert len(one_line("x " * 10_000)) == 500
 
 
@@ -192,7 +192,7 @@ def test_a_reply_of_class_4_is_never_a_hard_bounce(words: str, enhanced: str) ->
 
 
 @pytest.mark.parametrize("words", ["mailbox for ", "sender is ", "transaction failed ", "this user doesnt have a "])
-def test_a_long_reply_is_read_in_no_time(words: str) -> None:
+def test_a_long_reply_is_read_quickly(words: str) -> None:
     started = time.perf_counter()
     assert ServerReply.read(554, words * 100_000).failure_class() is None
     assert time.perf_counter() - started < 5
@@ -228,7 +228,7 @@ parts = json | st.dictionaries(st.sampled_from(INNER), json, max_size=4)
     st.sampled_from(["failed", "rejected", "delivered", "clicked", "opened", "complained", "unsubscribed", "new"]),
     st.dictionaries(st.sampled_from(FIELDS), parts, max_size=6),
 )
-def test_whatever_is_in_an_event_it_has_a_meaning(event: str, fields: dict[str, Any]) -> None:
+def test_any_event_can_be_classified(event: str, fields: dict[str, Any]) -> None:
     reported = provider_event.from_mailgun({**fields, "event": event})
     assert reported.classification.type in {*EventType.values, event}
     assert len(reported.key) == len(reported.disregarded_key) == 64

@@ -1,4 +1,4 @@
-"""Mail is looked after: events that no webhook told are read, and jobs are found for messages that lost theirs."""
+"""Reconciliation: events without a webhook are read, and messages that lost their job get another."""
 
 import time
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
 
 
 def silent(mailgun: Simulator, address: str = "ada@example.org", events: int = 2, **fields: Any) -> Message:
-    """A message that was sent, and of which the provider knows more than we do."""
+    """A sent message with events that no webhook has reported."""
     message = make_message(address=address, to=address, **fields)
     work_on(message)
     mail_id = message.attempts.get().provider_message_id
@@ -62,7 +62,7 @@ def read_again(since: timedelta = HOUR) -> dict[str, int]:
     return reconcile()
 
 
-def test_what_no_webhook_told_is_read_in_the_event_log(mailgun: Simulator) -> None:
+def test_an_event_without_a_webhook_is_read_in_the_event_log(mailgun: Simulator) -> None:
     message = silent(mailgun)
     assert reconcile() == {"jobs": 0, "alerts": 0, "read": 1, "new": 1}
     apply_all()
@@ -80,7 +80,7 @@ def test_what_no_webhook_told_is_read_in_the_event_log(mailgun: Simulator) -> No
         ("delayed-bounce", "bounced", {"bounce"}),
     ],
 )
-def test_what_comes_after_the_delivery_is_read_too(
+def test_events_after_the_delivery_are_read_too(
     mailgun: Simulator, local_part: str, status: str, reasons: set[str]
 ) -> None:
     message = silent(mailgun, f"{local_part}@example.org", events=2)
@@ -104,8 +104,8 @@ def test_the_log_is_read_on_from_where_it_was_read_to(mailgun: Simulator) -> Non
     assert Event.objects.count() == 1
 
 
-def test_what_was_indexed_late_is_not_missed(mailgun: Simulator, settings: Any) -> None:
-    """The log is read only as far as it is complete: events are indexed out of order, up to so much later."""
+def test_events_that_are_indexed_late_are_not_missed(mailgun: Simulator, settings: Any) -> None:
+    """The log is read up to MAIL_SETTLED_AFTER ago: events are indexed late and out of order."""
     settings.MAIL_SETTLED_AFTER = timedelta(seconds=3)
     mailgun.configure(index_delay=2)
     messages = [silent(mailgun, f"a{number}@example.org") for number in range(5)]
@@ -158,7 +158,7 @@ def test_an_event_that_cannot_be_stored_does_not_stop_the_log(
     assert reconcile()["read"] == 0
 
 
-def test_mail_of_others_in_the_log_is_left_alone(mailgun: Simulator) -> None:
+def test_other_senders_mail_in_the_log_is_ignored(mailgun: Simulator) -> None:
     message = silent(mailgun)
     Message.objects.filter(pk=message.pk).delete()
     make_message()
@@ -194,14 +194,14 @@ def test_a_key_that_may_not_read_events_is_an_alert_once(mailgun: Simulator) -> 
 
 
 def test_the_log_is_read_when_a_cluster_starts_so_that_a_missing_right_is_noticed(mailgun: Simulator) -> None:
-    """The chores are all due at the start of a cluster."""
+    """All maintenance tasks are due at the start of a cluster."""
     make_message("delivered")
     do_all_chores()
     assert Job.objects.filter(kind="mail.reconcile").count() == 1
 
 
 @pytest.mark.parametrize("importance", ["normal", "bulk"])
-def test_unclear_mail_that_cannot_be_looked_up_does_not_end_in_silence(
+def test_ambiguous_mail_that_cannot_be_looked_up_ends_with_an_alert(
     mailgun: Simulator, settings: Any, importance: str
 ) -> None:
     settings.MAIL_SETTLED_AFTER = timedelta(minutes=30)
@@ -217,7 +217,7 @@ def test_unclear_mail_that_cannot_be_looked_up_does_not_end_in_silence(
     assert set(Alert.objects.values_list("kind", flat=True)) == {"events_not_readable", "never_cleared_up"}
 
 
-def test_lost_jobs_and_late_mail_are_seen_to_before_anybody_is_asked(
+def test_lost_jobs_and_late_mail_come_before_the_event_logs(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hang(*_: object) -> None:
@@ -275,7 +275,7 @@ def test_critical_mail_that_is_deferred_for_long_alerts_once() -> None:
     assert Alert.objects.get().kind == "deferred"
 
 
-def test_the_chore_submits_one_job_where_there_is_mail_also_when_all_is_finished() -> None:
+def test_the_maintenance_task_submits_one_job_where_there_is_mail_also_when_all_is_finished() -> None:
     maintenance.reconciliation()
     assert not Job.objects.exists()
     make_message("delivered")

@@ -1,4 +1,4 @@
-"""What decisions do: suppressions that outweigh each other, strikes, alerts told once, mail that is sent again."""
+"""Consequences of decisions: suppressions and their precedence, strikes, alerts, mail that is sent again."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -91,7 +91,7 @@ def test_blocks_that_lie_far_apart_slow_nobody_down() -> None:
     assert breakers.delete_old_blocks() == 2
 
 
-def test_a_domain_that_is_slowed_down_is_not_renewed_by_each_further_block() -> None:
+def test_a_slowdown_is_not_extended_by_further_blocks() -> None:
     blocked("ada@example.org", "bob@example.org", "eve@example.org")
     until = breakers.slow_until("example.org")
     blocked("fay@example.org", "gus@example.org")
@@ -112,7 +112,7 @@ def test_critical_mail_that_was_blocked_is_sent_by_another_provider(settings: An
 
 
 @pytest.mark.parametrize(("listed", "reason"), [("complaint", "complaint"), ("bounce", "bounce")])
-def test_what_was_never_sent_is_rejected_and_no_complaint_or_bounce(listed: str, reason: str) -> None:
+def test_mail_that_the_provider_s_list_stopped_is_rejected_not_bounced(listed: str, reason: str) -> None:
     message = handle_reported_failure(FailureClass(f"listed_{listed}"))
     assert (message.status, message.failure["class"]) == ("rejected", f"listed_{listed}")
     assert (Suppression.objects.get().reason, Suppression.objects.get().scope) == (reason, "all")
@@ -196,7 +196,7 @@ def test_an_alert_masks_its_address(caplog: pytest.LogCaptureFixture) -> None:
     assert "ada@" not in caplog.text
 
 
-def test_alerts_of_a_kind_are_told_together_and_seldom(settings: Any, simulator: Simulator) -> None:
+def test_alerts_of_a_kind_are_sent_together_and_seldom(settings: Any, simulator: Simulator) -> None:
     settings.MAIL_ALERT_TO = "ops@example.org"
     with sending_by(settings, provider(NOBODY), provider(simulator.api_url, "backup")):
         for number in range(15):
@@ -216,7 +216,9 @@ def test_alerts_of_a_kind_are_told_together_and_seldom(settings: Any, simulator:
     assert jobs.get().run_at > timezone.now() + timedelta(minutes=9)
 
 
-def test_what_comes_while_others_are_told_is_told_later(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_that_comes_during_a_notification_is_sent_later(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.MAIL_ALERT_TO = "https://hooks.example.org/x"
     alerts.alert("blocked", "first")
     [job] = Job.objects.claim("here:1")
@@ -234,7 +236,7 @@ def test_what_comes_while_others_are_told_is_told_later(settings: Any, monkeypat
     assert not Job.objects.filter(status="scheduled").exists()
 
 
-def test_what_happened_before_anybody_was_named_is_no_news(settings: Any) -> None:
+def test_an_alert_older_than_a_day_is_not_sent(settings: Any) -> None:
     alerts.alert("blocked", "long ago")
     Alert.objects.update(at=timezone.now() - 2 * DAY)
     settings.MAIL_ALERT_TO = "https://hooks.example.org/x"
@@ -251,7 +253,7 @@ def test_old_alerts_are_forgotten() -> None:
     assert sorted(Alert.objects.values_list("detail", flat=True)) == ["1", "29"]
 
 
-def test_nobody_is_told_where_nobody_is_named() -> None:
+def test_nothing_is_sent_without_a_recipient_of_alerts() -> None:
     alerts.alert("blocked", "spam")
     assert not Job.objects.exists()
     assert alerts.send_unsent("blocked") == 0

@@ -67,7 +67,7 @@ def providers_of(message: Message) -> list[str]:
 # --- delivered, and bounced later -------------------------------------------------------------------------------
 
 
-def test_a_delayed_soft_bounce_of_critical_mail_is_told_and_it_is_sent_again() -> None:
+def test_a_delayed_soft_bounce_of_critical_mail_alerts_and_it_is_sent_again() -> None:
     message = critical()
     happen(told(message, "delivered"), told(message, **LATER))
     message.refresh_from_db()
@@ -82,7 +82,7 @@ def test_a_delayed_soft_bounce_of_critical_mail_is_told_and_it_is_sent_again() -
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_it_is_sent_again_in_whatever_order_delivery_and_bounce_are_told(order: tuple[int, ...]) -> None:
+def test_it_is_sent_again_whichever_of_delivery_and_bounce_comes_first(order: tuple[int, ...]) -> None:
     message = critical()
     now = timezone.now().timestamp()
     events = [told(message, "delivered", timestamp=now - 300), told(message, **LATER) | {"timestamp": now}]
@@ -113,7 +113,7 @@ def test_a_second_delayed_soft_bounce_ends_it() -> None:
 
 
 @pytest.mark.parametrize("importance", ["normal", "bulk"])
-def test_other_mail_is_bounced_then(importance: str) -> None:
+def test_other_mail_has_bounced_after_a_delayed_soft_bounce(importance: str) -> None:
     message = make_message(importance=importance)
     attempt = make_attempt(message)
     happen(make_event(attempt), failure(attempt, **LATER))
@@ -121,7 +121,7 @@ def test_other_mail_is_bounced_then(importance: str) -> None:
     assert (message.status, Alert.objects.count()) == ("bounced", 0)
 
 
-def test_what_another_attempt_has_delivered_is_not_sent_again() -> None:
+def test_a_message_that_another_attempt_delivered_is_not_sent_again() -> None:
     message = critical()
     first = message.attempts.get()
     second = make_attempt(message, provider="backup")
@@ -136,7 +136,7 @@ def test_what_another_attempt_has_delivered_is_not_sent_again() -> None:
 # --- refused by the provider's own list of unsubscriptions ------------------------------------------------------
 
 
-def test_critical_mail_refused_for_an_unsubscription_is_told_and_sent_by_another() -> None:
+def test_critical_mail_refused_for_an_unsubscription_alerts_and_is_sent_by_another_provider() -> None:
     message = critical()
     happen(told(message, **UNSUBSCRIBED))
     message.refresh_from_db()
@@ -158,7 +158,7 @@ def test_the_next_critical_mail_does_not_try_that_provider_first() -> None:
         assert providers_of(message) == ["mailgun"]
 
 
-def test_what_every_provider_refuses_is_rejected() -> None:
+def test_a_message_that_every_provider_refuses_is_rejected() -> None:
     message = critical()
     happen(told(message, **UNSUBSCRIBED))
     work_on(message)
@@ -180,7 +180,7 @@ def test_it_waits_for_another_provider_and_is_not_given_to_the_same_again() -> N
 
 
 @pytest.mark.parametrize("importance", ["normal", "bulk"])
-def test_other_mail_is_rejected_then(importance: str) -> None:
+def test_other_mail_refused_for_an_unsubscription_is_rejected(importance: str) -> None:
     message = make_message(importance=importance)
     happen(failure(make_attempt(message), **UNSUBSCRIBED))
     message.refresh_from_db()
@@ -202,7 +202,7 @@ def test_critical_mail_after_a_block_is_sent_by_another_and_only_once() -> None:
     assert (message.status, classes(message)) == ("bounced", [("accepted", ""), ("accepted", "")])
 
 
-def test_a_missing_mailbox_that_yahoo_tells_of_is_no_block() -> None:
+def test_yahoo_s_text_for_a_missing_mailbox_is_no_block() -> None:
     said = "delivery error: dd This user doesn't have a yahoo.com account (ada@example.org) [0]"
     for importance in ("critical", "normal", "bulk"):
         message = make_message(importance=importance)
@@ -213,7 +213,7 @@ def test_a_missing_mailbox_that_yahoo_tells_of_is_no_block() -> None:
     assert breakers.slow_until("example.org") is None
 
 
-def test_a_complaint_that_the_provider_remembers_is_no_complaint_of_this_message() -> None:
+def test_an_earlier_complaint_on_the_provider_s_list_is_no_complaint_about_this_message() -> None:
     message = make_message()
     happen(failure(make_attempt(message), reason="suppress-complaint", code=607))
     message.refresh_from_db()

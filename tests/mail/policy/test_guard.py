@@ -51,14 +51,14 @@ counts = st.integers(0, 3000)
         ({}, ""),
     ],
 )
-def test_it_is_stopped_at_its_bounds_and_not_before(figures: dict[str, int], stops: str) -> None:
+def test_it_is_stopped_at_its_limits_and_not_before(figures: dict[str, int], stops: str) -> None:
     reason = reason_to_stop(Rates.of(figures), Limits())
     assert stops in reason
     assert bool(reason) is bool(stops)
 
 
 @given(counts, counts, counts)
-def test_whatever_the_figures_are_too_few_stop_nothing(delivered: int, bounced: int, complained: int) -> None:
+def test_too_few_outcomes_stop_nothing(delivered: int, bounced: int, complained: int) -> None:
     reason = reason_to_stop(Rates(delivered + complained, bounced, complained), Limits())
     if delivered + bounced + complained < 200 or bounced == complained == 0:
         assert not reason
@@ -113,7 +113,7 @@ def bounce_one_of(count: int, **rows: Any) -> None:
     run_checks()
 
 
-def test_a_broadcast_that_bounces_is_stopped_and_operators_are_told(broadcast: Broadcast) -> None:
+def test_a_broadcast_that_bounces_is_stopped_with_an_alert(broadcast: Broadcast) -> None:
     bounce_one_of(4)
     broadcast.refresh_from_db()
     assert broadcast.stopped_at
@@ -158,14 +158,14 @@ def test_complaints_stop_a_broadcast_at_a_lower_rate(broadcast: Broadcast) -> No
     assert "complained about" in Broadcast.objects.get().stop_reason
 
 
-def test_many_events_have_it_looked_at_once(broadcast: Broadcast) -> None:
+def test_many_events_cause_one_check(broadcast: Broadcast) -> None:
     for message in send(4):
         tell(message, "bounced")
     assert Job.objects.filter(kind=guard.KIND).count() == 2  # the broadcast and its stream
     assert Job.objects.filter(kind=guard.KIND, status="scheduled").count() == 2
 
 
-def test_the_guard_looks_at_what_is_under_way_even_without_events(broadcast: Broadcast) -> None:
+def test_active_broadcasts_are_checked_even_without_events(broadcast: Broadcast) -> None:
     messages = send(4)
     Message.objects.filter(pk__in=[message.pk for message in messages]).update(
         status="bounced", finished_at=timezone.now()
@@ -198,7 +198,7 @@ def test_mail_of_a_stopped_stream_waits_unless_it_is_critical(ada: User, setting
     assert waits["critical"] < 3000 > other
 
 
-def test_a_stopped_stream_keeps_its_broadcasts_back(broadcast: Broadcast) -> None:
+def test_a_stopped_stream_holds_its_broadcasts(broadcast: Broadcast) -> None:
     Broadcast.objects.update(watched_from=timezone.now() + timedelta(days=1))  # so that it is not stopped
     bounce_one_of(4)
     assert (Broadcast.objects.get().stopped_at, bool(Stream.objects.get().stopped_at)) == (None, True)
@@ -215,7 +215,7 @@ def allow_resuming(user: User) -> None:
     user.user_permissions.add(Permission.objects.get(codename="resume_stopped"))
 
 
-def test_a_broadcast_is_resumed_by_whoever_may(api: APIClient, ada: User, broadcast: Broadcast) -> None:
+def test_a_broadcast_is_resumed_by_a_user_with_the_permission(api: APIClient, ada: User, broadcast: Broadcast) -> None:
     url = f"{BROADCASTS}{broadcast.pk}/"
     allow_resuming(ada)
     assert_problem(api.post(f"{url}resumption/"), 409)
@@ -232,7 +232,7 @@ def test_a_broadcast_is_resumed_by_whoever_may(api: APIClient, ada: User, broadc
     assert Broadcast.objects.get().stopped_at is None
 
 
-def test_a_stream_is_resumed_and_what_waited_is_due(api: APIClient, ada: User) -> None:
+def test_resuming_a_stream_makes_its_waiting_mail_due(api: APIClient, ada: User) -> None:
     url = f"{MAIL}streams/news/"
     allow_resuming(ada)
     Stream.objects.ensure([(ada.pk, "news")])

@@ -35,14 +35,14 @@ ELSEWHERE = [F.BLOCKED, F.LISTED_UNSUBSCRIBE, F.LISTED_UNKNOWN, F.NOT_PERMITTED]
 
 
 @given(st.sampled_from(REFUSED), importances, situations)
-def test_what_was_refused_for_good_is_never_sent_again(
+def test_a_final_refusal_is_never_followed_by_another_try(
     kind: FailureClass, importance: Importance, facts: Facts
 ) -> None:
     assert decide(kind, importance, facts).retry_after is None
 
 
 @given(st.sampled_from(ELSEWHERE), importances, situations)
-def test_what_a_provider_would_not_send_is_sent_by_another_or_not_at_all(
+def test_after_a_provider_s_refusal_only_another_provider_sends_it(
     kind: FailureClass, importance: Importance, facts: Facts
 ) -> None:
     decision = decide(kind, importance, facts)
@@ -51,7 +51,7 @@ def test_what_a_provider_would_not_send_is_sent_by_another_or_not_at_all(
 
 
 @given(kinds, importances, situations)
-def test_an_address_is_suppressed_only_for_what_it_has_done_itself(
+def test_an_address_is_suppressed_only_for_its_own_failures(
     kind: FailureClass, importance: Importance, facts: Facts
 ) -> None:
     of_the_address = {F.HARD_BOUNCE, F.SOFT_BOUNCE, F.MAILBOX_FULL, F.COMPLAINT, F.UNSUBSCRIBED}
@@ -66,9 +66,7 @@ def test_nothing_is_sent_after_it_has_expired(kind: FailureClass, importance: Im
 
 
 @given(importances, situations)
-def test_what_may_have_been_sent_is_sent_again_only_when_it_was_not_or_is_critical(
-    importance: Importance, facts: Facts
-) -> None:
+def test_ambiguous_mail_is_sent_again_only_if_not_found_or_critical(importance: Importance, facts: Facts) -> None:
     decision = decide(F.AMBIGUOUS, importance, facts)
     certain = facts.not_found and facts.ambiguous_for >= facts.settled_after
     if decision.resends and not certain:
@@ -77,9 +75,7 @@ def test_what_may_have_been_sent_is_sent_again_only_when_it_was_not_or_is_critic
 
 
 @given(kinds, importances, situations)
-def test_only_what_may_have_been_sent_is_a_possible_duplicate(
-    kind: FailureClass, importance: Importance, facts: Facts
-) -> None:
+def test_only_ambiguous_mail_is_a_possible_duplicate(kind: FailureClass, importance: Importance, facts: Facts) -> None:
     decision = decide(kind, importance, facts)
     assert not decision.possible_duplicate or (kind == F.AMBIGUOUS and importance == CRITICAL and decision.resends)
 
@@ -101,7 +97,7 @@ def test_another_provider_is_asked_only_where_there_is_one(
 
 
 @given(kinds, situations)
-def test_critical_mail_never_ends_badly_in_silence(kind: FailureClass, facts: Facts) -> None:
+def test_critical_mail_never_fails_without_an_alert(kind: FailureClass, facts: Facts) -> None:
     """A complaint is no failure of ours, and what is unsubscribed has arrived."""
     decision = decide(kind, CRITICAL, facts)
     if decision.status and kind not in {F.COMPLAINT, F.UNSUBSCRIBED}:
@@ -109,5 +105,5 @@ def test_critical_mail_never_ends_badly_in_silence(kind: FailureClass, facts: Fa
 
 
 @given(importances, situations)
-def test_a_pause_is_neither_endless_nor_nothing(importance: Importance, facts: Facts) -> None:
+def test_a_pause_is_between_a_second_and_an_hour(importance: Importance, facts: Facts) -> None:
     assert SECOND <= decide(F.THROTTLED, importance, facts).pause <= HOUR

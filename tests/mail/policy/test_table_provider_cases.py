@@ -54,7 +54,7 @@ def test_the_page_is_what_the_cases_say() -> None:
     assert DOCUMENT.read_text() == document(), "run python -m tests.provider_cases"
 
 
-def test_every_class_that_can_be_told_or_answered_has_a_case() -> None:
+def test_every_class_of_an_event_or_answer_has_a_case() -> None:
     kinds = {case.kind for found in PROVIDERS for case in (*found.events, *found.answers)}
     assert kinds == set(FOLLOWS) - {"unreachable"}
     assert set(FOLLOWS) == {"", *FailureClass}
@@ -93,7 +93,7 @@ def test_what_an_answer_leads_to(found: Service, said: Answered, settings: Any) 
 
 
 @pytest.mark.parametrize("found", PROVIDERS, ids=lambda found: found.esp)
-def test_a_provider_is_called_once_when_nobody_knows_whether_it_has_the_message(found: Service, settings: Any) -> None:
+def test_an_ambiguous_call_is_not_repeated(found: Service, settings: Any) -> None:
     said = next(said for said in found.answers if said.kind == "ambiguous")
     calls: list[str] = []
     with answering(said, calls) as url, sending_by(settings, account(found, url)):

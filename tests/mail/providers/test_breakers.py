@@ -1,4 +1,4 @@
-"""Which provider takes the next message, what breakers remember, and what a system check finds missing."""
+"""The choice of a provider, breakers and pauses, and the system checks of providers."""
 
 import time
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def test_a_fault_of_the_account_opens_at_once() -> None:
     assert chosen() == "second"
 
 
-def test_when_its_time_has_come_one_message_tries_it() -> None:
+def test_one_message_probes_an_open_breaker_that_is_due() -> None:
     fail("first")
     set_open_until("first", -1)
     found = select.choose("normal")
@@ -72,7 +72,7 @@ def test_when_its_time_has_come_one_message_tries_it() -> None:
     assert chosen() == "second"
 
 
-def test_a_probe_that_fails_doubles_the_time() -> None:
+def test_a_failed_probe_doubles_the_time() -> None:
     fail("first")
     for expected in (60, 120, 240, 480, 600, 600):
         set_open_until("first", -1)
@@ -84,14 +84,14 @@ def test_a_probe_that_fails_doubles_the_time() -> None:
         assert Provider.objects.get(name="first").open_until <= timezone.now() + wait + MILLISECOND
 
 
-def test_a_probe_that_works_closes_it() -> None:
+def test_a_successful_probe_closes_the_breaker() -> None:
     fail("first")
     assert breakers.record_success("first")
     assert not breakers.record_success("first")
     assert chosen() == "first"
 
 
-def test_what_other_processes_saw_is_seen_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_by_other_processes_are_seen_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr(breakers, "time", SimpleNamespace(monotonic=lambda: now))
     breakers.invalidate_cache()
@@ -112,7 +112,7 @@ def test_the_longer_of_two_pauses_counts() -> None:
     assert select.next_free_at("normal") is None
 
 
-def test_nobody_is_free_when_all_are_shut() -> None:
+def test_no_provider_is_free_when_all_breakers_are_open() -> None:
     fail("first", 1, at_once=True)
     breakers.pause("second", timedelta(hours=1), "429")
     assert chosen() is None

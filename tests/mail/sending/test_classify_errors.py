@@ -44,7 +44,7 @@ SENT = '{"id": "<1@mg.example.org>", "message": "Queued. Thank you."}'
 
 
 def error_of(url: str, patience: float = PATIENCE) -> Exception:
-    """What sending by a Mailgun at this address raises, which has so many seconds to answer."""
+    """The exception of sending by a Mailgun at this URL. patience: seconds that it has to answer."""
     mailgun = get_connection(
         MAILGUN, api_key="key", api_url=f"{url}/v3", sender_domain="mg.example.org", timeout=(PATIENCE, patience)
     )
@@ -56,7 +56,7 @@ def error_of(url: str, patience: float = PATIENCE) -> Exception:
 
 @contextmanager
 def answering(answer: bytes | None) -> Iterator[str]:
-    """A server that reads a request, all of it, and then says this and hangs up; None keeps silent."""
+    """A server that reads a whole request, answers this and closes the connection; None: it never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE)
         ended = threading.Event()
@@ -111,13 +111,13 @@ def test_an_answer(answer: bytes | None, kind: str) -> None:
         assert classify_error(error_of(url, PATIENCE if answer is not None else 0.3)).kind == kind
 
 
-def test_whoever_does_not_listen_has_nothing() -> None:
+def test_a_refused_connection_means_unreachable() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         assert classify_error(error_of(f"http://127.0.0.1:{deaf.getsockname()[1]}")).kind == "unreachable"
 
 
-def test_whoever_has_no_address_has_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_means_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: Any, **__: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -125,7 +125,7 @@ def test_whoever_has_no_address_has_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert classify_error(error_of("http://nowhere.invalid")).kind == "unreachable"
 
 
-def test_a_certificate_that_is_not_believed_ends_it_before_the_request() -> None:
+def test_an_invalid_certificate_means_unreachable() -> None:
     error = requests.exceptions.SSLError(ssl.SSLCertVerificationError("self-signed"))
     assert classify_error(error).kind == "unreachable"
 
@@ -144,7 +144,7 @@ RAISED = {
 
 
 @pytest.mark.parametrize(("error", "kind"), RAISED.items())
-def test_what_is_raised_here(error: Exception, kind: str) -> None:
+def test_an_exception_without_an_answer(error: Exception, kind: str) -> None:
     assert classify_error(error).kind == kind
 
 
@@ -152,7 +152,7 @@ def test_what_is_raised_here(error: Exception, kind: str) -> None:
     ("status", "kind"),
     [(400, "invalid"), (403, "account"), (404, "account"), (429, "throttled"), (500, "ambiguous"), (503, "ambiguous")],
 )
-def test_amazon_says_its_status_inside_of_what_it_answers(status: int, kind: str) -> None:
+def test_amazon_s_status_is_read_from_boto3_s_response(status: int, kind: str) -> None:
     with Stubber(boto3.client("sesv2", region_name="eu-west-1", **NOBODYS)) as stub:
         stub.add_client_error("send_email", "X", "no", http_status_code=status)
         failure = classify_error(error_of_amazon(stub.client))
@@ -182,7 +182,7 @@ def test_amazon_says_its_status_inside_of_what_it_answers(status: int, kind: str
         ("unheard_of", 400, {"code": "10", "ErrorCode": 405}, None),
     ],
 )
-def test_what_providers_without_cases_of_their_own_answer(
+def test_error_codes_of_providers_without_cases_of_their_own(
     esp: str, status: int, body: dict[str, Any], kind: str | None
 ) -> None:
     """Those of the others are in tests/provider_cases."""
@@ -190,7 +190,7 @@ def test_what_providers_without_cases_of_their_own_answer(
 
 
 @given(st.sampled_from(sorted({row.esp for row in ANSWERS})), st.integers(200, 599), st.text(max_size=200))
-def test_whatever_is_answered_is_read(esp: str, status: int, body: str) -> None:
+def test_any_answer_can_be_looked_up(esp: str, status: int, body: str) -> None:
     for text in (body, json.dumps({"code": body}), "[" * 5000, f"try again after Mon, 99 Foo 2026 99:99:99 {body}"):
         assert error_codes.look_up(esp, status, text, "l@mg.example.org", body) in (None, *FailureClass)
         assert error_codes.try_again_at(text) is None
@@ -203,7 +203,7 @@ def test_without_credentials_nothing_is_sent_to_amazon() -> None:
 
 
 def error_of_amazon(client: Any) -> Exception:
-    """What sending by Amazon SES raises when this is its client."""
+    """The exception of sending by Amazon SES with this client."""
     amazon = get_connection("anymail.backends.amazon_ses.EmailBackend")
     amazon.client = client
     with pytest.raises(Exception) as caught:  # noqa: PT011 whatever it is, it is what we want to look at
@@ -226,7 +226,7 @@ def test_every_class_that_an_answer_can_have_has_an_outcome() -> None:
 
 
 @pytest.mark.parametrize("kind", OUTCOME_OF)
-def test_only_what_the_provider_has_not_and_may_take_later_is_transient(kind: FailureClass) -> None:
+def test_the_outcome_of_a_class_agrees_with_its_row_of_the_policy(kind: FailureClass) -> None:
     """The outcome of a class agrees with its row of the policy, which decides about the next call."""
     rules = TABLE[kind]
     assert (OUTCOME_OF[kind] == Outcome.AMBIGUOUS) == all(rule.ambiguous for rule in rules)
@@ -236,7 +236,7 @@ def test_only_what_the_provider_has_not_and_may_take_later_is_transient(kind: Fa
 
 
 def answer(status: int) -> Exception:
-    """What Anymail raises for an answer with this status."""
+    """Anymail's exception for an answer with this status."""
     response = requests.Response()
     response.status_code = status
     return AnymailRequestsAPIError("no", response=response)
@@ -259,7 +259,7 @@ def answer(status: int) -> Exception:
         ({"Retry-After": "9" * 400}, None),
     ],
 )
-def test_the_pause_that_is_asked_for(headers: dict[str, str], seconds: float | None) -> None:
+def test_a_pause_is_read_from_header_fields(headers: dict[str, str], seconds: float | None) -> None:
     pause = requested_pause(throttled(headers), NOW)
     assert pause == (None if seconds is None else timedelta(seconds=seconds))
 
@@ -275,7 +275,7 @@ def test_the_pause_that_is_asked_for(headers: dict[str, str], seconds: float | N
         ("try again after Sun, 99 Mar 2026 12:30:00 UTC", None),
     ],
 )
-def test_the_pause_that_a_sentence_asks_for(said: str, seconds: float | None) -> None:
+def test_a_pause_is_read_from_mailgun_s_text(said: str, seconds: float | None) -> None:
     error = Exception(said)
     error.response = SimpleNamespace(headers={}, text=json.dumps({"message": f"limit exceeded, {said}"}))  # type: ignore[attr-defined]
     assert requested_pause(error, NOW) == (None if seconds is None else timedelta(seconds=seconds))

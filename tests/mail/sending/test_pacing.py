@@ -1,4 +1,4 @@
-"""Mail waits for its place at a provider and a receiver; a broadcast never keeps critical mail waiting."""
+"""Rate limits of providers and receivers; and a broadcast never makes critical mail wait."""
 
 import time
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def test_bulk_mail_waits_its_turn_and_important_mail_does_not(mailgun: Simulator
     assert not Message.objects.filter(status=Status.QUEUED, attempts__isnull=False).exists()
 
 
-def test_a_receiver_gets_bulk_mail_at_its_rate_and_others_are_not_kept(mailgun: Simulator, settings: Any) -> None:
+def test_a_receiver_gets_bulk_mail_at_its_rate_and_others_do_not_wait(mailgun: Simulator, settings: Any) -> None:
     settings.MAIL_RATES = {"slow.example": (1, 3600)}
     slow = {"to": "a@slow.example", "address": "a@slow.example", "importance": "bulk"}
     assert [wait > 0 for wait in send_many(6, **slow)] == [False] * 5 + [True]
@@ -90,7 +90,7 @@ def test_a_broadcast_queues_what_can_be_sent_soon(settings: Any, rate: Any, wind
     assert pacing.broadcast_window(release.WINDOW) == window
 
 
-def test_rates_can_be_looked_at(mailgun: Simulator, settings: Any) -> None:
+def test_the_rates_command_shows_rates_and_waits(mailgun: Simulator, settings: Any) -> None:
     settings.MAIL_RATES = {"mailgun": (10, 60)}
     settings.MAIL_WARM_UP = {"mailgun": timezone.now().date()}
     send_many(7, importance="bulk")
@@ -103,7 +103,7 @@ def test_rates_can_be_looked_at(mailgun: Simulator, settings: Any) -> None:
     assert "gmail.com" in said.getvalue()
 
 
-def test_a_rate_of_no_provider_is_a_warning(settings: Any) -> None:
+def test_a_rate_of_an_unknown_provider_is_a_warning(settings: Any) -> None:
     settings.MAIL_RATES = {"mailgum": (1, 1), "gmail.com": (1, 1), "mailgun": (1, 1)}
     settings.MAIL_WARM_UP = {"gmail.com": timezone.now().date()}
     said = [warning.msg.split()[2].rstrip(",") for warning in checks.rates_have_providers(None)]
@@ -118,7 +118,7 @@ THREADS, READERS = 8, 60
 @pytest.mark.stack
 @pytest.mark.xdist_group("pace")
 def test_a_broadcast_that_hangs_leaves_threads_for_critical_mail(tmp_path: Path) -> None:
-    """The provider says nothing to any mail of a broadcast; critical mail leaves as if there was none."""
+    """The provider never answers a broadcast's mail; critical mail is sent as if there was none."""
     with Simulator() as mailgun:
         mailgun.fault("timeout-before", times=None, recipient="reader", seconds=60)
         env = {**mailgun.env, "MAIL_THREADS": str(THREADS), "MAIL_TIMEOUT": "60", "MAIL_CHECK_DNS": "0"}

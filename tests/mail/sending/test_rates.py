@@ -1,4 +1,4 @@
-"""The table of rates and its arithmetic: no bucket gets more than its rate, and important mail finds its place."""
+"""The rate limiter's arithmetic: no bucket exceeds its rate, and important mail gets through."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -47,7 +47,7 @@ def test_bulk_mail_gets_the_whole_rate_where_there_is_no_other() -> None:
     assert 100 <= count <= 105
 
 
-def test_what_waits_comes_back_one_after_the_other() -> None:
+def test_waiting_messages_come_back_one_after_the_other() -> None:
     bucket, comes = make_bucket(), []
     for _ in range(105):
         [bucket], moment = rates.reserve([bucket], BULK, NOW)
@@ -57,7 +57,7 @@ def test_what_waits_comes_back_one_after_the_other() -> None:
     assert len(set(comes[5:])) == 100
 
 
-def test_normal_mail_finds_a_place_while_bulk_mail_takes_all_that_it_can() -> None:
+def test_normal_mail_gets_through_while_bulk_mail_uses_up_its_burst() -> None:
     bucket = make_bucket()
     went = True
     while went:
@@ -65,7 +65,7 @@ def test_normal_mail_finds_a_place_while_bulk_mail_takes_all_that_it_can() -> No
     assert taken(bucket, NORMAL)[1]
 
 
-def test_critical_mail_never_waits_and_counts() -> None:
+def test_critical_mail_never_waits_and_is_counted() -> None:
     bucket = make_bucket()
     for _ in range(100):
         bucket, went = taken(bucket, CRITICAL)
@@ -99,7 +99,7 @@ def test_a_warm_up_follows_its_schedule_and_ends(day: int, rate: int | None) -> 
     assert found == (Rate(rate, 86_400) if rate else None)
 
 
-def test_the_slower_of_rate_and_warm_up_holds() -> None:
+def test_the_slower_of_rate_and_warm_up_applies() -> None:
     today = date(2026, 3, 1)
     assert rates.rate_of("mailgun", {"mailgun": (1, 86_400)}, {"mailgun": today}, today) == Rate(1, 86_400)
     assert rates.rate_of("mailgun", {"mailgun": (100, 1)}, {"mailgun": today}, today) == Rate(50, 86_400)

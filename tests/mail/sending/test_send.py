@@ -1,4 +1,4 @@
-"""Sending one message through real HTTP, to a simulator that fails on demand: what its job does, run by run."""
+"""Sending one message by real HTTP to a simulator that fails on demand: what its job does, run by run."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ FOR_ALL = pytest.mark.parametrize("importance", ["critical", "normal", "bulk"])
 
 @pytest.fixture(autouse=True)
 def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
-    """The one provider; it has all the time to answer, and its events are believed a second after the call."""
+    """The only provider, with a long timeout; its events are believed a second after the call."""
     settings.MAIL_TIMEOUT = (60, 60)
     settings.MAIL_SETTLED_AFTER = timedelta(seconds=1)
     settings.MAIL_PROBE_AFTER = 0.2
@@ -64,7 +64,7 @@ def test_the_provider_takes_as_many_header_fields_as_a_message_may_have(mailgun:
     assert (envelope_size(headers, tags, reply_to), message.status) == (MAX_ENVELOPE_BYTES, "sent")
 
 
-def test_a_message_that_has_left_our_hands_is_not_sent_again(mailgun: Simulator) -> None:
+def test_an_accepted_message_is_not_sent_again(mailgun: Simulator) -> None:
     message = make_message()
     for _ in range(3):
         work_on(message)
@@ -72,13 +72,13 @@ def test_a_message_that_has_left_our_hands_is_not_sent_again(mailgun: Simulator)
 
 
 @pytest.mark.parametrize("status", ["cancelled", "sent", "delivered", "bounced", "failed"])
-def test_only_what_waits_to_be_sent_is_sent(mailgun: Simulator, status: str) -> None:
+def test_only_pending_messages_are_sent(mailgun: Simulator, status: str) -> None:
     message = make_message(status)
     assert work_on(message) == 0
     assert (message.status, mailgun.account(message.pk)["calls"]) == (status, 0)
 
 
-def test_a_message_that_was_deleted_is_nobodys_business() -> None:
+def test_the_job_of_a_deleted_message_ends() -> None:
     message = make_message()
     Message.objects.filter(pk=message.pk).delete()
     with pytest.raises(Message.DoesNotExist):
@@ -104,7 +104,7 @@ def test_an_expired_message_is_not_sent(mailgun: Simulator, importance: str) -> 
         ("bulk", "critical", "sent"),
     ],
 )
-def test_a_suppressed_address_is_never_called(mailgun: Simulator, scope: str, importance: str, status: str) -> None:
+def test_mail_to_a_suppressed_address_is_not_sent(mailgun: Simulator, scope: str, importance: str, status: str) -> None:
     Suppression.objects.suppress("Ada@Example.org", "complaint", scope, None, source="mailgun")
     message = make_message(importance=importance)
     work_on(message)
@@ -139,7 +139,9 @@ def test_a_suppression_is_looked_for_before_every_attempt(mailgun: Simulator) ->
         ("html", "configuration"),
     ],
 )
-def test_what_an_answer_means(mailgun: Simulator, settings: Any, fault: str, failure: str) -> None:
+def test_an_answer_is_recorded_with_its_outcome_and_class(
+    mailgun: Simulator, settings: Any, fault: str, failure: str
+) -> None:
     outcomes = {"ambiguous": "ambiguous", "throttled": "transient"}
     message = make_message()
     meet(mailgun, fault, message, settings)
@@ -148,7 +150,7 @@ def test_what_an_answer_means(mailgun: Simulator, settings: Any, fault: str, fai
 
 @pytest.mark.parametrize("importance", ["normal", "bulk"])
 @pytest.mark.parametrize("fault", ["timeout-after", "drop", "truncated", "500-accepted", "503-accepted"])
-def test_what_was_accepted_all_the_same_is_found_and_not_sent_again(
+def test_an_ambiguous_attempt_that_was_accepted_is_found_and_not_sent_again(
     mailgun: Simulator, settings: Any, fault: str, importance: str
 ) -> None:
     message = make_message(importance=importance)
@@ -165,7 +167,7 @@ def test_what_was_accepted_all_the_same_is_found_and_not_sent_again(
 
 @pytest.mark.parametrize("importance", ["normal", "bulk"])
 @pytest.mark.parametrize("fault", ["timeout-before", "drop-before", "500", "503"])
-def test_what_was_not_accepted_is_sent_again_when_that_is_certain(
+def test_an_ambiguous_attempt_that_was_not_accepted_is_sent_again_once_that_is_certain(
     mailgun: Simulator, settings: Any, fault: str, importance: str
 ) -> None:
     message = make_message(importance=importance)
@@ -179,7 +181,7 @@ def test_what_was_not_accepted_is_sent_again_when_that_is_certain(
     assert second.started_at - first.started_at >= timedelta(seconds=1)
 
 
-def test_critical_mail_is_rather_sent_twice_than_late(
+def test_critical_mail_prefers_a_duplicate_to_a_delay(
     mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_a_hurry(monkeypatch)
@@ -217,7 +219,7 @@ def test_a_duplicate_is_possible_once_the_second_attempt_begins(
 def test_a_provider_that_cannot_be_asked_now_is_asked_later(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long as nobody knows, normal mail is not sent again."""
+    """While the attempt is ambiguous, normal mail is not sent again."""
     monkeypatch.setattr(table, "SHORTEST_LOOKUP_WAIT", timedelta(seconds=0.1))
     mailgun.fault("500-accepted")
     mailgun.fault("500", times=2, on="events")
@@ -253,7 +255,7 @@ def test_mailgun_s_420_is_a_pause_until_the_date_that_it_names(
 
 
 @FOR_ALL
-def test_a_sandbox_that_does_not_know_the_recipient_closes_nothing(
+def test_a_recipient_that_a_sandbox_refuses_does_not_open_the_breaker(
     mailgun: Simulator, settings: Any, importance: str
 ) -> None:
     mailgun.fault("sandbox", times=2)
@@ -268,7 +270,7 @@ def test_a_sandbox_that_does_not_know_the_recipient_closes_nothing(
     assert {alert.kind for alert in Alert.objects.all()} == {"not_permitted"}
 
 
-def test_what_the_provider_does_not_take_is_rejected(mailgun: Simulator) -> None:
+def test_an_invalid_message_is_rejected(mailgun: Simulator) -> None:
     mailgun.fault("400")
     message = make_message(importance="critical")
     assert work_on(message) == 0
@@ -279,7 +281,7 @@ def test_what_the_provider_does_not_take_is_rejected(mailgun: Simulator) -> None
 
 
 @pytest.mark.parametrize("fault", ["401", "403", "html"])
-def test_a_provider_that_lets_nobody_in_is_left_alone_until_it_does(mailgun: Simulator, fault: str) -> None:
+def test_a_provider_that_denies_access_is_not_called_until_a_probe_succeeds(mailgun: Simulator, fault: str) -> None:
     mailgun.fault(fault)
     message = make_message()
     assert work_on(message) > 0
@@ -294,7 +296,7 @@ def test_a_provider_that_lets_nobody_in_is_left_alone_until_it_does(mailgun: Sim
 # --- what goes wrong before the call ----------------------------------------------------------------------------
 
 
-def test_the_next_provider_takes_over_where_one_is_mistyped(mailgun: Simulator, settings: Any) -> None:
+def test_the_next_provider_takes_over_from_one_whose_backend_does_not_exist(mailgun: Simulator, settings: Any) -> None:
     mistyped = provider(NOBODY, "sendgird", backend="anymail.backends.sendgird.EmailBackend")
     with sending_by(settings, mistyped, provider(mailgun.api_url)):
         work_on(message := make_message())
@@ -303,7 +305,7 @@ def test_the_next_provider_takes_over_where_one_is_mistyped(mailgun: Simulator, 
     assert Alert.objects.filter(kind="configuration").exists()
 
 
-def test_what_cannot_be_put_together_is_rejected(mailgun: Simulator) -> None:
+def test_a_message_that_cannot_be_built_is_rejected(mailgun: Simulator) -> None:
     message = make_message(headers=["not a mapping"])
     assert work_on(message) == 0
     assert (message.status, classes(message)) == ("rejected", [("permanent", "invalid")])
@@ -339,7 +341,7 @@ def test_a_provider_that_fails_again_and_again_is_left_out_and_taken_back(mailgu
     assert not Provider.objects.get(name="mailgun").opened_at
 
 
-def test_an_unclear_attempt_is_never_followed_by_another_providers(mailgun: Simulator, settings: Any) -> None:
+def test_an_ambiguous_attempt_is_never_followed_by_one_of_another_provider(mailgun: Simulator, settings: Any) -> None:
     with sending_by(settings, provider(mailgun.api_url), provider(mailgun.api_url, "backup")):
         mailgun.fault("500-accepted")
         message = work_until_it_rests(make_message())
@@ -354,7 +356,7 @@ def test_bulk_mail_waits_for_a_provider_that_asks_for_a_pause(mailgun: Simulator
     assert (normal.provider, bulk.status) == ("backup", "queued")
 
 
-def test_mail_whose_time_has_come_waits_like_any_other(mailgun: Simulator) -> None:
+def test_scheduled_mail_is_queued_when_it_is_due(mailgun: Simulator) -> None:
     breakers.slow_domain("example.org", timedelta(hours=1))
     past, ahead = timezone.now(), timezone.now() + timedelta(hours=1)
     tried, due, later = (make_message("scheduled", send_at=moment, importance="bulk") for moment in (past, past, ahead))
@@ -373,7 +375,7 @@ def test_a_domain_that_blocks_us_gets_no_bulk_mail_for_a_while(mailgun: Simulato
 
 
 def meet(mailgun: Simulator, fault: str, message: Message, settings: Any) -> None:
-    """The message's job runs into this fault. Only where there will be no answer is it not waited for long."""
+    """Run the message's job into this fault; with a short timeout where no answer will come."""
     mailgun.fault(fault)
     patient = settings.MAIL_TIMEOUT
     if fault.startswith("timeout"):
@@ -384,7 +386,7 @@ def meet(mailgun: Simulator, fault: str, message: Message, settings: Any) -> Non
 
 
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Critical mail waits half a second for certainty; how long it does otherwise is for the tests of the policy."""
+    """Critical mail stays ambiguous for half a second only; the real time is tested with the policy."""
     critical, *others = table.TABLE[FailureClass.AMBIGUOUS]
     row = (replace(critical, duplicate_after=timedelta(seconds=0.5)), *others)
     monkeypatch.setattr(table, "TABLE", table.TABLE | {FailureClass.AMBIGUOUS: row})

@@ -1,4 +1,4 @@
-"""Sending that ended in the middle: what the next run makes of it, and that nothing is recorded by halves."""
+"""Sending that was interrupted: what the next run does, and that nothing is recorded partially."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -32,14 +32,14 @@ HOUR = 3600
 
 @pytest.fixture(autouse=True)
 def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
-    """The one provider, whose events are believed a second after the call."""
+    """The only provider; its events are believed a second after the call."""
     settings.MAIL_TIMEOUT = (60, 60)
     settings.MAIL_SETTLED_AFTER = timedelta(seconds=1)
     with sending_by(settings, provider(simulator.api_url)):
         yield simulator
 
 
-def test_an_attempt_whose_process_died_is_asked_for_first(mailgun: Simulator, settings: Any) -> None:
+def test_an_attempt_whose_process_died_is_looked_up_first(mailgun: Simulator, settings: Any) -> None:
     settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
     message = make_message()
     attempt = message.begin_attempt("mailgun")
@@ -49,14 +49,14 @@ def test_an_attempt_whose_process_died_is_asked_for_first(mailgun: Simulator, se
 
 
 class Killed(BaseException):
-    """What a SIGKILL would be if it could be raised."""
+    """Stands for SIGKILL."""
 
 
 def die(*_: object, **__: object) -> None:
     raise Killed
 
 
-def test_whoever_dies_before_the_alarm_has_not_given_the_message_up(
+def test_a_crash_before_the_alert_does_not_give_the_message_up(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expired = make_message(expires_at=timezone.now(), importance="critical")
@@ -74,7 +74,7 @@ def test_whoever_dies_before_the_alarm_has_not_given_the_message_up(
 
 
 @pytest.mark.parametrize(("fault", "victim"), [("429", "pause"), ("401", "record_failure")])
-def test_a_failure_that_was_recorded_has_had_its_consequences(
+def test_a_crash_before_a_failure_s_consequences_records_no_failure(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch, fault: str, victim: str
 ) -> None:
     mailgun.fault(fault)
@@ -86,10 +86,10 @@ def test_a_failure_that_was_recorded_has_had_its_consequences(
     assert classes(message) == [("", "")]
 
 
-def test_news_that_come_before_the_call_has_failed_outweigh_its_failure(
+def test_an_event_that_comes_during_the_call_outweighs_the_call_s_failure(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The exhausted delivery of critical mail has its own second job, which is not to be hurried by the first."""
+    """The event submits a second job for critical mail; the first job must not send it earlier."""
 
     def hear_and_fail(message: Message, attempt: Attempt, _: object) -> str:
         taken = ingest.ingest(from_mailgun(failure(attempt, reason="old", code=602)))
@@ -113,10 +113,10 @@ def test_a_cancelled_message_is_not_sent(mailgun: Simulator) -> None:
     assert (message.status, mailgun.account(message.pk)["calls"]) == ("cancelled", 0)
 
 
-def test_an_answer_says_what_was_known_when_it_was_asked_for(
+def test_not_found_is_as_old_as_the_question(
     mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes so long that by its end the provider's events would be believed."""
+    """The lookup takes so long that afterwards the provider's events would be believed."""
 
     def an_hour_passes(attempt: Attempt, _: object) -> list[ProviderEvent]:
         attempt.started_at -= timedelta(hours=1)
@@ -151,7 +151,7 @@ def test_two_runs_at_once_make_one_call(mailgun: Simulator, monkeypatch: pytest.
 def test_a_run_during_the_call_of_another_makes_none(
     mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second finds the first's attempt under way; what has not been concluded may still be in its call."""
+    """The second run finds the first's attempt without an outcome, which may still be in its call."""
     settings.MAIL_SETTLED_AFTER = timedelta(hours=1)
     message, waits, hand_over = make_message(), [], send._hand_over
 
@@ -166,7 +166,7 @@ def test_a_run_during_the_call_of_another_makes_none(
     assert mailgun.account(message.pk)["calls"] == 1
 
 
-def test_a_database_that_fails_before_the_call_leaves_nothing_unclear(
+def test_a_database_error_before_the_call_leaves_nothing_ambiguous(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

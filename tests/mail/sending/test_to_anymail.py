@@ -38,7 +38,7 @@ def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
 
 
 def sent(mailgun: Simulator, message: Message) -> dict[str, Any]:
-    """What the provider has of it; names of header fields in small letters."""
+    """The mail as the provider has it, with the names of header fields in lower case."""
     work_on(message)
     found = mailgun.message(message.attempts.get().provider_message_id)
     return found | {"headers": {name.lower(): line for name, line in found["headers"].items()}}
@@ -111,7 +111,7 @@ def test_two_images_of_one_content_id_are_refused(api: APIClient) -> None:
         ({"test_mode": False}, {}),
     ],
 )
-def test_tracking_and_test_mode_are_told_the_provider(
+def test_tracking_and_test_mode_are_passed_to_the_provider(
     api: APIClient, mailgun: Simulator, given: dict[str, Any], options: dict[str, str]
 ) -> None:
     shown = api.get(post(api, **given).json()["url"]).json()
@@ -120,7 +120,7 @@ def test_tracking_and_test_mode_are_told_the_provider(
     assert sent(mailgun, Message.objects.get())["options"] == options
 
 
-def test_a_broadcast_says_it_of_all_its_messages(api: APIClient, ada: User) -> None:
+def test_a_broadcast_passes_tracking_and_test_mode_to_its_messages(api: APIClient, ada: User) -> None:
     make_template(ada)
     said = {"track_opens": False, "track_clicks": True, "test_mode": True}
     run(post_broadcast(api, **said))
@@ -132,14 +132,14 @@ def test_a_broadcast_says_it_of_all_its_messages(api: APIClient, ada: User) -> N
 
 @pytest.mark.parametrize("name", ["track_opens", "track_clicks", "test_mode"])
 @pytest.mark.parametrize("value", ["true", "yes", 1, 0, "", [], {}])
-def test_only_true_and_false_are_truths(api: APIClient, ada: User, name: str, value: Any) -> None:
+def test_tracking_and_test_mode_take_only_true_and_false(api: APIClient, ada: User, name: str, value: Any) -> None:
     assert refused(post(api, **{name: value})) == [(name, "invalid")]
     make_template(ada)
     assert refused(post_broadcast(api, **{name: value})) == [(name, "invalid")]
     assert refused(upload(api, "to,name\na@example.org,A\n", **{name: "yes"})) == [(name, "invalid")]
 
 
-def test_a_test_is_never_sent_by_a_provider_without_a_test_mode(mailgun: Simulator, settings: Any) -> None:
+def test_a_provider_without_a_test_mode_gets_no_test(mailgun: Simulator, settings: Any) -> None:
     message = make_message(test_mode=True)
     other = {"name": "mailjet", "backend": "anymail.backends.mailjet.EmailBackend"}
     with sending_by(settings, other | {"options": {"api_key": "k", "secret_key": "s", "api_url": mailgun.api_url}}):
@@ -183,7 +183,7 @@ def test_other_mail_belongs_to_no_list(mailgun: Simulator, importance: str) -> N
     assert not {"list-id", "feedback-id"} & set(sent(mailgun, make_message(importance=importance))["headers"])
 
 
-def test_alerts_say_that_nobody_wrote_them(mailgun: Simulator, settings: Any) -> None:
+def test_alerts_are_marked_as_auto_generated(mailgun: Simulator, settings: Any) -> None:
     settings.MAIL_ALERT_TO = "operator@example.org"
     alerts.alert("test", "something")
     assert alerts.send_unsent("test") == 1

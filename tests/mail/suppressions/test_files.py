@@ -1,4 +1,4 @@
-"""Suppressions as CSV files: our own format, and those of Mailgun's three lists, out and in."""
+"""Export and import of suppressions as CSV, in our own format and in those of Mailgun's three lists."""
 
 from io import StringIO
 from pathlib import Path

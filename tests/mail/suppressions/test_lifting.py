@@ -1,4 +1,4 @@
-"""Suppressions are facts kept apart, are lifted at the providers too, and are compared with the providers' lists."""
+"""Suppressions of one address are independent, are lifted at the providers too, and compared with their lists."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -114,7 +114,7 @@ def test_a_suppression_that_is_lifted_is_lifted_at_the_provider_too(
     assert Lift.objects.get().done_at
 
 
-def test_what_is_deleted_in_the_admin_is_lifted_too(mailgun: Simulator) -> None:
+def test_a_suppression_deleted_in_the_admin_is_lifted_at_the_provider_too(mailgun: Simulator) -> None:
     put(mailgun, "bounces")
     made = Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
     browser = Client()
@@ -125,7 +125,7 @@ def test_what_is_deleted_in_the_admin_is_lifted_too(mailgun: Simulator) -> None:
     assert not is_listed(mailgun, "bounces")
 
 
-def test_what_has_expired_is_lifted_too(mailgun: Simulator) -> None:
+def test_an_expired_suppression_is_lifted_at_the_provider_too(mailgun: Simulator) -> None:
     put(mailgun, "bounces", code="552")
     Suppression.objects.suppress(ADA, "mailbox_full", "all", timezone.now(), source="mailgun")
     do_all_chores()
@@ -155,7 +155,7 @@ def test_a_key_that_may_not_lift_is_an_alert_and_the_end(mailgun: Simulator, ope
     assert Alert.objects.get().kind == "suppressions_not_changeable"
 
 
-def test_a_refusal_by_the_provider_s_list_does_not_bring_back_what_is_being_lifted(
+def test_a_rejection_by_the_provider_s_list_does_not_renew_a_suppression_that_is_being_lifted(
     operator: APIClient,
 ) -> None:
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
@@ -178,7 +178,7 @@ def test_a_forgotten_person_s_address_is_not_kept_for_a_lift(operator: APIClient
 # --- comparing the lists -------------------------------------------------------------------------------------------
 
 
-def test_what_only_the_provider_knows_is_imported_with_its_source(mailgun: Simulator) -> None:
+def test_an_entry_that_only_the_provider_has_is_imported_with_its_source(mailgun: Simulator) -> None:
     put(mailgun, "bounces", "gone@example.org", code="550", error="5.1.1 no such user")
     put(mailgun, "bounces", "full@example.org", code="552", error="5.2.2 mailbox full")
     put(mailgun, "complaints", "angry@example.org")
@@ -196,7 +196,7 @@ def test_what_only_the_provider_knows_is_imported_with_its_source(mailgun: Simul
     assert provider_lists.compare()["imported"] == 0
 
 
-def test_what_we_have_lifted_and_the_provider_still_has_is_lifted_there(mailgun: Simulator) -> None:
+def test_an_entry_that_was_lifted_here_is_removed_from_the_provider_s_list(mailgun: Simulator) -> None:
     put(mailgun, "bounces")
     lift = Lift.objects.create(
         digest=address_digest(ADA), reason="bounce", lifted_at=timezone.now() - timedelta(days=1)
@@ -236,7 +236,7 @@ def test_lists_that_may_not_be_read_are_an_alert_and_those_that_cannot_are_tried
     }
 
 
-def test_the_lists_are_compared_now_and_then() -> None:
+def test_the_comparison_of_lists_is_registered() -> None:
     make_attempt()
     do_all_chores()
     assert Job.objects.filter(kind="mail.compare_lists").count() == 1

@@ -1,4 +1,4 @@
-"""Mailgun's webhook: what is taken, once, and what is never believed."""
+"""Mailgun's webhook: what is accepted, once, and what is never believed."""
 
 import base64
 import time
@@ -141,7 +141,7 @@ def test_the_event_of_another_provider_s_message_is_not_believed() -> None:
 
 @pytest.mark.parametrize("kind", ["complained", "delivered"])
 def test_an_event_is_believed_after_the_configuration_has_changed(kind: str, settings: Any) -> None:
-    """The sender domain is another one now, or the account was removed: the attempt says what they were."""
+    """The sender domain has changed or the account was removed: the attempt keeps what they were."""
     attempts = [
         make_attempt(make_message(), service="mailgun", domain=DOMAIN, provider=name) for name in ("mailgun", "old")
     ]
@@ -164,7 +164,7 @@ def test_a_forged_event_does_not_keep_the_true_one_out() -> None:
     assert Event.objects.exclude(disregarded="").count() == 1
 
 
-def test_what_is_told_of_a_person_who_was_forgotten_is_not_stored() -> None:
+def test_an_event_about_a_forgotten_person_is_stored_without_its_content() -> None:
     attempt = make_attempt(make_message(address=""))
     tell(make_event(attempt, "opened", recipient=ADA))
     assert "forgotten" in only_event().disregarded
@@ -256,7 +256,7 @@ def test_a_retry_of_mailgun_s_is_not_stale(hours: int) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_event_is_refused_for_good(data: Any) -> None:
+def test_data_that_is_no_event_is_refused_for_good(data: Any) -> None:
     assert_problem(tell(data), 406)
     assert not WebhookToken.objects.exists()
 
@@ -275,7 +275,7 @@ def test_an_event_that_is_nested_too_deeply_is_refused_for_good() -> None:
     assert_problem(tell(make_event(make_attempt(), deep=deep)), 406)
 
 
-def test_what_a_database_would_choke_on_is_stored_without_it() -> None:
+def test_characters_that_a_database_refuses_are_removed() -> None:
     attempt = make_attempt()
     odd = {"a\0b": "c\0d", "number": 10**40, "list": [{"x\0": None}]}
     data = failure(attempt, message="550 5.1.1 no such\0user", code=550) | {"odd": odd}
@@ -317,7 +317,7 @@ def no_refusals() -> None:
 @pytest.mark.parametrize(
     "wrong", [lambda: sign(key="another"), lambda: sign(int(time.time()) + 3600)], ids=["the key", "the clock"]
 )
-def test_webhooks_that_are_refused_in_series_are_an_alert(wrong: Callable[[], Any]) -> None:
+def test_unverified_webhooks_in_a_row_are_an_alert(wrong: Callable[[], Any]) -> None:
     data = make_event(make_attempt())
     for _ in range(refusals.IN_A_ROW - 1):
         tell(data, wrong())
@@ -343,7 +343,7 @@ def test_a_single_forgery_among_good_webhooks_and_what_no_provider_sends_are_no_
 # --- what is worth another try ----------------------------------------------------------------------------------
 
 
-def test_nothing_is_taken_without_a_signing_key(settings: Any) -> None:
+def test_nothing_is_accepted_without_a_signing_key(settings: Any) -> None:
     settings.ANYMAIL = {"MAILGUN_WEBHOOK_SIGNING_KEY": ""}
     settings.MAIL_PROVIDERS = [{**settings.MAIL_PROVIDERS[0], "options": {}}]
     assert_problem(tell(make_event(make_attempt()), sign(key="")), 503)
@@ -351,7 +351,7 @@ def test_nothing_is_taken_without_a_signing_key(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("error", [OperationalError, RuntimeError, KeyError])
-def test_trouble_of_ours_is_worth_another_try(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_ours_is_answered_with_503(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise error("no database today")
 
@@ -369,7 +369,7 @@ def test_trouble_of_ours_is_worth_another_try(error: type[Exception], monkeypatc
 # --- other methods, other people --------------------------------------------------------------------------------
 
 
-def test_a_probe_is_answered_and_nothing_is_to_be_read() -> None:
+def test_head_is_answered_and_get_is_not_allowed() -> None:
     assert Client().head(URL).status_code == 200
     answer = Client().get(URL)
     assert_problem(answer, 405)

@@ -1,4 +1,4 @@
-"""Whatever is sent to a webhook, signed or not, is stored or refused: never an error of ours."""
+"""Anything sent to a webhook, signed or not, is stored or refused, and never causes an error."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The webhooks of other providers: Anymail's views, hardened, into the same receiver."""
+"""The webhooks of other providers: Anymail's views, wrapped, into the same ingest."""
 
 import base64
 import json
@@ -103,7 +103,7 @@ def test_a_wrong_secret_is_refused() -> None:
     assert_problem(post([], SPARKPOST), 406)
 
 
-def test_without_a_secret_nothing_is_believed_that_anybody_could_have_sent(settings: Any) -> None:
+def test_without_a_secret_no_unsigned_event_is_believed(settings: Any) -> None:
     settings.ANYMAIL = {}
     assert_problem(post([sparkpost_event(make_attempt(provider="sparkpost"))], SPARKPOST), 503)
     assert_problem(post({}, "/webhooks/anymail/postmark/tracking/"), 503)
@@ -120,7 +120,7 @@ def test_whatever_is_sent_is_stored_or_refused(body: bytes, url: str) -> None:
     assert told(body, url).status_code in (200, 406)
 
 
-def test_trouble_of_ours_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_ours_is_answered_with_503(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise OperationalError
 
