@@ -1,4 +1,4 @@
-"""The operator's first look: every job with its errors and tracebacks, and the two things one can do about it."""
+"""The admin of jobs: operators see every job with its errors and tracebacks, and can cancel or restart it."""
 
 import json
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from jobs.cancellation import cancel
-from jobs.django_q.queued_tasks import QueuedTasksAdmin as QueuedTasksAdmin  # registers itself
-from jobs.errors import AlreadyFinished, JobError, NotRepeatable, UniqueKeyTaken
+from jobs.django_q.queued_tasks import QueuedTasksAdmin as QueuedTasksAdmin  # imported to register it
+from jobs.errors import AlreadyFinished, JobError, NotRestartable, UniqueKeyTaken
 from jobs.models import Job
 from jobs.models.queryset import JobQuerySet
 
 
 @admin.register(Job)
 class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in its stubs only
-    """Jobs are looked at, cancelled and run afresh here; they are made by the API and by code."""
+    """Shows jobs, cancels and restarts them. Jobs are created by the API and by code, not here."""
 
     list_display = ("id", "kind", "status", "percent", "attempts", "user", "created_at", "started_at", "finished_at")
     list_filter = ("status", "kind", "queue", "created_at")
@@ -28,7 +28,7 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in its stu
     search_help_text = "id, kind, user, unique key or request id"
     show_full_result_count = False
     list_per_page = 50
-    actions = ("cancel", "run_afresh")
+    actions = ("cancel", "restart")
     fields = (
         ("id", "kind", "status"),
         ("user", "queue", "priority", "unique_key", "request_id"),
@@ -42,21 +42,21 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in its stu
     readonly_fields = tuple(name for line in fields for name in (line if isinstance(line, tuple) else (line,)))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
-        """What only a single job's page shows is read there."""
+        """Without the large columns, which only a single job's page shows."""
         return super().get_queryset(request).defer("params", "result", "errors")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
-        """In the list, for its actions; a single job is shown and not edited."""
+        """True for the list, whose actions need it; a single job is read-only."""
         return obj is None and super().has_change_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
         return super().has_delete_permission(request, obj) and (obj is None or obj.finished)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Deleting many at once would take unfinished ones with it, so it is not offered."""
+        """Without bulk deletion, which would delete unfinished jobs too."""
         return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
 
     @admin.display(description="progress")
@@ -89,19 +89,19 @@ class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic in its stu
 
     @admin.action(description="Cancel", permissions=["change"])
     def cancel(self, request: HttpRequest, jobs: JobQuerySet) -> None:
-        self._each(request, jobs, cancel, "cancelled, or told to stop")
+        self._call_each(request, jobs, cancel, "cancelled, or asked to stop")
 
-    @admin.action(description="Run afresh", permissions=["change"])
-    def run_afresh(self, request: HttpRequest, jobs: JobQuerySet) -> None:
-        self._each(request, jobs, Job.run_afresh, "queued afresh")
+    @admin.action(description="Restart", permissions=["change"])
+    def restart(self, request: HttpRequest, jobs: JobQuerySet) -> None:
+        self._call_each(request, jobs, Job.restart, "queued again")
 
-    def _each(self, request: HttpRequest, jobs: JobQuerySet, verb: Callable[[Job], None], done: str) -> None:
+    def _call_each(self, request: HttpRequest, jobs: JobQuerySet, verb: Callable[[Job], None], done: str) -> None:
         refused: list[JobError] = []
         chosen = list(jobs)
         for job in chosen:
             try:
                 verb(job)
-            except (AlreadyFinished, NotRepeatable, UniqueKeyTaken) as error:
+            except (AlreadyFinished, NotRestartable, UniqueKeyTaken) as error:
                 refused.append(error)
         self.message_user(request, f"{len(chosen) - len(refused)} {done}.")
         for refusal in refused:

@@ -1,4 +1,4 @@
-"""The engine as a Django app: at start-up it imports each app's kinds.py, maintenance.py and checks.py."""
+"""The Django app of the job engine. At start-up it imports the kinds.py, maintenance.py and checks.py of each app."""
 
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules

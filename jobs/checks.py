@@ -1,4 +1,4 @@
-"""The engine's system checks (`manage.py check`); errors keep qcluster from starting."""
+"""System checks of the job engine (`manage.py check`). An error keeps qcluster from starting."""
 
 from django.conf import settings
 from django.core.checks import CheckMessage, register

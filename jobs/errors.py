@@ -1,60 +1,60 @@
-"""What can go wrong with a job. One axis matters to the engine: may it run again, or is it over."""
+"""Errors about jobs. What matters to the worker is whether an error is transient (retried) or permanent."""
 
 from uuid import UUID
 
 
 class JobError(Exception):
-    """The base of this app's errors."""
+    """Base class of this app's errors."""
 
 
 class TransientError(JobError):
-    """Raised by a handler whose work may succeed later: retried as its kind says. So is any unexpected exception."""
+    """Raised by a handler whose work may succeed later: the job is retried. So is one with an unexpected exception."""
 
 
 class RetryAfter(TransientError):
-    """As TransientError, but run again after the given number of seconds rather than when the kind's backoff says."""
+    """A TransientError that sets the wait before the next attempt, in place of the kind's backoff."""
 
     def __init__(self, seconds: float, message: str = "") -> None:
-        super().__init__(message or f"to be tried again after {seconds:g} s")
+        super().__init__(message or f"retry after {seconds:g} s")
         self.seconds = seconds
 
 
 class WorkerLost(RetryAfter):
-    """The attempt ended with its worker, which was killed, died, or has not been heard of: run again at once."""
+    """The attempt's worker was killed, died or stopped sending heartbeats: the job runs again at once."""
 
     def __init__(self, worker: str) -> None:
         super().__init__(0, "its worker was lost")
-        self.add_note(f"worker: {worker}")  # shown with the traceback, to operators; clients learn of no machines
+        self.add_note(f"worker: {worker}")  # in the traceback, which operators see: clients must not learn host names
 
 
 class PermanentError(JobError):
-    """Raised by a handler whose work can never succeed: the job fails at once, whatever attempts are left."""
+    """Raised by a handler whose work can never succeed: the job fails at once, without further attempts."""
 
 
 class LeaseLost(JobError):
-    """The attempt is not held any more: it was given up and perhaps another has begun."""
+    """The worker no longer holds the lease of this attempt: its lease expired, and another attempt may have begun."""
 
     def __init__(self, job_id: UUID, attempt: int) -> None:
-        super().__init__(f"attempt {attempt} of job {job_id} is not running any more")
+        super().__init__(f"attempt {attempt} of job {job_id} is no longer running")
 
 
 class AlreadyFinished(JobError):
-    """The job has finished, so that it cannot be cancelled."""
+    """A finished job cannot be cancelled."""
 
     def __init__(self, job_id: UUID, status: str) -> None:
         super().__init__(f"job {job_id} has finished: it is {status}")
 
 
-class NotRepeatable(JobError):
-    """Only a failed or cancelled job can be run afresh."""
+class NotRestartable(JobError):
+    """Only a failed or cancelled job can be restarted."""
 
     def __init__(self, job_id: UUID, status: str) -> None:
-        super().__init__(f"job {job_id} is {status}; only a failed or cancelled job can be run afresh")
+        super().__init__(f"job {job_id} is {status}; only a failed or cancelled job can be restarted")
 
 
 class UniqueKeyTaken(JobError):
-    """An unfinished job of this user has the unique_key already."""
+    """Another unfinished job of this user has the same unique_key."""
 
     def __init__(self, job_id: UUID) -> None:
-        super().__init__(f"job {job_id} has this unique_key and has not finished")
+        super().__init__(f"job {job_id} is unfinished and has the same unique_key")
         self.job_id = job_id

@@ -7,20 +7,20 @@ from jobs.django_q import task_results
 from jobs.models import Job
 from jobs.models.database_cache import CacheEntry
 from jobs.models.outputs import Output
-from jobs.registry import UnknownKind, find
+from jobs.registry import UnknownKind, find_kind
 
 log = structlog.get_logger(__name__)
 
 
 @hourly
-def unwanted_outputs() -> int:
+def orphaned_outputs() -> int:
     """Files of jobs that were deleted, and of attempts that did not succeed."""
-    discarded: int = Output.objects.unwanted().discard()
+    discarded: int = Output.objects.orphaned().discard()
     return discarded
 
 
 @hourly
-def wrong_pools() -> int:
+def misplaced_jobs() -> int:
     """Waiting jobs that another version stored, where their kind ran in threads and does not here, or the reverse.
 
     Nobody claims for a pool that no kind has. It runs at the start of a dispatcher, and so after each deployment.
@@ -28,7 +28,7 @@ def wrong_pools() -> int:
     moved = 0
     for kind, pool in Job.objects.waiting_kinds():
         try:
-            expected = find(kind).pool
+            expected = find_kind(kind).pool
         except UnknownKind:
             log.warning("jobs_of_unknown_kind", kind=kind)  # they wait for a worker that knows it
             continue

@@ -1,4 +1,4 @@
-"""The kinds of job there are: @job puts a function here, submit and worker look it up by its name."""
+"""The registry of job kinds: @job registers a handler, submit() and the worker look it up by name."""
 
 import inspect
 import re
@@ -11,7 +11,7 @@ from rest_framework.serializers import Serializer, ValidationError
 
 from jobs.errors import JobError
 from jobs.retry import Retry, exponential
-from rest.json_value import NotStorable, json_value
+from rest.json_value import NotStorable, to_json
 from rest.strict import StrictSerializer
 
 Handler = Callable[..., Any]
@@ -19,21 +19,23 @@ Reads = Literal["primary", "replica"]
 OnCancel = Callable[[UUID], None]
 
 QUEUE_NAME = re.compile(r"(?!.*\.fifo\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
-"""What a queue may be called: it is the end of an SQS queue's name, and a column's value."""
-IN_WORDS = "a letter or digit, and up to 49 more, hyphens, underscores and dots among them, without .fifo at its end"
+"""A queue's name ends an SQS queue's name, and is the value of a column."""
+QUEUE_NAME_RULE = (
+    "1 to 50 letters, digits, hyphens, underscores or dots, starting with a letter or digit, not ending in .fifo"
+)
 
 
 class UnknownKind(JobError):
-    """No kind of this name is registered."""
+    """No kind of this name is registered in this process."""
 
 
 class NoParams(StrictSerializer):
-    """The params of a kind that takes none."""
+    """The params of a kind without params."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is known about one kind of job; job() says what each field means. timeout: seconds an attempt may take."""
+    """One kind of job. job() explains the fields."""
 
     name: str
     handler: Handler
@@ -53,20 +55,20 @@ class Kind:
 
     @property
     def pool(self) -> str:
-        """The pool of threads that runs it (jobs/models/claiming.py); none if a main thread does."""
+        """The pool of threads that runs it (jobs/models/claiming.py); empty if it runs in a main thread."""
         return self.name if self.threads else ""
 
-    def checked(self, params: object) -> object:
-        """Params as they may be stored, plain JSON; raises rest_framework.serializers.ValidationError."""
+    def validate_params(self, params: object) -> object:
+        """Valid params as plain JSON, ready to store. Raises rest_framework.serializers.ValidationError."""
         try:
-            stored = json_value(params)
+            stored = to_json(params)
         except NotStorable as error:
             raise ValidationError(f"This {error}.", "unstorable") from None
-        self.arguments(stored)
+        self.handler_arguments(stored)
         return stored
 
-    def arguments(self, params: object) -> dict[str, Any]:
-        """Stored params as the handler's keyword arguments: dates are dates, absent optional ones are left out.
+    def handler_arguments(self, params: object) -> dict[str, Any]:
+        """Stored params as the handler's keyword arguments: a date is a date, an absent optional param is left out.
 
         Raises rest_framework.serializers.ValidationError.
         """
@@ -92,21 +94,20 @@ def job(
     reads: Reads = "primary",
     on_cancel: OnCancel | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Register a function as a kind of job: it is called as handler(run, **params) and returns JSON or nothing.
+    """Register a handler as a kind of job. It is called as handler(run, **params) and returns JSON or None.
 
-    timeout: seconds an attempt may take. queue: the name that `qcluster --queue` serves. threads: for kinds that mostly
-    wait for others, how many jobs of this kind one I/O worker process may run at once (settings.IO_WORKERS); with 0 a
-    worker process runs one job at a time (settings.WORKERS).
-    internal: it is submitted by our own code only; to clients there is no such kind. reads: "replica" keeps the reads
-    of a handler off the primary (jobs/worker/replica_reads.py). on_cancel: called with the job's id when the job is
-    cancelled or told to stop, in the same transaction.
+    timeout: seconds that an attempt may take. queue: served by `qcluster --queue NAME`. threads: for handlers that
+    mostly wait for I/O, how many jobs of this kind one I/O worker process runs at once (settings.IO_WORKERS); 0 means
+    one at a time, in the main thread of a worker process (settings.WORKERS). internal: only our code submits it,
+    clients cannot see it. reads: "replica" sends the handler's reads to replicas (jobs/worker/replica_reads.py).
+    on_cancel: called with the job's id when a job is cancelled or asked to stop, in the same transaction.
     """
 
     def register(handler: Handler) -> Handler:
         if name in _kinds:
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
         if not QUEUE_NAME.fullmatch(queue):
-            raise JobError(f"The queue of {name} is called {queue!r}; it must be {IN_WORDS}.")
+            raise JobError(f"The queue of {name} is called {queue!r}; it must be {QUEUE_NAME_RULE}.")
         _kinds[name] = Kind(
             name, handler, params, timeout, retry or exponential(), queue, threads, internal, reads, on_cancel
         )
@@ -116,11 +117,11 @@ def job(
 
 
 def minutes(count: float) -> int:
-    """A duration in seconds, as it reads in a kind's @job line."""
+    """Minutes in seconds, for a @job line."""
     return round(count * 60)
 
 
-def find(name: str) -> Kind:
+def find_kind(name: str) -> Kind:
     """The kind of this name; raises UnknownKind."""
     try:
         return _kinds[name]
@@ -129,5 +130,5 @@ def find(name: str) -> Kind:
 
 
 def kinds() -> Iterator[Kind]:
-    """All kinds, by name."""
+    """All kinds, sorted by name."""
     return iter(sorted(_kinds.values(), key=lambda kind: kind.name))

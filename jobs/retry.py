@@ -1,4 +1,4 @@
-"""When a failed attempt runs again: values in, a time out."""
+"""Retry policy: decides when a failed attempt runs again. Pure functions."""
 
 import random
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 
 from jobs.errors import PermanentError, RetryAfter
 
-LONGEST = 10 * 365 * 24 * 3600.0
-"""Seconds: whoever asks for a longer wait than ten years gets these."""
+MAX_WAIT = 10 * 365 * 24 * 3600.0
+"""Ten years in seconds: the longest wait that RetryAfter can ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Exponential backoff with full jitter: a uniform wait between 0 and min(cap, base * factor ** (attempt - 1)).
 
-    attempts: how often the job runs at most; None means without end. base, cap: seconds.
+    attempts: the maximum; None means unlimited. base, cap: seconds.
     Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
 
@@ -25,7 +25,7 @@ class Retry:
     cap: float = 3600.0
 
     def longest_wait(self, attempt: int) -> float:
-        """The upper bound in seconds of the wait after this attempt (the first is 1)."""
+        """Upper bound in seconds of the wait after this attempt (the first is 1)."""
         try:
             return min(self.cap, self.base * float(self.factor) ** (attempt - 1))
         except OverflowError:
@@ -33,7 +33,7 @@ class Retry:
 
 
 def exponential(attempts: int | None = 3, *, base: float = 5.0, factor: float = 2.0, cap: float = 3600.0) -> Retry:
-    """The retry policy of a kind, as it reads in its @job line."""
+    """A retry policy for a @job line."""
     return Retry(attempts, base, factor, cap)
 
 
@@ -44,22 +44,19 @@ def next_run(
     now: datetime,
     jitter: Callable[[], float] = random.random,
 ) -> datetime | None:
-    """When the attempt after this failed one is due; None when the job is given up.
-
-    jitter: a number in [0, 1), drawn afresh for each call.
-    """
+    """When the next attempt is due; None if there is none. jitter: returns a random number in [0, 1)."""
     if isinstance(error, PermanentError):
         return None
     if policy.attempts is not None and attempt >= policy.attempts:
         return None
-    asked = _seconds(error) if isinstance(error, RetryAfter) else None
-    return now + timedelta(seconds=jitter() * policy.longest_wait(attempt) if asked is None else asked)
+    requested = _requested_wait(error) if isinstance(error, RetryAfter) else None
+    return now + timedelta(seconds=jitter() * policy.longest_wait(attempt) if requested is None else requested)
 
 
-def _seconds(error: RetryAfter) -> float | None:
-    """What a handler asks for may come from somebody's Retry-After header: None when it is no number of seconds."""
+def _requested_wait(error: RetryAfter) -> float | None:
+    """In seconds; None if it is not a number: it may come from another server's Retry-After header."""
     try:
         seconds = float(error.seconds)
     except (TypeError, ValueError):
         return None
-    return min(max(seconds, 0.0), LONGEST) if seconds == seconds else None
+    return min(max(seconds, 0.0), MAX_WAIT) if seconds == seconds else None  # NaN is not equal to itself

@@ -1,4 +1,4 @@
-"""Run: what a handler sees of the attempt it is working for."""
+"""Run: the first argument of every handler, through which it reports progress and stores its output."""
 
 import io
 import math
@@ -14,15 +14,14 @@ from jobs.filename import content_type_of, safe_filename
 from jobs.models import Job
 from jobs.models.outputs import Output
 from jobs.worker.interrupt import Interruptible, Wake
-from rest.json_value import plain_text
+from rest.json_value import clean_text
 from routers import use_primary
 
 
 class Run:
-    """One attempt at a job. job_id: the job's UUID. user_id: whose it is, None for the project's own. attempt: 1 for
-    the first.
+    """One attempt at a job. user_id: the owner, None for the project's own jobs. attempt: 1 for the first.
 
-    What it writes goes to the primary and leaves the handler's own reads where they are.
+    Its writes go to the primary, without changing where the handler's own reads go.
     """
 
     def __init__(self, job: Job, thread: Interruptible | None = None) -> None:
@@ -53,36 +52,35 @@ class Run:
 
     @property
     def timeout(self) -> float:
-        """Seconds that the attempt may take in all."""
+        """Seconds that the whole attempt may take."""
         return self._job.timeout
 
     def on_interruption(self, wake: Wake) -> AbstractContextManager[None]:
-        """In the block an interruption also calls this, from another thread, to end what the handler waits for.
+        """While in the block, an interruption also calls `wake` from another thread, to end a blocking call.
 
-        For kinds with threads: a socket that is read cannot be interrupted, but it can be shut down. Must be quick, and
-        bear to be called twice, or just after the block.
+        For kinds with threads: a blocking read of a socket cannot be interrupted, but the socket can be shut down.
+        `wake` must be quick, and safe to call twice or just after the block.
         """
         return self._thread.on_interruption(wake) if self._thread else nullcontext()
 
     def progress(self, percent: float, message: str = "") -> None:
-        """Show how far the work has come: percent from 0 to 100, message at most 200 characters.
+        """Report progress: percent from 0 to 100, message of at most 200 characters.
 
-        It costs next to nothing and takes no part in the handler's transactions: the worker's heartbeat writes it.
+        Cheap, and independent of the handler's transactions: the worker's heartbeat writes it.
         """
         if not math.isfinite(percent):
             raise PermanentError(f"{percent} is not a percentage")
         percent = round(min(max(percent, 0), 100), 1)
-        self._job.progress = {"percent": percent, "message": plain_text(message)[:200]}
+        self._job.progress = {"percent": percent, "message": clean_text(message)[:200]}
 
     @contextmanager
     def output(self, filename: str, content_type: str = "") -> Iterator[IO[bytes]]:
-        """A file to write to: stored at the end of the block, and the job's output if the attempt succeeds.
+        """A file to write to. Stored at the end of the block; the job's output if the attempt succeeds.
 
-        filename: what it is called when it is downloaded. content_type: by the name's ending when left out. A job has
-        one output.
+        filename: the name of the download. content_type: guessed by filename if empty. A job has at most one output.
         """
         if self._output:
-            raise PermanentError("a job has one output, and this one has it already")
+            raise PermanentError("a job can have only one output, and this job already has one")
         name = safe_filename(filename)
         content_type = content_type_of(name, content_type)
         with TemporaryFile() as file:
@@ -93,7 +91,7 @@ class Run:
 
     @contextmanager
     def text_output(self, filename: str, content_type: str = "") -> Iterator[TextIO]:
-        """As output(), for text: it is written as UTF-8, with its line ends as they are."""
+        """output() for text: written as UTF-8, without translating line ends."""
         content_type = content_type_of(safe_filename(filename), content_type)
         if content_type.startswith("text/") and "charset" not in content_type:
             content_type += "; charset=utf-8"
@@ -116,7 +114,7 @@ class Run:
             raise
 
     def _discard_output(self) -> None:
-        """At once, if it can be done now; what is left is thrown away by an hourly chore (jobs/maintenance.py)."""
+        """Try once; an hourly maintenance task deletes what is left (jobs/maintenance.py)."""
         with use_primary():
-            if self._output and self._output.discarded():
+            if self._output and self._output.try_discard():
                 self._output = None

@@ -1,4 +1,4 @@
-"""The way in: a job is validated, then stored, and from then on it is not lost."""
+"""Submits jobs: validates the params, inserts the row and notifies the broker. A stored job is never lost."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -12,22 +12,22 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
-from jobs.brokers.notifier import announce
+from jobs.brokers.notifier import notify
 from jobs.models import Job
 from jobs.models.clock import database_now
 from jobs.models.ids import new_id
 from jobs.models.states import Status
-from jobs.registry import Kind, find
+from jobs.registry import Kind, find_kind
 from jobs.retry import Retry
 
 log = structlog.get_logger(__name__)
 
 
 class Options(TypedDict, total=False):
-    """What may be said of a job, or of many alike, besides kind and params.
+    """Options of submit() and submit_many().
 
-    user: whose it is. run_at: not before; a past one means now. priority: higher first. timeout: seconds; timeout,
-    max_attempts and retry default to the kind's.
+    user: the owner. run_at: the job does not start earlier; a past time means now. priority: higher first. timeout:
+    seconds. timeout, max_attempts and retry default to the kind's.
     """
 
     user: User | None
@@ -38,72 +38,72 @@ class Options(TypedDict, total=False):
     retry: Retry | None
 
 
-class OptionsOfOne(Options, total=False):
-    """What may be said of one job only. unique_key: at most one unfinished job of the user has it."""
+class SingleJobOptions(Options, total=False):
+    """Options of submit(). unique_key: unique among the unfinished jobs of the user."""
 
     unique_key: str | None
 
 
-def submit(kind: str, params: dict[str, Any] | None = None, **options: Unpack[OptionsOfOne]) -> Job:
-    """Store a job and return it; a worker starts it when it is due.
+def submit(kind: str, params: dict[str, Any] | None = None, **options: Unpack[SingleJobOptions]) -> Job:
+    """Store a job and return it. A worker starts it when it is due.
 
     Raises jobs.registry.UnknownKind, rest_framework.serializers.ValidationError for bad params, and UniqueKeyTaken.
     """
-    job = prepare(kind, params, **options)
+    job = build(kind, params, **options)
     store(job)
     return job
 
 
 def submit_many(kind: str, many_params: Iterable[dict[str, Any]], **options: Unpack[Options]) -> list[UUID]:
-    """Store a job for each of these params, all of one kind with the same options, and return their ids.
+    """Store one job per params, all of one kind and with the same options; returns their ids.
 
-    All or none: raises as submit() does, ValidationError with the place of the bad params (0 is the first). There is
-    no unique_key for many: TypeError.
+    All or none. Raises like submit(); a ValidationError is keyed by the index of the invalid params. Raises TypeError
+    for unique_key, which can belong to one job only.
     """
     if "unique_key" in options:
-        raise TypeError("submit_many() takes no unique_key, which is one job's: submit() each of them with its own")
-    definition, rows = find(kind), []
+        raise TypeError("submit_many() takes no unique_key: submit() each job with its own")
+    definition, rows = find_kind(kind), []
     for place, params in enumerate(many_params):
         try:
-            rows.append((new_id(), definition.checked(params)))
+            rows.append((new_id(), definition.validate_params(params)))
         except ValidationError as error:
             raise ValidationError({str(place): error.detail}) from None
     if rows:
         template = _job(definition, rows[0][1], **options)
-        Job.objects.insert_alike(template, rows)
-        announce([template])
+        Job.objects.insert_many(template, rows)
+        notify([template])
         log.info("jobs_submitted", kind=kind, count=len(rows))
     return [pk for pk, _ in rows]
 
 
-def prepare(kind: str, params: dict[str, Any] | None = None, **options: Unpack[OptionsOfOne]) -> Job:
-    """A job as submit() would store it, not stored yet. Raises UnknownKind, ValidationError."""
-    definition = find(kind)
-    return _job(definition, definition.checked({} if params is None else params), **options)
+def build(kind: str, params: dict[str, Any] | None = None, **options: Unpack[SingleJobOptions]) -> Job:
+    """The job that submit() would store, unsaved. Raises UnknownKind, ValidationError."""
+    definition = find_kind(kind)
+    return _job(definition, definition.validate_params({} if params is None else params), **options)
 
 
 def store(job: Job) -> None:
-    """Insert a prepared job and wake a worker for it. Raises UniqueKeyTaken."""
+    """Insert a job from build() and wake a worker. Raises UniqueKeyTaken."""
     if job.unique_key is None:
         Job.objects.insert(job)
     else:
         job.with_unique_key(partial(Job.objects.insert, job))
-    announce([job])
+    notify([job])
     log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status)
 
 
 def store_many(jobs: Sequence[Job]) -> None:
-    """Insert prepared jobs, none of which has a unique_key, in one statement, and wake workers for them."""
+    """Insert jobs from build(), none with a unique_key, in one statement, and wake workers."""
     Job.objects.bulk_create(jobs)
-    announce(jobs)
+    notify(jobs)
     log.info("jobs_submitted", count=len(jobs))
 
 
-def _job(definition: Kind, params: object, **options: Unpack[OptionsOfOne]) -> Job:
+def _job(definition: Kind, params: object, **options: Unpack[SingleJobOptions]) -> Job:
     run_at, retry = options.get("run_at"), options.get("retry")
-    # No job starts before its run_at, however wrong this machine's clock is.
+    # The database's clock decides when a job is due, so it also decides whether run_at is in the future.
     now = timezone.now() if run_at is None else database_now()
-    # A past run_at means now: as it is, it would put the job before all that were created earlier.
+    # A past run_at means now: unchanged, it would put this job before others that were submitted earlier.
     run_at = max(run_at or now, now)
     attempts = options.get("max_attempts") or (retry or definition.retry).attempts
     return Job(

@@ -39,7 +39,7 @@ def build_send_job(message: Message, run_at: datetime | None = None) -> Job:
     """The job that sends this message, not stored yet. It has no user: clients see the message, not the job."""
     params, priority = {"message": str(message.pk)}, PRIORITY[Importance(message.importance)]
     is_bulk = message.importance == Importance.BULK or message.broadcast_id
-    job = jobs.prepare(SEND_BULK if is_bulk else SEND, params, run_at=run_at, priority=priority)
+    job = jobs.build(SEND_BULK if is_bulk else SEND, params, run_at=run_at, priority=priority)
     message.job_id = job.pk
     return job
 

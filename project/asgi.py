@@ -22,7 +22,7 @@ from project.wsgi import application as django_application
 from project import health
 from project.middleware import log_access, request_id
 from rest import problems
-from rest.body import BodyTooLarge, ClientLeft, has_body, read_body, replayed
+from rest.body import BodyTooLarge, ClientDisconnected, has_body, read_body, replay
 
 logger = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         logger.exception("request_failed")
         if started:
             raise
-        await _refuse(scope, send, 500, "Something went wrong here; it has been noted.")
+        await _refuse(scope, send, 500, "Internal error; it has been logged.")
 
 
 async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -68,9 +68,9 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
         return await _refuse(scope, send, 413, "The body is too large.")
     except TimeoutError:
         return await _refuse(scope, send, 408, "The body took too long to arrive.", [(b"connection", b"close")])
-    except ClientLeft:
+    except ClientDisconnected:
         return None
-    return await pool(_with_length(scope, len(body)), replayed(body, receive), send)
+    return await pool(_with_length(scope, len(body)), replay(body, receive), send)
 
 
 def _sanitised(scope: HTTPScope) -> HTTPScope:

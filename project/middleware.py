@@ -14,7 +14,7 @@ from rest_framework.exceptions import Throttled
 
 from rest import problems
 from rest.body import body_limit
-from rest.throttling import ALLOWANCE, Allowance, client_address, spend
+from rest.throttling import ALLOWANCE, Allowance, client_address, count_request
 
 logger = structlog.get_logger(__name__)
 
@@ -110,9 +110,9 @@ def _with_api_headers(request: HttpRequest, response: HttpResponseBase) -> HttpR
     allowance = request.META.get(ALLOWANCE)
     if not isinstance(allowance, Allowance):
         # Refused before authentication, so it counts against the client's address.
-        allowance = spend(request, f"address:{client_address(request)}")
+        allowance = count_request(request, f"address:{client_address(request)}")
         if allowance.is_exceeded:
-            response = problems.answer_to(Throttled(allowance.seconds_left), request)
+            response = problems.response_for(Throttled(allowance.seconds_left), request)
     for name, value in allowance.headers().items():
         response[name] = value
     # A browser may cache a response but must revalidate it by its ETag; shared caches may not.

@@ -1,1 +1,1 @@
-"""The HTTP conventions of the API: errors, strict input, idempotency, conditional answers, pagination, throttling."""
+"""The HTTP conventions of the API: errors, strict input, idempotency, conditional requests, pagination, throttling."""

@@ -1,4 +1,4 @@
-"""The API's conventions as a Django app, which has a table: answers kept for Idempotency-Keys."""
+"""The Django app of the API's conventions. Its only table stores responses by Idempotency-Key."""
 
 from django.apps import AppConfig
 

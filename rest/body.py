@@ -1,4 +1,4 @@
-"""Reading a request's body on the event loop, whole and bounded, before any thread is spent on the request."""
+"""Reads a request's whole body on the event loop, within limits, before the request gets a thread."""
 
 import asyncio
 
@@ -7,40 +7,35 @@ from django.conf import settings
 
 
 class BodyTooLarge(Exception):
-    """The body is larger than its path allows."""
+    """The body exceeds the limit of its path."""
 
 
-class ClientLeft(Exception):
+class ClientDisconnected(Exception):
     """The client closed the connection before its body was complete."""
 
 
 def body_limit(path: str) -> int:
-    """The bytes a body may have: BODY_LIMIT, or what BODY_LIMITS says of the longest path that this one begins with."""
+    """Maximum size in bytes: BODY_LIMIT, or the value of the longest prefix of the path in BODY_LIMITS."""
     matching = [prefix for prefix in settings.BODY_LIMITS if path.startswith(prefix)]
     return settings.BODY_LIMITS[max(matching, key=len)] if matching else settings.BODY_LIMIT
 
 
 async def read_body(scope: HTTPScope, receive: Receive) -> bytes:
-    """Raises BodyTooLarge, ClientLeft, or TimeoutError after BODY_SECONDS, however slowly the bytes drop in."""
+    """Raises BodyTooLarge, ClientDisconnected, and TimeoutError if the whole body takes longer than BODY_SECONDS."""
     limit = body_limit(scope["path"])
     headers = dict(scope["headers"])
     if int(headers.get(b"content-length", b"0")) > limit:
         raise BodyTooLarge
+    body, more = bytearray(), True
     async with asyncio.timeout(settings.BODY_SECONDS):
-        return await _collected(receive, limit)
-
-
-async def _collected(receive: Receive, limit: int) -> bytes:
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientLeft
-        body += message["body"]
-        if len(body) > limit:
-            raise BodyTooLarge
-        more = message.get("more_body", False)
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnected
+            body += message["body"]
+            if len(body) > limit:
+                raise BodyTooLarge
+            more = message.get("more_body", False)
     return bytes(body)
 
 
@@ -49,8 +44,8 @@ def has_body(scope: HTTPScope) -> bool:
     return b"content-length" in names or b"transfer-encoding" in names
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """A receive that gives the whole body at once, and then whatever the connection says."""
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A receive() that returns the whole body first, then the connection's further messages."""
     messages: list[ReceiveEvent] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> ReceiveEvent:

@@ -1,4 +1,4 @@
-"""What is wrong with an input, as clients are told: a flat list with dotted paths."""
+"""Validation errors as the API reports them: a flat list with dotted field paths."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict
@@ -8,7 +8,7 @@ from rest_framework.settings import api_settings
 
 
 class FieldError(TypedDict):
-    """One thing wrong with the input; the field is a dotted path, empty for the input as a whole."""
+    """One error of the input. field: a dotted path; empty if the error is about the whole input."""
 
     field: str
     code: str
@@ -16,13 +16,13 @@ class FieldError(TypedDict):
 
 
 def flatten(detail: Any, field: str = "") -> Iterator[FieldError]:
-    """Nested error details (of serializers, lists and dicts of them) as a flat list with dotted paths."""
+    """Flatten the nested detail of a ValidationError."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             yield from flatten(inner, field if name == api_settings.NON_FIELD_ERRORS_KEY else _join(field, name))
     elif isinstance(detail, list | tuple):
         for index, inner in enumerate(detail):
-            # A list of texts are several errors of one field; a list of anything else has one entry per item.
+            # A list of strings holds several errors of one field; any other list holds one entry per item.
             yield from flatten(inner, field if isinstance(inner, str) else _join(field, index))
     else:
         code = detail.code if isinstance(detail, ErrorDetail) else "invalid"

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils.html import is_html_input
 
-from rest.json_value import NotStorable, json_value
+from rest.json_value import NotStorable, to_json
 
 
 class StringField(serializers.CharField):
@@ -50,7 +50,7 @@ class ObjectField(serializers.JSONField):
         if not isinstance(data, dict):
             raise serializers.ValidationError("This must be a JSON object.", "invalid")
         try:
-            json_value(data)
+            to_json(data)
         except NotStorable as error:
             raise serializers.ValidationError(f"This {error}.", "unstorable") from None
         return data

@@ -1,4 +1,4 @@
-"""Idempotency-Key (IETF draft-ietf-httpapi-idempotency-key-header-07): a POST that is sent again is answered again."""
+"""Idempotency-Key (IETF draft-ietf-httpapi-idempotency-key-header-07): a repeated POST gets the stored response."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ from rest.models import IdempotencyKey
 
 HEADER = "Idempotency-Key"
 KEPT_HEADERS = ("Location", "Retry-After")
-LONGEST = 255
+MAX_LENGTH = 255
 STRUCTURED_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 """RFC 9651, 3.3.3."""
 PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -30,59 +30,60 @@ Post = Callable[..., Response]
 
 
 class KeyReused(APIException):
-    """The key came before with another payload."""
+    """The key was used before with another payload."""
 
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
     default_code = "idempotency_key_reused"
-    default_detail = "This Idempotency-Key was used for another request; take a new one."
+    default_detail = "This Idempotency-Key was used for another request; use a new key."
 
 
 def idempotent(post: Post) -> Post:
-    """A view's post() whose successful answers are stored with what they did, in one transaction.
+    """Decorator of a view's post(): stores a successful response in the same transaction as its effects.
 
-    So a second request with the same key, even at the same moment, waits for the first and gets its answer; when the
-    first fails nothing of it is left, the key included.
+    A second request with the same key, even a concurrent one, waits for the first and gets its response. If the first
+    fails, the rollback removes the key too.
     """
 
     @wraps(post)
-    def answered_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def post_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         key = _key(request.headers.get(HEADER))
         if key is None:
             return post(view, request, *args, **kwargs)
         fingerprint = _fingerprint(request)
         try:
             with transaction.atomic():
-                record = _begin(request, key, fingerprint)
+                record = _reserve(request, key, fingerprint)
                 response = post(view, request, *args, **kwargs)
-                _complete(record, request, response)
+                _store_response(record, request, response)
                 return response
-        except _Taken:
-            return _replayed(request, key, fingerprint)
+        except _KeyExists:
+            return _stored_response(request, key, fingerprint)
 
-    return answered_once
-
-
-class _Taken(Exception):
-    """The key is in use."""
+    return post_once
 
 
-def _begin(request: Request, key: str, fingerprint: str) -> IdempotencyKey:
+class _KeyExists(Exception):
+    """Another request has committed this key."""
+
+
+def _reserve(request: Request, key: str, fingerprint: str) -> IdempotencyKey:
+    """Insert the key; waits while a concurrent request with the same key is uncommitted. Raises _KeyExists."""
     try:
         with transaction.atomic():
             return IdempotencyKey.objects.create(user=cast("User", request.user), key=key, fingerprint=fingerprint)
     except IntegrityError:
-        raise _Taken from None
+        raise _KeyExists from None
 
 
-def _complete(record: IdempotencyKey, request: Request, response: Response) -> None:
+def _store_response(record: IdempotencyKey, request: Request, response: Response) -> None:
     record.status = response.status_code
     record.headers = {name: response[name] for name in KEPT_HEADERS if name in response}
-    # As it is sent: the renderer has its own way of writing times, and the answer is to be the same to the letter.
+    # Rendered, because the renderer formats times: the replay must be byte for byte the same.
     record.body = force_str(request.accepted_renderer.render(response.data))
     record.save()
 
 
-def _replayed(request: Request, key: str, fingerprint: str) -> Response:
+def _stored_response(request: Request, key: str, fingerprint: str) -> Response:
     record = IdempotencyKey.objects.get(user=cast("User", request.user), key=key)
     if record.fingerprint != fingerprint:
         raise KeyReused
@@ -91,32 +92,31 @@ def _replayed(request: Request, key: str, fingerprint: str) -> Response:
 
 
 def _key(value: str | None) -> str | None:
-    """The key itself, of a plain or a structured-field value; raises ValidationError."""
+    """The key, from a plain or a structured-field value. Raises ValidationError."""
     if value is None:
         return None
     quoted = STRUCTURED_STRING.fullmatch(value)
     key = re.sub(r'\\(["\\])', r"\1", quoted[1]) if quoted else value
-    if not PRINTABLE.fullmatch(key) or len(key) > LONGEST:
-        detail = f"An Idempotency-Key has 1 to {LONGEST} printable ASCII characters."
+    if not PRINTABLE.fullmatch(key) or len(key) > MAX_LENGTH:
+        detail = f"An Idempotency-Key has 1 to {MAX_LENGTH} printable ASCII characters."
         raise ValidationError({HEADER: [ErrorDetail(detail, "invalid")]})
     return key
 
 
 def _fingerprint(request: Request) -> str:
-    """The same for the same resource and the same JSON or form, however it is spaced, ordered and divided."""
+    """A hash of the path and the payload; white space, the order of keys and multipart boundaries do not matter."""
     payload = orjson.dumps(_payload(request.data), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(request.path.encode() + b"\n" + payload).hexdigest()
 
 
 def _payload(data: object) -> object:
-    """What was sent, as JSON; in a form, a file stands as its digest."""
+    """The payload as JSON; an uploaded file becomes its digest."""
     if not isinstance(data, QueryDict):
         return data
-    return {name: [_value(value) for value in data.getlist(name)] for name in data}
-
-
-def _value(value: Any) -> Any:
-    return _digest(value) if isinstance(value, UploadedFile) else value
+    return {
+        name: [_digest(value) if isinstance(value, UploadedFile) else value for value in data.getlist(name)]
+        for name in data
+    }
 
 
 def _digest(file: Any) -> str:

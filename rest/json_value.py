@@ -14,7 +14,7 @@ class NotStorable(ValueError):
     """Says why, as the rest of a sentence that begins with the name of the value."""
 
 
-def json_value(value: object) -> object:
+def to_json(value: object) -> object:
     """The value as JSON has it: dates, decimals and UUIDs become strings, tuples lists. Raises NotStorable."""
     try:
         text = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)
@@ -43,7 +43,7 @@ def has_nul(value: object) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def plain_text(words: str) -> str:
+def clean_text(words: str) -> str:
     """The words as a database and a JSON answer can have them: without NUL characters and halves of characters."""
     return words.replace("\0", "").encode("utf-8", "replace").decode()
 

@@ -1,4 +1,4 @@
-"""What the API's conventions store."""
+"""The table of stored responses (rest/idempotency.py)."""
 
 from django.conf import settings
 from django.db import models
@@ -6,7 +6,7 @@ from django.utils import timezone
 
 
 class IdempotencyKey(models.Model):
-    """The answer to a POST that a client marked with an Idempotency-Key, for when it asks again."""
+    """The response to a POST with an Idempotency-Key, for when the request is repeated."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, db_index=False)
     key = models.CharField(max_length=255)

@@ -1,4 +1,4 @@
-"""Lists: newest first, a page at a time, by a cursor that stays right while rows are added."""
+"""Cursor pagination, newest first: pages stay consistent while rows are added."""
 
 from base64 import b64decode
 from datetime import UTC, datetime
@@ -15,9 +15,9 @@ from rest_framework.views import APIView
 
 
 class NewestFirst(CursorPagination):
-    """By id, which is a UUIDv7 and so a time, or as the view says in `ordering`.
+    """Orders by id, which as a UUIDv7 is the creation time, or by the view's `ordering`.
 
-    Unlike DRF's, it answers 400 to a cursor or size that makes no sense.
+    Unlike DRF's class it responds 400 to an invalid cursor or page size.
     """
 
     ordering = "-id"
@@ -45,22 +45,22 @@ class NewestFirst(CursorPagination):
         if encoded is None:
             return None
         try:
-            return self._decoded(encoded)
+            return self._parse_cursor(encoded)
         except (ValueError, OverflowError, InvalidValue):
             raise ValidationError({self.cursor_query_param: "Not a cursor of this list."}) from None
 
-    def _decoded(self, encoded: str) -> Cursor:
+    def _parse_cursor(self, encoded: str) -> Cursor:
         text = b64decode(encoded.encode("ascii"), validate=True).decode("ascii")
         fields = dict(parse_qsl(text, keep_blank_values=True, strict_parsing=True))
         offset, reverse, position = int(fields.pop("o", "0")), fields.pop("r", "0") == "1", fields.pop("p", None)
         if not text or fields or not 0 <= offset <= self.offset_cutoff:
             raise ValueError(encoded)
         if position is not None:
-            self._check(position)
+            self._check_position(position)
         return Cursor(offset, reverse, position)  # type: ignore[arg-type]  # the stubs expect a number
 
-    def _check(self, position: str) -> None:
-        """Raises unless the column can be compared with it."""
+    def _check_position(self, position: str) -> None:
+        """Raises unless the ordering column can be compared with this value."""
         value = self.position.to_python(position)
         if isinstance(value, datetime):
             if timezone.is_naive(value):
@@ -79,8 +79,8 @@ class NewestFirst(CursorPagination):
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
         size = {"type": "integer", "minimum": 1, "default": self.page_size}
-        most = f"Rows on a page; more than {self.max_page_size} are not given."
+        description = f"Rows per page; values above {self.max_page_size} mean {self.max_page_size}."
         return [
             {"name": self.cursor_query_param, "in": "query", "required": False, "schema": {"type": "string"}},
-            {"name": "page_size", "in": "query", "required": False, "schema": size, "description": most},
+            {"name": "page_size", "in": "query", "required": False, "schema": size, "description": description},
         ]

@@ -1,4 +1,4 @@
-"""Every error the project answers, as application/problem+json (RFC 9457): DRF's, Django's, and unknown URLs."""
+"""Error responses as application/problem+json (RFC 9457): for exceptions in DRF and Django, and for unknown URLs."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -28,15 +28,14 @@ logger = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
-"""RFC 9110's names, which Python learned later than 3.11."""
+"""RFC 9110's phrases; http.HTTPStatus of Python 3.11 has older ones."""
 NOT_FOUND = "There is nothing here, or it is not yours."
-LOCK_RETRY_AFTER = 1
 LOCK_RETRY_AFTER = 1
 DATABASE_RETRY_AFTER = 5
 
 
 def document(status: int, detail: str, instance: str, errors: Iterable[FieldError] = ()) -> bytes:
-    """The JSON text of one problem."""
+    """The JSON text of a problem."""
     members: dict[str, Any] = {
         "type": QUOTA_EXCEEDED if status == 429 else "about:blank",
         "title": title(status),
@@ -62,23 +61,23 @@ def problem(
 ) -> HttpResponse:
     body = document(status, detail, request.path, errors)
     response = HttpResponse(body, content_type=MEDIA_TYPE, status=status, headers=dict(headers or {}))
-    # Answers that the outermost middleware makes never meet the one that would set it.
+    # CommonMiddleware would set it, but responses of the middleware outside it do not pass through.
     response["Content-Length"] = str(len(body))
     return response
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
-    """DRF's hook. It always answers, so that DRF never raises an unexpected error again; with one exception.
+    """DRF's hook. Responds to every exception, so that DRF does not re-raise unexpected ones.
 
-    A write in a safe method is a mistake of ours: clients get their 500 all the same, and a test that meets it fails.
+    Only WriteInSafeMethod is raised: it is a bug, so tests must fail, and clients get a 500 from Django's handler.
     """
     set_rollback()
     if isinstance(error, WriteInSafeMethod):
         raise error
-    return answer_to(error, context["request"])
+    return response_for(error, context["request"])
 
 
-def answer_to(error: BaseException, request: HttpRequest) -> HttpResponse:
+def response_for(error: BaseException, request: HttpRequest) -> HttpResponse:
     match error:
         case APIException():
             return _api_problem(error, request)
@@ -91,19 +90,19 @@ def answer_to(error: BaseException, request: HttpRequest) -> HttpResponse:
         case SuspiciousOperation() | BadRequest() | MultiPartParserError() | UnreadablePostError():
             return problem(request, 400, "The request cannot be understood.")
         case DataError():
-            # What passes every validator and still does not fit a column is a value out of range, not an outage.
+            # DataError is a subclass of DatabaseError: a valid value did not fit a column; not an outage.
             logger.error("value_out_of_range", exc_info=error)
             return problem(request, 400, "A value is out of range.")
         case OperationalError() if isinstance(error.__cause__, LockNotAvailable):
             logger.warning("row_locked", exc_info=error)
             retry = {"Retry-After": str(LOCK_RETRY_AFTER)}
-            return problem(request, 503, "Another transaction is changing this just now; try again.", headers=retry)
+            return problem(request, 503, "Another transaction is changing this right now; try again.", headers=retry)
         case OperationalError() | InterfaceError():
             logger.error("database_unavailable", exc_info=error)
             retry = {"Retry-After": str(DATABASE_RETRY_AFTER)}
-            return problem(request, 503, "The database cannot be reached just now; try again.", headers=retry)
+            return problem(request, 503, "The database is unreachable right now; try again.", headers=retry)
     logger.error("request_failed", exc_info=error)
-    return _already_logged(problem(request, 500, "Something went wrong here; it has been noted."))
+    return _already_logged(problem(request, 500, "Internal error; it has been logged."))
 
 
 def _api_problem(error: APIException, request: HttpRequest) -> HttpResponse:
@@ -122,35 +121,35 @@ def _summary(error: APIException, errors: list[FieldError]) -> str:
         return str(error.detail)
     if len(errors) == 1 and not errors[0]["field"]:
         return errors[0]["detail"]
-    return "The request is not valid; errors says where."
+    return "The request is not valid; see errors."
 
 
 def _already_logged(response: HttpResponse) -> HttpResponse:
-    """Keeps Django from logging a second, poorer line about this answer."""
+    """Keep Django from logging this response a second time, with less detail."""
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
-# --- Django's hooks (project/urls.py and settings); the admin keeps its pages ------------------------------------
+# --- Django's error handlers (project/urls.py, settings); the admin keeps its HTML pages --------------------------
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return defaults.bad_request(request, exception) if _for_people(request) else answer_to(exception, request)
+    return defaults.bad_request(request, exception) if _for_people(request) else response_for(exception, request)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return defaults.permission_denied(request, exception) if _for_people(request) else answer_to(exception, request)
+    return defaults.permission_denied(request, exception) if _for_people(request) else response_for(exception, request)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return defaults.page_not_found(request, exception) if _for_people(request) else answer_to(exception, request)
+    return defaults.page_not_found(request, exception) if _for_people(request) else response_for(exception, request)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if _for_people(request) and not isinstance(error, OperationalError | InterfaceError):
         return defaults.server_error(request)
-    return answer_to(error or RuntimeError("an error without an exception"), request)
+    return response_for(error or RuntimeError("an error without an exception"), request)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -160,19 +159,21 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def locked_out(request: HttpRequest, error: Throttled) -> HttpResponse:
-    """Too many wrong passwords at a Django form, which has no exception handler of its own."""
+    """429 for too many wrong passwords in a Django form, which does not use DRF's exception handler."""
     if not _for_people(request):
-        return answer_to(error, request)
-    page = f"<!doctype html><title>Too many tries</title><h1>Too many tries</h1><p>{escape(str(error.detail))}</p>"
+        return response_for(error, request)
+    page = (
+        f"<!doctype html><title>Too many attempts</title><h1>Too many attempts</h1><p>{escape(str(error.detail))}</p>"
+    )
     return HttpResponse(page, status=429, headers={"Retry-After": str(getattr(error, "wait", 60))})
 
 
 @csrf_exempt
 def unknown_url(request: HttpRequest, rest: str = "") -> HttpResponse:
-    """The last route: a 404 in our shape, also with DEBUG on, which says when only the last slash is missing."""
-    meant = f"{request.path}/"
-    if not request.path.endswith("/") and _is_known(meant):
-        return problem(request, 404, f"There is nothing here; {meant} was meant.")
+    """The last route: a 404 as problem+json, also with DEBUG. Names the URL if only the trailing slash is missing."""
+    with_slash = f"{request.path}/"
+    if not request.path.endswith("/") and _is_known(with_slash):
+        return problem(request, 404, f"There is nothing here; did you mean {with_slash}?")
     return problem(request, 404, NOT_FOUND)
 
 

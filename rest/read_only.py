@@ -1,4 +1,4 @@
-"""Safe methods cannot write, by construction: while one is answered, no connection takes anything but reads."""
+"""Keeps safe methods from writing: during GET, HEAD and OPTIONS every database connection refuses all but reads."""
 
 import re
 from collections.abc import Callable
@@ -15,8 +15,8 @@ CHANGES = re.compile(
     r"|FOR\s+(KEY\s+)?SHARE)\b|;\s*\S",
     re.I,
 )
-"""Anywhere in a statement, and any second statement behind a first one."""
-QUIET = re.compile(
+"""Found anywhere in a statement; also any second statement after a semicolon."""
+LITERALS_AND_COMMENTS = re.compile(
     r"""
     (?<!\w)[eE]'(?:[^'\\]|\\.|'')*'                 # 'text' with backslashes
     | '(?:[^']|'')*' | "(?:[^"]|"")*"               # 'text', "name"
@@ -25,36 +25,36 @@ QUIET = re.compile(
     """,
     re.X | re.S,
 )
-"""Parts of a statement whose words mean nothing (PostgreSQL, "Lexical Structure")."""
-OF_SESSIONS = re.compile(r'\s*(INSERT INTO|UPDATE|DELETE FROM) "django_session"\s', re.I)
-"""A session ends when its user's password has changed, whatever the method; nothing else is excepted. (Messages of the
-admin live in the session or a cookie.)"""
+"""Parts of a statement whose words are not keywords (PostgreSQL, "Lexical Structure")."""
+SESSION_WRITE = re.compile(r'\s*(INSERT INTO|UPDATE|DELETE FROM) "django_session"\s', re.I)
+"""The only exception: a session ends at the first request after a password change, whatever the method. (Messages of
+the admin are in the session or a cookie.)"""
 
 
 class WriteInSafeMethod(RuntimeError):
     """A view tried to write while it answered GET, HEAD or OPTIONS."""
 
 
-def writing_forbidden() -> ExitStack:
-    """In this block no connection of this thread takes anything but reads."""
+def forbid_writes() -> ExitStack:
+    """A block in which this thread's connections raise WriteInSafeMethod for anything but reads."""
     stack = ExitStack()
     for connection in connections.all():
-        stack.enter_context(connection.execute_wrapper(_only_reads))
+        stack.enter_context(connection.execute_wrapper(_refuse_writes))
     return stack
 
 
-def _only_reads(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+def _refuse_writes(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     text = sql if isinstance(sql, str) else sql.as_string(context["connection"].connection)
-    if not (is_read(text) or _is_of_a_session(text)):
+    if not (is_read(text) or _is_session_write(text)):
         raise WriteInSafeMethod(f"a safe method must not write: {text[:100]}")
     return execute(sql, params, many, context)
 
 
 def is_read(sql: str) -> bool:
-    """Whether it surely changes nothing; locking rows for an update counts as changing."""
-    words = QUIET.sub(" ", sql)
+    """True if the statement certainly changes nothing. Locking rows counts as a change."""
+    words = LITERALS_AND_COMMENTS.sub(" ", sql)
     return bool(READS.match(words)) and not CHANGES.search(words)
 
 
-def _is_of_a_session(sql: str) -> bool:
-    return bool(OF_SESSIONS.match(sql)) and ";" not in QUIET.sub(" ", sql)
+def _is_session_write(sql: str) -> bool:
+    return bool(SESSION_WRITE.match(sql)) and ";" not in LITERALS_AND_COMMENTS.sub(" ", sql)

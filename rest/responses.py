@@ -1,4 +1,4 @@
-"""What the answers of resources have in common: 409, the ETag with its 304, and when it is worth asking again."""
+"""Response parts that resources share: 409, ETag and 304, Retry-After."""
 
 import hashlib
 from datetime import datetime
@@ -13,12 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 POLL_SOON, POLL_LATER = 1, 5
-"""Seconds that Retry-After asks for: while something is young, and afterwards."""
+"""Retry-After in seconds: for the first YOUNG seconds of a resource, and afterwards."""
 YOUNG = 30
 
 
 class Conflict(APIException):
-    """409: the present state does not allow it. headers: what the answer carries besides."""
+    """409: the present state does not allow the request. headers: added to the response."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
@@ -29,7 +29,7 @@ class Conflict(APIException):
 
 
 def retry_after(created_at: datetime, due_at: datetime | None, now: datetime) -> int:
-    """Whole seconds after which it is worth asking again. due_at: when nothing happens before."""
+    """Whole seconds until the next poll. due_at: nothing changes before it."""
     if due_at is not None:
         return min(max(int((due_at - now).total_seconds()), POLL_SOON), 60)
     return POLL_SOON if (now - created_at).total_seconds() < YOUNG else POLL_LATER
@@ -40,9 +40,9 @@ def etag(shown: dict[str, Any]) -> str:
 
 
 def conditional(request: Request, response: Response) -> HttpResponseBase:
-    """The response, or 304 with its headers when the client has this very representation (RFC 9110, 13.1.2)."""
-    answer = get_conditional_response(request._request, etag=response["ETag"], response=response)
-    if answer is not response and answer is not None:
+    """The response, or 304 with the same headers if the client's ETag matches (RFC 9110, 13.1.2)."""
+    not_modified = get_conditional_response(request._request, etag=response["ETag"], response=response)
+    if not_modified is not response and not_modified is not None:
         for name, value in response.items():
-            answer.setdefault(name, value)
-    return answer or response
+            not_modified.setdefault(name, value)
+    return not_modified or response

@@ -1,6 +1,6 @@
-"""The OpenAPI document: what drf-spectacular finds in the views, and the problems that every call can answer.
+"""The OpenAPI document: drf-spectacular's description of the views, plus the error responses of every operation.
 
-A view says which others it answers besides: `problems = {"POST": (409, 422)}`.
+A view declares further ones: `problems = {"POST": (409, 422)}`.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,9 @@ class AutoSchema(openapi.AutoSchema):
         if operation is None:
             return None
         responses = operation["responses"]
-        for status in sorted({*self._possible(operation), *_own_errors(responses)}):
+        # Errors that the view describes itself have the same shape.
+        described = {int(status) for status in responses if status.isdigit() and int(status) >= 400}
+        for status in sorted(described.union(self._error_statuses(operation))):
             responses[str(status)] = _problem_response(status, responses.get(str(status), {}))
         for response in responses.values():
             response["headers"] = {**response.get("headers", {}), **_refs("X-Request-ID", *LIMITS)}
@@ -38,8 +40,8 @@ class AutoSchema(openapi.AutoSchema):
         schema: Json = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         return schema | {"additionalProperties": False} if isinstance(serializer, StrictSerializer) else schema
 
-    def _possible(self, operation: Json) -> Iterator[int]:
-        """The statuses of the errors that this operation can really answer."""
+    def _error_statuses(self, operation: Json) -> Iterator[int]:
+        """The error statuses that this operation can return."""
         yield from getattr(self.view, "problems", {}).get(self.method, ())
         parameters = {parameter["in"] for parameter in operation.get("parameters", ())}
         if "requestBody" in operation:
@@ -48,10 +50,10 @@ class AutoSchema(openapi.AutoSchema):
             yield 400
         if "path" in parameters:
             yield 404
-        yield from self._refusals()
+        yield from self._authentication_errors()
         yield from (429, 500, 503)
 
-    def _refusals(self) -> Iterator[int]:
+    def _authentication_errors(self) -> Iterator[int]:
         authenticators = self.view.get_authenticators()
         if any(authenticator.authenticate_header(self.view.request) for authenticator in authenticators):
             yield 401
@@ -59,32 +61,27 @@ class AutoSchema(openapi.AutoSchema):
             yield 403
 
 
-def _own_errors(responses: Json) -> list[int]:
-    """Errors that a view described by itself; they have the same shape."""
-    return [int(status) for status in responses if status.isdigit() and int(status) >= 400]
-
-
 def _problem_response(status: int, described: Json) -> Json:
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     headers = described.get("headers", {}) | _refs(*HEADERS_OF.get(status, ()))
-    description = described.get("description") or EXPLAINED.get(status) or HTTPStatus(status).phrase
+    description = described.get("description") or DESCRIPTIONS.get(status) or HTTPStatus(status).phrase
     return {"description": description, "content": content, "headers": headers}
 
 
 HEADERS_OF = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
-EXPLAINED = {
+DESCRIPTIONS = {
     400: "The input is not valid.",
     401: "The credentials are missing or wrong.",
     403: "The CSRF token is missing or wrong, or this is not allowed.",
     404: "There is nothing here, or it is not yours.",
     408: "The body took too long to arrive.",
-    409: "The present state does not allow this.",
+    409: "The current state does not allow this.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many requests, or too many wrong passwords.",
-    500: "A fault of the server.",
-    503: "The database cannot be reached just now.",
+    500: "Internal error.",
+    503: "The database is unreachable right now.",
 }
 
 
@@ -93,7 +90,7 @@ def _refs(*names: str) -> Json:
 
 
 def add_shared_parts(result: Json, generator: object, request: object, public: bool) -> Json:
-    """drf-spectacular's last hook (SPECTACULAR_SETTINGS): the parts that all the operations refer to."""
+    """drf-spectacular's last hook (SPECTACULAR_SETTINGS): adds the components that operations refer to."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = PROBLEM
     components.setdefault("headers", {}).update(HEADERS)
@@ -103,17 +100,17 @@ def add_shared_parts(result: Json, generator: object, request: object, public: b
 TEXT = {"type": "string"}
 PROBLEM: Json = {
     "type": "object",
-    "description": "RFC 9457: what every error looks like.",
+    "description": "The body of every error response (RFC 9457).",
     "required": ["type", "title", "status", "detail", "instance"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
         "title": TEXT,
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": TEXT,
-        "instance": {"type": "string", "description": "The path that was asked for."},
+        "instance": {"type": "string", "description": "The path of the request."},
         "errors": {
             "type": "array",
-            "description": "What is wrong with the input; field is a dotted path, empty for the input as a whole.",
+            "description": "Errors of the input. field: a dotted path; empty if the error is about the whole input.",
             "items": {
                 "type": "object",
                 "required": ["field", "code", "detail"],
@@ -123,11 +120,11 @@ PROBLEM: Json = {
     },
 }
 HEADERS: Json = {
-    "X-Request-ID": {"description": "The request's id, in every line of log that it causes.", "schema": TEXT},
-    "RateLimit": {"description": 'What is left: "default";r=requests;t=seconds.', "schema": TEXT},
-    "RateLimit-Policy": {"description": 'What is allowed: "default";q=requests;w=seconds.', "schema": TEXT},
+    "X-Request-ID": {"description": "The request's id; also in each of its log lines.", "schema": TEXT},
+    "RateLimit": {"description": 'The remaining requests: "default";r=requests;t=seconds.', "schema": TEXT},
+    "RateLimit-Policy": {"description": 'The limit: "default";q=requests;w=seconds.', "schema": TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
-    "WWW-Authenticate": {"description": "The scheme that is expected.", "schema": TEXT},
+    "WWW-Authenticate": {"description": "The expected authentication scheme.", "schema": TEXT},
 }
 
 
@@ -136,12 +133,12 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
     name = "token"
 
     def get_security_definition(self, auto_schema: openapi.AutoSchema) -> Json:
-        description = "Stand-alone clients: `Token <key>`, with a key from `POST tokens/`."
+        description = "For programs: `Token <key>`, with a key from `POST tokens/`."
         return {"type": "apiKey", "in": "header", "name": "Authorization", "description": description}
 
 
 class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Browsers: the cookie, and for whatever changes something the header besides."""
+    """For browsers: the session cookie, and for unsafe methods also the CSRF header."""
 
     target_class = "project.login.authentication.SessionAuthentication"
     name = ["session", "csrf"]  # noqa: RUF012  # drf-spectacular declares it so

@@ -1,4 +1,4 @@
-"""The base of every serializer that reads a request: what it does not know, it refuses."""
+"""The base class of request serializers: unknown fields are errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that answers an unknown field with an error instead of dropping it silently."""
+    """Reports unknown fields as errors; DRF would drop them silently."""
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = set(data) - set(self.fields) if isinstance(data, Mapping) else set()
@@ -24,4 +24,4 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 @extend_schema_field({"type": ["array", "boolean", "number", "object", "string"]})
 class AnyValueField(serializers.JSONField):
-    """Any JSON value, null included where it is allowed."""
+    """Any JSON value; null only with allow_null."""

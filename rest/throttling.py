@@ -1,4 +1,4 @@
-"""How much a caller may do in a minute: one atomic counter in the cache, shared by the API and the passwords."""
+"""Rate limits per minute: counters in the shared cache, used by the API's throttling and by password checks."""
 
 import math
 import time
@@ -17,14 +17,14 @@ logger = structlog.get_logger(__name__)
 
 SECONDS = 60
 ALLOWANCE = "legwork.allowance"
-"""Where a request's allowance is kept in its META, for the middleware that writes the header fields."""
+"""Key in a request's META of its Allowance, from which a middleware writes the RateLimit header fields."""
 
 
 class Window:
-    """Counts what a subject does in the minute that begins with the first time.
+    """Counts the events of a subject in a fixed window of one minute, which starts with the first event.
 
-    The subject is hashed: cache keys hold neither addresses nor user names. A cache that is down counts nothing, for
-    an outage of the cache must not become an outage of the API.
+    The subject is hashed, so that cache keys contain neither addresses nor user names. While the cache is unreachable
+    nothing is counted: its outage must not become an outage of the API.
     """
 
     def __init__(self, name: str, subject: str) -> None:
@@ -38,7 +38,7 @@ class Window:
             return self._without_cache()
 
     def add(self) -> int:
-        """Counts one more and says how many there are now."""
+        """Count one event; returns the new count."""
         try:
             started = self._started() or self._start()
             cache.add(self._counter(started), 0, SECONDS + 1)
@@ -71,7 +71,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Allowance:
-    """What is left of a caller's minute."""
+    """A caller's use of its limit in the current window."""
 
     limit: int
     used: int
@@ -91,19 +91,20 @@ class Allowance:
 
 
 class RateLimit(BaseThrottle):
-    """RATE_LIMIT_PER_MINUTE requests for each user, or for each address that shows no user."""
+    """RATE_LIMIT_PER_MINUTE requests per user, or per client address without authentication."""
 
     def allow_request(self, request: Request, view: View) -> bool:
         user = request.user
         subject = f"user:{user.pk}" if user and user.is_authenticated else f"address:{client_address(request)}"
-        self.allowance = spend(request, subject)
+        self.allowance = count_request(request, subject)
         return not self.allowance.is_exceeded
 
     def wait(self) -> float:
         return self.allowance.seconds_left
 
 
-def spend(request: HttpRequest | Request, subject: str) -> Allowance:
+def count_request(request: HttpRequest | Request, subject: str) -> Allowance:
+    """Count a request of this subject, and keep its Allowance for the response's header fields."""
     window = Window("rate", subject)
     allowance = Allowance(settings.RATE_LIMIT_PER_MINUTE, window.add(), window.seconds_left())
     request.META[ALLOWANCE] = allowance
@@ -111,5 +112,5 @@ def spend(request: HttpRequest | Request, subject: str) -> Allowance:
 
 
 def client_address(request: HttpRequest | Request) -> str:
-    """The caller's address: X-Forwarded-For is believed as far as NUM_PROXIES reaches, and not at all when it is 0."""
+    """The client's address. Trusts NUM_PROXIES entries of X-Forwarded-For; with 0 it ignores the header."""
     return BaseThrottle().get_ident(request) or ""  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""GET jobs/{id}/output/: the file that a job has produced, for its owner, as the kind's handler has stored it."""
+"""GET jobs/{id}/output/: the owner downloads the file that the job's handler has stored."""
 
 from uuid import UUID
 
@@ -31,17 +31,23 @@ class OutputView(APIView):
         parameters=[IF_NONE_MATCH, ETAG, CONTENT_DISPOSITION],
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
-        """The file that the job has produced, under its name. 404 until the job has succeeded, or if it made none."""
+        """The file that the job has produced. 404 until the job has succeeded, or if it made no file."""
         output = _owned_output(request.user.pk, job_id)
         etag = f'"{output.pk.hex}"'
-        unchanged = get_conditional_response(request._request, etag=etag)
-        response = unchanged or _described(HttpResponse() if request.method == "HEAD" else _opened(output), output)
+        response: HttpResponseBase | None = get_conditional_response(request._request, etag=etag)
+        if response is None:
+            response = HttpResponse() if request.method == "HEAD" else _open(output)
+        # After the response is made: FileResponse sets these headers from the name in the storage.
+        response["Content-Type"] = output.content_type
+        response["Content-Length"] = str(output.size)
+        response["Content-Disposition"] = content_disposition_header(True, output.filename)
+        response["X-Content-Type-Options"] = "nosniff"
         response["ETag"] = etag
         return response
 
 
 def _owned_output(user_id: int | None, job_id: UUID) -> Output:
-    """A replica may not know yet that the job, which its owner has just seen succeed, has done so."""
+    """Raises NotFound. Asks the primary if a replica has no output: it may lag behind the job's success."""
     output = _find(user_id, job_id)
     if output is None and replica_was_read() and not pool.primary_is_out:
         with use_primary():
@@ -56,18 +62,9 @@ def _find(user_id: int | None, job_id: UUID) -> Output | None:
     return found
 
 
-def _opened(output: Output) -> Download:
+def _open(output: Output) -> Download:
     try:
         return Download(default_storage.open(output.place))
     except FileNotFoundError:
         log.error("output_missing", output=str(output.pk))
         raise NotFound from None
-
-
-def _described(response: HttpResponseBase, output: Output) -> HttpResponseBase:
-    """After the response is made, because Django would name the file as the storage does."""
-    response["Content-Type"] = output.content_type
-    response["Content-Length"] = str(output.size)
-    response["Content-Disposition"] = content_disposition_header(True, output.filename)
-    response["X-Content-Type-Options"] = "nosniff"
-    return response

@@ -1,4 +1,4 @@
-"""What GET jobs/ can be narrowed by."""
+"""The filters of GET jobs/."""
 
 from datetime import UTC, datetime
 
@@ -10,9 +10,9 @@ from jobs.models.states import Status
 
 
 class TimeField(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
-    """A time in UTC: with its offset, 0001-01-01T00:00:00+14:00 lies before all that can be written.
+    """Converts to UTC and refuses what overflows there: 0001-01-01T00:00:00+14:00 would lie before year 1.
 
-    A parameter that is there and empty is no time either; only one that is left out narrows nothing.
+    An empty parameter is refused too; only an absent one does not filter.
     """
 
     def to_python(self, value: object) -> datetime | None:

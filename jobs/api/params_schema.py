@@ -1,4 +1,4 @@
-"""The params of a kind as JSON Schema (2020-12, the dialect of OpenAPI 3.1), drawn from its serializer."""
+"""The JSON Schema of a kind's params (2020-12, the dialect of OpenAPI 3.1), generated from its serializer."""
 
 from functools import cache
 from typing import Any
@@ -18,7 +18,7 @@ JSON = "application/json"
 
 @cache
 def params_schema(kind: Kind) -> dict[str, Any]:
-    """A self-contained JSON Schema of an object: what nested serializers share is written out in place."""
+    """A self-contained JSON Schema of an object: references to shared components are replaced by their content."""
     document = _document(kind)
     body = document["paths"]["/params/"]["post"].get("requestBody", {"content": {JSON: {"schema": {}}}})
     components = document.get("components", {}).get("schemas", {})
@@ -30,7 +30,7 @@ def params_schema(kind: Kind) -> dict[str, Any]:
 
 
 def _document(kind: Kind) -> dict[str, Any]:
-    """The OpenAPI document of a view that takes these params and nothing else."""
+    """The OpenAPI document of a view whose request body is these params."""
 
     class View(GenericAPIView[Any]):
         schema = AutoSchema()

@@ -1,4 +1,4 @@
-"""What comes in and goes out: input is validated here; output is a plain function, with serializers for the schema."""
+"""Request and response bodies of jobs. job_representation() makes the output; response serializers are for OpenAPI."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from jobs.models.attempt_errors import AttemptError
 from jobs.models.states import Status
 from rest.strict import AnyValueField, StrictSerializer
 
-SHOWN = (
+JOB_FIELDS = (
     "id",
     "kind",
     "params",
@@ -30,16 +30,16 @@ SHOWN = (
     "errors",
     "cancel_requested",
 )
-"""The columns that representation() needs, for .values()."""
+"""The columns that job_representation() reads, for .values()."""
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})
 class AnyObjectField(serializers.JSONField):
-    """A JSON object of any content."""
+    """Any JSON object."""
 
 
 class JobRequest(StrictSerializer):
-    """The body of POST jobs/. Only kind is required; null means the same as leaving out."""
+    """The body of POST jobs/. Only kind is required; null means the same as absent."""
 
     kind = serializers.CharField(min_length=1, max_length=100)
     params = AnyObjectField(required=False, allow_null=True)
@@ -51,7 +51,7 @@ class JobRequest(StrictSerializer):
 
 
 class BatchRequest(StrictSerializer):
-    """The body of POST jobs/batch/; each job is judged by itself."""
+    """The body of POST jobs/batch/. Each job is validated by itself."""
 
     jobs = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
 
@@ -63,7 +63,7 @@ class FieldErrorResponse(serializers.Serializer[Any]):
 
 
 class BatchResult(serializers.Serializer[Any]):
-    """id and url of an accepted job, or the errors of a refused one."""
+    """The id and url of an accepted item, or the errors of a refused one."""
 
     id = serializers.UUIDField(required=False)
     url = serializers.URLField(required=False)
@@ -91,7 +91,7 @@ class ErrorResponse(serializers.Serializer[Any]):
 
 
 class JobResponse(serializers.Serializer[Any]):
-    """A job as its owner sees it."""
+    """A job, as its owner sees it."""
 
     id = serializers.UUIDField()
     url = serializers.URLField()
@@ -115,7 +115,7 @@ class JobResponse(serializers.Serializer[Any]):
 
 
 class KindResponse(serializers.Serializer[Any]):
-    """A kind of job that may be posted."""
+    """A kind of job that clients may post."""
 
     name = serializers.CharField()
     description = serializers.CharField(allow_blank=True)
@@ -129,22 +129,16 @@ class KindsResponse(serializers.Serializer[Any]):
     results = KindResponse(many=True)
 
 
-def representation(row: dict[str, Any], request: Request) -> dict[str, Any]:
-    """A row of SHOWN columns as its owner sees it: JobResponse. Tracebacks stay behind."""
+def job_representation(row: dict[str, Any], request: Request) -> dict[str, Any]:
+    """A row of JOB_FIELDS as JobResponse, without tracebacks."""
     errors = [public_error(error) for error in row["errors"]]
-    return (
-        {"id": row["id"], "url": url_of(row["id"], request)}
-        | row
-        | {
-            "errors": errors,
-            "error": errors[-1] if row["status"] == Status.FAILED and errors else None,
-        }
-    )
+    error = errors[-1] if row["status"] == Status.FAILED and errors else None
+    return {"id": row["id"], "url": job_url(row["id"], request)} | row | {"errors": errors, "error": error}
 
 
 def public_error(error: AttemptError) -> dict[str, Any]:
     return {"type": error["type"], "message": error["message"], "attempt": error["attempt"], "at": error["at"]}
 
 
-def url_of(job_id: object, request: Request) -> str:
+def job_url(job_id: object, request: Request) -> str:
     return request.build_absolute_uri(reverse("job", args=[job_id]))

@@ -1,4 +1,4 @@
-"""The HTTP side of jobs: validate, call one verb, show."""
+"""The views of jobs: each validates the request, calls one domain method and returns the job's representation."""
 
 from typing import Any, ClassVar
 from uuid import UUID
@@ -16,19 +16,19 @@ from rest_framework.views import APIView
 
 from jobs.api.filters import JobFilter
 from jobs.api.params_schema import params_schema
-from jobs.api.request_parsing import accepted, prepared
+from jobs.api.request_parsing import parse_job, store_batch
 from jobs.api.serializers import (
-    SHOWN,
+    JOB_FIELDS,
     BatchRequest,
     BatchResponse,
     JobRequest,
     JobResponse,
     KindsResponse,
-    representation,
-    url_of,
+    job_representation,
+    job_url,
 )
 from jobs.cancellation import cancel
-from jobs.errors import AlreadyFinished, NotRepeatable, UniqueKeyTaken
+from jobs.errors import AlreadyFinished, NotRestartable, UniqueKeyTaken
 from jobs.models import Job, Output
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import TERMINAL, Status
@@ -42,8 +42,8 @@ from rest.responses import Conflict, conditional, etag, retry_after
 class KindListView(APIView):
     @extend_schema(operation_id="job_kinds", responses=KindsResponse)
     def get(self, request: Request) -> Response:
-        """The kinds of job that may be posted, with the JSON Schema of their params."""
-        return Response({"results": [_shown_kind(kind) for kind in kinds() if not kind.internal]})
+        """The kinds of job that clients may post, with the JSON Schema of their params."""
+        return Response({"results": [_kind_representation(kind) for kind in kinds() if not kind.internal]})
 
 
 class JobListView(GenericAPIView[Any]):
@@ -52,13 +52,13 @@ class JobListView(GenericAPIView[Any]):
     serializer_class = JobResponse
 
     def get_queryset(self) -> QuerySet[Any, dict[str, Any]]:
-        return _owned(self.request).values(*SHOWN)
+        return _owned(self.request).values(*JOB_FIELDS)
 
     @extend_schema(operation_id="jobs_list", responses=JobResponse(many=True))
     def get(self, request: Request) -> Response:
-        """One's own jobs, newest first."""
+        """Your jobs, newest first."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        return self.get_paginated_response([representation(row, request) for row in page])
+        return self.get_paginated_response([job_representation(row, request) for row in page])
 
     @extend_schema(
         operation_id="jobs_create",
@@ -68,13 +68,13 @@ class JobListView(GenericAPIView[Any]):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Accept a job. It is stored when this answers; a worker starts it as soon as one is free."""
-        job = prepared(request, request.data)
+        """Accept a job. The response is sent once it is stored; the next free worker starts it."""
+        job = parse_job(request, request.data)
         try:
             store(job)
         except UniqueKeyTaken as error:
             raise _key_conflict(error, request) from None
-        return job_answer(request, job, status.HTTP_202_ACCEPTED)
+        return job_response(request, job, status.HTTP_202_ACCEPTED)
 
 
 class BatchView(APIView):
@@ -88,12 +88,12 @@ class BatchView(APIView):
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Accept up to 500 jobs at once. A bad one is refused by itself; the results are in the order of the jobs."""
+        """Accept up to 500 jobs. An invalid one does not affect the others; results are in the order of the jobs."""
         body = BatchRequest(data=request.data)
         body.is_valid(raise_exception=True)
-        outcomes = accepted(request, body.validated_data["jobs"])
+        outcomes = store_batch(request, body.validated_data["jobs"])
         results = [
-            {"id": each.pk, "url": url_of(each.pk, request)} if isinstance(each, Job) else {"errors": each}
+            {"id": each.pk, "url": job_url(each.pk, request)} if isinstance(each, Job) else {"errors": each}
             for each in outcomes
         ]
         count = sum(isinstance(each, Job) for each in outcomes)
@@ -108,11 +108,11 @@ class JobView(APIView):
         operation_id="jobs_read", responses={200: JobResponse, 304: None}, parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER]
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
-        """One job as it stands. Ask again after Retry-After seconds, with If-None-Match, until it has finished."""
-        row = _owned(request).filter(pk=job_id).values(*SHOWN).first()
+        """One job. Until it has finished, poll after Retry-After seconds with If-None-Match."""
+        row = _owned(request).filter(pk=job_id).values(*JOB_FIELDS).first()
         if row is None:
             raise NotFound
-        shown = representation(row, request)
+        shown = job_representation(row, request)
         headers = {"ETag": etag(shown)}
         if row["status"] not in TERMINAL:
             headers["Retry-After"] = str(_retry_after(row))
@@ -120,7 +120,7 @@ class JobView(APIView):
 
     @extend_schema(operation_id="jobs_delete", responses={204: None})
     def delete(self, request: Request, job_id: UUID) -> Response:
-        """Forget a finished job before its retention ends."""
+        """Delete a finished job before its retention ends."""
         jobs = _owned(request).filter(pk=job_id)
         if not jobs.exists():
             raise NotFound
@@ -140,14 +140,14 @@ class CancellationView(APIView):
         parameters=[LOCATION, RETRY_AFTER],
     )
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Stop a job: at once (200) while it waits, soon (202) when it runs. Asking again answers the same."""
+        """Cancel a job: at once (200) if it waits, soon (202) if it runs. Repeating it gives the same response."""
         job = _owned_job(request, job_id)
         try:
             cancel(job)
         except AlreadyFinished as error:
             raise Conflict(f"The {error}.") from None
         running = job.status == Status.RUNNING
-        return job_answer(request, job, status.HTTP_202_ACCEPTED if running else status.HTTP_200_OK)
+        return job_response(request, job, status.HTTP_202_ACCEPTED if running else status.HTTP_200_OK)
 
 
 class RetryListView(APIView):
@@ -161,15 +161,15 @@ class RetryListView(APIView):
     )
     @idempotent
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Queue a failed or cancelled job afresh: its attempts count on, with a new budget."""
+        """Queue a failed or cancelled job again. Its attempts keep counting, with a new budget of attempts."""
         job = _owned_job(request, job_id)
         try:
-            job.run_afresh()
-        except NotRepeatable as error:
+            job.restart()
+        except NotRestartable as error:
             raise Conflict(f"The {error}.") from None
         except UniqueKeyTaken as error:
             raise _key_conflict(error, request) from None
-        return job_answer(request, job, status.HTTP_202_ACCEPTED)
+        return job_response(request, job, status.HTTP_202_ACCEPTED)
 
 
 def _owned(request: Request) -> JobQuerySet:
@@ -177,27 +177,27 @@ def _owned(request: Request) -> JobQuerySet:
 
 
 def _owned_job(request: Request, job_id: UUID) -> Job:
-    """A job to call a verb on. Its errors are read once, by the answer."""
+    """Raises NotFound. errors, which may be large, are loaded when the response needs them."""
     job: Job | None = _owned(request).filter(pk=job_id).defer("errors").first()
     if job is None:
         raise NotFound
     return job
 
 
-def job_answer(request: Request, job: Job, code: int) -> Response:
-    """A job that a verb was called on, and where and when to look again."""
-    row = {name: getattr(job, name) for name in SHOWN}
-    headers = {"Location": url_of(job.pk, request)}
+def job_response(request: Request, job: Job, code: int) -> Response:
+    """The response about a changed job, with Location, and Retry-After while it is unfinished."""
+    row = {name: getattr(job, name) for name in JOB_FIELDS}
+    headers = {"Location": job_url(job.pk, request)}
     if not job.finished:
         headers["Retry-After"] = str(_retry_after(row))
-    return Response(representation(row, request), status=code, headers=headers)
+    return Response(job_representation(row, request), status=code, headers=headers)
 
 
 def _key_conflict(error: UniqueKeyTaken, request: Request) -> Conflict:
-    return Conflict(f"An unfinished job has this unique_key: {error}.", Location=url_of(error.job_id, request))
+    return Conflict(f"{error}.".capitalize(), Location=job_url(error.job_id, request))
 
 
-def _shown_kind(kind: Kind) -> dict[str, Any]:
+def _kind_representation(kind: Kind) -> dict[str, Any]:
     return {
         "name": kind.name,
         "description": kind.description,

@@ -1,1 +1,1 @@
-"""Where workers learn of jobs: the database by default, or Redis or SQS by BROKER_URL."""
+"""Brokers tell idle workers that jobs are due: the database by default, or Redis or Amazon SQS (BROKER_URL)."""

@@ -1,4 +1,4 @@
-"""Spares callers a broker that is away or silent: after a failure nobody asks it for a while, and then one does."""
+"""A circuit breaker around calls to a broker: after a failure nobody calls it for a while, then one caller tries."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -10,28 +10,28 @@ Value = TypeVar("Value")
 
 log = structlog.get_logger(__name__)
 
-PAUSE = 5.0
-"""Seconds for which a broker that has failed is left alone: jobs are found in their rows meanwhile."""
+OPEN_SECONDS = 5.0
+"""How long a broker is not called after a failure. Jobs are found in their rows meanwhile."""
 
 
-class Breaker:
-    """One per broker and process; its threads share it without a lock, and the worst that costs is one try more."""
+class CircuitBreaker:
+    """One per broker and process. Threads share it without a lock: a race costs at most one extra call."""
 
     def __init__(self) -> None:
-        self._again_at: float | None = None
+        self._retry_at: float | None = None
 
-    def attempt(self, act: Callable[[], Value], otherwise: Value) -> Value:
-        """What it returns, or `otherwise` when it fails or has failed a moment ago. Raises nothing: rows are stored."""
-        if self._again_at is not None:
-            if monotonic() < self._again_at:
-                return otherwise
-            # The others need not wait with the one that finds out whether it is back.
-            self._again_at = monotonic() + PAUSE
+    def call(self, function: Callable[[], Value], fallback: Value) -> Value:
+        """The function's result; the fallback if it raises, or if a call failed within OPEN_SECONDS. Raises nothing."""
+        if self._retry_at is not None:
+            if monotonic() < self._retry_at:
+                return fallback
+            # Half open: this caller tries, the others keep getting the fallback.
+            self._retry_at = monotonic() + OPEN_SECONDS
         try:
-            value = act()
+            value = function()
         except Exception:
-            log.warning("broker_unavailable", exc_info=True)
-            self._again_at = monotonic() + PAUSE
-            return otherwise
-        self._again_at = None
+            log.warning("broker_unavailable", retry_in=OPEN_SECONDS, exc_info=True)
+            self._retry_at = monotonic() + OPEN_SECONDS
+            return fallback
+        self._retry_at = None
         return value

@@ -1,7 +1,7 @@
-"""How an idle worker learns of new jobs: PostgreSQL tells it (NOTIFY, by a trigger on the table).
+"""Wakes an idle worker for new jobs on PostgreSQL: a trigger on the table sends NOTIFY, this thread LISTENs.
 
-A connection and a thread of its own read the notifications whatever the worker does: unread ones would pile up, in this
-process and then in the server, whose backend would wait for us with its snapshot held.
+It has its own connection and reads whatever the worker does: unread notifications would pile up in this process and
+then in the server, whose backend would block with its snapshot held.
 """
 
 import select
@@ -15,50 +15,50 @@ from django.db import connections
 log = structlog.get_logger(__name__)
 
 CHANNEL = "legwork_jobs"
-LOOK_AGAIN = 0.01
-"""Seconds after a notification in which there is none for further jobs (5 ms, by the trigger, and as much to spare)."""
-RECONNECT = 1.0
-"""Seconds until a connection that was cut is made anew; workers poll meanwhile."""
-CHECK = 10.0
-"""Seconds without a notification after which the connection is tried."""
+RECHECK_AFTER = 0.01
+"""Seconds after a notification until a second check: for 5 ms the trigger sends no other one. The rest is margin."""
+RECONNECT_AFTER = 1.0
+"""Seconds until a broken connection is opened again. Workers poll meanwhile."""
+KEEPALIVE = 10.0
+"""Seconds without a notification after which a query tests the connection."""
 
 
 class Listener(threading.Thread):
-    """wait() returns at once after a notification. One that is lost costs no more than the wait."""
+    """wait() returns at once after a notification. A lost notification costs no more than one full wait."""
 
     def __init__(self, database: str = "default") -> None:
         super().__init__(name="listener", daemon=True)
         self._database = database
         self._notified = threading.Event()
-        self._look_again_at: float | None = None
-        self._over = False
+        self._recheck_at: float | None = None
+        self._stopped = False
 
     def wait(self, seconds: float) -> None:
-        """Until a job is inserted somewhere, or so many seconds have passed. The first call starts to listen."""
+        """Return when a job is inserted anywhere, or after this many seconds. The first call starts the thread."""
         if not self.ident:
             self.start()
-        if self._notified.wait(self._until_next_look(seconds)):
+        if self._notified.wait(self._timeout(seconds)):
             self._notified.clear()
-            self._look_again_at = time.monotonic() + LOOK_AGAIN
+            self._recheck_at = time.monotonic() + RECHECK_AFTER
 
     def stop(self) -> None:
-        """Ends the thread within CHECK seconds, or at the next notification."""
-        self._over = True
+        """End the thread at the next notification, or within KEEPALIVE seconds."""
+        self._stopped = True
 
     def run(self) -> None:
-        while not self._over:
+        while not self._stopped:
             try:
                 self._listen()
             except (psycopg2.Error, OSError):
-                log.warning("listener_cut_off", exc_info=True)
-                time.sleep(RECONNECT)
+                log.warning("listener_disconnected", retry_in=RECONNECT_AFTER, exc_info=True)
+                time.sleep(RECONNECT_AFTER)
 
-    def _until_next_look(self, seconds: float) -> float:
-        """One wait after each notification is short, or over at once where that time has passed already."""
-        if self._look_again_at is None:
+    def _timeout(self, seconds: float) -> float:
+        """The wait after a notification ends at the recheck, at once if that is already due."""
+        if self._recheck_at is None:
             return seconds
-        soon, self._look_again_at = self._look_again_at - time.monotonic(), None
-        return min(max(soon, 0), seconds)
+        left, self._recheck_at = self._recheck_at - time.monotonic(), None
+        return min(max(left, 0), seconds)
 
     def _listen(self) -> None:
         """Read notifications until the connection breaks."""
@@ -67,10 +67,10 @@ class Listener(threading.Thread):
             driver.autocommit = True
             cursor = driver.cursor()
             cursor.execute(f"LISTEN {CHANNEL}")
-            self._notified.set()  # there may have been some before
-            while not self._over:
-                if not select.select([driver], [], [], CHECK)[0]:
-                    cursor.execute("SELECT 1")  # a connection that was cut without a farewell fails here
+            self._notified.set()  # jobs may have been inserted while there was no connection
+            while not self._stopped:
+                if not select.select([driver], [], [], KEEPALIVE)[0]:
+                    cursor.execute("SELECT 1")  # fails if the connection was cut without a FIN
                 driver.poll()
                 if driver.notifies:
                     driver.notifies.clear()

@@ -1,6 +1,6 @@
-"""What Redis and SQS have in common: messages wake those who wait, and who leaves work behind wakes another.
+"""What Redis and SQS share: messages wake idle workers, and a woken worker that leaves due jobs behind wakes another.
 
-So a burst of jobs needs few messages, and it does no harm that who wakes takes along what would have woken others.
+So a burst of jobs needs few messages, and a worker may safely take jobs whose messages would have woken others.
 """
 
 from abc import abstractmethod
@@ -12,58 +12,58 @@ from uuid import UUID
 
 from django_q.conf import Conf
 
-from jobs.brokers.breaker import Breaker
-from jobs.brokers.claims import ClaimsJobs
+from jobs.brokers.breaker import CircuitBreaker
+from jobs.brokers.claims import ClaimingBroker
 from jobs.models import Job
 from jobs.models.claiming import MAIN_THREAD, CanBatch
 
-MOST_TICKETS = 10
-"""Messages that one announcement puts into a channel, however many jobs it is about: a batch of SQS."""
-ANNOUNCED_WITHIN = 1.0
-"""Seconds that a broker has to connect, and to answer, where a client waits for the end of its POST."""
-LOOK = "look"
-"""What a message says that is about no job in particular."""
+MAX_WAKEUPS = 10
+"""Messages per channel and notification, however many jobs it is about: one SQS batch."""
+NOTIFY_TIMEOUT = 1.0
+"""Seconds that a broker has to connect, and to answer, while a client waits for the response to its POST."""
+POLL = "look"
+"""The body of a message that names no job."""
 
 Channel = tuple[str, bool]
-"""Where workers wait: a queue, or the clusters' common name for those that serve all; and whether for pools."""
-Tickets = Mapping[Channel, list[str]]
-"""The messages for each channel; those of workers that serve all queues come first."""
+"""Where workers wait: a queue, or the cluster's name for workers of all queues; and whether they are I/O workers."""
+Wakeups = Mapping[Channel, list[str]]
+"""Message bodies by channel. Channels of workers that serve all queues come first."""
 
 
-class WakesByMessage(ClaimsJobs):
-    """A mixin for the brokers that are not the database."""
+class WakeupBroker(ClaimingBroker):
+    """A mixin for the brokers other than the database."""
 
     WAIT: float
-    """Seconds of one wait; also the time between two looks at the rows while the broker is away."""
+    """Seconds that one wait() lasts at most; also the poll interval while the broker is unreachable."""
 
     _was_idle = False
 
     @cached_property
-    def _seen(self) -> dict[bool, UUID | None]:
-        """The first job that waited for each sort of worker when the dispatcher last looked."""
+    def _last_first_due(self) -> dict[bool, UUID | None]:
+        """By for_pools: the first due job that the dispatcher last saw."""
         return {}
 
     @cached_property
-    def _breaker(self) -> Breaker:
-        return Breaker()
+    def _breaker(self) -> CircuitBreaker:
+        return CircuitBreaker()
 
     @abstractmethod
-    def tell(self, tickets: Tickets) -> None:
-        """Put these messages where workers wait; raises whatever goes wrong."""
+    def send_wakeups(self, wakeups: Wakeups) -> None:
+        """Send these messages to their channels. May raise anything."""
 
     @abstractmethod
     def listen(self) -> None:
-        """Wait for a message, at most WAIT seconds; raises whatever goes wrong."""
+        """Wait for a message, at most WAIT seconds. May raise anything."""
 
-    def announce(self, jobs: Iterable[Job]) -> None:
-        """Wake workers for these. A broker that is away delays them, for their rows are stored."""
-        self._breaker.attempt(partial(self.tell, _tickets(jobs)), None)
+    def notify(self, jobs: Iterable[Job]) -> None:
+        """Wake workers for these jobs. If the broker is unreachable, workers find them by polling the rows."""
+        self._breaker.call(partial(self.send_wakeups, _wakeups_for(jobs)), None)
 
     def wait(self) -> None:
-        """Until a message arrives, at most WAIT seconds."""
+        """Return when a message arrives, or after WAIT seconds."""
         self._was_idle = True
         until = monotonic() + self.WAIT
-        if not self._breaker.attempt(self._listened, otherwise=False):
+        if not self._breaker.call(self._try_listen, fallback=False):
             sleep(max(0, until - monotonic()))
 
     def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
@@ -72,46 +72,46 @@ class WakesByMessage(ClaimsJobs):
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
         return self._wake_another(super().claim_for_pools(worker, free))
 
-    def _wake_another(self, claimed: list[Job]) -> list[Job]:
-        """A worker that comes from waiting and leaves something behind wakes another."""
-        if claimed and self._was_idle:
-            self._was_idle = False
-            # An error here, of the database too, must not take along what has just been claimed.
-            self._breaker.attempt(self._pass_on, None)
-        return claimed
-
-    def notice_what_waits(self) -> None:
-        """Announce what became due by itself or came back from another worker, for both sorts of workers."""
-        Job.objects.queue_what_is_due()
+    def wake_for_due_jobs(self) -> None:
+        """Wake workers of both sorts for jobs that became due later or were handed back."""
+        Job.objects.queue_due()
         for for_pools in (False, True):
-            first = self._first_that_waits(for_pools)
-            # What waits behind the same job as before waits for a free worker, and not for one to be woken.
-            if first not in (None, self._seen.get(for_pools)):
-                self._breaker.attempt(partial(self.tell, {(self.queue_name, for_pools): [LOOK]}), None)
-            self._seen[for_pools] = first
+            first = self._first_due(for_pools)
+            # Behind the same job as before nothing needs a message: those jobs wait for a busy worker.
+            if first not in (None, self._last_first_due.get(for_pools)):
+                self._breaker.call(partial(self.send_wakeups, {(self.queue_name, for_pools): [POLL]}), None)
+            self._last_first_due[for_pools] = first
 
     @property
     def channel(self) -> Channel:
-        """Where this process waits."""
+        """The channel on which this process waits."""
         return self.queue_name, self.for_pools
 
-    def _listened(self) -> bool:
+    def _try_listen(self) -> bool:
         self.listen()
         return True
 
-    def _pass_on(self) -> None:
-        if self._first_that_waits(self.for_pools):
-            self.tell({self.channel: [LOOK]})
+    def _wake_another(self, claimed: list[Job]) -> list[Job]:
+        """The first claim after a wait wakes another worker if due jobs remain."""
+        if claimed and self._was_idle:
+            self._was_idle = False
+            # Inside the breaker: an error, also one of the database, must not lose what has just been claimed.
+            self._breaker.call(self._wake_if_due, None)
+        return claimed
 
-    def _first_that_waits(self, for_pools: bool) -> UUID | None:
+    def _wake_if_due(self) -> None:
+        if self._first_due(self.for_pools):
+            self.send_wakeups({self.channel: [POLL]})
+
+    def _first_due(self, for_pools: bool) -> UUID | None:
         return Job.objects.first_due(self.pools if for_pools else [MAIN_THREAD], self.queues)
 
 
-def _tickets(jobs: Iterable[Job]) -> Tickets:
+def _wakeups_for(jobs: Iterable[Job]) -> Wakeups:
     found: dict[Channel, list[str]] = defaultdict(list)
     for job in jobs:
         for queue in (Conf.PREFIX, job.queue):
-            tickets = found[queue, bool(job.pool)]
-            if len(tickets) < MOST_TICKETS:
-                tickets.append(str(job.pk))
+            wakeups = found[queue, bool(job.pool)]
+            if len(wakeups) < MAX_WAKEUPS:
+                wakeups.append(str(job.pk))
     return found

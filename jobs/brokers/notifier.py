@@ -1,4 +1,4 @@
-"""Telling the broker of new jobs, once their rows are committed: once a transaction, however many it stores."""
+"""Notifies the broker of new jobs once their rows are committed: one notification per transaction."""
 
 import threading
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Pending(threading.local):
-    """What this thread's transaction has to announce when it commits."""
+    """The jobs that this thread's transaction notifies of when it commits."""
 
     jobs: list[Job]
 
@@ -26,25 +26,25 @@ class _Pending(threading.local):
 _pending = _Pending()
 
 
-def announce(jobs: Sequence[Job]) -> None:
-    """Wake workers for these jobs when the transaction commits; the broker may be away, the rows are not lost."""
+def notify(jobs: Sequence[Job]) -> None:
+    """Wake workers for these jobs when the transaction commits. Raises nothing if the broker is unreachable."""
     connection = transaction.get_connection()
     if not connection.in_atomic_block:
-        _tell(list(jobs))
+        _notify_now(list(jobs))
         return
     if not connection.run_on_commit:
-        _pending.jobs = []  # what is there was rolled back
+        _pending.jobs = []  # left over from a transaction that was rolled back
     _pending.jobs += jobs
-    # Each savepoint may take its own hook along; the first one that is left speaks for all.
-    transaction.on_commit(partial(_tell, _pending.jobs))
+    # A savepoint that is rolled back drops its hook, so each call registers one; the first to run notifies for all.
+    transaction.on_commit(partial(_notify_now, _pending.jobs))
 
 
-def _tell(jobs: list[Job]) -> None:
-    """Nothing that a broker raises may reach a client whose job is stored."""
+def _notify_now(jobs: list[Job]) -> None:
+    """Swallows whatever the broker raises: the rows are stored, and workers find them without it."""
     if not jobs:
         return
     try:
-        _broker().announce(jobs)
+        _broker().notify(jobs)
     except Exception:
         log.warning("broker_unavailable", exc_info=True)
     jobs.clear()

@@ -1,4 +1,4 @@
-"""Tasks of schedules on their way to a broker that is not the database: django-q's queue table holds them in between.
+"""An outbox for scheduled tasks when the broker is not the database: django-q's queue table holds them until sent.
 
 So a schedule and its task are stored in one transaction, and no broker is called inside it.
 """
@@ -13,13 +13,13 @@ from django_q.models import OrmQ
 log = structlog.get_logger(__name__)
 
 PREFIX = "outbox:"
-"""What the key of a row begins with; the name of the task's queue follows."""
-HELD = timedelta(seconds=30)
-"""How long a row is left to the cluster that forwards it, which may die before it has deleted the row."""
+"""Prefix of a row's key; the name of the task's queue follows."""
+LEASE = timedelta(seconds=30)
+"""How long a row is reserved for the cluster that forwards it, which may die before it deletes the row."""
 
 
 class Outbox:
-    """Takes tasks for one queue, as a django-q broker does."""
+    """Takes tasks for one queue, with the enqueue() of a django-q broker."""
 
     def __init__(self, queue: str) -> None:
         self.list_key = f"{PREFIX}{queue}"
@@ -30,10 +30,10 @@ class Outbox:
 
 
 def forward() -> int:
-    """Hand what is in the outbox to its brokers; returns how many. What a broker does not take stays for later."""
+    """Send the outbox's tasks to their brokers; returns how many. A task that a broker refuses stays for later."""
     count = 0
     for row in OrmQ.objects.filter(key__startswith=PREFIX, lock__lte=timezone.now()).order_by("pk"):
-        if not OrmQ.objects.filter(pk=row.pk, lock=row.lock).update(lock=timezone.now() + HELD):
+        if not OrmQ.objects.filter(pk=row.pk, lock=row.lock).update(lock=timezone.now() + LEASE):
             continue
         try:
             get_broker(row.key.removeprefix(PREFIX)).enqueue(row.payload)

@@ -1,4 +1,4 @@
-"""The Redis broker: a list of job ids wakes the workers. The rows stay the truth, so FLUSHALL costs a second."""
+"""The Redis broker: lists of job ids wake the workers. Jobs are in the database, so FLUSHALL only costs a second."""
 
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,15 +12,15 @@ from django_q.conf import Conf
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.brokers.messages import ANNOUNCED_WITHIN, Channel, Tickets, WakesByMessage
+from jobs.brokers.messages import NOTIFY_TIMEOUT, Channel, WakeupBroker, Wakeups
 
 log = structlog.get_logger(__name__)
 
-MOST_IDS = 1000
-"""Ids are kept for workers that wait; nobody reads more, and nobody may serve a queue."""
-PLAIN = "plain"
-"""What stands among the ids for a plain django-q task: it too is worth a look."""
-TAKE = """
+MAX_IDS = 1000
+"""Length of a list of ids: a queue that no worker serves must not grow without bound."""
+TASK = "plain"
+"""The entry in the list of ids that stands for a plain django-q task."""
+DEQUEUE = """
 local now = tonumber(redis.call('TIME')[1])
 local taken = {}
 while #taken < tonumber(ARGV[2]) do
@@ -31,14 +31,14 @@ while #taken < tonumber(ARGV[2]) do
 end
 return taken
 """
-"""Tasks taken `retry` seconds ago and never acknowledged, then new ones; in one step, so that none is lost."""
+"""First tasks taken `retry` seconds ago and never acknowledged, then new ones. Atomic, so that none is lost."""
 
 
-class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
-    """Job ids are in lists of their own, one a channel, beside django-q's messages.
+class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
+    """Keeps job ids in lists of their own, one per channel, beside django-q's messages.
 
-    django-q2's broker forgets a message when it hands it out. Here it stays, in a set ordered by when it is due again,
-    until it is acknowledged: a task that fails or loses its worker comes again, as it does on the other brokers.
+    django-q2's broker deletes a message when a worker takes it. Here it stays in a set, ordered by when it is due
+    again, until it is acknowledged: a task that fails or loses its worker is delivered again, as on the other brokers.
     """
 
     WAIT = 1.0
@@ -48,8 +48,8 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
         self._served = list_key or Conf.CLUSTER_NAME
 
     @property
-    def _taken(self) -> str:
-        """Where tasks are that were taken and not acknowledged; django-q may give a broker another list_key."""
+    def _unacknowledged(self) -> str:
+        """The key of tasks that were taken and not acknowledged. A property: django-q may change list_key later."""
         return f"{self.list_key}:taken"
 
     @property
@@ -61,88 +61,85 @@ class Redis(WakesByMessage, DjangoQRedis):  # type: ignore[misc]
         return _connection(connect=2, answer=Redis.WAIT + 2)
 
     @cached_property
-    def _for_announcements(self) -> "redis.Redis":
-        return _connection(connect=ANNOUNCED_WITHIN, answer=ANNOUNCED_WITHIN)
+    def _notify_connection(self) -> "redis.Redis":
+        return _connection(connect=NOTIFY_TIMEOUT, answer=NOTIFY_TIMEOUT)
 
-    def tell(self, tickets: Tickets) -> None:
-        pipeline = self._for_announcements.pipeline(transaction=False)
-        for channel, ids in tickets.items():
-            pipeline.rpush(_ids(channel), *ids)
-            pipeline.ltrim(_ids(channel), -MOST_IDS, -1)
+    def send_wakeups(self, wakeups: Wakeups) -> None:
+        pipeline = self._notify_connection.pipeline(transaction=False)
+        for channel, ids in wakeups.items():
+            _push_ids(pipeline, channel, *ids)
         pipeline.execute()
 
     def enqueue(self, task: bytes | str) -> int:
-        """A plain django-q task; the length of the queue with it."""
+        """Add a plain django-q task; returns the new length of the queue."""
         pipeline = self.connection.pipeline()
         pipeline.rpush(self.list_key, task)
-        ids = _ids((self.queue_name, False))
-        pipeline.rpush(ids, PLAIN).ltrim(ids, -MOST_IDS, -1)
+        _push_ids(pipeline, (self.queue_name, False), TASK)
         length: int = pipeline.execute()[0]
         return length
 
     def dequeue(self) -> list[tuple[bytes, str]] | None:
-        """Up to `bulk` plain django-q tasks; None, at once, if there is none."""
+        """Up to `bulk` plain django-q tasks. None, without waiting, if there is none."""
         nothing: list[bytes] = []
-        return [(task, task.decode()) for task in self._breaker.attempt(self._take, nothing)] or None
+        return [(task, task.decode()) for task in self._breaker.call(self._dequeue, nothing)] or None
 
     def acknowledge(self, task: bytes) -> None:
-        """Not to come again; should Redis be away at this moment, it does."""
+        """Forget the task. If Redis is unreachable now, it is delivered again."""
         try:
-            self.connection.zrem(self._taken, task)
+            self.connection.zrem(self._unacknowledged, task)
         except redis.RedisError:
             log.warning("broker_unavailable", exc_info=True)
 
     fail = delete = acknowledge
 
     def release(self, task: bytes) -> None:
-        """Let any worker have the task again at once; should Redis be away at this moment, after `retry` seconds."""
+        """Make the task available to any worker at once; after `retry` seconds if Redis is unreachable now."""
         try:
             pipeline = self.connection.pipeline()
-            pipeline.zadd(self._taken, {task: 0}, xx=True)
-            ids = _ids((self.queue_name, False))
-            pipeline.rpush(ids, PLAIN).ltrim(ids, -MOST_IDS, -1)
+            pipeline.zadd(self._unacknowledged, {task: 0}, xx=True)
+            _push_ids(pipeline, (self.queue_name, False), TASK)
             pipeline.execute()
         except redis.RedisError:
             log.warning("broker_unavailable", exc_info=True)
 
     def queue_size(self) -> int:
-        """How many tasks wait, those among them that were taken and are due again."""
+        """How many tasks are available, counting taken ones that are due again."""
         pipeline = self.connection.pipeline()
-        pipeline.llen(self.list_key).zcount(self._taken, "-inf", self._now())
+        pipeline.llen(self.list_key).zcount(self._unacknowledged, "-inf", self._now())
         return sum(pipeline.execute())
 
     def lock_size(self) -> int:
-        """How many tasks were taken and are not due again."""
-        size: Any = self.connection.zcount(self._taken, f"({self._now()}", "+inf")
+        """How many tasks are taken and not due again."""
+        size: Any = self.connection.zcount(self._unacknowledged, f"({self._now()}", "+inf")
         return int(size)
 
     def _now(self) -> int:
-        """Seconds by the server's clock."""
+        """The server's clock: Unix time in seconds."""
         time: Any = self.connection.time()
         return int(time[0])
 
     def purge_queue(self) -> int:
-        """Drop the tasks that wait and those that were taken; returns how many keys there were."""
-        count: Any = self.connection.delete(self.list_key, self._taken)
+        """Delete waiting and taken tasks; returns how many Redis keys existed."""
+        count: Any = self.connection.delete(self.list_key, self._unacknowledged)
         return int(count)
 
     delete_queue = purge_queue
 
     def peek(self, limit: int) -> list[tuple[bytes, datetime | None]]:
-        """The first tasks of the queue, and when one that was taken is due again: for those who look after it."""
+        """The first tasks, for the admin. The time says when a taken task is due again; None for a waiting task."""
         pipeline = self.connection.pipeline()
-        pipeline.zrange(self._taken, 0, limit - 1, withscores=True).lrange(self.list_key, 0, limit - 1)
+        pipeline.zrange(self._unacknowledged, 0, limit - 1, withscores=True).lrange(self.list_key, 0, limit - 1)
         taken, waiting = pipeline.execute()
         found = [(task, datetime.fromtimestamp(score, UTC)) for task, score in taken]
         return [*found, *((task, None) for task in waiting)][:limit]
 
     def listen(self) -> None:
         if self.connection.blpop([_ids(self.channel)], timeout=self.WAIT):
-            # Who wakes claims whatever is due, so the ids behind this one have nothing more to say.
+            # A woken worker claims whatever is due, so the remaining ids are not needed.
             self.connection.delete(_ids(self.channel))
 
-    def _take(self) -> list[bytes]:
-        tasks: Any = self.connection.eval(TAKE, 2, self.list_key, self._taken, Conf.RETRY, Conf.BULK)
+    def _dequeue(self) -> list[bytes]:
+        tasks: Any = self.connection.eval(DEQUEUE, 2, self.list_key, self._unacknowledged, Conf.RETRY, Conf.BULK)
         return list(tasks)
 
 
@@ -151,8 +148,12 @@ def _ids(channel: Channel) -> str:
     return f"legwork:jobs:{queue}:threads" if for_pools else f"legwork:jobs:{queue}"
 
 
+def _push_ids(pipeline: Any, channel: Channel, *ids: str) -> None:
+    pipeline.rpush(_ids(channel), *ids).ltrim(_ids(channel), -MAX_IDS, -1)
+
+
 def _connection(connect: float, answer: float) -> "redis.Redis":
-    """Made when it is first used, with so many seconds for each. One that was cut is made anew, silence is believed."""
+    """Timeouts in seconds. Connects at first use; retries once after a broken connection, but not after a timeout."""
     once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
     return redis.Redis.from_url(
         settings.BROKER["url"], socket_connect_timeout=connect, socket_timeout=answer, retry=once_more

@@ -1,4 +1,4 @@
-"""The Amazon SQS broker: messages with job ids wake the workers. The rows stay the truth, so a purge costs seconds."""
+"""The Amazon SQS broker: messages with job ids wake the workers. Jobs are in the database: a purge costs seconds."""
 
 import re
 from functools import cached_property
@@ -13,31 +13,31 @@ from django.conf import settings
 from django_q.brokers import Broker
 from django_q.conf import Conf
 
-from jobs.brokers.messages import ANNOUNCED_WITHIN, Channel, Tickets, WakesByMessage
+from jobs.brokers.messages import NOTIFY_TIMEOUT, Channel, WakeupBroker, Wakeups
 from jobs.models import DEFAULT_QUEUE
 
 log = structlog.get_logger(__name__)
 
 BATCH = 10
-"""Messages that one call sends, receives or deletes: SQS allows no more."""
-HELD = 30
-"""Seconds for which a plain task that was received and not begun is hidden from others: its worker may be stopped."""
-TICKET = "job:"
-"""How the body of a message begins that is not a plain django-q task but a job's id."""
-UNSERVED = 60.0
-"""Seconds for which a queue of its own that is not there, or that we may not use, is not announced to."""
-NOT_ALLOWED = re.compile("[^A-Za-z0-9_-]")
+"""Messages per call that sends, receives or deletes: the limit of SQS."""
+VISIBILITY = 30
+"""Visibility timeout in seconds of a plain task that was received and not started: its worker may be stopped."""
+WAKEUP_PREFIX = "job:"
+"""Prefix of a message's body that is a job's id and not a plain django-q task."""
+MISSING_QUEUE_PAUSE = 60.0
+"""Seconds for which a queue that does not exist, or that we may not use, gets no messages."""
+INVALID_CHARACTER = re.compile("[^A-Za-z0-9_-]")
 """In the name of an SQS queue (Amazon SQS, CreateQueue, QueueName)."""
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
-AWAY = (BotoCoreError, ClientError)
+UNAVAILABLE = (BotoCoreError, ClientError)
 
 Message = dict[str, Any]
 
 
-class SQS(WakesByMessage, Broker):  # type: ignore[misc]
-    """One SQS queue for all jobs, and for each queue but the default another one, with its name behind a hyphen.
+class SQS(WakeupBroker, Broker):  # type: ignore[misc]
+    """Uses one SQS queue for all jobs, and for each queue but the default one another SQS queue: NAME-queue.
 
-    I/O workers have queues of their own, whose names end in -threads.
+    I/O workers have SQS queues of their own: NAME-threads, NAME-queue-threads.
     """
 
     WAIT = 5.0
@@ -45,53 +45,51 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
         self._urls: dict[str, str] = {}
-        self._unserved_until: dict[str, float] = {}
+        self._missing_until: dict[str, float] = {}
         self._received: list[Message] | None = None
-        self._held_until = 0.0
+        self._hidden_until = 0.0
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> Any:
         return _client(connect_timeout=3, read_timeout=SQS.WAIT + 5, retries={"max_attempts": 1})
 
     @cached_property
-    def _for_announcements(self) -> Any:
-        return _client(
-            connect_timeout=ANNOUNCED_WITHIN, read_timeout=ANNOUNCED_WITHIN, retries={"total_max_attempts": 1}
-        )
+    def _notify_client(self) -> Any:
+        return _client(connect_timeout=NOTIFY_TIMEOUT, read_timeout=NOTIFY_TIMEOUT, retries={"total_max_attempts": 1})
 
-    def tell(self, tickets: Tickets) -> None:
-        """The queue of all comes first, and what is wrong with that of one keeps nobody from being told there."""
+    def send_wakeups(self, wakeups: Wakeups) -> None:
+        """Messages for all queues go first, so that an error with the SQS queue of one queue does not stop them."""
         needed = {_name((queue, for_pools)) for queue in (Conf.PREFIX, self.list_key) for for_pools in (False, True)}
-        for name, ids in _by_name(tickets).items():
+        for name, ids in _by_name(wakeups).items():
             if name in needed:
-                self._send(name, ids)
+                self._ask("send_message_batch", name, self._notify_client, Entries=_entries(ids))
             else:
                 self._send_if_served(name, ids)
 
     def enqueue(self, task: str) -> str:
-        """A plain django-q task."""
+        """Send a plain django-q task; returns its message id."""
         sent: str = self._ask("send_message", MessageBody=task)["MessageId"]
         return sent
 
     def dequeue(self) -> list[tuple[str, str]] | None:
-        """Up to `bulk` plain django-q tasks that have arrived; None, at once, if there is none."""
+        """Up to `bulk` plain django-q tasks that have arrived. None, without waiting, if there is none."""
         nothing: list[Message] = []
-        return [(task["ReceiptHandle"], task["Body"]) for task in self._breaker.attempt(self._take, nothing)] or None
+        return [(task["ReceiptHandle"], task["Body"]) for task in self._breaker.call(self._dequeue, nothing)] or None
 
     def acknowledge(self, receipt: str) -> None:
-        """Not to come again; should SQS be away at this moment, it does."""
+        """Delete the message. If SQS is unreachable now, the task is delivered again."""
         try:
             self._ask("delete_message", ReceiptHandle=receipt)
-        except AWAY:
+        except UNAVAILABLE:
             log.warning("broker_unavailable", exc_info=True)
 
     fail = delete = acknowledge
 
     def release(self, receipt: str) -> None:
-        """Let any worker have the task again at once; should SQS be away at this moment, after `retry` seconds."""
+        """Make the task available to any worker at once; after `retry` seconds if SQS is unreachable now."""
         try:
             self._ask("change_message_visibility", ReceiptHandle=receipt, VisibilityTimeout=0)
-        except AWAY:
+        except UNAVAILABLE:
             log.warning("broker_unavailable", exc_info=True)
 
     def listen(self) -> None:
@@ -107,24 +105,24 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
         self._ask("purge_queue")
 
     def delete_queue(self) -> None:
-        """Of a name that is made anew at its next use; AWS allows that after a minute."""
+        """The next use creates the queue again, which AWS allows after a minute."""
         self._ask("delete_queue")
         self._urls.pop(_name(self.channel), None)
 
     def ping(self) -> bool:
-        """Raises what AWS answers when the queue cannot be used."""
+        """Raises the error of AWS if the queue cannot be used."""
         self._ask("get_queue_attributes", AttributeNames=["QueueArn"])
         return True
 
     def info(self) -> str:
         return "Amazon SQS"
 
-    def _take(self) -> list[Message]:
-        """What has been received and is still ours; a worker that is too busy to wait has a look instead."""
+    def _dequeue(self) -> list[Message]:
+        """The tasks that the last wait received, if they are still hidden from others; polls if there was no wait."""
         if self._received is None:
             self._receive(0)
         received, self._received = self._received or [], None
-        if monotonic() > self._held_until:
+        if monotonic() > self._hidden_until:
             return []
         for task in received:
             self._hide(task, Conf.RETRY)
@@ -132,45 +130,42 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
 
     def _receive(self, seconds: int) -> None:
         answer = self._ask(
-            "receive_message", MaxNumberOfMessages=BATCH, WaitTimeSeconds=seconds, VisibilityTimeout=HELD
+            "receive_message", MaxNumberOfMessages=BATCH, WaitTimeSeconds=seconds, VisibilityTimeout=VISIBILITY
         )
         messages: list[Message] = answer.get("Messages", [])
-        # A ticket has done its work when a worker wakes: the job's lease, not the message, keeps it from being lost.
-        tickets = [message for message in messages if message["Body"].startswith(TICKET)]
-        plain = [message for message in messages if message not in tickets]
-        # As many as are begun now; the others are for whoever is free.
-        self._received, self._held_until = plain[: Conf.BULK], monotonic() + HELD / 2
+        # A wakeup is deleted once it has woken a worker: the job is kept by its row, not by the message.
+        wakeups = [message for message in messages if message["Body"].startswith(WAKEUP_PREFIX)]
+        plain = [message for message in messages if message not in wakeups]
+        # Keep as many as this worker starts now, release the others.
+        self._received, self._hidden_until = plain[: Conf.BULK], monotonic() + VISIBILITY / 2
         for task in plain[Conf.BULK :]:
             self._hide(task, 0)
-        if tickets:
-            entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(tickets)]
+        if wakeups:
+            entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(wakeups)]
             self._ask("delete_message_batch", Entries=entries)
 
     def _hide(self, message: Message, seconds: int) -> None:
-        """From everybody, for so many seconds from now."""
+        """Hide it from all consumers for this many seconds from now."""
         self._ask("change_message_visibility", ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=seconds)
 
     def _count(self, name: str) -> int:
         return int(self._ask("get_queue_attributes", AttributeNames=[name])["Attributes"][name])
 
-    def _send(self, name: str, ids: list[str]) -> None:
-        self._ask("send_message_batch", name, self._for_announcements, Entries=_entries(ids))
-
     def _send_if_served(self, name: str, ids: list[str]) -> None:
-        """To the queue of a cluster that serves only one, and has made it: nobody would empty one that we made."""
-        if monotonic() < self._unserved_until.get(name, 0):
+        """Send to the SQS queue of another cluster's queue, if that cluster has created it: nobody would empty ours."""
+        if monotonic() < self._missing_until.get(name, 0):
             return
         try:
-            url = self._urls[name] = self._urls.get(name) or _find(self._for_announcements, name)
-            self._for_announcements.send_message_batch(QueueUrl=url, Entries=_entries(ids))
-        except AWAY as error:
+            url = self._urls[name] = self._urls.get(name) or _find(self._notify_client, name)
+            self._notify_client.send_message_batch(QueueUrl=url, Entries=_entries(ids))
+        except UNAVAILABLE as error:
             self._urls.pop(name, None)
-            self._unserved_until[name] = monotonic() + UNSERVED
+            self._missing_until[name] = monotonic() + MISSING_QUEUE_PAUSE
             if not _is_missing(error):
-                log.warning("queue_not_announced_to", queue=name, exc_info=True)
+                log.warning("queue_not_notified", queue=name, exc_info=True)
 
     def _ask(self, call: str, name: str | None = None, client: Any = None, **what: Any) -> Any:
-        """Call for an SQS queue, this cluster's own by default; one that has been deleted meanwhile is made anew."""
+        """Call SQS for a queue, by default the one of this process; a queue deleted meanwhile is created again."""
         name, client = name or _name(self.channel), client or self.connection
         try:
             return getattr(client, call)(QueueUrl=self._url(name, client), **what)
@@ -181,32 +176,32 @@ class SQS(WakesByMessage, Broker):  # type: ignore[misc]
         return getattr(client, call)(QueueUrl=self._url(name, client), **what)
 
     def _url(self, name: str, client: Any) -> str:
-        """Where the SQS queue of this name is; it is made when there is none and we are allowed to."""
+        """The URL of the SQS queue of this name, which is created if it is missing."""
         if name not in self._urls:
             self._urls[name] = _find_or_make(client, name)
         return self._urls[name]
 
 
-def _client(**patience: Any) -> Any:
+def _client(**config: Any) -> Any:
     location = {"region_name": settings.BROKER["region"], "endpoint_url": settings.BROKER["endpoint"]}
-    return boto3.client("sqs", config=Config(**patience), **location)
+    return boto3.client("sqs", config=Config(**config), **location)
 
 
 def _name(channel: Channel) -> str:
-    """The name of the SQS queue for this channel. Characters that SQS does not allow become two hyphens."""
+    """The name of the SQS queue for this channel. A character that SQS does not allow becomes two hyphens."""
     queue, for_pools = channel
-    suffix = "" if queue in (Conf.PREFIX, DEFAULT_QUEUE) else f"-{NOT_ALLOWED.sub('--', queue)}"
+    suffix = "" if queue in (Conf.PREFIX, DEFAULT_QUEUE) else f"-{INVALID_CHARACTER.sub('--', queue)}"
     return f"{settings.BROKER['queue']}{suffix}{'-threads' if for_pools else ''}"
 
 
 def _entries(ids: list[str]) -> list[dict[str, str]]:
-    return [{"Id": str(n), "MessageBody": TICKET + each} for n, each in enumerate(ids)]
+    return [{"Id": str(n), "MessageBody": WAKEUP_PREFIX + each} for n, each in enumerate(ids)]
 
 
-def _by_name(tickets: Tickets) -> dict[str, list[str]]:
-    """The tickets for each SQS queue; two queues may have the same one, and what was said first is enough for it."""
+def _by_name(wakeups: Wakeups) -> dict[str, list[str]]:
+    """Message bodies by SQS queue. Two channels may share one; the messages of the first are enough for it."""
     found: dict[str, list[str]] = {}
-    for channel, ids in tickets.items():
+    for channel, ids in wakeups.items():
         found.setdefault(_name(channel), ids)
     return found
 

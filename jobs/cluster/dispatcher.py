@@ -67,7 +67,7 @@ class Dispatcher:
         """Rescue lost jobs and wake workers; an error of one does not prevent the other."""
         if time.monotonic() >= self.rescue_not_before and not run_step("rescue", lambda: rescue(Job.objects.expired())):
             self._postpone_rescue()
-        run_step("announce", self.broker.notice_what_waits)
+        run_step("announce", self.broker.wake_for_due_jobs)
         if _connection_failed():
             self._postpone_rescue()
 

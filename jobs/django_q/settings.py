@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
-from jobs.brokers.claims import ClaimsJobs
+from jobs.brokers.claims import ClaimingBroker
 
 USED = frozenset(
     {
@@ -66,7 +66,7 @@ def _wrong_broker(path: object) -> list[CheckMessage]:
         broker = import_string(str(path))
     except ImportError:
         broker = None
-    if isinstance(broker, type) and issubclass(broker, ClaimsJobs):
+    if isinstance(broker, type) and issubclass(broker, ClaimingBroker):
         return []
     wrong = f"is {path!r}" if path else "is missing"
     text = f"Q_CLUSTER['broker_class'] {wrong}; it must be BROKER['class'], which BROKER_URL chooses."

@@ -54,38 +54,38 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default="",
                         default="",
-                        help_text="Its kind, if that runs in threads; empty: a main thread.",
+                        help_text="The kind, if it runs in threads; empty: runs in a main thread.",
                         max_length=100,
                     ),
                 ),
                 (
                     "priority",
-                    models.SmallIntegerField(default=0, help_text="Higher first among the jobs that are due."),
+                    models.SmallIntegerField(default=0, help_text="Due jobs of higher priority run first."),
                 ),
                 ("timeout", models.PositiveIntegerField(help_text="Seconds that one attempt may take.")),
-                ("max_attempts", models.PositiveIntegerField(blank=True, help_text="Empty: without end.", null=True)),
+                ("max_attempts", models.PositiveIntegerField(blank=True, help_text="Empty: unlimited.", null=True)),
                 (
                     "budget",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="How many attempts a round has; run_afresh begins another round.",
+                        help_text="Attempts granted at submission, and again by each restart.",
                         null=True,
                     ),
                 ),
                 (
                     "backoff",
-                    models.JSONField(blank=True, help_text="Its own retry policy; empty: its kind's.", null=True),
+                    models.JSONField(blank=True, help_text="This job's retry policy; empty: the kind's.", null=True),
                 ),
                 (
                     "unique_key",
                     models.CharField(
-                        blank=True, help_text="At most one unfinished job of a user has it.", max_length=255, null=True
+                        blank=True, help_text="Unique among the unfinished jobs of a user.", max_length=255, null=True
                     ),
                 ),
                 (
                     "request_id",
                     models.CharField(
-                        blank=True, default="", help_text="The request that it came from.", max_length=128
+                        blank=True, default="", help_text="The request that submitted it.", max_length=128
                     ),
                 ),
                 (
@@ -107,12 +107,14 @@ class Migration(migrations.Migration):
                 ("attempt", models.PositiveIntegerField(default=0)),
                 ("run_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ("started_at", models.DateTimeField(blank=True, help_text="When the latest attempt began.", null=True)),
+                ("started_at", models.DateTimeField(blank=True, help_text="Start of the latest attempt.", null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 ("lease_expires_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "worker",
-                    models.CharField(blank=True, default="", help_text="Who ran the latest attempt.", max_length=100),
+                    models.CharField(
+                        blank=True, default="", help_text="The worker of the latest attempt.", max_length=100
+                    ),
                 ),
                 ("cancel_requested", models.BooleanField(default=False)),
                 (
@@ -139,7 +141,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         blank=True,
                         db_index=False,
-                        help_text="Whose it is; empty for the project's own.",
+                        help_text="The owner; empty for the project's own jobs.",
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="jobs",
@@ -161,7 +163,7 @@ class Migration(migrations.Migration):
                 ("attempt", models.PositiveIntegerField()),
                 ("worker", models.CharField(max_length=100)),
                 ("place", models.CharField(default=jobs.models.outputs.new_place, max_length=255)),
-                ("filename", models.CharField(help_text="For whoever downloads it.", max_length=255)),
+                ("filename", models.CharField(help_text="The name of the download.", max_length=255)),
                 ("content_type", models.CharField(max_length=100)),
                 ("size", models.BigIntegerField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),

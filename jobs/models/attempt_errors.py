@@ -1,6 +1,7 @@
-"""What is kept of failed attempts: a bounded list in the job's row. The database appends to it; nothing reads it first.
+"""The errors of failed attempts: a bounded JSON list in the job's row.
 
-A job whose errors are many and long is claimed, rescued and ended as quickly as any other.
+The database appends to it without reading it into Python, so a job with many long errors is claimed, rescued and
+finished as quickly as any other.
 """
 
 import json
@@ -12,10 +13,10 @@ from django.db.models import F, Func, JSONField, Value
 from django.db.models.sql.compiler import SQLCompiler
 
 ERRORS_KEPT = 100
-"""The latest ones: a job without an end of attempts may fail for a day."""
+"""The latest ones are kept: a job with unlimited attempts may fail for days."""
 
 POSTGRESQL = "jsonb_path_query_array(%(expressions)s::jsonb, '$[last - {most} to last]')"
-"""In its lax mode, which is the default, a jsonpath clips subscripts that are out of range."""
+"""A jsonpath in lax mode, the default, clips subscripts that are out of range."""
 SQLITE = """(
     SELECT json_group_array(json(value)) FROM json_each(json_insert({errors}, '$[#]', json({error})))
     WHERE key > json_array_length({errors}) - {kept}
@@ -23,7 +24,7 @@ SQLITE = """(
 
 
 class AttemptError(TypedDict):
-    """What is kept of a failed attempt; at is an RFC 3339 time. The traceback is for operators only."""
+    """One failed attempt. at: RFC 3339. traceback: shown to operators only."""
 
     attempt: int
     at: str
@@ -32,13 +33,13 @@ class AttemptError(TypedDict):
     traceback: str
 
 
-def appended(errors: Sequence[AttemptError], error: AttemptError) -> list[AttemptError]:
-    """What the errors are after another one."""
+def append_error(errors: Sequence[AttemptError], error: AttemptError) -> list[AttemptError]:
+    """The last ERRORS_KEPT errors, with this one at the end."""
     return [*errors, error][-ERRORS_KEPT:]
 
 
-class Appended(Func):
-    """As appended(), computed by the database from the column `errors`: for an UPDATE."""
+class AppendError(Func):
+    """append_error() as an expression over the column `errors`, for an UPDATE."""
 
     def __init__(self, error: AttemptError) -> None:
         super().__init__(F("errors"), Value(json.dumps(error)), output_field=JSONField())

@@ -23,7 +23,7 @@ CanBatch = Callable[[str, bool], bool]
 """Of a due job: whether it may be claimed with others. Its kind, and run_alone: one more lost attempt would exhaust its
 budget."""
 
-NEGLECTED_AFTER = timedelta(seconds=10)
+STARVED_AFTER = timedelta(seconds=10)
 """How long a job is passed over for the sake of higher priorities before a claim by age takes it."""
 
 MAIN_THREAD = ""
@@ -61,8 +61,8 @@ class ClaimQuerySet(models.QuerySet[Any]):
         return rows if queues is None else rows.filter(queue__in=queues)
 
     def longest_waiting(self, queues: Collection[str] | None = None) -> Self:
-        """What has been due for more than NEGLECTED_AFTER, oldest first and whatever its priority."""
-        rows = self.filter(BY_AGE, run_at__lt=Now() - NEGLECTED_AFTER).order_by("run_at")
+        """What has been due for more than STARVED_AFTER, oldest first and whatever its priority."""
+        rows = self.filter(BY_AGE, run_at__lt=Now() - STARVED_AFTER).order_by("run_at")
         return rows if queues is None else rows.filter(queue__in=queues)
 
     def first_due(self, pools: Collection[str], queues: Collection[str] | None = None) -> UUID | None:
@@ -197,7 +197,7 @@ def _first_of_pool(queue: str | None, by_age: bool) -> tuple[str, list[Any]]:
     """The statement's part for PostgreSQL and its values."""
     of_queue = [] if queue is None else [queue]
     if by_age:
-        return (sql.BY_AGE_IN_QUEUE if of_queue else sql.BY_AGE), [*of_queue, NEGLECTED_AFTER]
+        return (sql.BY_AGE_IN_QUEUE if of_queue else sql.BY_AGE), [*of_queue, STARVED_AFTER]
     return (sql.BY_PRIORITY_IN_QUEUE if of_queue else sql.BY_PRIORITY), of_queue
 
 

@@ -1,4 +1,4 @@
-"""The database's clock, by which jobs are due: a machine's own may be wrong, and the machines of a cluster differ."""
+"""The primary's clock, which decides whether a job is due: the clocks of a cluster's machines differ."""
 
 import time
 from datetime import datetime, timedelta
@@ -8,23 +8,23 @@ from django.utils import timezone
 
 from routers import PRIMARY
 
-ASKED_EVERY = 1.0
-"""Seconds for which an answer serves, so that a batch of jobs costs one question."""
+CACHE_SECONDS = 1.0
+"""How long one reading of the database's clock is reused: a batch of jobs costs one statement."""
 
-_answer: tuple[float, datetime] | None = None
-"""When the database was asked, by this process's monotonic clock, and what it said."""
+_reading: tuple[float, datetime] | None = None
+"""The monotonic time of the last query, and the time that the database returned."""
 
 
 def database_now() -> datetime:
-    """The time by the primary's clock; at most one statement a second."""
-    global _answer
+    """The current time by the primary's clock. Queries it at most once a second."""
+    global _reading
     connection = connections[PRIMARY]
     if connection.vendor != "postgresql":
-        return timezone.now()  # it is in this process
-    asked_at = time.monotonic()
-    if _answer is None or asked_at - _answer[0] >= ASKED_EVERY:
+        return timezone.now()  # SQLite runs in this process
+    now = time.monotonic()
+    if _reading is None or now - _reading[0] >= CACHE_SECONDS:
         with connection.cursor() as cursor:
             cursor.execute("SELECT clock_timestamp()")
-            _answer = asked_at, cursor.fetchone()[0]
-    before, said = _answer
-    return said + timedelta(seconds=asked_at - before)
+            _reading = now, cursor.fetchone()[0]
+    read_at, database_time = _reading
+    return database_time + timedelta(seconds=now - read_at)

@@ -1,6 +1,6 @@
-"""A cache in the database, for what all processes must see where CACHE_URL names no Redis server.
+"""A Django cache backend in the database: the cache shared by all processes when CACHE_URL names no Redis server.
 
-django-q keeps the results of Iter and of cached tasks there, and the status of its clusters.
+django-q stores the results of Iter and of cached tasks there, and the status of its clusters.
 """
 
 import base64
@@ -15,11 +15,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 Timeout = Any
-"""Seconds, None for good, or DEFAULT_TIMEOUT."""
+"""Seconds, None for no expiry, or DEFAULT_TIMEOUT."""
 
 
 class CacheEntryQuerySet(models.QuerySet[Any]):
-    def alive(self) -> Self:
+    def unexpired(self) -> Self:
         return self.filter(Q(expires__isnull=True) | Q(expires__gt=timezone.now()))
 
     def expired(self) -> Self:
@@ -27,7 +27,7 @@ class CacheEntryQuerySet(models.QuerySet[Any]):
 
 
 class CacheEntry(models.Model):
-    """A key, its pickled value in base64, and when it expires: NULL is never."""
+    """A key and its pickled value in base64. expires: NULL means never."""
 
     cache_key = models.CharField(max_length=255, primary_key=True)
     value = models.TextField()
@@ -43,8 +43,8 @@ class CacheEntry(models.Model):
 
 
 class DatabaseCache(BaseCache):
-    """Unlike Django's database cache it never writes when it is read (a GET request may not), raises what the database
-    raises, and does not count its rows at each write."""
+    """Differs from Django's database cache: reads never write (safe requests may not), database errors are raised, and
+    a write does not count the rows."""
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(params)
@@ -54,11 +54,11 @@ class DatabaseCache(BaseCache):
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         wanted = {self.make_and_validate_key(key, version=version): key for key in keys}
-        rows = CacheEntry.objects.alive().filter(pk__in=wanted).values_list("pk", "value")
+        rows = CacheEntry.objects.unexpired().filter(pk__in=wanted).values_list("pk", "value")
         return {wanted[key]: pickle.loads(base64.b64decode(value)) for key, value in rows}  # noqa: S301 our own table
 
     def has_key(self, key: str, version: int | None = None) -> bool:
-        return CacheEntry.objects.alive().filter(pk=self.make_and_validate_key(key, version=version)).exists()
+        return CacheEntry.objects.unexpired().filter(pk=self.make_and_validate_key(key, version=version)).exists()
 
     def set(self, key: str, value: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         entry = self._entry(key, value, timeout, version)
@@ -67,7 +67,7 @@ class DatabaseCache(BaseCache):
         )
 
     def add(self, key: str, value: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        """Set it unless there is one; of several that try at once one succeeds, so that it may serve as a lock."""
+        """Set the key if it is absent. Of several concurrent calls exactly one returns True: usable as a lock."""
         entry = self._entry(key, value, timeout, version)
         CacheEntry.objects.expired().filter(pk=entry.pk).delete()
         try:
@@ -78,7 +78,7 @@ class DatabaseCache(BaseCache):
         return True
 
     def touch(self, key: str, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        entries = CacheEntry.objects.alive().filter(pk=self.make_and_validate_key(key, version=version))
+        entries = CacheEntry.objects.unexpired().filter(pk=self.make_and_validate_key(key, version=version))
         return entries.update(expires=self._expires(timeout)) == 1
 
     def delete(self, key: str, version: int | None = None) -> bool:

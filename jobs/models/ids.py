@@ -1,4 +1,4 @@
-"""How rows are named."""
+"""Primary keys of our tables."""
 
 from uuid import UUID
 
@@ -6,5 +6,5 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562): ids sort by the time they were made."""
+    """A UUIDv7 (RFC 9562): ids sort by creation time."""
     return uuid7()

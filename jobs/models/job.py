@@ -1,4 +1,4 @@
-"""The Job row: the one truth about a piece of work, and the verbs that move it from state to state."""
+"""The Job row: the only source of truth about a job, and the transitions between its states."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,13 +14,13 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable, UniqueKeyTaken
-from jobs.models.attempt_errors import Appended, AttemptError, appended
+from jobs.errors import AlreadyFinished, LeaseLost, NotRestartable, UniqueKeyTaken
+from jobs.models.attempt_errors import AppendError, AttemptError, append_error
 from jobs.models.claiming import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
 from jobs.models.ids import new_id
 from jobs.models.lock_waits import short_lock_waits
 from jobs.models.queryset import JobQuerySet
-from jobs.models.states import REPEATABLE, TERMINAL, UPCOMING, WAITING, Status
+from jobs.models.states import RESTARTABLE, TERMINAL, UPCOMING, WAITING, Status
 from rest.json_value import Decoder
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 DEFAULT_QUEUE = "default"
 UNIQUE_KEY_TRIES = 5
-"""Writes with a unique_key that is taken by jobs which end before they can be named."""
+"""How often a write is tried whose unique_key was taken by a job that finished before it could be looked up."""
 
 
 def no_progress() -> dict[str, Any]:
@@ -39,8 +39,8 @@ def no_progress() -> dict[str, Any]:
 class Job(models.Model):
     """One job, from its POST to the end of its retention.
 
-    errors: the latest failed attempts, oldest first (jobs.models.attempt_errors). Only what shows them reads them.
-    attempt: how often a worker has claimed it; it is also the fence: only the holder of the newest may write.
+    errors: the latest failed attempts, oldest first (jobs/models/attempt_errors.py); loaded only where they are shown.
+    attempt: counts claims, and is the fencing token: only the holder of the latest attempt may write.
     """
 
     Status = Status
@@ -53,7 +53,7 @@ class Job(models.Model):
         blank=True,
         related_name="jobs",
         db_index=False,
-        help_text="Whose it is; empty for the project's own.",
+        help_text="The owner; empty for the project's own jobs.",
     )
     kind = models.CharField(max_length=100)
     params = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)
@@ -61,33 +61,33 @@ class Job(models.Model):
     pool = models.CharField(
         max_length=100,
         default="",
-        db_default="",  # for the INSERTs of a release that does not know it
+        db_default="",  # for INSERTs by an older release, which has no such column
         blank=True,
-        help_text="Its kind, if that runs in threads; empty: a main thread.",
+        help_text="The kind, if it runs in threads; empty: runs in a main thread.",
     )
-    priority = models.SmallIntegerField(default=0, help_text="Higher first among the jobs that are due.")
+    priority = models.SmallIntegerField(default=0, help_text="Due jobs of higher priority run first.")
     timeout = models.PositiveIntegerField(help_text="Seconds that one attempt may take.")
-    max_attempts = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: without end.")
+    max_attempts = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: unlimited.")
     budget = models.PositiveIntegerField(
-        null=True, blank=True, help_text="How many attempts a round has; run_afresh begins another round."
+        null=True, blank=True, help_text="Attempts granted at submission, and again by each restart."
     )
-    backoff = models.JSONField(null=True, blank=True, help_text="Its own retry policy; empty: its kind's.")
-    unique_key = models.CharField(  # noqa: DJ001 having none is not a key, and the constraints skip NULL
+    backoff = models.JSONField(null=True, blank=True, help_text="This job's retry policy; empty: the kind's.")
+    unique_key = models.CharField(  # noqa: DJ001 "" would be a key; the constraints skip NULL
         max_length=255,
         null=True,
         blank=True,
-        help_text="At most one unfinished job of a user has it.",
+        help_text="Unique among the unfinished jobs of a user.",
     )
-    request_id = models.CharField(max_length=128, default="", blank=True, help_text="The request that it came from.")
+    request_id = models.CharField(max_length=128, default="", blank=True, help_text="The request that submitted it.")
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
     attempt = models.PositiveIntegerField(default=0)
     run_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    started_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt began.")
+    started_at = models.DateTimeField(null=True, blank=True, help_text="Start of the latest attempt.")
     finished_at = models.DateTimeField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
-    worker = models.CharField(max_length=100, default="", blank=True, help_text="Who ran the latest attempt.")
+    worker = models.CharField(max_length=100, default="", blank=True, help_text="The worker of the latest attempt.")
     cancel_requested = models.BooleanField(default=False)
 
     progress = models.JSONField(default=no_progress, encoder=DjangoJSONEncoder)
@@ -123,7 +123,7 @@ class Job(models.Model):
             ),
         )
         indexes = (
-            # The hot queries: what a free worker of all queues, or of one, takes next; and who has waited longest.
+            # The claim's queries: the best due job of all queues or of one queue, and the one that has waited longest.
             models.Index("pool", F("priority").desc(), "run_at", name="job_due", condition=BY_PRIORITY),
             models.Index(
                 "queue", "pool", F("priority").desc(), "run_at", name="job_due_in_queue", condition=BY_PRIORITY_IN_QUEUE
@@ -147,38 +147,38 @@ class Job(models.Model):
 
     @property
     def error(self) -> AttemptError | None:
-        """The error that a failed job ended with."""
+        """The last error of a failed job."""
         return self.errors[-1] if self.status == Status.FAILED and self.errors else None
 
     def succeed(self, result: object) -> None:
-        """End the running attempt with its result (JSON)."""
+        """Finish the running attempt and the job with a result (JSON). Raises LeaseLost, as all that follow."""
         progress = self.progress | {"percent": 100}
         self._leave_running(None, status=Status.SUCCEEDED, result=result, progress=progress, finished_at=Now())
 
     def fail(self, error: AttemptError) -> None:
-        """End the running attempt and the job with it."""
+        """Finish the running attempt and the job with an error."""
         self._leave_running(error, status=Status.FAILED, finished_at=Now())
 
     def retry(self, error: AttemptError, run_at: datetime | Combinable) -> None:
-        """End the running attempt; another is due at run_at, which may be an expression for the database."""
+        """End the running attempt; the next one is due at run_at, a datetime or a database expression."""
         self._leave_running_unless_cancelled(error, status=Status.RETRYING, run_at=run_at, progress=self.progress)
 
-    def give_up(self, error: AttemptError | None = None) -> None:
-        """End the running attempt and the job with it: it was cancelled."""
+    def finish_cancelled(self, error: AttemptError | None = None) -> None:
+        """Finish the running attempt and the job as cancelled."""
         self._leave_running(error, status=Status.CANCELLED, finished_at=Now())
 
     def hand_back(self) -> None:
-        """End the running attempt without consuming it: its worker has to stop and the job has not."""
+        """Put the running job back into the queue; the attempt does not count, because its worker has to stop."""
         self._leave_running_unless_cancelled(
             None, status=Status.QUEUED, attempt=self.attempt - 1, progress=no_progress()
         )
 
     def cancel(self) -> None:
-        """Cancel it at once while it waits, have it stopped while it runs.
+        """Cancel a waiting job at once; ask the worker of a running job to stop it.
 
-        Raises AlreadyFinished, and OperationalError when another transaction keeps its row locked.
+        Raises AlreadyFinished, and OperationalError if another transaction keeps the row locked.
         """
-        while not self._cancelled_or_told():
+        while not self._try_cancel():
             self.refresh_from_db()
             if self.finished:
                 break
@@ -187,22 +187,22 @@ class Job(models.Model):
             raise AlreadyFinished(self.pk, self.status)
         log.info("job_cancellation", job_id=str(self.pk), status=self.status)
 
-    def run_afresh(self) -> None:
-        """Queue a failed or cancelled job again: its attempts count on, with a new budget.
+    def restart(self) -> None:
+        """Queue a failed or cancelled job again. Attempts keep counting; it gets another budget of them.
 
-        Raises NotRepeatable, and UniqueKeyTaken when another job has taken its unique_key meanwhile.
+        Raises NotRestartable, and UniqueKeyTaken if another unfinished job has its unique_key by now.
         """
-        repeated = self.with_unique_key(self._queued_again)
+        restarted = self.with_unique_key(self._try_restart)
         self.refresh_from_db()
-        if not repeated:
-            raise NotRepeatable(self.pk, self.status)
-        log.info("job_run_afresh", job_id=str(self.pk), attempt=self.attempt)
+        if not restarted:
+            raise NotRestartable(self.pk, self.status)
+        log.info("job_restarted", job_id=str(self.pk), attempt=self.attempt)
 
     def with_unique_key(self, write: Callable[[], Result]) -> Result:
-        """Do a write after which this job is unfinished, and so holds its unique_key. Raises UniqueKeyTaken.
+        """Run a write that makes this job unfinished, so that it holds its unique_key. Raises UniqueKeyTaken.
 
-        The database decides whether the key is free. The job that holds it may end before it is looked up: the write
-        is then tried again. A refusal that is not about the key has no holder either, and is raised in the end.
+        The unique constraints decide whether the key is free. If the holder finishes before it is looked up, the write
+        is tried again. An IntegrityError with another cause has no holder and is raised after the last try.
         """
         for tries_left in reversed(range(UNIQUE_KEY_TRIES)):
             try:
@@ -215,8 +215,8 @@ class Job(models.Model):
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def _queued_again(self) -> bool:
-        again = Job.objects.filter(pk=self.pk, status__in=REPEATABLE).update(
+    def _try_restart(self) -> bool:
+        restarted = Job.objects.filter(pk=self.pk, status__in=RESTARTABLE).update(
             status=Status.QUEUED,
             run_at=Now(),
             finished_at=None,
@@ -224,17 +224,17 @@ class Job(models.Model):
             progress=no_progress(),
             max_attempts=F("attempt") + F("budget"),
         )
-        return bool(again)
+        return bool(restarted)
 
     def _unique_key_holder(self) -> UUID | None:
-        """The id of the unfinished job that has this one's unique_key."""
+        """The id of the unfinished job that has this job's unique_key."""
         if self.unique_key is None:
             return None
         same = Job.objects.unfinished().filter(user=self.user_id, unique_key=self.unique_key)
         return next(iter(same.order_by().values_list("pk", flat=True)[:1]), None)
 
-    def _cancelled_or_told(self) -> bool:
-        """Whether it could be cancelled while it waits or told while it runs; between the two it may change sides."""
+    def _try_cancel(self) -> bool:
+        """Cancel it if it waits, set cancel_requested if it runs. False if it changed state between the two updates."""
         same = Job.objects.filter(pk=self.pk)
         waiting, running = same.filter(status__in=WAITING), same.filter(status=Status.RUNNING)
         with short_lock_waits():
@@ -246,22 +246,28 @@ class Job(models.Model):
         return Job.objects.filter(pk=self.pk, status=Status.RUNNING, attempt=self.attempt, worker=self.worker)
 
     def _leave_running(self, error: AttemptError | None, **changes: Any) -> None:
-        """The only way out of running: it works for the attempt that holds the lease, and once. Raises LeaseLost."""
-        if not self._left(self._held(), error, {"progress": self.progress} | changes):
+        """The only way out of `running`: succeeds once, and only for the attempt that holds the lease.
+
+        Raises LeaseLost.
+        """
+        if not self._update_held(self._held(), error, {"progress": self.progress} | changes):
             raise LeaseLost(self.pk, self.attempt)
 
     def _leave_running_unless_cancelled(self, error: AttemptError | None, **changes: Any) -> None:
-        """Leave running to run again, but not against a wish to cancel that came meanwhile. Raises LeaseLost."""
-        if not self._left(self._held().filter(cancel_requested=False), error, changes):
-            self.give_up(error)
+        """Leave `running` to run again; finish as cancelled if that was requested meanwhile. Raises LeaseLost."""
+        if not self._update_held(self._held().filter(cancel_requested=False), error, changes):
+            self.finish_cancelled(error)
 
-    def _left(self, held: JobQuerySet, error: AttemptError | None, changes: dict[str, Any]) -> bool:
-        """End the attempt if it is held. The error is added in the row, and here if the errors were read before."""
+    def _update_held(self, held: JobQuerySet, error: AttemptError | None, changes: dict[str, Any]) -> bool:
+        """Release the lease and apply the changes; False if no row is held.
+
+        The database appends the error; the loaded list is extended only if it was loaded before.
+        """
         if error:
-            changes["errors"] = Appended(error)
+            changes["errors"] = AppendError(error)
         if not held.update(lease_expires_at=None, **changes):
             return False
         if error and "errors" in self.__dict__:
-            self.errors = appended(self.errors, error)
+            self.errors = append_error(self.errors, error)
         log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])
         return True

@@ -1,4 +1,4 @@
-"""Rows that another transaction has locked are waited for for a second, where others depend on the one that waits."""
+"""Lock timeouts of one second (PostgreSQL), for statements on which other work depends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ LIMIT = "SET {scope} lock_timeout = '1s'"
 
 
 def limit_lock_waits(connection: BaseDatabaseWrapper) -> None:
-    """From here on, on this connection of its own. A statement that waits longer raises OperationalError."""
+    """For the rest of this connection: a statement that waits longer for a lock raises OperationalError."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(LIMIT.format(scope="SESSION"))
@@ -18,7 +18,7 @@ def limit_lock_waits(connection: BaseDatabaseWrapper) -> None:
 
 @contextmanager
 def short_lock_waits(alias: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """In this transaction. A statement that waits longer raises OperationalError."""
+    """A transaction in which a statement that waits longer for a lock raises OperationalError."""
     with transaction.atomic(using=alias):
         if connections[alias].vendor == "postgresql":
             with connections[alias].cursor() as cursor:

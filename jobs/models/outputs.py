@@ -1,7 +1,7 @@
-"""The files that handlers produce: a row says where each is stored, and which attempt it is the output of.
+"""Files that handlers produce. A row names the file in the storage and the attempt that wrote it.
 
-The row is there before the file and goes after it, so that no file is ever forgotten, whatever is killed. It is the
-output of its job once that very attempt has succeeded, so never the work of one that failed, was lost or given up.
+The row is written before the file and deleted after it, so a process that is killed in between leaves no file without
+a row. The file counts as the job's output only if the attempt that wrote it succeeded.
 """
 
 import secrets
@@ -25,55 +25,55 @@ from jobs.models.states import Status
 log = structlog.get_logger(__name__)
 
 WRITTEN_WITHIN = timedelta(days=2)
-"""More than any attempt lasts: an older row without a size is nobody's who could still write its file."""
+"""Longer than any attempt: the writer of an older row without a size is gone."""
 BATCH = 100
 OUTAGE_PAUSE = 1.0
-"""Seconds between two tries while the database is away; the attempt's timeout bounds them."""
+"""Seconds between two tries while the database is unreachable. The attempt's timeout limits their number."""
 
 
 class OutputQuerySet(models.QuerySet[Any]):
     def finished(self) -> Self:
-        """Those of succeeded jobs."""
+        """Outputs of succeeded jobs."""
         return self.of_attempts({Status.SUCCEEDED}).filter(size__isnull=False)
 
-    def unwanted(self) -> Self:
-        """Those of jobs that are deleted and of attempts that have failed; what may still be written is left alone."""
-        wanted = self.model.objects.of_attempts({Status.RUNNING, Status.SUCCEEDED})
-        over = Q(size__isnull=False) | Q(created_at__lt=timezone.now() - WRITTEN_WITHIN)
-        return self.filter(over).exclude(pk__in=wanted.values("pk"))
+    def orphaned(self) -> Self:
+        """Files of deleted jobs and of attempts that did not succeed, without those that may still be written."""
+        needed = self.model.objects.of_attempts({Status.RUNNING, Status.SUCCEEDED})
+        no_writer = Q(size__isnull=False) | Q(created_at__lt=timezone.now() - WRITTEN_WITHIN)
+        return self.filter(no_writer).exclude(pk__in=needed.values("pk"))
 
     def discard(self) -> int:
-        """Delete these rows and their files; returns how many. A file that resists keeps its row for the next time."""
+        """Delete these rows and their files; returns how many. If a file cannot be deleted, its row stays."""
         count, last = 0, UUID(int=0)
         while batch := list(self.filter(pk__gt=last).order_by("pk")[:BATCH]):
             last = batch[-1].pk
-            count += sum(output.discarded() for output in batch)
+            count += sum(output.try_discard() for output in batch)
         return count
 
     def of_attempts(self, statuses: set[Status]) -> Self:
-        """Those of the latest attempt of a job in one of these states.
+        """Outputs of the latest attempt of a job in one of these states.
 
-        The number of an attempt that was handed back is used again, but not by the same worker.
+        Compares the worker too: the attempt number of a job that was handed back is used again by another worker.
         """
         return self.filter(job__attempt=F("attempt"), job__worker=F("worker"), job__status__in=statuses)
 
 
 def new_place() -> str:
-    """An unguessable name in the storage, in one of 256 folders."""
+    """An unguessable file name in the storage, in one of 256 folders."""
     token = secrets.token_hex(16)
     return f"outputs/{token[:2]}/{token}"
 
 
 class Output(models.Model):
-    """A file that an attempt has produced. place: its name in the storage. size: in bytes; none until it is stored."""
+    """A file that an attempt wrote. place: its name in the storage. size: bytes; NULL until the file is complete."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # It outlives its job until the file is deleted, and must not make the deletion of jobs any slower.
+    # No constraint: the row outlives the job until its file is deleted, and must not slow down deleting jobs.
     job = models.ForeignKey("Job", models.DO_NOTHING, db_constraint=False, related_name="+")
     attempt = models.PositiveIntegerField()
     worker = models.CharField(max_length=100)
     place = models.CharField(max_length=255, default=new_place)
-    filename = models.CharField(max_length=255, help_text="For whoever downloads it.")
+    filename = models.CharField(max_length=255, help_text="The name of the download.")
     content_type = models.CharField(max_length=100)
     size = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -84,8 +84,8 @@ class Output(models.Model):
         return f"{self.filename} of {self.job_id}"
 
     def store(self, file: IO[bytes]) -> None:
-        """Keep the row, then the file, then say that it is whole. Not inside a transaction, which could take the row
-        back and leave the file."""
+        """Insert the row, store the file, then set its size. Not inside a transaction: a rollback would leave the file
+        without a row."""
         _write(self.save)
         self.size = file.seek(0, 2)
         file.seek(0)
@@ -94,30 +94,30 @@ class Output(models.Model):
         log.info("output_stored", output=str(self.pk), size=self.size)
 
     def discard(self) -> None:
-        """Delete the file, if there is one, then the row."""
+        """Delete the file, if it exists, then the row."""
         default_storage.delete(self.place)
         self.delete()
 
-    def discarded(self) -> bool:
-        """As discard(), and whether it could be done; a storage has errors of its own."""
+    def try_discard(self) -> bool:
+        """discard(), but returns False instead of raising whatever the storage raises."""
         try:
             self.discard()
         except Exception:
-            log.warning("output_not_discarded", output=str(self.pk), exc_info=True)
+            log.warning("output_discard_failed", output=str(self.pk), exc_info=True)
             return False
         return True
 
 
 def _write(save: Callable[[], None]) -> None:
-    """Write a row, however often the connection is cut: the handler, whose file it is, has done nothing wrong.
+    """Run a write until it succeeds, however often the connection breaks: a lost connection must not fail the handler.
 
-    It may have been written already when the connection broke, so the same call has to be harmless the second time.
+    The write may have been committed before the connection broke, so it must be idempotent.
     """
     while True:
         try:
             with transaction.atomic(durable=True):
                 return save()
         except (OperationalError, InterfaceError):
-            log.warning("output_waits_for_database", exc_info=True)
+            log.warning("output_waits_for_database", retry_in=OUTAGE_PAUSE, exc_info=True)
             sleep(OUTAGE_PAUSE)
             close_old_connections()

@@ -43,7 +43,7 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet):  # type: ignore[override]  # as
         """Scheduled and retrying jobs whose time has come, in the order of their times and of their index."""
         return self.filter(status__in=UPCOMING, run_at__lte=Now()).order_by("run_at")
 
-    def queue_what_is_due(self) -> int:
+    def queue_due(self) -> int:
         """Turn up to BATCH scheduled and retrying jobs whose time has come into queued ones; returns how many."""
         # Not exists(), which drops the order: the planner may then hope to meet a due job early in the whole table.
         ids = self.become_due().values_list("pk", flat=True)
@@ -78,11 +78,11 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet):  # type: ignore[override]  # as
         else:
             job.save(force_insert=True, using=self.db)
 
-    def insert_alike(self, template: Any, rows: Sequence[tuple[UUID, object]]) -> None:
+    def insert_many(self, template: Any, rows: Sequence[tuple[UUID, object]]) -> None:
         """Insert a job like the template for each of these ids and params, in one statement where that is possible."""
         self._for_write = True
         if self._on_postgresql:
-            sql.insert_alike(self, template, rows)
+            sql.insert_many(self, template, rows)
         else:
             self.bulk_create([_like(template, pk, params) for pk, params in rows])
 
@@ -108,7 +108,7 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet):  # type: ignore[override]  # as
         # Only these: what has just been handed back may be ours again.
         for job in held.filter(cancel_requested=True).without_history():
             with suppress(LeaseLost):
-                job.give_up()
+                job.finish_cancelled()
 
     def _succeed_in_one_transaction(self, results: Sequence[tuple[Any, object]]) -> set[UUID]:
         ended = set()

@@ -101,7 +101,7 @@ def insert(rows: Rows, row: Any) -> None:
     row._state.adding, row._state.db = False, alias
 
 
-def insert_alike(rows: Rows, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
+def insert_many(rows: Rows, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
     """Insert a row like the template for each of these ids and params."""
     connection = connections[rows.db]
     fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("id", "params")]

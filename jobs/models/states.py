@@ -1,31 +1,31 @@
-"""The state machine of a job, whole: the states, and which may follow which. The database enforces the same table."""
+"""The state machine of a job: its states and the allowed transitions. CHECK constraints and triggers enforce it too."""
 
 from django.db.models import TextChoices
 
 
 class Status(TextChoices):
-    SCHEDULED = "scheduled"  # accepted; its run_at lies ahead
-    QUEUED = "queued"  # due: the next free worker takes it
-    RUNNING = "running"  # a worker holds a lease on it and renews it while it works
-    RETRYING = "retrying"  # an attempt failed and may be repeated; run_at says when
+    SCHEDULED = "scheduled"  # accepted; run_at is in the future
+    QUEUED = "queued"  # due: the next free worker claims it
+    RUNNING = "running"  # a worker holds a lease on it, and renews the lease while it works
+    RETRYING = "retrying"  # an attempt failed; the next one is due at run_at
     SUCCEEDED = "succeeded"  # finished, with a result
     FAILED = "failed"  # finished: a permanent error, or no attempts left
-    CANCELLED = "cancelled"  # finished: its owner or an operator did not want it any more
+    CANCELLED = "cancelled"  # finished: cancelled by its owner or an operator
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 UPCOMING = frozenset({Status.SCHEDULED, Status.RETRYING})
-REPEATABLE = frozenset({Status.FAILED, Status.CANCELLED})
+RESTARTABLE = frozenset({Status.FAILED, Status.CANCELLED})
 WAITING = UPCOMING | {Status.QUEUED}
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.QUEUED, Status.CANCELLED}),
     Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED}),
     Status.RUNNING: frozenset(
-        {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.RETRYING, Status.QUEUED}  # queued: handed back
+        {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.RETRYING, Status.QUEUED}  # QUEUED: handed back
     ),
     Status.RETRYING: frozenset({Status.QUEUED, Status.CANCELLED}),
     Status.SUCCEEDED: frozenset(),
-    Status.FAILED: frozenset({Status.QUEUED}),  # asked for afresh
-    Status.CANCELLED: frozenset({Status.QUEUED}),  # asked for afresh
+    Status.FAILED: frozenset({Status.QUEUED}),  # restarted
+    Status.CANCELLED: frozenset({Status.QUEUED}),  # restarted
 }

@@ -17,7 +17,7 @@ from django.db import (
 
 from jobs.errors import LeaseLost
 from jobs.models import Job
-from jobs.registry import find
+from jobs.registry import find_kind
 from jobs.run import Run
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.connections import clean_connections
@@ -51,8 +51,8 @@ class Attempts:
             try:
                 with self.running.attempt(job, thread, slot), clean_connections(), Run(job, thread) as run:
                     log.info("job_started", worker=self.worker)
-                    kind = find(job.kind)
-                    handler = partial(kind.handler, run, **kind.arguments(job.params))
+                    kind = find_kind(job.kind)
+                    handler = partial(kind.handler, run, **kind.handler_arguments(job.params))
                     with route_reads(kind.reads, job, handler) as routed_handler:
                         result = normalise(thread.call(routed_handler, job.timeout))
             except Abandoned:
@@ -60,7 +60,7 @@ class Attempts:
             except Stopped:
                 self.record(job.hand_back)
             except Cancelled:
-                self.record(job.give_up)
+                self.record(job.finish_cancelled)
             except BaseException as error:
                 self.record(partial(record_failure, job, error))
             else:

@@ -10,9 +10,9 @@ from rest_framework.exceptions import ValidationError
 from jobs.errors import PermanentError, WorkerLost
 from jobs.models import Job
 from jobs.models.attempt_errors import AttemptError
-from jobs.registry import UnknownKind, find
+from jobs.registry import UnknownKind, find_kind
 from jobs.retry import Retry, exponential, next_run
-from rest.json_value import NotStorable, json_value, plain_text
+from rest.json_value import NotStorable, clean_text, to_json
 
 MESSAGE_LIMIT = 2_000
 TRACEBACK_LIMIT = 20_000
@@ -25,7 +25,7 @@ class UnstorableResult(PermanentError):
 def normalise(result: object) -> object:
     """The result as plain JSON values; raises UnstorableResult."""
     try:
-        return json_value(result)
+        return to_json(result)
     except NotStorable as error:
         raise UnstorableResult(f"the result {error}") from None
 
@@ -37,7 +37,7 @@ def record_failure(job: Job, error: BaseException) -> None:
     now = timezone.now()
     run_at = None if isinstance(error, ValidationError) else next_run(policy, job.attempt, error, now)
     if job.cancel_requested:
-        job.give_up(entry)
+        job.finish_cancelled(entry)
     elif run_at is None:
         job.fail(entry)
     else:
@@ -51,7 +51,7 @@ def retry_policy(job: Job) -> Retry:
     if job.backoff:
         return Retry(**job.backoff)
     try:
-        return find(job.kind).retry
+        return find_kind(job.kind).retry
     except UnknownKind:
         return exponential()
 
@@ -63,8 +63,8 @@ def error_entry(error: BaseException, attempt: int) -> AttemptError:
         "attempt": attempt,
         "at": timezone.now().isoformat().replace("+00:00", "Z"),
         "type": type(error).__name__,
-        "message": plain_text(_message(error))[:MESSAGE_LIMIT],
-        "traceback": plain_text(lines)[-TRACEBACK_LIMIT:],
+        "message": clean_text(_message(error))[:MESSAGE_LIMIT],
+        "traceback": clean_text(lines)[-TRACEBACK_LIMIT:],
     }
 
 

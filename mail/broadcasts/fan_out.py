@@ -62,7 +62,7 @@ class CompiledTemplate:
 
 def start(broadcast: Broadcast) -> Job:
     """Store a broadcast and its job, which has the same id and is due at send_at."""
-    job = jobs.prepare(KIND, {"broadcast": str(broadcast.pk)}, user=broadcast.user, run_at=broadcast.send_at)
+    job = jobs.build(KIND, {"broadcast": str(broadcast.pk)}, user=broadcast.user, run_at=broadcast.send_at)
     job.pk = broadcast.pk
     with transaction.atomic():
         if broadcast.stream:

@@ -18,7 +18,7 @@ import orjson
 from mail.addresses.normalize import normalize_address
 from mail.events import classify_anymail, classify_mailgun
 from mail.events.classify import Classification, mapping
-from rest.json_value import plain_text
+from rest.json_value import clean_text
 
 MAX_DEPTH = 100
 """Nesting levels of an event; Mailgun's have six."""
@@ -128,7 +128,7 @@ def storable(value: object, levels: int = MAX_DEPTH) -> Any:
         raise NotAnEvent(f"The event is nested deeper than {MAX_DEPTH} levels.")
     match value:
         case Mapping():
-            return {plain_text(str(name)): storable(inner, levels - 1) for name, inner in value.items()}
+            return {clean_text(str(name)): storable(inner, levels - 1) for name, inner in value.items()}
         case list() | tuple():
             return [storable(inner, levels - 1) for inner in value]
         case None | bool():
@@ -137,7 +137,7 @@ def storable(value: object, levels: int = MAX_DEPTH) -> Any:
             return value if -(2**63) <= value < 2**63 else str(value)
         case float():
             return value if math.isfinite(value) else None
-    return plain_text(str(value))
+    return clean_text(str(value))
 
 
 def _digest(value: object) -> str:

@@ -22,7 +22,7 @@ from django.template.defaulttags import ForNode
 
 from mail.rendering.budget import MAX_CHARACTERS, UNSUBSCRIBE_URL, BadTemplate, MissingVariable, RenderBudget
 from mail.rendering.filters import sandbox_library
-from rest.json_value import plain_text
+from rest.json_value import clean_text
 
 DELIMITERS = (("{%", "%}"), ("{{", "}}"), ("{#", "#}"))
 MAX_TAG_CHARACTERS = 100_000
@@ -197,7 +197,7 @@ def _refuse_slow_source(source: str) -> None:
 def _checked_result(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         raise BadTemplate(f"The result has more than {MAX_CHARACTERS} characters.")
-    if text != plain_text(text):
+    if text != clean_text(text):
         raise BadTemplate("The result has characters that cannot be stored.")
     return text
 

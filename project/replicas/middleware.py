@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 from project.replicas import probe
 from project.replicas.read_your_writes import record_write, require_own_writes
 from rest import problems
-from rest.read_only import writing_forbidden
+from rest.read_only import forbid_writes
 from routers import PRIMARY, Route, pool, replica_was_read, route, routed
 
 log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ class RoutingMiddleware:
             request.session = type(request.session)(request.COOKIES[settings.SESSION_COOKIE_NAME])
             if not probe.primary_is_available():
                 error = OperationalError("the primary is away, and no replica knows this session")
-                return problems.answer_to(error, request)
+                return problems.response_for(error, request)
         if user_id := request.session.get(SESSION_KEY):
             # Before the user is loaded: a replica with an older password hash would end the session.
             require_own_writes(int(user_id))
@@ -58,7 +58,7 @@ class RoutingMiddleware:
         return self._read(request, Route(may_use_replicas=pool.primary_is_out))
 
     def _read(self, request: HttpRequest, by: Route) -> HttpResponseBase:
-        with writing_forbidden(), routed(by):
+        with forbid_writes(), routed(by):
             response = self.get_response(request)
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
             response.streaming_content = _stream(iter(response), by)
@@ -66,7 +66,7 @@ class RoutingMiddleware:
 
     def _unsafe(self, request: HttpRequest) -> HttpResponseBase:
         if settings.REPLICAS and not probe.primary_is_available():
-            return problems.answer_to(OperationalError("the primary is away"), request)
+            return problems.response_for(OperationalError("the primary is away"), request)
         with routed(Route()):
             response = self.get_response(request)
         if settings.REPLICAS:
@@ -83,7 +83,7 @@ def _session_exists(request: HttpRequest) -> bool:
 def _stream(parts: Iterator[bytes], by: Route) -> Iterator[bytes]:
     """Content that is produced after the view has returned is subject to the same rules as the view."""
     while True:
-        with writing_forbidden(), routed(by):
+        with forbid_writes(), routed(by):
             part = next(parts, None)
         if part is None:
             return

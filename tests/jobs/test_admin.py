@@ -163,9 +163,9 @@ def test_cancelling_stops_what_waits_and_tells_what_runs(operator: Client) -> No
 
 def test_running_afresh_queues_what_failed_and_was_cancelled(operator: Client) -> None:
     failed, cancelled, running = make_job(Status.FAILED), make_job(Status.CANCELLED), make_job(Status.RUNNING)
-    said = do(operator, "run_afresh", failed, cancelled, running)
+    said = do(operator, "restart", failed, cancelled, running)
     assert [status_of(job) for job in (failed, cancelled, running)] == ["queued", "queued", "running"]
-    assert said.startswith("2 queued afresh")
+    assert said.startswith("2 queued again")
     assert str(running.pk) in said
 
 
@@ -173,7 +173,7 @@ def test_a_job_whose_unique_key_is_taken_is_left_and_named(operator: Client) -> 
     ada = make_user()
     old = make_job(Status.FAILED, user=ada, unique_key="nightly")
     new = make_job(user=ada, unique_key="nightly")
-    assert str(new.pk) in do(operator, "run_afresh", old)
+    assert str(new.pk) in do(operator, "restart", old)
     assert status_of(old) == Status.FAILED
 
 

@@ -39,7 +39,7 @@ def broker(request: pytest.FixtureRequest) -> Any:
 @pytest.mark.django_db(transaction=True)
 def test_a_job_that_is_announced_is_claimed_by_who_wakes(broker: Any) -> None:
     low, high = make_job(priority=0), make_job(priority=1)
-    broker.announce([low, high])
+    broker.notify([low, high])
     broker.wait()
     assert broker.claim("here:1", 1, alone) == [high]
     assert broker.dequeue() is None
@@ -49,7 +49,7 @@ def test_a_job_that_is_announced_is_claimed_by_who_wakes(broker: Any) -> None:
 def test_who_waits_is_woken_at_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(broker), "WAIT", LONG)
     patient = type(broker)("legwork")
-    for tell in (lambda: broker.announce([make_job()]), lambda: broker.enqueue("a signed package")):
+    for tell in (lambda: broker.notify([make_job()]), lambda: broker.enqueue("a signed package")):
         began = monotonic()
         tell()
         patient.wait()
@@ -66,7 +66,7 @@ def test_a_job_that_is_not_announced_is_claimed_all_the_same(broker: Any) -> Non
 @pytest.mark.django_db(transaction=True)
 def test_a_plain_task_waits_beside_the_ids(broker: Any) -> None:
     broker.enqueue("a signed package")
-    broker.announce([make_job(queue="mail")])
+    broker.notify([make_job(queue="mail")])
     messages = []
     for _ in range(3):
         broker.wait()
@@ -122,7 +122,7 @@ def test_a_broker_that_can_be_used_answers_a_ping(broker: Any) -> None:
 def test_a_plain_task_that_runs_is_hidden_for_as_long_as_it_may_take(
     broker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqs_broker, "HELD", WAIT)
+    monkeypatch.setattr(sqs_broker, "VISIBILITY", WAIT)
     broker.enqueue("a signed package")
     taken(broker)
     other, until = type(broker)("legwork"), monotonic() + 2 * WAIT
@@ -144,7 +144,7 @@ def test_a_plain_task_whose_worker_is_stopped_before_it_begins_goes_to_another(
     sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker was told to stop while it waited, and the message came all the same."""
-    monkeypatch.setattr(sqs_broker, "HELD", WAIT)
+    monkeypatch.setattr(sqs_broker, "VISIBILITY", WAIT)
     sqs_jobs.enqueue("a signed package")
     sqs_jobs.wait()
     assert taken(sqs_broker.SQS("legwork"))
@@ -159,9 +159,9 @@ def test_a_worker_that_is_too_busy_to_wait_finds_plain_tasks(broker: Any) -> Non
 @pytest.mark.django_db(transaction=True)
 def test_an_sqs_queue_that_was_deleted_is_made_anew(sqs_jobs: sqs_broker.SQS) -> None:
     job = make_job()
-    sqs_jobs.announce([job])
+    sqs_jobs.notify([job])
     sqs_jobs._ask("delete_queue")
-    sqs_jobs.announce([job])
+    sqs_jobs.notify([job])
     assert sqs_jobs.queue_size() == 1
 
 
@@ -169,7 +169,7 @@ def test_an_sqs_queue_that_was_deleted_is_made_anew(sqs_jobs: sqs_broker.SQS) ->
 def test_a_cluster_of_one_queue_wakes_by_its_jobs_and_claims_no_others(broker: Any) -> None:
     of_mail = type(broker)("mail")
     mail, other = make_job(queue="mail"), make_job(queue="default")
-    broker.announce([mail, other])
+    broker.notify([mail, other])
     of_mail.wait()
     assert of_mail.claim("here:1", 5, together) == [mail]
 
@@ -191,7 +191,7 @@ def test_a_broker_that_is_away_fails_nobody(url: str, settings: Any, monkeypatch
     monkeypatch.setattr(sqs_broker.SQS, "WAIT", 0.01)
     away = (redis_broker.Redis if module is redis_broker else sqs_broker.SQS)("legwork")
     job = make_job()
-    away.announce([job])
+    away.notify([job])
     away.wait()
     assert away.dequeue() is None
     away.acknowledge("a receipt")

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from jobs import kinds as shipped
 from jobs import registry
 from jobs.errors import JobError
-from jobs.registry import NoParams, UnknownKind, find, job, kinds, minutes
+from jobs.registry import NoParams, UnknownKind, find_kind, job, kinds, minutes
 from jobs.retry import exponential
 from jobs.run import Run
 from rest.strict import StrictSerializer
@@ -33,7 +33,7 @@ def test_a_kind_is_declared_in_a_few_lines_and_found_by_its_name() -> None:
     def report(run: Run, *, day: date) -> dict[str, int]:
         return {}
 
-    kind = find("test.report")
+    kind = find_kind("test.report")
     assert (kind.name, kind.handler, kind.params, kind.timeout, kind.queue) == (
         "test.report",
         report,
@@ -48,7 +48,7 @@ def test_a_kind_is_declared_in_a_few_lines_and_found_by_its_name() -> None:
 @pytest.mark.usefixtures("_own_kinds")
 def test_a_kind_needs_nothing_but_its_name() -> None:
     job("test.plain")(lambda run: None)
-    kind = find("test.plain")
+    kind = find_kind("test.plain")
     assert (kind.params, kind.timeout, kind.retry) == (NoParams, 600, exponential())
     assert (kind.queue, kind.threads, kind.description) == ("default", 0, "")
 
@@ -56,10 +56,10 @@ def test_a_kind_needs_nothing_but_its_name() -> None:
 @pytest.mark.usefixtures("_own_kinds")
 def test_two_kinds_of_one_name_stop_the_start() -> None:
     job("test.twice")(lambda run: 1)
-    first = find("test.twice")
+    first = find_kind("test.twice")
     with pytest.raises(JobError, match=re.escape("'test.twice'")):
         job("test.twice")(lambda run: 2)
-    assert find("test.twice") is first
+    assert find_kind("test.twice") is first
 
 
 @pytest.mark.usefixtures("_own_kinds")
@@ -71,11 +71,11 @@ def test_kinds_are_listed_by_name() -> None:
 
 def test_an_unknown_kind_says_its_name() -> None:
     with pytest.raises(UnknownKind, match=r"no\.such"):
-        find("no.such")
+        find_kind("no.such")
 
 
 def test_the_kinds_that_ship_are_known_at_start_up() -> None:
-    assert find("demo.countdown").handler is shipped.countdown
+    assert find_kind("demo.countdown").handler is shipped.countdown
 
 
 def test_the_description_is_the_first_paragraph_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +97,8 @@ def test_minutes_are_whole_seconds(count: float, seconds: int) -> None:
 
 def test_stored_params_reach_the_handler_as_what_they_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = make_kind(monkeypatch, lambda run: None, params=ReportParams)
-    assert kind.arguments({"day": "2026-03-01"}) == {"day": date(2026, 3, 1), "depth": 1}
-    assert kind.arguments({"day": "2026-03-01", "regions": ["north"], "depth": "2"}) == {
+    assert kind.handler_arguments({"day": "2026-03-01"}) == {"day": date(2026, 3, 1), "depth": 1}
+    assert kind.handler_arguments({"day": "2026-03-01", "regions": ["north"], "depth": "2"}) == {
         "day": date(2026, 3, 1),
         "regions": ["north"],
         "depth": 2,
@@ -113,23 +113,23 @@ def test_bad_params_are_refused_when_they_come_and_when_they_are_used(
 ) -> None:
     kind = make_kind(monkeypatch, lambda run: None, params=ReportParams)
     with pytest.raises(serializers.ValidationError):
-        kind.checked(params)
+        kind.validate_params(params)
     with pytest.raises(serializers.ValidationError):
-        kind.arguments(params)
+        kind.handler_arguments(params)
 
 
 def test_an_unknown_param_is_named() -> None:
     with pytest.raises(serializers.ValidationError) as refused:
-        find("demo.countdown").checked({"seconds": 1, "second": 2, "b": 3})
+        find_kind("demo.countdown").validate_params({"seconds": 1, "second": 2, "b": 3})
     assert refused.value.get_codes() == {"second": ["unknown"], "b": ["unknown"]}
 
 
 @pytest.mark.parametrize("params", [{"x": 1}, [1], "x"])
 def test_a_kind_without_params_takes_none(monkeypatch: pytest.MonkeyPatch, params: object) -> None:
     kind = make_kind(monkeypatch, lambda run: None)
-    assert kind.arguments({}) == {}
+    assert kind.handler_arguments({}) == {}
     with pytest.raises(serializers.ValidationError):
-        kind.checked(params)
+        kind.validate_params(params)
 
 
 def test_every_shipped_kind_describes_itself_and_has_limits() -> None:

@@ -19,7 +19,7 @@ from jobs.models import Job, clock
 from jobs.models.states import Status
 from jobs.registry import UnknownKind
 from jobs.retry import exponential
-from jobs.submit import prepare, submit, submit_many
+from jobs.submit import build, submit, submit_many
 from rest.strict import StrictSerializer
 from tests.support.factories import WORKER, clock_wrong_by, make_job, make_kind, make_user, row
 from tests.support.timeouts import PATIENCE
@@ -103,11 +103,11 @@ def test_a_machine_whose_clock_is_wrong_starts_no_job_before_its_time_and_none_l
 def test_many_jobs_for_later_ask_for_the_databases_time_once(django_assert_max_num_queries: Any) -> None:
     with django_assert_max_num_queries(1 + PATIENCE):
         for _ in range(500):
-            prepare("demo.countdown", {"seconds": 0}, run_at=timezone.now() + HOUR)
+            build("demo.countdown", {"seconds": 0}, run_at=timezone.now() + HOUR)
 
 
 def test_the_databases_time_goes_on_between_two_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "ASKED_EVERY", math.inf)
+    monkeypatch.setattr(clock, "CACHE_SECONDS", math.inf)
     first = clock.database_now()
     while clock.database_now() <= first:
         assert timezone.now() - first < HOUR
@@ -125,7 +125,7 @@ def test_params_are_stored_as_json_and_reach_the_handler_as_they_were(monkeypatc
     ref = UUID(int=7)
     job = submit("test.kind", {"day": date(2026, 3, 1), "ref": ref})
     assert job.params == row(job)["params"] == {"day": "2026-03-01", "ref": str(ref)}
-    assert kind.arguments(row(job)["params"]) == {"day": date(2026, 3, 1), "ref": ref}
+    assert kind.handler_arguments(row(job)["params"]) == {"day": date(2026, 3, 1), "ref": ref}
 
 
 def test_the_request_that_a_job_came_from_is_remembered() -> None:

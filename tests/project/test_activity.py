@@ -153,7 +153,7 @@ def test_the_ends_of_the_calendar_do_not_trip_it(ada: User, day: str) -> None:
 
 
 def test_it_is_read_from_a_replica_where_there_is_one() -> None:
-    assert registry.find("report.activity").reads == "replica"
+    assert registry.find_kind("report.activity").reads == "replica"
 
 
 def test_messages_that_were_deleted_are_still_counted(ada: User, settings: Any) -> None:

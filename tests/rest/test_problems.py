@@ -139,7 +139,7 @@ def test_every_error_outside_the_api_views_is_a_problem(name: str) -> None:
 
 def test_an_unexpected_error_is_logged_with_its_traceback_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     body = assert_problem(client().get("/api/fail/unexpected/"), 500)
-    assert body["detail"] == "Something went wrong here; it has been noted."
+    assert body["detail"] == "Internal error; it has been logged."
     [record] = [each for each in caplog.records if each.levelno >= logging.ERROR and each.name.startswith("rest.")]
     assert SECRET in str(record.msg)
 
@@ -196,7 +196,7 @@ def test_an_unknown_url_is_a_problem_also_with_debug(settings: Any, debug: bool,
 
 def test_a_missing_last_slash_names_the_url_that_was_meant() -> None:
     body = assert_problem(client().post("/api/v1/tokens", {}), 404)
-    assert "/api/v1/tokens/ was meant" in body["detail"]
+    assert "did you mean /api/v1/tokens/?" in body["detail"]
     assert "meant" not in assert_problem(client().get("/api/v1/nothing"), 404)["detail"]
 
 

@@ -49,7 +49,7 @@ def make_job(status: str = Status.QUEUED, **fields: Any) -> Job:
 def _pool(kind: str) -> str:
     """The pool of threads of a kind that has one."""
     with suppress(registry.UnknownKind):
-        return registry.find(kind).pool
+        return registry.find_kind(kind).pool
     return ""
 
 
@@ -61,7 +61,7 @@ def make_kind(monkeypatch: pytest.MonkeyPatch, handler: Handler, name: str = "te
     """A kind of job that is known until the test has ended."""
     monkeypatch.setattr(registry, "_kinds", dict(registry._kinds))
     registry.job(name, **options)(handler)
-    return registry.find(name)
+    return registry.find_kind(name)
 
 
 def disconnect(heartbeat: Heartbeat) -> None:

@@ -24,7 +24,7 @@ class Handle:
 
 def run_due() -> None:
     """Run one attempt of every job that is due now, in the order in which workers claim them, in this thread."""
-    Job.objects.queue_what_is_due()
+    Job.objects.queue_due()
     with signal_handlers_kept():
         worker = Worker(Handle(), get_broker())
         pools = {kind.pool: 100 for kind in kinds() if kind.pool}

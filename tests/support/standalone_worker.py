@@ -31,11 +31,11 @@ class Broker:
         self.packages: list[tuple[Any, str]] = []
 
     def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
-        Job.objects.queue_what_is_due()
+        Job.objects.queue_due()
         return list(Job.objects.claim(worker, limit=limit, can_batch=can_batch))
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
-        Job.objects.queue_what_is_due()
+        Job.objects.queue_due()
         return list(Job.objects.claim_for_pools(worker, free))
 
     def dequeue(self) -> list[tuple[Any, str]] | None:

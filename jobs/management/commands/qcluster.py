@@ -17,7 +17,7 @@ from jobs.cluster.process import Process
 from jobs.cluster.supervisor import Supervisor
 from jobs.django_q.schedules import Schedules
 from jobs.django_q.settings import problems
-from jobs.registry import IN_WORDS, QUEUE_NAME, kinds
+from jobs.registry import QUEUE_NAME, QUEUE_NAME_RULE, kinds
 from jobs.worker.io_worker import IoWorker, total_threads
 from jobs.worker.worker import Worker
 
@@ -92,7 +92,7 @@ def _io_worker(broker: Any, once: bool, handle: Process) -> IoWorker:
 def _name_cluster(queue: str) -> None:
     """Set django-q's cluster name, by which brokers and schedules are selected, for this process and its children."""
     if not QUEUE_NAME.fullmatch(queue):
-        raise CommandError(f"{queue!r} is not a valid name of a queue; it must be {IN_WORDS}.")
+        raise CommandError(f"{queue!r} is not a valid name of a queue; it must be {QUEUE_NAME_RULE}.")
     if queue not in {Conf.PREFIX, *(kind.queue for kind in kinds())}:
         log.warning("queue_of_no_kind", queue=queue)
     if queue != Conf.CLUSTER_NAME:

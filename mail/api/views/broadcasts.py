@@ -18,7 +18,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from jobs.api.serializers import JobResponse
-from jobs.api.views import job_answer
+from jobs.api.views import job_response
 from mail.addresses.csv_files import BadFile
 from mail.addresses.refused_rows import first_refused
 from mail.api.serializers.broadcasts import (
@@ -84,7 +84,7 @@ class BroadcastListView(GenericAPIView[Any]):
             **{name: given[name] for name in COPIED_FIELDS if name in given and name != "reply_to"},
         )
         broadcast.messages_url = request.build_absolute_uri(f"{reverse('messages')}?broadcast={broadcast.pk}")
-        return job_answer(request, start(broadcast), status.HTTP_202_ACCEPTED)
+        return job_response(request, start(broadcast), status.HTTP_202_ACCEPTED)
 
 
 class BroadcastView(APIView):

@@ -101,7 +101,7 @@ def schema_takes(kind: Kind, params: object) -> bool:
 
 def serializer_takes(kind: Kind, params: object) -> bool:
     try:
-        kind.checked(params)
+        kind.validate_params(params)
     except ValidationError:
         return False
     return True
@@ -119,7 +119,7 @@ def test_the_kinds_are_listed_with_the_schema_of_their_params() -> None:
     assert listed.keys() >= {"demo.countdown", "http.request"}
     for shown in listed.values():
         assert set(shown) == {"name", "description", "params_schema", "timeout", "max_attempts", "queue"}
-    countdown = registry.find("demo.countdown")
+    countdown = registry.find_kind("demo.countdown")
     assert listed["demo.countdown"] == {
         "name": "demo.countdown",
         "description": countdown.description,
@@ -146,13 +146,13 @@ def test_a_kind_says_in_a_sentence_what_it_does(kind: Kind) -> None:
 
 @pytest.mark.parametrize(("name", "params"), GOOD)
 def test_good_params_are_good_to_the_schema_and_to_the_server(name: str, params: object) -> None:
-    kind = registry.find(name)
+    kind = registry.find_kind(name)
     assert (schema_takes(kind, params), serializer_takes(kind, params)) == (True, True)
 
 
 @pytest.mark.parametrize(("name", "params"), BAD)
 def test_bad_params_are_bad_to_the_schema_and_to_the_server(name: str, params: object) -> None:
-    kind = registry.find(name)
+    kind = registry.find_kind(name)
     assert (schema_takes(kind, params), serializer_takes(kind, params)) == (False, False)
 
 

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from demo.eventually import eventually
 from jobs.brokers import listener as listener_module
-from jobs.brokers.listener import CHANNEL, LOOK_AGAIN, Listener
+from jobs.brokers.listener import CHANNEL, RECHECK_AFTER, Listener
 from tests.support.factories import make_job
 
 pytestmark = [
@@ -27,8 +27,8 @@ LISTENING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     """One that listens already, and has told of nothing."""
-    monkeypatch.setattr(listener_module, "CHECK", 0.05)
-    monkeypatch.setattr(listener_module, "RECONNECT", 0.01)
+    monkeypatch.setattr(listener_module, "KEEPALIVE", 0.05)
+    monkeypatch.setattr(listener_module, "RECONNECT_AFTER", 0.01)
     listener = Listener()
     listener.wait(LONG)  # the first one ends as soon as it listens
     listener.wait(0)
@@ -63,7 +63,7 @@ def ask(query: str, *values: object) -> list[Any]:
 
 def pause() -> None:
     """Past the silence that follows a notification."""
-    ask("SELECT pg_sleep(%s) IS NULL", LOOK_AGAIN)
+    ask("SELECT pg_sleep(%s) IS NULL", RECHECK_AFTER)
 
 
 def seconds(wait: Callable[[], object]) -> float:

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from jobs.brokers import breaker, notifier
 from jobs.brokers import redis as redis_broker
 from jobs.brokers import sqs as sqs_broker
-from jobs.brokers.messages import LOOK, MOST_TICKETS
+from jobs.brokers.messages import MAX_WAKEUPS, POLL
 from jobs.models import Job
 from jobs.submit import submit, submit_many
 from tests.support.api_clients import make_token, make_user
@@ -51,7 +51,7 @@ class Ear:
         self.heard: list[list[Job]] = []
         self.failure = failure
 
-    def announce(self, jobs: list[Job]) -> None:
+    def notify(self, jobs: list[Job]) -> None:
         self.heard.append(list(jobs))
         if self.failure:
             raise self.failure
@@ -104,7 +104,7 @@ def silent(
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     for module, kind in ((redis_broker, redis_broker.Redis), (sqs_broker, sqs_broker.SQS)):
-        monkeypatch.setattr(module, "ANNOUNCED_WITHIN", 0.1)
+        monkeypatch.setattr(module, "NOTIFY_TIMEOUT", 0.1)
         monkeypatch.setattr(kind, "WAIT", LONG)
     settings.BROKER = broker_setting(request.param.format(silent_server.address))
     made = (redis_broker.Redis if "redis" in request.param else sqs_broker.SQS)("legwork")
@@ -117,7 +117,7 @@ def alone(*about_a_candidate: object) -> bool:
     return False
 
 
-def waiting_tickets(broker: Any, queue: str = "legwork") -> int:
+def waiting_wakeups(broker: Any, queue: str = "legwork") -> int:
     if isinstance(broker, redis_broker.Redis):
         return int(broker.connection.llen(f"legwork:jobs:{queue}"))
     return int(sqs_broker.SQS(queue).queue_size())
@@ -155,24 +155,24 @@ def test_a_silent_broker_holds_one_post_for_a_moment_and_the_next_ones_not_at_al
 def test_a_silent_broker_is_tried_again_after_a_while(
     silent: Any, silent_server: SilentServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breaker, "PAUSE", 0)
+    monkeypatch.setattr(breaker, "OPEN_SECONDS", 0)
     for _ in range(3):
         submit("demo.countdown", {"seconds": 0})
     assert silent_server.connections() == 3
 
 
 def test_while_one_finds_out_whether_the_broker_is_back_the_others_do_not_wait() -> None:
-    made, tried = breaker.Breaker(), []
+    made, tried = breaker.CircuitBreaker(), []
 
     def fail() -> None:
         tried.append(made)
-        assert made.attempt(lambda: "asked", "not asked") == "not asked"
+        assert made.call(lambda: "asked", "not asked") == "not asked"
         raise OSError("still away")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(breaker, "PAUSE", 0)
-        made.attempt(lambda: 1 / 0, 0)
-    made.attempt(fail, None)
+        patch.setattr(breaker, "OPEN_SECONDS", 0)
+        made.call(lambda: 1 / 0, 0)
+    made.call(fail, None)
     assert tried
 
 
@@ -209,13 +209,13 @@ def test_a_batch_of_hundreds_is_announced_once_in_few_messages(
     client: APIClient, broker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Any] = []
-    tell = broker.tell
-    monkeypatch.setattr(broker, "tell", lambda tickets: (told.append(tickets), tell(tickets)))
+    tell = broker.send_wakeups
+    monkeypatch.setattr(broker, "send_wakeups", lambda wakeups: (told.append(wakeups), tell(wakeups)))
     monkeypatch.setattr(notifier, "_broker", lambda: broker)
     jobs = [*[GOOD] * 300, *[{**GOOD, "unique_key": str(number)} for number in range(5)]]
     assert client.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json").json()["accepted"] == 305
     assert len(told) == 1
-    assert waiting_tickets(broker) == MOST_TICKETS
+    assert waiting_wakeups(broker) == MAX_WAKEUPS
 
 
 def test_who_wakes_and_leaves_work_behind_wakes_another(broker: Any) -> None:
@@ -223,31 +223,31 @@ def test_who_wakes_and_leaves_work_behind_wakes_another(broker: Any) -> None:
     workers = [type(broker)("legwork") for _ in range(3)]
     for _ in workers:
         make_job()
-    broker.tell({broker.channel: [LOOK]})
+    broker.send_wakeups({broker.channel: [POLL]})
     for number, worker in enumerate(workers):
-        assert waiting_tickets(broker) == 1
+        assert waiting_wakeups(broker) == 1
         worker.wait()
         assert len(worker.claim(f"here:{number}", 1, alone)) == 1
-    assert waiting_tickets(broker) == 0
+    assert waiting_wakeups(broker) == 0
 
 
 def test_who_was_at_work_wakes_nobody(broker: Any) -> None:
     make_job(), make_job()
     assert broker.claim(WORKER, 1, alone)
-    assert waiting_tickets(broker) == 0
+    assert waiting_wakeups(broker) == 0
 
 
 def test_what_is_claimed_is_not_lost_when_nobody_else_can_be_woken(
     redis_jobs: redis_broker.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_job(), make_job()
-    redis_jobs.tell({redis_jobs.channel: [LOOK]})
+    redis_jobs.send_wakeups({redis_jobs.channel: [POLL]})
     redis_jobs.wait()
 
     def fail() -> None:
         raise DatabaseError("gone")
 
-    monkeypatch.setattr(redis_jobs, "_first_that_waits", fail)
+    monkeypatch.setattr(redis_jobs, "_first_due", fail)
     assert len(redis_jobs.claim(WORKER, 1, alone)) == 1
 
 
@@ -259,48 +259,48 @@ def back_from_another_worker() -> None:
     make_job("running").hand_back()
 
 
-def wanted_afresh() -> None:
-    make_job("failed").run_afresh()
+def restarted() -> None:
+    make_job("failed").restart()
 
 
-@pytest.mark.parametrize("happen", [overdue, back_from_another_worker, wanted_afresh])
+@pytest.mark.parametrize("happen", [overdue, back_from_another_worker, restarted])
 def test_a_dispatcher_announces_what_nobody_has_announced(broker: Any, happen: Callable[[], None]) -> None:
-    broker.notice_what_waits()
-    assert waiting_tickets(broker) == 0
+    broker.wake_for_due_jobs()
+    assert waiting_wakeups(broker) == 0
     happen()
-    broker.notice_what_waits()
-    assert waiting_tickets(broker) == 1
+    broker.wake_for_due_jobs()
+    assert waiting_wakeups(broker) == 1
 
 
 def test_a_dispatcher_announces_a_backlog_once_as_long_as_nobody_takes_of_it(broker: Any) -> None:
     make_job(), make_job()
     for _ in range(3):
-        broker.notice_what_waits()
-    assert waiting_tickets(broker) == 1
+        broker.wake_for_due_jobs()
+    assert waiting_wakeups(broker) == 1
     assert broker.claim(WORKER, 1, alone)
-    broker.notice_what_waits()
-    assert waiting_tickets(broker) == 2
+    broker.wake_for_due_jobs()
+    assert waiting_wakeups(broker) == 2
 
 
 def test_the_dispatcher_of_one_queue_announces_to_its_own(broker: Any) -> None:
     of_mail = type(broker)("mail")
     make_job(queue="default")
-    of_mail.notice_what_waits()
-    assert waiting_tickets(broker, "mail") == 0
+    of_mail.wake_for_due_jobs()
+    assert waiting_wakeups(broker, "mail") == 0
     make_job(queue="mail")
-    of_mail.notice_what_waits()
-    assert (waiting_tickets(broker), waiting_tickets(broker, "mail")) == (0, 1)
+    of_mail.wake_for_due_jobs()
+    assert (waiting_wakeups(broker), waiting_wakeups(broker, "mail")) == (0, 1)
 
 
 def test_sqs_is_told_of_a_queue_only_where_a_cluster_serves_it(
     sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sqs_jobs.announce([make_job(queue="mail")])
+    sqs_jobs.notify([make_job(queue="mail")])
     assert queues_of(sqs_jobs) == ["legwork"]
     sqs_broker.SQS("mail").wait()
-    sqs_jobs._unserved_until.clear()
-    sqs_jobs.announce([make_job(queue="mail")])
-    assert (waiting_tickets(sqs_jobs), waiting_tickets(sqs_jobs, "mail")) == (2, 1)
+    sqs_jobs._missing_until.clear()
+    sqs_jobs.notify([make_job(queue="mail")])
+    assert (waiting_wakeups(sqs_jobs), waiting_wakeups(sqs_jobs, "mail")) == (2, 1)
 
 
 def test_a_queue_of_its_own_that_is_not_there_is_not_asked_for_at_every_post(
@@ -310,9 +310,9 @@ def test_a_queue_of_its_own_that_is_not_there_is_not_asked_for_at_every_post(
     find = sqs_broker._find
     monkeypatch.setattr(sqs_broker, "_find", lambda client, name: (asked.append(name), find(client, name))[1])
     for _ in range(3):
-        sqs_jobs.announce([make_job(queue="mail")])
+        sqs_jobs.notify([make_job(queue="mail")])
     assert len(asked) == 2
-    assert waiting_tickets(sqs_jobs) == 3
+    assert waiting_wakeups(sqs_jobs) == 3
 
 
 def test_a_forbidden_queue_of_its_own_keeps_nobody_from_being_told_in_the_main_one(
@@ -327,8 +327,8 @@ def test_a_forbidden_queue_of_its_own_keeps_nobody_from_being_told_in_the_main_o
 
     monkeypatch.setattr(sqs_broker, "_find", find_unless_forbidden)
     for count in (1, 2):
-        sqs_jobs.announce([make_job(queue="mail")])
-        assert waiting_tickets(sqs_jobs) == count
+        sqs_jobs.notify([make_job(queue="mail")])
+        assert waiting_wakeups(sqs_jobs) == count
 
 
 def queues_of(broker: sqs_broker.SQS) -> list[str]:
@@ -342,7 +342,7 @@ def queues_of(broker: sqs_broker.SQS) -> list[str]:
 def test_each_sort_of_worker_is_woken_by_its_own_jobs_and_not_by_the_others(broker: Any, for_pools: bool) -> None:
     """A message that the wrong sort of worker takes would leave the right one waiting for seconds."""
     make = {True: lambda: make_job(pool="test.io"), False: make_job}
-    broker.announce([make[for_pools]()])
+    broker.notify([make[for_pools]()])
     broker.for_pools = not for_pools
     assert size_of_channel(broker) == 0
     broker.for_pools = for_pools

@@ -79,7 +79,7 @@ def test_each_round_lets_those_who_wait_know_of_what_nobody_has_announced(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noticed: list[bool] = []
-    monkeypatch.setattr(dispatcher.broker, "notice_what_waits", lambda: noticed.append(True))
+    monkeypatch.setattr(dispatcher.broker, "wake_for_due_jobs", lambda: noticed.append(True))
     dispatcher.round()
     dispatcher.round()
     assert len(noticed) == 2
@@ -89,7 +89,7 @@ def test_each_round_lets_those_who_wait_know_of_what_nobody_has_announced(
 def test_a_broker_that_fails_in_every_round_neither_ends_the_dispatcher_nor_postpones_rescue(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(dispatcher.broker, "notice_what_waits", raising(error))
+    monkeypatch.setattr(dispatcher.broker, "wake_for_due_jobs", raising(error))
     for _ in range(3):
         job = make_lost_job()
         dispatcher.round()
@@ -103,7 +103,7 @@ def test_a_statement_that_the_database_refuses_does_not_postpone_rescue(
         with connection.cursor() as cursor:
             cursor.execute("SELECT nonsense")
 
-    monkeypatch.setattr(dispatcher.broker, "notice_what_waits", ask_nonsense)
+    monkeypatch.setattr(dispatcher.broker, "wake_for_due_jobs", ask_nonsense)
     dispatcher.round()
     job = make_lost_job()
     dispatcher.round()
@@ -119,7 +119,7 @@ def test_a_connection_that_fails_postpones_rescue_until_the_living_have_renewed(
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
     with monkeypatch.context() as patched:
-        patched.setattr(dispatcher.broker, "notice_what_waits", lose_the_connection)
+        patched.setattr(dispatcher.broker, "wake_for_due_jobs", lose_the_connection)
         dispatcher.round()
     close_old_connections()
     job = make_lost_job()
@@ -134,7 +134,7 @@ def test_a_failing_rescue_is_postponed_and_the_rest_of_the_round_is_done(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noticed: list[bool] = []
-    monkeypatch.setattr(dispatcher.broker, "notice_what_waits", lambda: noticed.append(True))
+    monkeypatch.setattr(dispatcher.broker, "wake_for_due_jobs", lambda: noticed.append(True))
     monkeypatch.setattr(dispatcher_module, "rescue", raising(RuntimeError("no")))
     before = time.monotonic()
     dispatcher.round()
@@ -225,7 +225,7 @@ def test_no_error_of_a_round_or_of_a_thread_ends_a_running_dispatcher(
 
     monkeypatch.setattr(dispatcher_module, "TICK", 0.02)
     monkeypatch.setattr(maintenance, "FIRST_BACKOFF", 0.01)
-    monkeypatch.setattr(dispatcher.broker, "notice_what_waits", notice)
+    monkeypatch.setattr(dispatcher.broker, "wake_for_due_jobs", notice)
     monkeypatch.setattr(dispatcher.schedules, "fire_due", schedule)
     tasks.append(MaintenanceTask(raising(OSError("no")), 60))
     dispatcher.run()

@@ -190,7 +190,7 @@ def test_a_task_waits_in_the_outbox_while_the_broker_is_away(
 
 
 def test_what_another_cluster_is_forwarding_is_left_to_it(on_redis: RedisBroker) -> None:
-    OrmQ.objects.create(key="outbox:legwork", payload="a package", lock=timezone.now() + outbox.HELD)
+    OrmQ.objects.create(key="outbox:legwork", payload="a package", lock=timezone.now() + outbox.LEASE)
     assert outbox.forward() == 0
     assert on_redis.queue_size() == 0
 

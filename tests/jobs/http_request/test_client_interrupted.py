@@ -14,7 +14,7 @@ from jobs.errors import TransientError
 from jobs.http_request import client
 from jobs.models import Job
 from jobs.models.states import Status
-from jobs.registry import find
+from jobs.registry import find_kind
 from jobs.run import Run
 from jobs.worker.interrupt import Cancelled, OtherThread
 from tests.jobs.worker.test_interrupt_other_thread import in_a_thread
@@ -127,7 +127,7 @@ def test_a_call_ends_by_itself_within_the_timeout_of_its_job(settings: Any, drop
     settings.HTTP_REQUEST_ALLOWED_HOSTS = ["127.0.0.1"]
     run = Run(Job(kind="http.request", timeout=1))
     with make_raw_server(b"HTTP/1.1 200 OK\r\n\r\n", drop) as url, pytest.raises(TransientError, match="within 1 s"):
-        find("http.request").handler(run, url=url)
+        find_kind("http.request").handler(run, url=url)
 
 
 @pytest.mark.django_db(transaction=True)

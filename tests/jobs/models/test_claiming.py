@@ -62,7 +62,7 @@ def test_what_has_become_due_is_claimed_without_waiting_for_a_housekeeper(status
 
 @pytest.mark.django_db(transaction=True)
 def test_a_busy_worker_looks_for_what_has_become_due_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "LOOK_EVERY", HOUR.total_seconds())
+    monkeypatch.setattr(claims, "QUEUE_DUE_EVERY", HOUR.total_seconds())
     broker = ORM("legwork")
     assert broker.claim(WORKER, 1, alone) == []
     job = make_job(Status.RETRYING, run_at=timezone.now() - SECOND)
@@ -134,7 +134,7 @@ def test_no_filter_says_what_may_be_claimed() -> None:
 
 @pytest.mark.django_db
 def test_a_claim_by_age_takes_what_has_waited_longest_whatever_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claiming, "NEGLECTED_AFTER", HOUR)
+    monkeypatch.setattr(claiming, "STARVED_AFTER", HOUR)
     now = timezone.now()
     urgent = make_job(priority=9, run_at=now - 2 * HOUR)
     neglected = make_job(priority=-9, run_at=now - 3 * HOUR, queue="slow")
@@ -291,7 +291,7 @@ def test_pools_of_a_cluster_that_serves_one_queue_get_jobs_of_that_queue_only(by
 
 @pytest.mark.django_db
 def test_a_claim_for_pools_by_age_takes_what_has_waited_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claiming, "NEGLECTED_AFTER", HOUR)
+    monkeypatch.setattr(claiming, "STARVED_AFTER", HOUR)
     now = timezone.now()
     make_pooled(MAIL, priority=9, run_at=now - 2 * HOUR)
     neglected = make_pooled(MAIL, priority=-9, run_at=now - 3 * HOUR)
@@ -368,11 +368,11 @@ def test_workers_that_claim_for_pools_at_the_same_moment_get_different_jobs() ->
 def test_every_so_often_a_broker_claims_for_pools_what_has_waited_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: None, MAIL, threads=1)
     neglected = make_pooled(MAIL, priority=-9, run_at=timezone.now() - HOUR)
-    for _ in range(claims.NEGLECTED_EVERY):
+    for _ in range(claims.OLDEST_FIRST_EVERY):
         make_pooled(MAIL)
     broker = ORM("legwork")
-    claimed = [broker.claim_for_pools(WORKER, {MAIL: 1}) for _ in range(claims.NEGLECTED_EVERY)]
-    assert [job == [neglected] for job in claimed] == [False] * (claims.NEGLECTED_EVERY - 1) + [True]
+    claimed = [broker.claim_for_pools(WORKER, {MAIL: 1}) for _ in range(claims.OLDEST_FIRST_EVERY)]
+    assert [job == [neglected] for job in claimed] == [False] * (claims.OLDEST_FIRST_EVERY - 1) + [True]
 
 
 @pytest.mark.django_db

@@ -36,7 +36,7 @@ def test_no_look_for_what_is_due_scans_the_table_or_sorts_it(statistics: str, ru
     Job.objects.filter(status=Status.SCHEDULED).update(run_at=run_at)
     make_job(Status.SCHEDULED, run_at=timezone.now() - HOUR)
     with plans_of_selections() as plans:
-        assert Job.objects.queue_what_is_due() >= 1
+        assert Job.objects.queue_due() >= 1
     assert len(plans) == 2
     for plan in plans:
         assert "Index Scan using job_upcoming" in plan
@@ -118,7 +118,7 @@ def make_backlog(statistics: str, queue: str) -> None:
 
 def make_many(count: int, **fields: Any) -> None:
     template = Job(**{"kind": "demo.countdown", "timeout": 1} | fields)
-    Job.objects.insert_alike(template, [(new_id(), {}) for _ in range(count)])
+    Job.objects.insert_many(template, [(new_id(), {}) for _ in range(count)])
 
 
 def analyze() -> None:

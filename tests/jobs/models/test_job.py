@@ -52,7 +52,7 @@ LEAVING: dict[str, Callable[[Job], object]] = {
     "succeed": lambda job: job.succeed(None),
     "fail": lambda job: job.fail(make_error()),
     "retry": lambda job: job.retry(make_error(), timezone.now()),
-    "give_up": lambda job: job.give_up(),
+    "finish_cancelled": lambda job: job.finish_cancelled(),
     "hand_back": lambda job: job.hand_back(),
 }
 
@@ -114,7 +114,7 @@ def test_a_job_does_not_run_afresh_while_another_has_its_unique_key() -> None:
     holder = make_job(Status.QUEUED, unique_key="nightly")
     before = row(job)
     with pytest.raises(UniqueKeyTaken) as taken, transaction.atomic():
-        job.run_afresh()
+        job.restart()
     assert taken.value.job_id == holder.pk
     assert row(job) == before
 
@@ -125,7 +125,7 @@ def test_a_job_runs_afresh_when_the_holders_of_its_unique_key_end_before_they_ar
     holders = [make_job(Status.CANCELLED if number else Status.QUEUED, unique_key="nightly") for number in range(times)]
 
     with each_holder_ending_when_it_is_looked_up(holders):
-        job.run_afresh()
+        job.restart()
 
     assert row(job)["status"] == job.status == Status.QUEUED
     assert {row(holder)["status"] for holder in holders} == {Status.CANCELLED}
@@ -263,7 +263,7 @@ def is_cancelled_or_told_to_be(job: Job) -> bool:
 ENDING: dict[str, Callable[[Job, AttemptError], None]] = {
     "fail": lambda job, error: job.fail(error),
     "retry": lambda job, error: job.retry(error, timezone.now()),
-    "give_up": lambda job, error: job.give_up(error),
+    "finish_cancelled": lambda job, error: job.finish_cancelled(error),
     "retry, though cancelled": lambda job, error: put_off_though_cancelled(job, error),
 }
 
@@ -287,12 +287,12 @@ def test_a_job_keeps_its_latest_errors_and_no_more_however_its_attempts_end(
 UNREAD: dict[str, tuple[str, Callable[[Job], object]]] = {
     "claim": (Status.QUEUED, lambda job: Job.objects.claim(WORKER)),
     "claim many": (Status.QUEUED, lambda job: Job.objects.claim(WORKER, limit=100)),
-    "look for what is due": (Status.RETRYING, lambda job: Job.objects.queue_what_is_due()),
+    "look for what is due": (Status.RETRYING, lambda job: Job.objects.queue_due()),
     "hand back many": (Status.RUNNING, lambda job: Job.objects.hand_back_many(WORKER, [job])),
     "conclude a failure": (Status.RUNNING, lambda job: record_failure(job, RuntimeError("no"))),
     "rescue": (Status.RUNNING, lambda job: rescue(Job.objects.all())),
     "cancel": (Status.RUNNING, lambda job: job.cancel()),
-    "run afresh": (Status.CANCELLED, lambda job: job.run_afresh()),
+    "run afresh": (Status.CANCELLED, lambda job: job.restart()),
 }
 
 

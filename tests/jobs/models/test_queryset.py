@@ -26,7 +26,7 @@ def test_what_became_due_first_is_queued_first(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(queue_module, "BATCH", 2)
     now = timezone.now()
     jobs = [make_job(Status.RETRYING, run_at=now - ago * SECOND) for ago in (5, 60, 1, 30)]
-    assert Job.objects.queue_what_is_due() == 2
+    assert Job.objects.queue_due() == 2
     assert [row(job)["status"] == Status.QUEUED for job in jobs] == [False, True, False, True]
 
 
@@ -36,7 +36,7 @@ def test_what_became_due_first_is_queued_first(monkeypatch: pytest.MonkeyPatch) 
 def test_what_is_due_is_queued_when_its_time_has_come_and_not_before(status: str, ahead: timedelta) -> None:
     job = make_job(status, run_at=timezone.now() + ahead - timedelta(milliseconds=2))
     comes = status in {Status.SCHEDULED, Status.RETRYING} and ahead <= timedelta(0)
-    assert Job.objects.queue_what_is_due() == comes
+    assert Job.objects.queue_due() == comes
     assert row(job)["status"] == (Status.QUEUED if comes else status)
 
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from jobs.errors import AlreadyFinished, LeaseLost, NotRepeatable
+from jobs.errors import AlreadyFinished, LeaseLost, NotRestartable
 from jobs.models import Job, states
 from jobs.models.states import TRANSITIONS, Status
 from tests.support.factories import WORKER, make_error, make_job, row
@@ -21,15 +21,15 @@ VERBS: dict[str, Callable[[Job], object]] = {
     "succeed": lambda job: job.succeed({"answer": 42}),
     "fail": lambda job: job.fail(make_error()),
     "retry": lambda job: job.retry(make_error(), timezone.now() + HOUR),
-    "give_up": lambda job: job.give_up(make_error()),
+    "finish_cancelled": lambda job: job.finish_cancelled(make_error()),
     "hand_back": lambda job: job.hand_back(),
     "renew_leases": lambda job: Job.objects.renew_leases(WORKER, [job]),
     "show_progress": lambda job: Job.objects.show_progress(WORKER, [job]),
     "cancel": lambda job: job.cancel(),
-    "run_afresh": lambda job: job.run_afresh(),
+    "restart": lambda job: job.restart(),
     "claim": lambda job: Job.objects.claim("there:2"),
-    "queue_what_is_due": lambda job: (
-        Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - HOUR) and Job.objects.queue_what_is_due()
+    "queue_due": lambda job: (
+        Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - HOUR) and Job.objects.queue_due()
     ),
 }
 
@@ -37,20 +37,20 @@ WORKS: dict[str, dict[Status, Status]] = {
     "succeed": {RUNNING: SUCCEEDED},
     "fail": {RUNNING: FAILED},
     "retry": {RUNNING: RETRYING},
-    "give_up": {RUNNING: CANCELLED},
+    "finish_cancelled": {RUNNING: CANCELLED},
     "hand_back": {RUNNING: QUEUED},
     "renew_leases": {RUNNING: RUNNING},
     "show_progress": {RUNNING: RUNNING},
     "cancel": {SCHEDULED: CANCELLED, QUEUED: CANCELLED, RETRYING: CANCELLED, RUNNING: RUNNING, CANCELLED: CANCELLED},
-    "run_afresh": {FAILED: QUEUED, CANCELLED: QUEUED},
+    "restart": {FAILED: QUEUED, CANCELLED: QUEUED},
     "claim": {QUEUED: RUNNING},
-    "queue_what_is_due": {SCHEDULED: QUEUED, RETRYING: QUEUED},
+    "queue_due": {SCHEDULED: QUEUED, RETRYING: QUEUED},
 }
 """In which state a verb does something, and the state that follows."""
 
-REFUSALS = {"cancel": AlreadyFinished, "run_afresh": NotRepeatable}
+REFUSALS = {"cancel": AlreadyFinished, "restart": NotRestartable}
 """What a verb raises in any other state; LeaseLost if it is not named here."""
-SILENT = {"renew_leases", "show_progress", "claim", "queue_what_is_due"}
+SILENT = {"renew_leases", "show_progress", "claim", "queue_due"}
 """Verbs that do nothing in any other state, and say nothing."""
 
 EVERY = [(verb, status) for verb in VERBS for status in Status]
@@ -111,7 +111,7 @@ def test_the_named_sets_agree_with_the_transitions() -> None:
     assert set(TRANSITIONS) == set(Status)
     assert states.TERMINAL | states.WAITING | {RUNNING} == set(Status)
     assert not states.TERMINAL & states.WAITING
-    assert {state for state in states.TERMINAL if TRANSITIONS[state]} == states.REPEATABLE
+    assert {state for state in states.TERMINAL if TRANSITIONS[state]} == states.RESTARTABLE
     assert states.UPCOMING | {QUEUED} == states.WAITING
     assert {state for state in Status if CANCELLED in TRANSITIONS[state]} == set(Status) - states.TERMINAL
 
@@ -210,11 +210,11 @@ def test_cancelling_again_changes_nothing() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("status", sorted(states.REPEATABLE))
+@pytest.mark.parametrize("status", sorted(states.RESTARTABLE))
 def test_a_job_that_runs_afresh_counts_on_with_a_new_budget(status: Status) -> None:
     job = make_job(status, attempt=3, max_attempts=3, budget=3, progress={"percent": 40, "message": "x"})
     errors = row(job)["errors"]
-    job.run_afresh()
+    job.restart()
     assert shown(job, "attempt", "max_attempts", "finished_at", "cancel_requested", "errors", "progress") == {
         "attempt": 3,
         "max_attempts": 6,
@@ -229,7 +229,7 @@ def test_a_job_that_runs_afresh_counts_on_with_a_new_budget(status: Status) -> N
 @pytest.mark.django_db
 def test_a_job_without_end_stays_without_end_when_it_runs_afresh() -> None:
     job = make_job(FAILED, max_attempts=None, budget=None)
-    job.run_afresh()
+    job.restart()
     assert job.max_attempts is None
 
 

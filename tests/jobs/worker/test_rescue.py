@@ -106,7 +106,7 @@ def test_a_lost_job_keeps_its_place_in_the_line() -> None:
     waiting = make_job(run_at=AN_HOUR_AGO + timedelta(minutes=1))
     lost = make_lost_job(began=AN_HOUR_AGO, last_renewal=AN_HOUR_AGO, timeout=10)
 
-    Job.objects.queue_what_is_due()
+    Job.objects.queue_due()
     assert Job.objects.claim("there:2", limit=2) == [lost, waiting]
 
 

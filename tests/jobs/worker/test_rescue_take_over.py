@@ -41,7 +41,7 @@ def test_a_job_that_may_have_ended_its_process_has_lost_an_attempt_and_runs_agai
     job = make_running()
     take_over(Predecessor(DEAD, lost=ids(job)))
     assert (row(job)["attempt"], errors(job)) == (1, ["WorkerLost"])
-    Job.objects.queue_what_is_due()
+    Job.objects.queue_due()
     assert Job.objects.claim("here:1") == [job]
 
 

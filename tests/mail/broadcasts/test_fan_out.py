@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from jobs.models import Job
 from mail.broadcasts import fan_out
 from mail.models import Broadcast, Message, Suppression, Template
-from rest.json_value import json_value
+from rest.json_value import to_json
 from tests.support.api_clients import client, make_token
 from tests.support.factories import make_user
 from tests.support.mail.broadcasts import allow_normal, make_template, post, recipients, run
@@ -87,7 +87,7 @@ def test_only_so_many_bad_rows_are_told_and_the_others_counted(api: APIClient, m
 def test_however_much_is_wrong_the_result_can_be_kept(api: APIClient, row: Any) -> None:
     result = run(post(api, recipients=[row] * 900 + recipients(1)))
     assert (result["accepted"], result["refused"]) == (1, 900)
-    assert json_value(result) == result
+    assert to_json(result) == result
     assert [refused["row"] for refused in result["errors"]] == list(range(1, len(result["errors"]) + 1))
 
 

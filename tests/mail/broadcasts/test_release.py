@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from jobs.errors import PermanentError
 from jobs.models import Job
-from jobs.registry import find
+from jobs.registry import find_kind
 from jobs.run import Run
 from mail.broadcasts import cancellation, fan_out, release
 from mail.events import reconciliation
@@ -47,7 +47,7 @@ def cancel(api: APIClient, answer: Any) -> Any:
 
 def run_all(kind: str) -> None:
     for job in Job.objects.filter(kind=kind):
-        find(kind).handler(Run(job), **find(kind).arguments(job.params))
+        find_kind(kind).handler(Run(job), **find_kind(kind).handler_arguments(job.params))
 
 
 # --- portions ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from jobs.registry import find
+from jobs.registry import find_kind
 from jobs.run import Run
 from mail.broadcasts import release
 from mail.events import apply, ingest
@@ -100,9 +100,9 @@ def tell(message: Message, event: str) -> None:
 
 
 def run_checks() -> None:
-    kind = find(guard.KIND)
+    kind = find_kind(guard.KIND)
     for job in Job.objects.filter(kind=guard.KIND):
-        kind.handler(Run(job), **kind.arguments(job.params))
+        kind.handler(Run(job), **kind.handler_arguments(job.params))
 
 
 def bounce_one_of(count: int, **rows: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from django_q.conf import Conf
 
 from jobs.brokers import claims
-from jobs.models.claiming import NEGLECTED_AFTER
+from jobs.models.claiming import STARVED_AFTER
 from tests.support.cluster_stack import Farm, Gate, make_farm, on_both, seconds_between
 
 BETWEEN = timedelta(milliseconds=700)
@@ -51,13 +51,13 @@ def test_the_more_urgent_come_first_and_among_equals_the_older(farm: Farm) -> No
 
 
 def test_a_job_that_nobody_is_in_a_hurry_for_runs_although_there_is_always_a_more_urgent_one(farm: Farm) -> None:
-    until = datetime.now(UTC) + 6 * NEGLECTED_AFTER
+    until = datetime.now(UTC) + 6 * STARVED_AFTER
     hurried = {"until": until.isoformat(), "priority": 50}
     for _ in range(3):
         farm.post("trouble.again", hurried, priority=50)
     patient = farm.post("trouble.sleep", {"seconds": 0}, priority=-100)
 
-    done = farm.wait(patient, "succeeded", within=6 * NEGLECTED_AFTER.total_seconds())
+    done = farm.wait(patient, "succeeded", within=6 * STARVED_AFTER.total_seconds())
 
     assert datetime.fromisoformat(done["started_at"]) < until - timedelta(seconds=1)
-    assert seconds_between(done["run_at"], done["started_at"]) >= NEGLECTED_AFTER.total_seconds()
+    assert seconds_between(done["run_at"], done["started_at"]) >= STARVED_AFTER.total_seconds()
