@@ -1,1 +1,1 @@
-"""The job kind `http.request`: an HTTP call made later."""
+"""The job kind `http.request`: an HTTP call made later (kind.py → client.py → ssrf.py)."""

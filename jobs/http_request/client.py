@@ -1,6 +1,6 @@
-"""
-The HTTP call behind the kind http.request. Its URL comes from an API user, so every address that a name stands
-for is checked, after redirects too, and the connection goes to the very address that was checked.
+"""The HTTP client of http.request. Its URLs come from API users: every address, also after a redirect, is checked.
+
+The connection goes to the address that was checked (ssrf.py), so a second DNS lookup cannot change it.
 """
 
 import re
@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from json import dumps
 from threading import Timer
 from time import monotonic
@@ -24,59 +23,40 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
+from jobs.http_request.errors import Refused, Unreachable
+from jobs.http_request.ssrf import check_addresses
+from rest.json_value import clean_text
+
 MAX_BODY: Final = 64 * 1024
 MAX_HEADERS: Final = 64 * 1024
 MAX_REDIRECTS: Final = 5
 MAX_ADDRESSES: Final = 4
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 NO_BODY: Final = object()
-LOOK_EVERY: Final = 0.1
-"""Seconds without a line of Python, in which alone a thread meets an interruption, while a name is looked up."""
+RESOLVE_POLL: Final = 0.1
+"""Seconds between two polls while a name is resolved: an asynchronous exception is delivered only between bytecodes."""
 
-# These frame the message or name its receiver: a second opinion on them is how requests are smuggled.
-_OURS = "connection|content-length|expect|host|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade"
-# An API key may travel in a header of any name, so only these go on to another origin.
-_HARMLESS = ("accept", "accept-language", "content-type", "user-agent")
-# IANA's special-purpose registries (RFC 6890), written out: what `is_global` says differs between Python releases.
-_CLOSED = {
-    kind: [ip_network(network) for network in networks.split()]
-    for kind, networks in {
-        "unspecified": "0.0.0.0/8 ::/128",
-        "loopback": "127.0.0.0/8 ::1/128",
-        "link-local": "169.254.0.0/16 fe80::/10",
-        "private": "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fec0::/10",
-        "shared": "100.64.0.0/10",
-        "multicast": "224.0.0.0/4 ff00::/8",
-        "tunnelled": "192.88.99.0/24 2001::/32 2002::/16",
-        "documentation": "192.0.2.0/24 198.51.100.0/24 203.0.113.0/24 2001:db8::/32 3fff::/20",
-        # With all that is not 2000::/3, and Azure's service for its own machines in the middle of public space.
-        "reserved": "192.0.0.0/24 198.18.0.0/15 240.0.0.0/4 168.63.129.16 2001::/23 ::/3 4000::/2 8000::/1",
-    }.items()
-}
-_EMBEDDING = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"))
+# They frame the message or name the host: a second, conflicting value makes request smuggling possible.
+_RESERVED_HEADERS = (
+    "connection|content-length|expect|host|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade"
+)
+# Credentials may be in a header of any name, so only these are sent on to another origin.
+_CROSS_ORIGIN_HEADERS = ("accept", "accept-language", "content-type", "user-agent")
 
 _Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
 OnInterruption = Callable[[Callable[[], None]], AbstractContextManager[None]]
-"""jobs.run.Run.on_interruption: in its block, an interruption calls the function that it was given."""
-
-
-class Refused(Exception):
-    """http.request never makes this call; repeating it changes nothing."""
-
-
-class Unreachable(Exception):
-    """There was no whole answer this time; a later attempt may get one."""
+"""jobs.run.Run.on_interruption: while in its block, an interruption calls the given function."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Header names are in lower case; the body is text, `cut` after MAX_BODY bytes; nothing holds a NUL."""
+class HttpResponse:
+    """Header names in lower case; the body as text, truncated to MAX_BODY bytes. No text contains NUL."""
 
     status: int
     headers: dict[str, str]
     body: str
-    cut: bool = False
+    truncated: bool = False
 
     @property
     def location(self) -> str | None:
@@ -99,27 +79,29 @@ class _Request(NamedTuple):
 
 
 class _Deadline:
-    """The end of a call, which an interruption may bring sooner."""
+    """When the call ends at the latest. An interruption ends it earlier."""
 
     def __init__(self, seconds: float, on_interruption: OnInterruption) -> None:
         self.seconds, self.end, self.on_interruption = seconds, monotonic() + seconds, on_interruption
 
     def left(self) -> float:
+        """Seconds left. Raises Unreachable if there are none."""
         if (left := self.end - monotonic()) <= 0:
-            raise Unreachable(f"there was no whole answer within {self.seconds:g} s")
+            raise Unreachable(f"there was no complete response within {self.seconds:g} s")
         return left
 
     @contextmanager
-    def cutting(self, sock: socket.socket) -> Iterator[None]:
-        # A socket's own time-out begins anew with each byte: a server that drips would never run into it.
+    def shutting_down(self, sock: socket.socket) -> Iterator[None]:
+        """A block in which the deadline and an interruption shut the socket down."""
+        # A socket's own timeout restarts with each byte: a server that sends slowly would never hit it.
         timer = Timer(self.left(), _shut_down, [sock])
         timer.start()
         try:
             with self.interruptible(sock):
                 yield
         finally:
-            # It is not waited for: an interruption that is on its way is not met there, and a timer that rings a moment
-            # too late finds the socket closed.
+            # Not joined: a pending interruption would not be delivered in join(), and a timer that fires late finds
+            # the socket closed.
             timer.cancel()
         self.left()
 
@@ -129,7 +111,7 @@ class _Deadline:
 
 def _shut_down(sock: socket.socket) -> None:
     with suppress(OSError):
-        # Not SSLSocket.shutdown, which takes the TLS layer away from under the thread that reads.
+        # Not SSLSocket.shutdown, which removes the TLS layer while another thread reads.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
@@ -142,24 +124,25 @@ def call(
     timeout: float,
     allowed_hosts: Collection[str] = (),
     on_interruption: OnInterruption = lambda shut_down: nullcontext(),
-) -> Answer:
-    """
-    Call `url` and follow its redirects, all within `timeout` seconds. `allowed_hosts` may be called wherever they
-    are: `intra.example`, `10.0.0.5:8080`, `::1`, `[::1]:8080`; without a port, on any. Raises Refused, Unreachable.
+) -> HttpResponse:
+    """Call the URL and follow redirects, all within `timeout` seconds. Raises Refused, Unreachable.
+
+    allowed_hosts: hosts whose addresses are not checked (ssrf.check_addresses).
     """
     deadline = _Deadline(timeout, on_interruption)
-    request = _request(method, _target(url), headers or {}, json)
+    request = _make_request(method, _parse(url), headers or {}, json)
     for _ in range(MAX_REDIRECTS + 1):
-        addresses = _resolved(request.target, deadline)
-        _check(request.target, addresses, allowed_hosts)
-        answer = _exchange(request, addresses[:MAX_ADDRESSES], deadline)
-        if not answer.location:
-            return answer
-        request = _redirected(request, answer.status, answer.location)
+        target = request.target
+        addresses = _resolve(target, deadline)
+        check_addresses(target.host, target.port, [str(sockaddr[0]) for _, sockaddr in addresses], allowed_hosts)
+        response = _send(request, addresses[:MAX_ADDRESSES], deadline)
+        if not response.location:
+            return response
+        request = _redirected(request, response.status, response.location)
     raise Refused(f"http.request follows at most {MAX_REDIRECTS} redirects")
 
 
-def _target(url: str) -> _Target:
+def _parse(url: str) -> _Target:
     if re.search(r"[\x00-\x1f\x7f\\]", url):
         raise Refused("the URL may not contain control characters or backslashes")
     try:
@@ -177,7 +160,7 @@ def _target(url: str) -> _Target:
     return _Target(parsed.url, parsed.scheme, host, port, parsed.request_uri)
 
 
-def _request(method: str, target: _Target, headers: Mapping[str, str], json: object) -> _Request:
+def _make_request(method: str, target: _Target, headers: Mapping[str, str], json: object) -> _Request:
     if method not in METHODS:
         raise Refused(f"the method must be one of {', '.join(METHODS)}")
     for name, value in headers.items():
@@ -191,17 +174,17 @@ def _request(method: str, target: _Target, headers: Mapping[str, str], json: obj
 def _check_header(name: str, value: str) -> None:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise Refused(f"{name[:80]!r} is not a header name")
-    if re.fullmatch(_OURS, name.lower()):
+    if re.fullmatch(_RESERVED_HEADERS, name.lower()):
         raise Refused(f"the header {name} is set by http.request itself")
     if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
         raise Refused(f"the header {name[:80]} may not contain line breaks, control or non-Latin-1 characters")
 
 
-def _resolved(target: _Target, deadline: _Deadline) -> list[_Address]:
-    # getaddrinfo takes no time-out, so it is waited for from outside.
+def _resolve(target: _Target, deadline: _Deadline) -> list[_Address]:
+    # getaddrinfo has no timeout, so it runs in another thread.
     found = ThreadPoolExecutor(1).submit(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
     while not found.done():
-        wait([found], min(LOOK_EVERY, deadline.left()))
+        wait([found], min(RESOLVE_POLL, deadline.left()))
     try:
         return [(family, sockaddr) for family, _, _, _, sockaddr in found.result()]
     except UnicodeError:
@@ -211,35 +194,17 @@ def _resolved(target: _Target, deadline: _Deadline) -> list[_Address]:
         raise Unreachable(f"{target.host} cannot be resolved: {_reason(error)}") from error
 
 
-def _check(target: _Target, addresses: list[_Address], allowed_hosts: Collection[str]) -> None:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    if not {target.host, host, f"{host}:{target.port}"}.isdisjoint(map(str.lower, allowed_hosts)):
-        return
-    for _, sockaddr in addresses:
-        # The kind, not the address: what a name means inside is no business of an API user.
-        if kind := objection(str(sockaddr[0])):
-            raise Refused(f"http.request may not call {target.host}: its address is {kind}")
-
-
-def objection(address: str) -> str | None:
-    """Say of what kind an address is that may not be called; None of a public unicast address."""
-    ip: IPv4Address | IPv6Address = ip_address(address)
-    if any(ip in network for network in _EMBEDDING):
-        ip = IPv4Address(int(ip) & 0xFFFFFFFF)
-    return next((kind for kind, networks in _CLOSED.items() if any(ip in network for network in networks)), None)
-
-
-def _exchange(request: _Request, addresses: list[_Address], deadline: _Deadline) -> Answer:
+def _send(request: _Request, addresses: list[_Address], deadline: _Deadline) -> HttpResponse:
     try:
-        with _connected(request.target, addresses, deadline) as sock, deadline.cutting(sock):
-            return _ask(sock, request, deadline.left())
+        with _connect(request.target, addresses, deadline) as sock, deadline.shutting_down(sock):
+            return _exchange(sock, request, deadline.left())
     except (OSError, HTTPException, HTTPError) as error:
-        # What was cut at the deadline looks broken.
-        deadline.left()
+        deadline.left()  # after the deadline this error only says that the socket was shut down
         raise Unreachable(f"{request.target.host} cannot be reached: {_reason(error)}") from error
 
 
-def _connected(target: _Target, addresses: list[_Address], deadline: _Deadline) -> socket.socket:
+def _connect(target: _Target, addresses: list[_Address], deadline: _Deadline) -> socket.socket:
+    """Try the addresses in turn; the first gets an equal share of the time that is left."""
     (family, sockaddr), *others = addresses
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -248,7 +213,7 @@ def _connected(target: _Target, addresses: list[_Address], deadline: _Deadline) 
             sock.connect(sockaddr)
         sock.settimeout(deadline.left())
         if target.scheme == "https":
-            sock = encrypted = _encrypted(sock, target.host)
+            sock = encrypted = _wrap_tls(sock, target.host)
             with deadline.interruptible(encrypted):
                 encrypted.do_handshake()
         return sock
@@ -256,53 +221,52 @@ def _connected(target: _Target, addresses: list[_Address], deadline: _Deadline) 
         sock.close()
         if not others or not isinstance(error, OSError):
             raise
-    return _connected(target, others, deadline)
+    return _connect(target, others, deadline)
 
 
-def _encrypted(sock: socket.socket, host: str) -> ssl.SSLSocket:
-    # The system's certificates, where an operator adds a company's own; certifi's for images that have none.
+def _wrap_tls(sock: socket.socket, host: str) -> ssl.SSLSocket:
+    # The system's certificates, to which operators add their company's; certifi's for images that have none.
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
 
 
-def _ask(sock: socket.socket, request: _Request, timeout: float) -> Answer:
+def _exchange(sock: socket.socket, request: _Request, timeout: float) -> HttpResponse:
     method, target, headers, body = request
-    kind = HTTPSConnection if target.scheme == "https" else HTTPConnection
-    connection = kind(target.host, target.port, timeout=timeout)
-    # Without a socket of its own it would look the name up again.
+    connection_class = HTTPSConnection if target.scheme == "https" else HTTPConnection
+    connection = connection_class(target.host, target.port, timeout=timeout)
+    # Given our socket, it does not resolve the name again.
     connection.sock, connection.auto_open = sock, 0
     connection.request(method, target.path, body, headers, preload_content=False)
-    # Closed here as well, or an answer refused by urllib3 itself would keep the socket.
+    # Also closes the connection: urllib3 keeps the socket if it refuses the response itself.
     with closing(connection), connection.getresponse() as response:
-        headers = {_storable(name).lower(): _storable(response.headers[name]) for name in response.headers}
+        headers = {_clean(name).lower(): _clean(response.headers[name]) for name in response.headers}
         if len(str(headers)) > MAX_HEADERS:
-            raise Unreachable(f"{target.host} cannot be reached: the headers of its answer are too long")
-        answer = Answer(response.status, headers, "")
-        if answer.location:
-            return answer
-        # In one read: urllib3 then stops unpacking at this size, in a gzip bomb too.
+            raise Unreachable(f"{target.host} cannot be reached: the headers of its response are too long")
+        result = HttpResponse(response.status, headers, "")
+        if result.location:
+            return result
+        # A single read: urllib3 stops decompressing at this size, so a gzip bomb cannot fill the memory.
         raw = response.read(MAX_BODY + 1)
-    return replace(answer, body=_text(raw[:MAX_BODY], headers.get("content-type", "")), cut=len(raw) > MAX_BODY)
+    return replace(result, body=_decode(raw[:MAX_BODY], headers.get("content-type", "")), truncated=len(raw) > MAX_BODY)
 
 
-def _text(raw: bytes, content_type: str) -> str:
+def _decode(raw: bytes, content_type: str) -> str:
     charset = re.search(r"charset=[\"']?([\w.:-]+)", content_type, re.IGNORECASE)
     with suppress(LookupError, ValueError):
-        return _storable(raw.decode(charset[1] if charset else "utf-8", "replace"))
-    return _storable(raw.decode("utf-8", "replace"))
+        return _clean(raw.decode(charset[1] if charset else "utf-8", "replace"))
+    return _clean(raw.decode("utf-8", "replace"))
 
 
-def _storable(text: str) -> str:
-    # PostgreSQL's JSON takes neither NUL nor half of a surrogate pair.
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+def _clean(text: str) -> str:
+    return clean_text(text, nul="\ufffd")
 
 
 def _redirected(request: _Request, status: int, location: str) -> _Request:
     method, old, headers, body = request
     try:
-        # http.client reads headers as Latin-1, while servers write UTF-8.
-        target = _target(urljoin(old.url, location.encode("latin-1", "replace").decode("utf-8", "replace")))
+        # http.client decodes headers as Latin-1, but servers send UTF-8.
+        target = _parse(urljoin(old.url, location.encode("latin-1", "replace").decode("utf-8", "replace")))
     except ValueError:
         raise Refused(f"{old.host} redirects to a URL that is not valid") from None
     if (old.scheme, target.scheme) == ("https", "http"):
@@ -311,12 +275,12 @@ def _redirected(request: _Request, status: int, location: str) -> _Request:
         method, body = "HEAD" if method == "HEAD" else "GET", None
         headers = {name: value for name, value in headers.items() if not name.startswith("content-")}
     if (old.scheme, old.host, old.port) != (target.scheme, target.host, target.port):
-        headers = {name: value for name, value in headers.items() if name in _HARMLESS}
+        headers = {name: value for name, value in headers.items() if name in _CROSS_ORIGIN_HEADERS}
     return _Request(method, target, headers, body)
 
 
 def _reason(error: Exception) -> str:
-    # Never the text of an HTTP error: it quotes what the server sent.
+    # Never the text of an HTTP error, which quotes what the server sent.
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
-    return f"the answer is broken ({type(error).__name__})"
+    return f"the response is broken ({type(error).__name__})"

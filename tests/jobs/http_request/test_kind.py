@@ -1,0 +1,162 @@
+"""The kind http.request as a client of the API uses it: what it calls, what it refuses, and when it tries again."""
+
+import json
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from jobs.models import Job
+from jobs.submit import submit
+from tests.support.inline_worker import run_due
+from tests.support.servers.web import make_server
+from tests.support.stack import Stack
+
+INSIDE = [
+    "http://127.0.0.1/",
+    "http://127.0.0.1:8000/api/v1/jobs/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://[::1]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://localhost/",
+    "http://inside.example/",
+]
+
+
+@pytest.fixture
+def other_side(settings: Any) -> Iterator[Any]:
+    with make_server() as server:
+        settings.HTTP_REQUEST_ALLOWED_HOSTS = [server.host]
+        yield server
+
+
+@pytest.fixture
+def inside_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """inside.example is a name in the public DNS that leads to this machine; no resolver is asked."""
+    resolve = socket.getaddrinfo
+
+    def resolve_here(host: str, *args: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if host in {"inside.example", "localhost"} else host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
+
+
+def request(url: str, **params: Any) -> Job:
+    """The job after its first attempt."""
+    job = submit("http.request", {"url": url, **params})
+    run_due()
+    job.refresh_from_db()
+    return job
+
+
+def assert_refused(job: Job) -> None:
+    assert (job.status, job.attempt) == ("failed", 1)
+    assert job.error
+    assert job.error["type"] == "PermanentError"
+    assert "http.request may not call" in job.error["message"]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("inside_example")
+@pytest.mark.parametrize("url", INSIDE)
+def test_a_call_to_the_inside_is_refused_at_once(url: str) -> None:
+    assert_refused(request(url))
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("inside_example")
+@pytest.mark.parametrize("url", INSIDE[1:])
+def test_a_redirect_to_the_inside_is_refused_at_once(other_side: Any, url: str) -> None:
+    other_side.reply = lambda asked: (302, {"Location": url}, b"")
+    assert_refused(request(other_side.url))
+    assert len(other_side.asked) == 1
+
+
+@pytest.mark.django_db
+def test_an_allowed_host_is_called_and_its_answer_is_the_result(other_side: Any) -> None:
+    other_side.reply = lambda asked: (200, {"X-Answer": "42"}, "grün".encode())
+    job = request(other_side.url + "path?a=b")
+    assert job.status == "succeeded"
+    assert job.result["status"] == 200
+    assert job.result["body"] == "grün"
+    assert job.result["headers"]["x-answer"] == "42"
+    assert set(job.result) == {"status", "headers", "body"}
+    assert (other_side.asked[0].command, other_side.asked[0].path) == ("GET", "/path?a=b")
+
+
+@pytest.mark.django_db
+def test_method_headers_and_json_arrive(other_side: Any) -> None:
+    job = request(other_side.url, method="PUT", headers={"X-Till": "17", "Authorization": "Bearer b"}, json={"a": [1]})
+    assert job.status == "succeeded"
+    [asked] = other_side.asked
+    assert asked.command == "PUT"
+    assert (asked.headers["X-Till"], asked.headers["Authorization"]) == ("17", "Bearer b")
+    assert asked.headers["Content-Type"] == "application/json"
+    assert json.loads(asked.body) == {"a": [1]}
+
+
+@pytest.mark.django_db
+def test_a_json_null_is_a_body_and_no_json_is_none(other_side: Any) -> None:
+    request(other_side.url, method="POST", json=None)
+    request(other_side.url, method="POST")
+    assert [asked.body for asked in other_side.asked] == [b"null", b""]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("status", "outcome"), [(200, "failed"), (201, "succeeded"), (404, "succeeded")])
+def test_expect_says_which_answers_are_a_success(other_side: Any, status: int, outcome: str) -> None:
+    other_side.reply = lambda asked: (status, {}, b"")
+    assert request(other_side.url, expect=[201, 404]).status == outcome
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", [400, 401, 404, 410])
+def test_an_answer_that_will_not_change_fails_the_job_for_good(other_side: Any, status: int) -> None:
+    other_side.reply = lambda asked: (status, {}, b"secret page")
+    job = request(other_side.url)
+    assert (job.status, job.attempt) == ("failed", 1)
+    assert job.error
+    assert (job.error["type"], job.error["message"]) == ("PermanentError", f"the response's status was {status}")
+
+
+@pytest.mark.django_db
+def test_an_answer_that_says_when_to_come_back_is_obeyed(other_side: Any) -> None:
+    other_side.reply = lambda asked: (503, {"Retry-After": "70"}, b"")
+    before = timezone.now()
+    job = request(other_side.url)
+    assert job.status == "retrying"
+    assert before + timedelta(seconds=70) <= job.run_at <= timezone.now() + timedelta(seconds=70)
+
+
+@pytest.mark.django_db
+def test_trouble_that_passes_is_tried_again_until_it_has_passed(other_side: Any) -> None:
+    other_side.reply = lambda asked: (503, {"Retry-After": "0"}, b"") if len(other_side.asked) < 3 else (200, {}, b"")
+    job = submit("http.request", {"url": other_side.url})
+    for _ in range(3):
+        # Due at once, but in a transaction PostgreSQL's clock stands still.
+        Job.objects.filter(status="retrying").update(run_at=job.created_at - timedelta(minutes=1))
+        run_due()
+    job.refresh_from_db()
+    assert (job.status, job.attempt, len(job.errors)) == ("succeeded", 3, 2)
+
+
+@pytest.mark.django_db
+def test_a_server_that_is_not_there_is_tried_again(settings: Any) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        settings.HTTP_REQUEST_ALLOWED_HOSTS = ["127.0.0.1"]
+        job = request(f"http://127.0.0.1:{deaf.getsockname()[1]}/")
+    assert job.status == "retrying"
+    assert job.errors[0]["type"] == "TransientError"
+
+
+def test_the_stack_refuses_to_call_itself(stack: Stack) -> None:
+    client = stack.client()
+    body = {"kind": "http.request", "params": {"url": f"{stack.url}/healthz"}}
+    job = client.wait_for(client.post("jobs/", body, expect=202).json()["id"], "failed")
+    assert (job["attempt"], job["error"]["type"]) == (1, "PermanentError")
+    assert job["error"]["message"] == "http.request may not call 127.0.0.1: its address is loopback"
+    assert set(job["error"]) == {"type", "message", "attempt", "at"}
