@@ -1,4 +1,4 @@
-"""JSON in and out, by orjson. What a database or another program would choke on is refused at the door."""
+"""DRF's JSON parser and renderer on orjson. The parser refuses what the database cannot store."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,12 +11,14 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from rest.json_value import has_nul
+
 MAX_DEPTH = 100
-"""Far below what breaks the programs behind us: Python's own encoder gives up near 1000 levels."""
+"""Levels of nesting. Far below other limits: Python's own encoder fails near 1000 levels."""
 
 
 class JSONParser(BaseParser):
-    """orjson refuses broken text, bad UTF-8, lone surrogates, NaN and infinities; NUL and depth are ours to refuse."""
+    """orjson refuses invalid JSON, bad UTF-8, lone surrogates, NaN and infinities; we refuse NUL and deep nesting."""
 
     media_type = "application/json"
 
@@ -28,35 +30,27 @@ class JSONParser(BaseParser):
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             raise ParseError(f"The body is not JSON: {error}.") from None
-        if _looks_suspicious(text):
-            _inspect(value)
+        # Both conditions are cheap and hold for every bad body, so that most good ones are not traversed.
+        if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_too_deep(value):
+            raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        if b"\\u0000" in text and has_nul(value):
+            raise ParseError("The body contains a NUL character.")
         return value
 
 
-def _looks_suspicious(text: bytes) -> bool:
-    """Cheap and never wrong when it says no, so that honest bodies are not walked through."""
-    return b"\\u0000" in text or text.count(b"[") + text.count(b"{") > MAX_DEPTH
-
-
-def _inspect(value: Any) -> None:
+def _is_too_deep(value: Any) -> bool:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        if not level:
-            return
-        level = [inner for outer in level for inner in _parts(outer)]
-    raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
-
-
-def _parts(value: Any) -> list[Any]:
-    if isinstance(value, str) and "\0" in value:
-        raise ParseError("The body contains a NUL character.")
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return value if isinstance(value, list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+        ]
+    return bool(level)
 
 
 class JSONRenderer(BaseRenderer):
-    """Times come out as RFC 3339 in UTC, with microseconds, ending in Z."""
+    """Renders times as RFC 3339 in UTC, with microseconds and a final Z."""
 
     media_type = "application/json"
     format = "json"
@@ -72,12 +66,12 @@ class JSONRenderer(BaseRenderer):
 
 
 def dumps(data: Any) -> bytes:
-    return orjson.dumps(data, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME)
+    return orjson.dumps(data, default=_encode, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATETIME)
 
 
-def _plain(value: Any) -> Any:
+def _encode(value: Any) -> Any:
     if isinstance(value, datetime):
-        # Not strftime, whose %Y has fewer than four digits for years before 1000.
+        # Not strftime: its %Y has fewer than four digits for years before 1000.
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, set | frozenset) or hasattr(value, "__iter__"):
         return list(value)
@@ -85,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 
 class OnlyJSON(DefaultContentNegotiation):
-    """There is one kind of answer, so an odd Accept header gets it too rather than a 406."""
+    """Always JSON: any Accept header gets it, never a 406."""
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None

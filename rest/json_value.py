@@ -1,4 +1,7 @@
-"""What the database can keep of a Python value: plain JSON, bounded, without NUL characters."""
+"""Makes Python values storable: plain JSON of bounded size without NUL, which PostgreSQL refuses.
+
+to_json() refuses what cannot be stored, clean_text() replaces it, has_nul() finds it. Nothing else in the project does.
+"""
 
 import json
 from typing import Any
@@ -7,21 +10,21 @@ import orjson
 from django.core.serializers.json import DjangoJSONEncoder
 
 LIMIT = 256 * 1024
-"""Bytes of JSON (ASCII) that the params or the result of a job may have."""
+"""Maximum size of a job's params, and of its result, in bytes of ASCII JSON."""
 
 
 class NotStorable(ValueError):
-    """Says why, as the rest of a sentence that begins with the name of the value."""
+    """The value cannot be stored. The text is a predicate, to follow the value's name: "has a NUL character"."""
 
 
 def to_json(value: object) -> object:
-    """The value as JSON has it: dates, decimals and UUIDs become strings, tuples lists. Raises NotStorable."""
+    """Convert to plain JSON: dates, decimals and UUIDs become strings, tuples lists. Raises NotStorable."""
     try:
         text = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)
         plain: object = json.loads(text)
-        orjson.dumps(nested(plain))
+        orjson.dumps([[[[plain]]]])  # as deep as in a response; also refuses lone surrogates and integers over 64 bits
     except (TypeError, ValueError, RecursionError) as error:
-        raise NotStorable(f"is not JSON that can be shown: {error}") from None
+        raise NotStorable(f"is not valid JSON: {error}") from None
     if len(text) > LIMIT:
         raise NotStorable(f"has {len(text)} bytes of JSON; {LIMIT} may be stored")
     if "\\u0000" in text and has_nul(plain):
@@ -29,13 +32,8 @@ def to_json(value: object) -> object:
     return plain
 
 
-def nested(value: object) -> object:
-    """As deep as it may stand in an answer; there, half characters and integers of more than 64 bits fail as well."""
-    return [[[[value]]]]
-
-
 def has_nul(value: object) -> bool:
-    """Whether any string in this JSON value, keys included, has a NUL character."""
+    """Whether any string in this JSON value, including keys, contains NUL."""
     if isinstance(value, dict):
         return any(has_nul(key) or has_nul(item) for key, item in value.items())
     if isinstance(value, list):
@@ -43,18 +41,18 @@ def has_nul(value: object) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def clean_text(words: str) -> str:
-    """The words as a database and a JSON answer can have them: without NUL characters and halves of characters."""
-    return words.replace("\0", "").encode("utf-8", "replace").decode()
+def clean_text(text: str, *, nul: str = "") -> str:
+    """The text without NUL characters and lone surrogates. nul: replaces each NUL."""
+    return text.replace("\0", nul).encode("utf-8", "replace").decode()
 
 
 class Decoder(json.JSONDecoder):
-    """Of stored JSON: PostgreSQL gives 1e20 back as an integer, which no JSON answer could show."""
+    """Decodes stored JSON. PostgreSQL returns 1e20 as an integer, which orjson cannot encode: it becomes a float."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, parse_int=_number)
+        super().__init__(**options, parse_int=_int_or_float)
 
 
-def _number(digits: str) -> float:
+def _int_or_float(digits: str) -> float:
     number = int(digits)
     return number if -(2**63) <= number < 2**64 else float(number)

@@ -1,130 +1,66 @@
-"""What PostgreSQL does in one statement and any other database in several: to claim, insert and end jobs."""
+"""Chooses how the queue's statements are executed: as single statements on PostgreSQL, elsewhere through the ORM.
+
+Both implementations pass tests/jobs/models/test_sql.py.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-import orjson
-from django.db import connections, models, transaction
+from django.db import connections
 
-from jobs.models import prepared
+from jobs.models.sql_portable import Portable
+from jobs.models.sql_postgresql import PostgreSQL
 
-Rows = models.QuerySet[Any]
-
-CLAIM = """
-    UPDATE jobs_job
-    SET status = 'running', attempt = attempt + 1, worker = %s, started_at = statement_timestamp(),
-        lease_expires_at = statement_timestamp() + %s, progress = '{{"percent": 0, "message": ""}}'
-    WHERE id = {which}
-    RETURNING {columns}
-"""
-HISTORY = ("errors", "result")
-"""What attempts have left behind, which may be large. A claim does not read it; Django does where it is asked for."""
-
-FIRST_OF_POOLS = """
-    SELECT first.id FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
-        SELECT id FROM jobs_job
-        WHERE pool = free.pool AND status = 'queued' AND {due}
-        LIMIT free.threads FOR UPDATE SKIP LOCKED
-    ) AS first
-"""
-BY_PRIORITY = "priority >= -32768 ORDER BY priority DESC, run_at"
-BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC, run_at"
-BY_AGE = "attempt >= 0 AND run_at < statement_timestamp() - %s ORDER BY run_at"
-BY_AGE_IN_QUEUE = f"queue = %s AND {BY_AGE}"
-"""Which jobs of a pool are the first; the conditions choose the index, as in jobs/models/claiming.py."""
-
-INSERT = """
-    INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
-    VALUES (0, '', false, '{{"percent": 0, "message": ""}}', '[]', {places})
-"""
-UNTOUCHED = {"attempt", "worker", "cancel_requested", "progress", "errors"}
-"""What only workers write is the same in all new jobs. In the text of a statement it costs next to nothing."""
-
-INSERT_ALIKE = """
-    INSERT INTO jobs_job (id, params, {columns})
-    SELECT each.id, each.params, {values} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
-"""
-
-SUCCEED_MANY = """
-    UPDATE jobs_job
-    SET status = 'succeeded', result = nullif(done.result, 'null'), progress = done.progress,
-        finished_at = statement_timestamp(), lease_expires_at = NULL
-    FROM unnest(%s::uuid[], %s::int[], %s::jsonb[], %s::jsonb[]) AS done (id, attempt, result, progress)
-    WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
-        AND jobs_job.worker = %s AND jobs_job.status = 'running'
-    RETURNING jobs_job.id
-"""
+Rows = Any
+"""A JobQuerySet of all jobs; its `db` is the database that is used."""
 
 
-def read_in_order_of_index(rows: Rows) -> None:
-    """In this transaction, read an index in its order, even where statistics know of few rows and would sort them.
+class QueueSQL(Protocol):
+    """The statements of the queue that PostgreSQL does better than the ORM."""
 
-    It is for a few rows of many: to sort all that became due at midnight, a batch at a time, took minutes.
-    """
-    with connections[rows.db].cursor() as cursor:
-        cursor.execute("SET LOCAL enable_sort = off")
+    def claim_first(self, rows: Rows, claim: Any, worker: str, lease: timedelta) -> list[Any]:
+        """Claim the best due job that matches this Claim and that nobody else has locked."""
 
+    def claim_locked(self, rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> Collection[Any]:
+        """Claim these jobs, whose rows this transaction has locked. In any order."""
 
-def claim_first(rows: Rows, first: str, values: Sequence[Any], worker: str, lease: timedelta) -> list[Any]:
-    """Claim the row of the first of these ids that nobody else has locked; first, values: a query."""
-    return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
+    def claim_for_pools(
+        self,
+        rows: Rows,
+        worker: str,
+        free: Mapping[str, int],
+        lease: timedelta,
+        queue: str | None,
+        overdue: timedelta | None,
+    ) -> list[Any]:
+        """Claim the best due jobs of each pool, at most as many as it has free threads.
 
+        overdue: claim by age, and only jobs that have been due for longer than this; None: by priority.
+        """
 
-def claim_all(rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> list[Any]:
-    """Claim the rows of these ids, which are locked by us; they come back in any order."""
-    return _claim(rows, worker, lease, "ANY (%s::uuid[])", [list(ids)])
+    def read_in_index_order(self, rows: Rows) -> None:
+        """For the rest of the transaction: read few rows in the order of an index rather than sort many."""
 
+    def insert(self, rows: Rows, job: Any) -> None:
+        """job.save() for a new job whose JSON fields hold plain JSON."""
 
-def claim_for_pools(
-    rows: Rows, worker: str, free: Mapping[str, int], due: str, values: Sequence[Any], lease: timedelta
-) -> list[Any]:
-    """Claim the first due jobs of each pool, as many as it has free threads. due, values: one of the above."""
-    which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due)}))"
-    return _claim(rows, worker, lease, which, [list(free), list(free.values()), *values])
+    def insert_many(self, rows: Rows, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
+        """Insert a copy of the template for each of these ids and params."""
 
+    def succeed_many(self, rows: Rows, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
+        """Finish these attempts with their results; returns the ids of those whose lease was still held."""
 
-def _claim(rows: Rows, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:
-    columns = ", ".join(field.column for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
-    return list(rows.raw(CLAIM.format(which=which, columns=columns), [worker, lease, *values]))
+    def update_held(self, rows: Rows, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:
+        """Write the progress of running attempts, and renew their leases if a lease is given.
 
-
-def insert(rows: Rows, row: Any) -> None:
-    """What row.save() does with a new job, whose statement Django would need a while to put together."""
-    alias, fields = rows.db, [field for field in rows.model._meta.concrete_fields if field.name not in UNTOUCHED]
-    given = [(field, value) for field in fields if (value := getattr(row, field.attname)) is not None]
-    columns, places = ", ".join(field.column for field, _ in given), ", ".join(["%s"] * len(given))
-    statement = INSERT.format(columns=columns, places=places)
-    with transaction.mark_for_rollback_on_error(using=alias):
-        prepared.execute(connections[alias], statement, [_adapted(field, value) for field, value in given])
-    row._state.adding, row._state.db = False, alias
-
-
-def insert_many(rows: Rows, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
-    """Insert a row like the template for each of these ids and params."""
-    connection = connections[rows.db]
-    fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("id", "params")]
-    same = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
-    sql = INSERT_ALIKE.format(
-        columns=", ".join(field.column for field in fields), values=", ".join(["%s"] * len(fields))
-    )
-    ids, texts = [pk for pk, _ in many_params], [orjson.dumps(params).decode() for _, params in many_params]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*same, ids, texts])
+        Returns cancel_requested by id; without jobs whose lease is lost, and (PostgreSQL) whose row is locked.
+        """
 
 
-def succeed_many(rows: Rows, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
-    """End these running attempts of the worker with their results; the ids of those whose lease still held."""
-    each = [
-        (job.pk, job.attempt, orjson.dumps(result).decode(), orjson.dumps(job.progress | {"percent": 100}).decode())
-        for job, result in results
-    ]
-    with connections[rows.db].cursor() as cursor:
-        cursor.execute(SUCCEED_MANY, [*map(list, zip(*each, strict=True)), worker])
-        return {pk for (pk,) in cursor.fetchall()}
+def sql_for(alias: str) -> QueueSQL:
+    return _POSTGRESQL if connections[alias].vendor == "postgresql" else _PORTABLE
 
 
-def _adapted(field: "models.Field[Any, Any]", value: Any) -> Any:
-    """The driver knows what to make of any value but JSON."""
-    return orjson.dumps(value).decode() if isinstance(field, models.JSONField) else value
+_POSTGRESQL, _PORTABLE = PostgreSQL(), Portable()

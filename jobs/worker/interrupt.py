@@ -231,7 +231,7 @@ _UNINTERRUPTIBLE = (
     *map(_source, ["django.db.backends", "django.db.transaction", "django.db.utils", "psycopg2", "routers"]),
     *map(_source, ["logging", "structlog"]),
     "<frozen importlib",
-    *[str(_WORKER.parent / name) for name in ["brokers/", "models/prepared.py", "models/sql.py"]],
+    *[str(_WORKER.parent / name) for name in ["brokers/", "models/statements.py", "models/sql_postgresql.py"]],
     *[str(path) for path in _WORKER.glob("*.py") if path.name not in _CALL_HANDLERS],
 )
 """Prefixes of the file names of code that is never interrupted, nor is what it calls."""

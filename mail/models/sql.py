@@ -1,11 +1,9 @@
-"""Statements of the sending path as SQL: the two writes around each call, and queries that are compiled once."""
+"""The two writes around each call to a provider, each as one statement for PostgreSQL."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, models
-from django.db.models import Expression
+from django.db import connection
 
 from mail.models.attempt import Attempt
 from mail.status import PENDING, Status, outranked_by
@@ -49,34 +47,3 @@ def accept(attempt_id: UUID, provider: str, provider_message_id: str) -> str:
         cursor.execute(ACCEPT, values | {"sent": Status.SENT, "outranked": list(outranked_by(Status.SENT))})
         row = cursor.fetchone()
     return str(row[0]) if row else ""
-
-
-class CompiledQuery:
-    """A query with one parameter, compiled once: Django takes longer to compile it than the database to answer."""
-
-    def __init__(self, build: Callable[[Any], models.QuerySet[Any, Any]], field: "models.Field[Any, Any]") -> None:
-        """build: makes the query from the expression that stands for the parameter. field: of the parameter."""
-        self._build, self._field = build, field
-        self._by_vendor: dict[str, tuple[str, Sequence[object]]] = {}
-
-    def sql(self, value: object) -> tuple[str, list[Any]]:
-        """The statement and its parameters, for this value."""
-        if connection.vendor not in self._by_vendor:
-            self._by_vendor[connection.vendor] = self._build(_Placeholder()).query.sql_with_params()
-        statement, params = self._by_vendor[connection.vendor]
-        given = self._field.get_db_prep_value(value, connection)
-        return statement, [given if isinstance(param, _Placeholder) else param for param in params]
-
-    def first(self, value: object) -> tuple[Any, ...] | None:
-        """The first row, as the driver returns it."""
-        with connection.cursor() as cursor:
-            cursor.execute(*self.sql(value))
-            row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
-
-
-class _Placeholder(Expression):
-    """Stands for the parameter: compiles to %s, with itself as the value."""
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        return "%s", [self]

@@ -1,42 +1,41 @@
 """The queries that every e-mail costs, compiled once."""
 
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
 
+from jobs.models.statements import CompiledQuery, Parameter
 from mail.addresses.normalize import address_digest
 from mail.importance import Importance
 from mail.models import Attachment, Attempt, Message, Suppression
 from mail.models.queryset import SuppressionQuerySet
-from mail.models.sql import CompiledQuery
 from mail.reasons import Scope
 
 
 def message_to_send(message_id: UUID) -> Message | None:
     """With was_tried and has_files, which spare most messages the queries for attempts and attachments."""
-    return next(iter(Message.objects.raw(*_MESSAGE.sql(message_id))), None)
+    return next(iter(Message.objects.raw(*_MESSAGE.sql(message_id=message_id))), None)
 
 
 def suppression_reason(message: Message) -> str:
     """The reason of the strongest suppression of its address that forbids it; empty if there is none."""
     query = _REASON_FOR_BULK if message.importance == Importance.BULK else _REASON
-    row = query.first(address_digest(message.address))
+    row = query.first(digest=address_digest(message.address))
     return str(row[0]) if row else ""
 
 
-def _message(pk: Any) -> QuerySet[Message]:
+def _message() -> QuerySet[Message]:
     files, attempts = (model.objects.filter(message=OuterRef("pk")) for model in (Attachment, Attempt))
     rows = Message.objects.annotate(was_tried=Exists(attempts), has_files=Exists(files))
-    return rows.filter(pk=pk).order_by()
+    return rows.filter(pk=Parameter("message_id", Message._meta.get_field("id"))).order_by()
 
 
-def _in_force(digest: Any) -> SuppressionQuerySet:
+def _in_force() -> SuppressionQuerySet:
+    digest = Parameter("digest", Suppression._meta.get_field("digest"))
     rows: SuppressionQuerySet = Suppression.objects.in_force().filter(digest=digest).strongest_first()
     return rows
 
 
-_DIGEST = Suppression._meta.get_field("digest")
-_MESSAGE = CompiledQuery(_message, Message._meta.get_field("id"))
-_REASON = CompiledQuery(lambda digest: _in_force(digest).filter(scope=Scope.ALL).values_list("reason"), _DIGEST)
-_REASON_FOR_BULK = CompiledQuery(lambda digest: _in_force(digest).values_list("reason"), _DIGEST)
+_MESSAGE = CompiledQuery(_message)
+_REASON = CompiledQuery(lambda: _in_force().filter(scope=Scope.ALL).values_list("reason"))
+_REASON_FOR_BULK = CompiledQuery(lambda: _in_force().values_list("reason"))

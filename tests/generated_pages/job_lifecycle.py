@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jobs.models import Job
-from jobs.models.claiming import NEGLECTED_AFTER
+from jobs.models.claiming import STARVED_AFTER
 from jobs.models.leases import LEASE
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import TERMINAL, TRANSITIONS, Status
@@ -32,9 +32,9 @@ class Step(NamedTuple):
 
 
 RESCUERS = "if that is lost, the process that replaces it, or a dispatcher"
-IS_DUE = Step(JobQuerySet.queue_what_is_due, "its `run_at` has come", "workers before they claim; dispatchers")
+IS_DUE = Step(JobQuerySet.queue_due, "its `run_at` has come", "workers before they claim; dispatchers")
 IS_CANCELLED = Step(Job.cancel, "it is cancelled while it waits", "the web process, the admin")
-RUNS_AFRESH = Step(Job.run_afresh, "somebody asks for it: `POST jobs/{id}/retries/`", "the web process, the admin")
+IS_RESTARTED = Step(Job.restart, "somebody asks for it: `POST jobs/{id}/retries/`", "the web process, the admin")
 
 STEPS: Mapping[tuple[Status, Status], Step] = {
     (Status.SCHEDULED, Status.QUEUED): IS_DUE,
@@ -45,7 +45,7 @@ STEPS: Mapping[tuple[Status, Status], Step] = {
     (Status.RUNNING, Status.FAILED): Step(
         Job.fail, "a permanent error, or no attempts are left", f"its worker; {RESCUERS}"
     ),
-    (Status.RUNNING, Status.CANCELLED): Step(Job.give_up, "it is cancelled while it runs", "its worker"),
+    (Status.RUNNING, Status.CANCELLED): Step(Job.finish_cancelled, "it is cancelled while it runs", "its worker"),
     (Status.RUNNING, Status.RETRYING): Step(
         Job.retry, "a transient error, a timeout or a lost worker", f"its worker; {RESCUERS}"
     ),
@@ -54,8 +54,8 @@ STEPS: Mapping[tuple[Status, Status], Step] = {
     ),
     (Status.RETRYING, Status.QUEUED): IS_DUE,
     (Status.RETRYING, Status.CANCELLED): IS_CANCELLED,
-    (Status.FAILED, Status.QUEUED): RUNS_AFRESH,
-    (Status.CANCELLED, Status.QUEUED): RUNS_AFRESH,
+    (Status.FAILED, Status.QUEUED): IS_RESTARTED,
+    (Status.CANCELLED, Status.QUEUED): IS_RESTARTED,
 }
 
 CONSTRAINTS = {
@@ -126,7 +126,7 @@ of cancellations
 - A handler that ignores its interruption for {span(STUCK_AFTER)} is killed with its process.
 - After SIGTERM, running jobs have `WORKER_GRACE` seconds.
 - Higher priorities are claimed first, and of equal ones the oldest. Every eighth claim takes the job that has waited
-  longest, if that is more than {span(NEGLECTED_AFTER)}.
+  longest, if that is more than {span(STARVED_AFTER)}.
 
 Why: decisions [0001](decisions/0001-the-job-row-is-the-queue.md), [0006](decisions/0006-leases-and-heartbeats.md) and
 [0007](decisions/0007-lost-attempts-and-retries.md).

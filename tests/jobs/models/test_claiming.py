@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import connection
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,6 @@ from jobs.brokers import claims
 from jobs.brokers.orm import ORM
 from jobs.models import Job, claiming
 from jobs.models.leases import LEASE
-from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from tests.support.concurrency import in_threads, locked_elsewhere, until_unlocked
 from tests.support.factories import WORKER, make_job, make_kind, row
@@ -308,30 +307,6 @@ def test_a_claim_for_many_pools_is_one_statement(django_assert_num_queries: Call
         assert len(Job.objects.claim_for_pools(WORKER, {MAIL: 20, CALL: 20, "test.none": 20})) == 2
     with django_assert_num_queries(1):
         assert Job.objects.claim_for_pools(WORKER, {MAIL: 20, CALL: 20}) == []
-
-
-@pytest.mark.skipif(connection.vendor == "postgresql", reason="There it is one statement.")
-@pytest.mark.django_db(transaction=True)
-def test_an_error_with_one_pool_leaves_nothing_claimed_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody would run it, and its attempt would be lost with its lease."""
-    jobs, claim = [make_pooled(kind) for kind in (MAIL, CALL)], JobQuerySet._claim_locked
-
-    def claim_once(rows: JobQuerySet, ids: list[Any], worker: str) -> Any:
-        if Job.objects.running_on(WORKER).exists():
-            raise OperationalError("database is locked")
-        return claim(rows, ids, worker)
-
-    monkeypatch.setattr(JobQuerySet, "_claim_locked", claim_once)
-    with pytest.raises(OperationalError):
-        Job.objects.claim_for_pools(WORKER, {MAIL: 1, CALL: 1})
-    assert [row(job)["attempt"] for job in jobs] == [0, 0]
-
-
-@pytest.mark.skipif(connection.vendor == "postgresql", reason="There it is one statement.")
-@pytest.mark.django_db
-def test_an_idle_worker_with_pools_begins_no_transaction(django_assert_num_queries: Callable[[int], Any]) -> None:
-    with django_assert_num_queries(2):
-        assert Job.objects.claim_for_pools(WORKER, {MAIL: 1, CALL: 1}) == []
 
 
 def test_no_filter_says_what_may_be_claimed_for_pools() -> None:

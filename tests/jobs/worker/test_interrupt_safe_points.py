@@ -22,7 +22,7 @@ from tests.support.standalone_worker import contained
 SOON = LONG = 60
 DELICATE = [
     *["django.db.backends.utils", "django.db.backends.postgresql.base", "django.db.transaction", "psycopg2.extras"],
-    *["logging", "structlog", "routers", "jobs.worker.buffer", "jobs.brokers.orm", "jobs.models.prepared"],
+    *["logging", "structlog", "routers", "jobs.worker.buffer", "jobs.brokers.orm", "jobs.models.statements"],
 ]
 CODE = """
 def work(entered, may_leave):

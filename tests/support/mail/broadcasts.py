@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from jobs.models import Job
-from jobs.registry import find
+from jobs.registry import find_kind
 from jobs.run import Run
 from mail.models import Template
 from tests.support.mail.messages import MAIL
@@ -45,4 +45,4 @@ def run(answer: Any) -> dict[str, Any]:
     """What the job of this answer makes of it."""
     assert answer.status_code == 202, answer.content
     job = Job.objects.get(pk=answer.json()["id"])
-    return find(job.kind).handler(Run(job), **find(job.kind).arguments(job.params))
+    return find_kind(job.kind).handler(Run(job), **find_kind(job.kind).handler_arguments(job.params))

@@ -1,4 +1,4 @@
-"""A job is inserted as save() would do it; PostgreSQL reads and plans the INSERT once for each connection."""
+"""Statements that are built once: queries that Django compiles, and an INSERT that PostgreSQL plans, once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
-from jobs.models import Job, prepared
+from jobs.models import Job
+from jobs.models.statements import CompiledQuery, Parameter, execute_prepared
 from jobs.submit import submit
 from jobs.worker.interrupt import Cancelled
 from tests.support.factories import make_job, make_user, row
@@ -89,9 +90,9 @@ def test_one_that_could_not_be_prepared_is_tried_again() -> None:
         with pytest.raises(DatabaseError, match="division"), connection.cursor() as cursor:
             cursor.execute("SELECT 1 / 0")
         with pytest.raises(DatabaseError, match="aborted"):
-            prepared.execute(connection, "SELECT %s::int", [1])
+            execute_prepared(connection, "SELECT %s::int", [1])
         transaction.set_rollback(True)
-    prepared.execute(connection, "SELECT %s::int", [1])
+    execute_prepared(connection, "SELECT %s::int", [1])
     assert statements("SELECT $1::int") == [1]
 
 
@@ -119,6 +120,34 @@ def test_behind_a_pooler_that_changes_sessions_nothing_is_prepared(monkeypatch: 
     submit("demo.countdown", {"seconds": 1})
     assert statements("") == []
     assert Job.objects.count() == 1
+
+
+def test_a_query_is_compiled_once_and_executed_with_other_values() -> None:
+    built: list[str] = []
+
+    def build(kind: str) -> Any:
+        built.append(kind)
+        own = Job.objects.filter(pk=Parameter("pk", Job._meta.pk), kind=kind)
+        return own.filter(priority__lt=Parameter("below", Job._meta.get_field("priority"))).values_list("timeout")
+
+    query = CompiledQuery(build)
+    short, long = make_job(timeout=5, priority=1), make_job(timeout=500, priority=1)
+    assert query.first(short.kind, pk=short.pk, below=2) == (5,)
+    assert query.first(short.kind, pk=long.pk, below=2) == (500,)
+    assert query.first(short.kind, pk=long.pk, below=1) is None
+    assert query.first("another", pk=long.pk, below=2) is None
+    assert built == [short.kind, "another"]
+
+
+def test_a_value_that_equals_a_constant_of_the_query_changes_nothing_else() -> None:
+    query = CompiledQuery(
+        lambda: Job.objects.filter(kind="a", unique_key=Parameter("key", Job._meta.get_field("kind")))
+    )
+    make_job(kind="a", unique_key="b")
+    make_job(kind="b", unique_key="a")
+    assert query.sql(key="a")[1] == ["a", "a"]
+    assert query.first(key="b")
+    assert query.first(key="a") is None
 
 
 def statements(part: str) -> list[int]:

@@ -1,0 +1,154 @@
+"""The queue's statements (sql.py) for PostgreSQL, each a single statement, because this is what workers do all day."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connections, models, transaction
+
+from jobs.models.statements import CompiledQuery, execute_prepared
+
+HISTORY = ("errors", "result")
+"""Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
+
+CLAIM = """
+    UPDATE jobs_job
+    SET status = 'running', attempt = attempt + 1, worker = %s, started_at = statement_timestamp(),
+        lease_expires_at = statement_timestamp() + %s, progress = '{{"percent": 0, "message": ""}}'
+    WHERE id = {which}
+    RETURNING {columns}
+"""
+
+FIRST_OF_POOLS = """
+    SELECT first.id FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
+        SELECT id FROM jobs_job
+        WHERE pool = free.pool AND status = 'queued' AND {due}
+        LIMIT free.threads FOR UPDATE SKIP LOCKED
+    ) AS first
+"""
+# The conditions choose the index, as in jobs/models/claiming.py.
+BY_PRIORITY = "priority >= -32768 ORDER BY priority DESC, run_at"
+BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC, run_at"
+BY_AGE = "attempt >= 0 AND run_at < statement_timestamp() - %s ORDER BY run_at"
+BY_AGE_IN_QUEUE = f"queue = %s AND {BY_AGE}"
+
+INSERT = """
+    INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
+    VALUES (0, '', false, '{{"percent": 0, "message": ""}}', '[]', {places})
+"""
+WRITTEN_BY_WORKERS = {"attempt", "worker", "cancel_requested", "progress", "errors"}
+"""Columns with the same value in every new job: constants in the text of a statement cost next to nothing."""
+
+INSERT_MANY = """
+    INSERT INTO jobs_job (id, params, {columns})
+    SELECT each.id, each.params, {values} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
+"""
+
+SUCCEED_MANY = """
+    UPDATE jobs_job
+    SET status = 'succeeded', result = nullif(done.result, 'null'), progress = done.progress,
+        finished_at = statement_timestamp(), lease_expires_at = NULL
+    FROM unnest(%s::uuid[], %s::int[], %s::jsonb[], %s::jsonb[]) AS done (id, attempt, result, progress)
+    WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
+        AND jobs_job.worker = %s AND jobs_job.status = 'running'
+    RETURNING jobs_job.id
+"""
+
+UPDATE_HELD = """
+    WITH held (id, attempt, progress) AS (
+        SELECT * FROM unnest(%s::uuid[], %s::int[], %s::jsonb[])
+    ), own AS MATERIALIZED (
+        SELECT jobs_job.id FROM jobs_job JOIN held USING (id)
+        WHERE jobs_job.attempt = held.attempt AND jobs_job.worker = %s AND jobs_job.status = 'running'
+        FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
+    )
+    UPDATE jobs_job SET progress = held.progress {renewal}
+    FROM held WHERE jobs_job.id = held.id AND jobs_job.id IN (SELECT id FROM own)
+    RETURNING jobs_job.id, cancel_requested
+"""
+SHOW_PROGRESS = UPDATE_HELD.format(renewal="")
+RENEW_LEASES = UPDATE_HELD.format(renewal=", lease_expires_at = statement_timestamp() + %s")
+
+FIRST_DUE = CompiledQuery(lambda model, claim: model.objects.matching(claim).values("pk")[:1])
+
+
+class PostgreSQL:
+    def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
+        first, values = FIRST_DUE.sql(rows.model, claim, using=rows.db)
+        return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
+
+    def claim_locked(self, rows: Any, ids: Collection[UUID], worker: str, lease: timedelta) -> Collection[Any]:
+        return _claim(rows, worker, lease, "ANY (%s::uuid[])", [list(ids)])
+
+    def claim_for_pools(
+        self,
+        rows: Any,
+        worker: str,
+        free: Mapping[str, int],
+        lease: timedelta,
+        queue: str | None,
+        overdue: timedelta | None,
+    ) -> list[Any]:
+        values: list[Any] = [] if queue is None else [queue]
+        if overdue is None:
+            due = BY_PRIORITY if queue is None else BY_PRIORITY_IN_QUEUE
+        else:
+            due = BY_AGE if queue is None else BY_AGE_IN_QUEUE
+            values.append(overdue)
+        which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due)}))"
+        return _claim(rows, worker, lease, which, [list(free), list(free.values()), *values])
+
+    def read_in_index_order(self, rows: Any) -> None:
+        """Statistics that know of few rows make the planner sort: a batch at a time, that took minutes for all the jobs
+        that became due at midnight."""
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute("SET LOCAL enable_sort = off")
+
+    def insert(self, rows: Any, job: Any) -> None:
+        """Django would need longer to build the statement than the database to execute it."""
+        alias, fields = rows.db, [f for f in rows.model._meta.concrete_fields if f.name not in WRITTEN_BY_WORKERS]
+        given = [(field, value) for field in fields if (value := getattr(job, field.attname)) is not None]
+        columns, places = ", ".join(field.column for field, _ in given), ", ".join(["%s"] * len(given))
+        statement = INSERT.format(columns=columns, places=places)
+        with transaction.mark_for_rollback_on_error(using=alias):
+            execute_prepared(connections[alias], statement, [_adapt(field, value) for field, value in given])
+        job._state.adding, job._state.db = False, alias
+
+    def insert_many(self, rows: Any, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
+        connection = connections[rows.db]
+        fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("id", "params")]
+        same = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
+        columns, values = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
+        ids, texts = [pk for pk, _ in many_params], [orjson.dumps(params).decode() for _, params in many_params]
+        with connection.cursor() as cursor:
+            cursor.execute(INSERT_MANY.format(columns=columns, values=values), [*same, ids, texts])
+
+    def succeed_many(self, rows: Any, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
+        each = [
+            (job.pk, job.attempt, orjson.dumps(result).decode(), orjson.dumps(job.progress | {"percent": 100}).decode())
+            for job, result in results
+        ]
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute(SUCCEED_MANY, [*map(list, zip(*each, strict=True)), worker])
+            return {pk for (pk,) in cursor.fetchall()}
+
+    def update_held(self, rows: Any, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:
+        progress = [orjson.dumps(job.progress).decode() for job in jobs]
+        values: list[Any] = [[job.pk for job in jobs], [job.attempt for job in jobs], progress, worker]
+        with connections[rows.db].cursor() as cursor:
+            if lease is not None:
+                values.append(lease)
+            cursor.execute(SHOW_PROGRESS if lease is None else RENEW_LEASES, values)
+            return dict(cursor.fetchall())
+
+
+def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:
+    columns = ", ".join(field.column for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
+    return list(rows.raw(CLAIM.format(which=which, columns=columns), [worker, lease, *values]))
+
+
+def _adapt(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The driver adapts every value but JSON."""
+    return orjson.dumps(value).decode() if isinstance(field, models.JSONField) else value

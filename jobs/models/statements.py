@@ -1,0 +1,85 @@
+"""Statements that are built once and executed all the time.
+
+CompiledQuery: Django compiles a query once per process, which takes as long as the database needs to answer it.
+execute_prepared(): PostgreSQL parses and plans a statement once per connection.
+"""
+
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Expression, Field, QuerySet
+
+
+class Parameter(Expression):
+    """Stands in a CompiledQuery for a value that is given by this name at each execution."""
+
+    def __init__(self, name: str, field: "Field[Any, Any]") -> None:
+        super().__init__(output_field=field)
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
+        return "%s", [self]
+
+    def adapt(self, value: object, connection: BaseDatabaseWrapper) -> object:
+        """The value as the driver takes it."""
+        return self.output_field.get_db_prep_value(value, connection)
+
+
+class CompiledQuery:
+    """A query that Django compiles once per database vendor and constants.
+
+    build: returns the query for the constants, which are hashable and few. What differs at each execution is a
+    Parameter in it.
+    """
+
+    def __init__(self, build: "Callable[..., QuerySet[Any, Any]]") -> None:
+        self._build = build
+        self._compiled: dict[Hashable, tuple[str, Sequence[Any]]] = {}
+
+    def sql(self, *constants: Hashable, using: str = DEFAULT_DB_ALIAS, **values: object) -> tuple[str, list[Any]]:
+        """The statement and its parameters. values: by the names of the query's Parameters."""
+        connection = connections[using]
+        key = (connection.vendor, *constants)
+        if (found := self._compiled.get(key)) is None:
+            found = self._compiled[key] = self._build(*constants).query.get_compiler(using=using).as_sql()
+        statement, params = found
+        return statement, [
+            param.adapt(values[param.name], connection) if isinstance(param, Parameter) else param for param in params
+        ]
+
+    def first(self, *constants: Hashable, using: str = DEFAULT_DB_ALIAS, **values: object) -> tuple[Any, ...] | None:
+        """The first row, as the driver returns it."""
+        with connections[using].cursor() as cursor:
+            cursor.execute(*self.sql(*constants, using=using, **values))
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
+
+
+Executes = dict[str, str]
+"""The EXECUTE statement of each prepared statement."""
+
+_numbers = itertools.count()
+"""Every PREPARE gets a new name: one that was interrupted may have been executed, so that its name is taken."""
+_prepared: WeakKeyDictionary[Any, Executes] = WeakKeyDictionary()
+"""By the driver's connection, with which prepared statements end. They survive a rollback."""
+
+
+def execute_prepared(connection: BaseDatabaseWrapper, statement: str, values: Sequence[Any]) -> None:
+    """Prepare the statement at its first use on this connection, then execute it. PostgreSQL only.
+
+    The statement has one %s per value and no other percent sign. With DISABLE_SERVER_SIDE_CURSORS, Django's setting for
+    poolers that may give each transaction another session, it is executed without being prepared.
+    """
+    with connection.cursor() as cursor:
+        if not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+            executes = _prepared.setdefault(connection.connection, {})
+            if statement not in executes:
+                name, places = f"legwork_{next(_numbers)}", range(1, len(values) + 1)
+                cursor.execute(f"PREPARE {name} AS {statement % tuple(f'${place}' for place in places)}")
+                executes[statement] = f"EXECUTE {name} ({', '.join(['%s'] * len(values))})"
+            statement = executes[statement]
+        cursor.execute(statement, values)
