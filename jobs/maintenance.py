@@ -1,36 +1,51 @@
-"""Maintenance tasks of the engine besides those in jobs/cluster/maintenance.py."""
+"""The maintenance tasks of the job engine, run by dispatchers (jobs/cluster/maintenance.py)."""
+
+from datetime import timedelta
 
 import structlog
+from django.conf import settings
+from django.utils import timezone
 
 from jobs.cluster.maintenance import every, hourly
 from jobs.django_q import task_results
 from jobs.models import Job
 from jobs.models.database_cache import CacheEntry
 from jobs.models.outputs import Output
+from jobs.models.queryset import delete_in_batches
 from jobs.registry import UnknownKind, find_kind
+from rest.models import IdempotencyKey
 
 log = structlog.get_logger(__name__)
 
-
-@hourly
-def orphaned_outputs() -> int:
-    """Files of jobs that were deleted, and of attempts that did not succeed."""
-    discarded: int = Output.objects.orphaned().discard()
-    return discarded
+KEY_RETENTION = timedelta(hours=24)
 
 
 @hourly
-def misplaced_jobs() -> int:
-    """Waiting jobs that another version stored, where their kind ran in threads and does not here, or the reverse.
+def prune_finished_jobs() -> int:
+    """Delete finished jobs that are older than settings.JOB_RETENTION allows for their status."""
+    now = timezone.now()
+    return sum(Job.objects.prune(status, now - kept) for status, kept in settings.JOB_RETENTION.items())
 
-    Nobody claims for a pool that no kind has. It runs at the start of a dispatcher, and so after each deployment.
+
+@hourly
+def delete_orphaned_outputs() -> int:
+    """Delete the files of deleted jobs and of attempts that did not succeed."""
+    deleted: int = Output.objects.orphaned().discard()
+    return deleted
+
+
+@hourly
+def move_misplaced_jobs() -> int:
+    """Move waiting jobs to the pool of their kind, if another release stored them with another pool.
+
+    Nobody claims for a pool that no kind has. Runs when a dispatcher starts, and so after each deployment.
     """
     moved = 0
     for kind, pool in Job.objects.waiting_kinds():
         try:
             expected = find_kind(kind).pool
         except UnknownKind:
-            log.warning("jobs_of_unknown_kind", kind=kind)  # they wait for a worker that knows it
+            log.warning("jobs_of_unknown_kind", kind=kind)  # they wait for a worker that knows the kind
             continue
         if pool != expected:
             moved += Job.objects.move_to_pool(kind, expected)
@@ -38,11 +53,16 @@ def misplaced_jobs() -> int:
 
 
 @hourly
-def expired_cache_entries() -> int:
+def prune_idempotency_keys() -> int:
+    return delete_in_batches(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEY_RETENTION))
+
+
+@hourly
+def delete_expired_cache_entries() -> int:
     return CacheEntry.objects.expired().delete()[0]
 
 
 @every(minutes=1 / 6)
-def superfluous_results() -> int:
-    """Successes of plain django-q tasks beyond Q_CLUSTER's save_limit."""
+def prune_task_results() -> int:
+    """Delete successful results of plain django-q tasks beyond Q_CLUSTER's save_limit."""
     return task_results.prune()

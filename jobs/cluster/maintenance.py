@@ -1,23 +1,18 @@
-"""Maintenance tasks: apps register them with @hourly or @every(minutes=…), dispatchers run those that are due."""
+"""Registers maintenance tasks, which apps define in their maintenance.py, and runs those that are due (dispatcher).
+
+They are registered by every(): as a decorator, or called with a function of another module.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
-from django.conf import settings
 from django.db import close_old_connections
-from django.utils import timezone
-
-from jobs.models import Job
-from jobs.models.queryset import delete_in_batches
-from rest.models import IdempotencyKey
 
 log = structlog.get_logger(__name__)
 
 Task = Callable[[], int]
-KEY_RETENTION = timedelta(hours=24)
 FIRST_BACKOFF, MAX_BACKOFF = 1.0, 300.0
 """Seconds between a task's failure and its next run: after the first failure in a row, and at most."""
 
@@ -76,15 +71,3 @@ def run_due_tasks() -> None:
     for task in _tasks:
         if time.monotonic() >= task.due_at:
             task.run()
-
-
-@hourly
-def prune_finished_jobs() -> int:
-    """Delete finished jobs that are older than settings.JOB_RETENTION allows for their status."""
-    now = timezone.now()
-    return sum(Job.objects.prune(status, now - kept) for status, kept in settings.JOB_RETENTION.items())
-
-
-@hourly
-def prune_idempotency_keys() -> int:
-    return delete_in_batches(IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEY_RETENTION))

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from structlog.testing import capture_logs
 
-from jobs.maintenance import misplaced_jobs
+from jobs.maintenance import move_misplaced_jobs
 from jobs.models import Job
 from jobs.models.ids import new_id
 from jobs.models.states import UPCOMING, WAITING, Status
@@ -32,23 +32,23 @@ def test_jobs_that_wait_for_a_pool_that_their_kind_no_longer_has_are_moved(
     was_io = make_job(status, kind="test.cpu", pool="test.cpu", params={})
     was_cpu = make_job(status, kind="test.io", pool="", params={})
     right = make_job(status, kind="test.cpu", params={})
-    assert misplaced_jobs() == 2
+    assert move_misplaced_jobs() == 2
     assert [row(job)["pool"] for job in (was_io, was_cpu, right)] == ["", "test.io", ""]
-    assert misplaced_jobs() == 0
+    assert move_misplaced_jobs() == 0
 
 
 def test_jobs_that_run_or_have_ended_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: None, "test.cpu")
     for status in set(Status) - WAITING:
         make_job(status, kind="test.cpu", pool="old", params={})
-    assert misplaced_jobs() == 0
+    assert move_misplaced_jobs() == 0
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, *sorted(UPCOMING)])
 def test_a_kind_that_nobody_knows_is_named_in_the_log_and_its_jobs_wait(status: str) -> None:
     job = make_job(status, kind="gone.kind", params={})
     with capture_logs() as logs:
-        assert misplaced_jobs() == 0
+        assert move_misplaced_jobs() == 0
     assert [(line["event"], line["kind"]) for line in logs] == [("jobs_of_unknown_kind", "gone.kind")]
     assert row(job)["status"] == status
 

@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 
 from jobs.errors import PermanentError
 from jobs.filename import content_type_of, safe_filename
-from jobs.maintenance import orphaned_outputs
+from jobs.maintenance import delete_orphaned_outputs
 from jobs.models import Job, Output, outputs
 from jobs.models.states import Status
 from jobs.run import Run
@@ -229,7 +229,7 @@ def test_the_chore_deletes_what_no_job_has_any_more_and_only_that(media: Path) -
     write(Run(running))
     pruned = make_output()
     Job.objects.filter(pk=pruned.pk).delete()
-    assert orphaned_outputs() == 1
+    assert delete_orphaned_outputs() == 1
     assert set(Output.objects.values_list("job_id", flat=True)) == {kept.pk, running.pk}
     assert len(files(media)) == 2
 
@@ -241,7 +241,7 @@ def test_the_chore_deletes_what_a_killed_attempt_has_left(ada: User, changes: di
     job = make_job(Status.RUNNING, user=ada)
     write(Run(job))
     Job.objects.filter(pk=job.pk).update(**changes)
-    assert orphaned_outputs() == 1
+    assert delete_orphaned_outputs() == 1
     assert not Output.objects.exists()
 
 
@@ -262,9 +262,9 @@ def test_a_row_whose_file_may_still_be_written_is_left_alone(media: Path) -> Non
     """Were it deleted, its file would be stored afterwards and be forgotten."""
     lost = make_job(Status.RETRYING)
     output = Output.objects.create(job=lost, attempt=1, worker=lost.worker, filename="x", content_type="text/plain")
-    assert orphaned_outputs() == 0
+    assert delete_orphaned_outputs() == 0
     Output.objects.filter(pk=output.pk).update(created_at=timezone.now() - outputs.WRITTEN_WITHIN)
-    assert orphaned_outputs() == 1
+    assert delete_orphaned_outputs() == 1
 
 
 def test_a_file_that_cannot_be_deleted_keeps_its_row_and_stops_no_other(
@@ -283,8 +283,8 @@ def test_a_file_that_cannot_be_deleted_keeps_its_row_and_stops_no_other(
 
     with monkeypatch.context() as some:
         some.setattr(default_storage, "delete", delete_most)
-        assert orphaned_outputs() == 4
-    assert orphaned_outputs() == 1
+        assert delete_orphaned_outputs() == 4
+    assert delete_orphaned_outputs() == 1
     assert files(media) == []
 
 

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs.cluster import maintenance
+from jobs import maintenance
 from jobs.models import Job, queryset
 from jobs.models.queryset import first_id_at
 from jobs.models.states import TERMINAL, WAITING
