@@ -2,15 +2,19 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+from django.db.models import QuerySet
 from django.http import HttpResponseBase
+from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+Row = TypeVar("Row")
 
 POLL_SOON, POLL_LATER = 1, 5
 """Retry-After in seconds: for the first YOUNG seconds of a resource, and afterwards."""
@@ -26,6 +30,19 @@ class Conflict(APIException):
     def __init__(self, detail: str, **headers: str) -> None:
         super().__init__(detail)
         self.headers = headers
+
+
+def first_or_404(rows: "QuerySet[Any, Row]") -> Row:
+    """Raises NotFound if there is no row."""
+    row = rows.first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def poll_headers(created_at: datetime, due_at: datetime | None, *, finished: bool) -> dict[str, str]:
+    """Retry-After until the resource has finished."""
+    return {} if finished else {"Retry-After": str(retry_after(created_at, due_at, timezone.now()))}
 
 
 def retry_after(created_at: datetime, due_at: datetime | None, now: datetime) -> int:

@@ -1,5 +1,6 @@
 """Turns a request body into unsaved jobs: validates each and reports errors by the client's field names."""
 
+from functools import partial
 from typing import cast
 
 from django.contrib.auth.models import User
@@ -12,7 +13,8 @@ from jobs.errors import UniqueKeyTaken
 from jobs.models import Job
 from jobs.registry import UnknownKind, find_kind
 from jobs.submit import build, store, store_many
-from rest.field_errors import FieldError, flatten
+from rest.batch import parse_each
+from rest.field_errors import FieldError
 
 
 def parse_job(request: Request, data: object) -> Job:
@@ -38,19 +40,12 @@ def store_batch(request: Request, items: list[object]) -> list[Job | list[FieldE
 
     One transaction stores all of them, so a client that gets an error response may send the whole batch again.
     """
-    outcomes: list[Job | list[FieldError]] = [_prepared_or_errors(request, item) for item in items]
+    outcomes = parse_each(items, partial(parse_job, request))
     jobs = [job for job in outcomes if isinstance(job, Job)]
     with transaction.atomic():
         store_many([job for job in jobs if job.unique_key is None])
         taken = {job.pk: errors for job in _by_key(jobs) if (errors := _key_errors(job))}
     return [taken.get(outcome.pk, outcome) if isinstance(outcome, Job) else outcome for outcome in outcomes]
-
-
-def _prepared_or_errors(request: Request, item: object) -> Job | list[FieldError]:
-    try:
-        return parse_job(request, item)
-    except ValidationError as error:
-        return list(flatten(error.detail))
 
 
 def _by_key(jobs: list[Job]) -> list[Job]:

@@ -56,26 +56,6 @@ class BatchRequest(StrictSerializer):
     jobs = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
 
 
-class FieldErrorResponse(serializers.Serializer[Any]):
-    field = serializers.CharField(allow_blank=True)
-    code = serializers.CharField()
-    detail = serializers.CharField()
-
-
-class BatchResult(serializers.Serializer[Any]):
-    """The id and url of an accepted item, or the errors of a refused one."""
-
-    id = serializers.UUIDField(required=False)
-    url = serializers.URLField(required=False)
-    errors = FieldErrorResponse(many=True, required=False)  # type: ignore[assignment]
-
-
-class BatchResponse(serializers.Serializer[Any]):
-    results = BatchResult(many=True)
-    accepted = serializers.IntegerField(min_value=0)
-    refused = serializers.IntegerField(min_value=0)
-
-
 class ProgressResponse(serializers.Serializer[Any]):
     percent = serializers.FloatField(min_value=0, max_value=100)
     message = serializers.CharField(allow_blank=True)

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import NotFound
@@ -20,7 +19,6 @@ from jobs.api.request_parsing import parse_job, store_batch
 from jobs.api.serializers import (
     JOB_FIELDS,
     BatchRequest,
-    BatchResponse,
     JobRequest,
     JobResponse,
     KindsResponse,
@@ -34,9 +32,10 @@ from jobs.models.queryset import JobQuerySet
 from jobs.models.states import TERMINAL, Status
 from jobs.registry import Kind, kinds
 from jobs.submit import store
+from rest.batch import BatchResponse, batch_response
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
-from rest.responses import Conflict, conditional, etag, retry_after
+from rest.responses import Conflict, conditional, etag, first_or_404, poll_headers
 
 
 class KindListView(APIView):
@@ -92,13 +91,7 @@ class BatchView(APIView):
         body = BatchRequest(data=request.data)
         body.is_valid(raise_exception=True)
         outcomes = store_batch(request, body.validated_data["jobs"])
-        results = [
-            {"id": each.pk, "url": job_url(each.pk, request)} if isinstance(each, Job) else {"errors": each}
-            for each in outcomes
-        ]
-        count = sum(isinstance(each, Job) for each in outcomes)
-        answer = {"results": results, "accepted": count, "refused": len(results) - count}
-        return Response(answer, status=status.HTTP_202_ACCEPTED)
+        return batch_response(outcomes, lambda job_id: job_url(job_id, request))
 
 
 class JobView(APIView):
@@ -109,14 +102,9 @@ class JobView(APIView):
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """One job. Until it has finished, poll after Retry-After seconds with If-None-Match."""
-        row = _owned(request).filter(pk=job_id).values(*JOB_FIELDS).first()
-        if row is None:
-            raise NotFound
+        row = first_or_404(_owned(request).filter(pk=job_id).values(*JOB_FIELDS))
         shown = job_representation(row, request)
-        headers = {"ETag": etag(shown)}
-        if row["status"] not in TERMINAL:
-            headers["Retry-After"] = str(_retry_after(row))
-        return conditional(request, Response(shown, headers=headers))
+        return conditional(request, Response(shown, headers={"ETag": etag(shown)} | _poll_headers(row)))
 
     @extend_schema(operation_id="jobs_delete", responses={204: None})
     def delete(self, request: Request, job_id: UUID) -> Response:
@@ -178,18 +166,14 @@ def _owned(request: Request) -> JobQuerySet:
 
 def _owned_job(request: Request, job_id: UUID) -> Job:
     """Raises NotFound. errors, which may be large, are loaded when the response needs them."""
-    job: Job | None = _owned(request).filter(pk=job_id).defer("errors").first()
-    if job is None:
-        raise NotFound
+    job: Job = first_or_404(_owned(request).filter(pk=job_id).defer("errors"))
     return job
 
 
 def job_response(request: Request, job: Job, code: int) -> Response:
     """The response about a changed job, with Location, and Retry-After while it is unfinished."""
     row = {name: getattr(job, name) for name in JOB_FIELDS}
-    headers = {"Location": job_url(job.pk, request)}
-    if not job.finished:
-        headers["Retry-After"] = str(_retry_after(row))
+    headers = {"Location": job_url(job.pk, request)} | _poll_headers(row)
     return Response(job_representation(row, request), status=code, headers=headers)
 
 
@@ -208,6 +192,6 @@ def _kind_representation(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _retry_after(row: dict[str, Any]) -> int:
+def _poll_headers(row: dict[str, Any]) -> dict[str, str]:
     due_at = row["run_at"] if row["status"] == Status.SCHEDULED else None
-    return retry_after(row["created_at"], due_at, timezone.now())
+    return poll_headers(row["created_at"], due_at, finished=row["status"] in TERMINAL)

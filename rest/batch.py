@@ -1,0 +1,59 @@
+"""Batch POSTs: each item is accepted or refused by itself, and the response lists the outcomes in the items' order."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from rest_framework import serializers, status
+from rest_framework.exceptions import ValidationError
+from rest_framework.response import Response
+
+from rest.field_errors import FieldError, flatten
+
+Item = TypeVar("Item")
+
+
+class HasId(Protocol):
+    @property
+    def pk(self) -> Any: ...
+
+
+def parse_each(items: Iterable[object], parse: Callable[[object], Item]) -> list[Item | list[FieldError]]:
+    """The result of parse for each item, or the errors of the ValidationError that it raised."""
+    outcomes: list[Item | list[FieldError]] = []
+    for item in items:
+        try:
+            outcomes.append(parse(item))
+        except ValidationError as error:
+            outcomes.append(list(flatten(error.detail)))
+    return outcomes
+
+
+def batch_response(outcomes: Sequence[HasId | list[FieldError]], url: Callable[[Any], str]) -> Response:
+    """202 with the id and url of each accepted item and the errors of each refused one. url: of an id."""
+    results: list[dict[str, Any]] = [
+        {"errors": outcome} if isinstance(outcome, list) else {"id": outcome.pk, "url": url(outcome.pk)}
+        for outcome in outcomes
+    ]
+    refused = sum("errors" in result for result in results)
+    body = {"results": results, "accepted": len(results) - refused, "refused": refused}
+    return Response(body, status=status.HTTP_202_ACCEPTED)
+
+
+class FieldErrorResponse(serializers.Serializer[Any]):
+    field = serializers.CharField(allow_blank=True)
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class BatchResult(serializers.Serializer[Any]):
+    """The id and url of an accepted item, or the errors of a refused one."""
+
+    id = serializers.UUIDField(required=False)
+    url = serializers.URLField(required=False)
+    errors = FieldErrorResponse(many=True, required=False)  # type: ignore[assignment]
+
+
+class BatchResponse(serializers.Serializer[Any]):
+    results = BatchResult(many=True)
+    accepted = serializers.IntegerField(min_value=0)
+    refused = serializers.IntegerField(min_value=0)
