@@ -17,7 +17,8 @@ from mail.rendering.content import require_body, subject_line
 from mail.rendering.sandbox import render_text
 from mail.submit import Draft, build_draft, store
 from mail.unsubscribe.one_click import context_for
-from rest.field_errors import FieldError, flatten
+from rest.batch import parse_each
+from rest.field_errors import FieldError
 
 Templates = Mapping[str, Template]
 """The user's templates by name."""
@@ -105,14 +106,7 @@ def _render_part(part: str, source: str, given: Mapping[str, Any], budget: Rende
 def store_batch(items: list[object], user: User) -> list[Message | list[FieldError]]:
     """Store what is valid. Each item becomes a stored message or its errors, in the same order."""
     templates, budget = templates_named_by(items, user), RenderBudget(BATCH_RENDER_SECONDS)
-    outcomes = [_parsed_or_errors(item, user, templates, budget) for item in items]
+    outcomes = parse_each(items, lambda item: parse_message(item, user, templates, budget))
     if drafts := [outcome for outcome in outcomes if isinstance(outcome, Draft)]:
         store(drafts)
     return [outcome.message if isinstance(outcome, Draft) else outcome for outcome in outcomes]
-
-
-def _parsed_or_errors(item: object, user: User, templates: Templates, budget: RenderBudget) -> Draft | list[FieldError]:
-    try:
-        return parse_message(item, user, templates, budget)
-    except ValidationError as error:
-        return list(flatten(error.detail))

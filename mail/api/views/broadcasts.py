@@ -9,7 +9,7 @@ from django.http import HttpResponseBase, QueryDict
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.exceptions import ErrorDetail, NotFound, PermissionDenied, ValidationError
+from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
@@ -38,7 +38,7 @@ from mail.importance import Importance
 from mail.models import Broadcast, Template
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
-from rest.responses import Conflict, conditional, etag
+from rest.responses import Conflict, conditional, etag, first_or_404
 
 PARSERS = cast("list[type[BaseParser]]", api_settings.DEFAULT_PARSER_CLASSES)
 
@@ -124,10 +124,7 @@ class BroadcastResumptionView(APIView):
 
 
 def _owned(request: Request, broadcast_id: UUID) -> Broadcast:
-    broadcast = _owned_broadcasts(request).filter(pk=broadcast_id).first()
-    if broadcast is None:
-        raise NotFound
-    return broadcast
+    return first_or_404(_owned_broadcasts(request).filter(pk=broadcast_id))
 
 
 def _owned_broadcasts(request: Request) -> QuerySet[Broadcast]:

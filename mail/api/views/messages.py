@@ -6,16 +6,14 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
-from rest_framework.exceptions import APIException, NotFound
+from rest_framework.exceptions import APIException
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jobs.api.serializers import BatchResponse
 from mail.api.filters import MessageFilter
 from mail.api.request_parsing import look_up_recipient_domains, parse_message, store_batch, templates_named_by
 from mail.api.serializers.messages import (
@@ -38,9 +36,10 @@ from mail.rendering.budget import RenderBudget
 from mail.resending import resend
 from mail.status import TERMINAL, Status
 from mail.submit import cancel_message, store
+from rest.batch import BatchResponse, batch_response
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
-from rest.responses import Conflict, conditional, etag, retry_after
+from rest.responses import Conflict, conditional, etag, first_or_404, poll_headers
 
 
 class Unprocessable(APIException):
@@ -102,13 +101,7 @@ class MessageBatchView(APIView):
     @idempotent
     def _stored(self, request: Request, items: list[object]) -> Response:
         outcomes = store_batch(items, cast("User", request.user))
-        results = [
-            {"id": each.pk, "url": message_url(each.pk, request)} if isinstance(each, Message) else {"errors": each}
-            for each in outcomes
-        ]
-        count = sum(isinstance(each, Message) for each in outcomes)
-        answer = {"results": results, "accepted": count, "refused": len(results) - count}
-        return Response(answer, status=status.HTTP_202_ACCEPTED)
+        return batch_response(outcomes, lambda message_id: message_url(message_id, request))
 
 
 class MessageView(APIView):
@@ -119,9 +112,7 @@ class MessageView(APIView):
     )
     def get(self, request: Request, message_id: UUID) -> HttpResponseBase:
         """One message with its timeline. Until it has finished, Retry-After says when to ask again."""
-        row = _owned(request).filter(pk=message_id).values(*DETAIL_COLUMNS).first()
-        if row is None:
-            raise NotFound
+        row = first_or_404(_owned(request).filter(pk=message_id).values(*DETAIL_COLUMNS))
         shown = message_detail(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
         return conditional(request, Response(shown, headers={"ETag": etag(shown)} | _retry_after(row)))
 
@@ -166,9 +157,7 @@ def _owned(request: Request) -> MessageQuerySet:
 
 
 def _owned_message(request: Request, message_id: UUID) -> Message:
-    message: Message | None = _owned(request).filter(pk=message_id).first()
-    if message is None:
-        raise NotFound
+    message: Message = first_or_404(_owned(request).filter(pk=message_id))
     return message
 
 
@@ -181,7 +170,5 @@ def _answer(request: Request, message: Message, code: int) -> Response:
 
 
 def _retry_after(row: dict[str, Any]) -> dict[str, str]:
-    if row["status"] in TERMINAL:
-        return {}
     due_at = row["send_at"] if row["status"] == Status.SCHEDULED else None
-    return {"Retry-After": str(retry_after(row["created_at"], due_at, timezone.now()))}
+    return poll_headers(row["created_at"], due_at, finished=row["status"] in TERMINAL)

@@ -32,7 +32,7 @@ from mail.api.views.resumption import resume_if_permitted
 from mail.models import Stream, StreamSuppression
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
-from rest.responses import conditional, etag
+from rest.responses import conditional, etag, first_or_404
 
 log = structlog.get_logger(__name__)
 
@@ -122,9 +122,7 @@ class StreamSuppressionView(APIView):
     def get(self, request: Request, name: str, address: str) -> HttpResponseBase:
         """Since when the address is suppressed for this stream, and by whom."""
         normalized = address_or_404(address)
-        found = _suppressions(request, name).filter(digest=address_digest(normalized)).first()
-        if found is None:
-            raise NotFound
+        found = first_or_404(_suppressions(request, name).filter(digest=address_digest(normalized)))
         shown = stream_suppression_representation(found, normalized, request)
         return conditional(request, Response(shown, headers={"ETag": etag(shown)}))
 
@@ -143,10 +141,7 @@ def _owned(request: Request) -> QuerySet[Stream]:
 
 
 def _owned_stream(request: Request, name: str) -> Stream:
-    stream = _owned(request).filter(name=name).first()
-    if stream is None:
-        raise NotFound
-    return stream
+    return first_or_404(_owned(request).filter(name=name))
 
 
 def _suppressions(request: Request, name: str) -> QuerySet[StreamSuppression]:

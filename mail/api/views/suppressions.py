@@ -29,7 +29,7 @@ from mail.models.queryset import SuppressionQuerySet
 from mail.suppressions.lifting import lift
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
-from rest.responses import conditional, etag
+from rest.responses import conditional, etag, first_or_404
 
 log = structlog.get_logger(__name__)
 
@@ -85,9 +85,7 @@ class SuppressionView(APIView):
     def get(self, request: Request, address: str) -> HttpResponseBase:
         """The suppression of this address; if there are several, the strongest."""
         normalized = address_or_404(address)
-        found = _visible(request, normalized).filter(digest=address_digest(normalized)).first()
-        if found is None:
-            raise NotFound
+        found = first_or_404(_visible(request, normalized).filter(digest=address_digest(normalized)))
         shown = suppression_representation(found, normalized, request)
         return conditional(request, Response(shown, headers={"ETag": etag(shown)}))
 

@@ -31,7 +31,7 @@ from mail.rendering.budget import RenderBudget
 from mail.unsubscribe.one_click import preview_context
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
-from rest.responses import Conflict, conditional, etag
+from rest.responses import Conflict, conditional, etag, first_or_404
 
 CREATION_PARAMETERS = [IDEMPOTENCY_KEY, REPLAYED_CREATED, CREATED]
 
@@ -131,10 +131,7 @@ def _owned(request: Request) -> QuerySet[Template]:
 
 
 def _owned_template(request: Request, name: str) -> Template:
-    template = _owned(request).filter(name=name).first()
-    if template is None:
-        raise NotFound
-    return template
+    return first_or_404(_owned(request).filter(name=name))
 
 
 def _require_valid_name(name: str) -> None:
