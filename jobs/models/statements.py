@@ -40,13 +40,15 @@ class CompiledQuery:
         self._build = build
         self._compiled: dict[Hashable, tuple[str, Sequence[Any]]] = {}
 
-    def sql(self, *constants: Hashable, using: str = DEFAULT_DB_ALIAS, **values: object) -> tuple[str, list[Any]]:
+    def sql(self, *constants: Hashable, using: str = DEFAULT_DB_ALIAS, **values: object) -> tuple[str, Sequence[Any]]:
         """The statement and its parameters. values: by the names of the query's Parameters."""
         connection = connections[using]
         key = (connection.vendor, *constants)
         if (found := self._compiled.get(key)) is None:
             found = self._compiled[key] = self._build(*constants).query.get_compiler(using=using).as_sql()
         statement, params = found
+        if not values:
+            return statement, params
         return statement, [
             param.adapt(values[param.name], connection) if isinstance(param, Parameter) else param for param in params
         ]
