@@ -21,7 +21,8 @@ pytestmark = [
 
 SOON = LONG = 60.0
 """Seconds: a wait that is cut short ends long before."""
-LISTENING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = %s"
+LISTENING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query IN (%s, 'SELECT 1')"
+"""It has executed LISTEN, and SELECT 1 if KEEPALIVE has passed since."""
 
 
 @pytest.fixture
