@@ -24,7 +24,7 @@ def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_whoever_looks_at_what_is_due_does_so_often_enough() -> None:
-    assert Conf.POLL + claims.LOOK_EVERY < PUNCTUAL_WITHIN
+    assert Conf.POLL + claims.QUEUE_DUE_EVERY < PUNCTUAL_WITHIN
 
 
 def test_a_job_starts_within_a_second_of_the_time_that_it_was_scheduled_for(farm: Farm) -> None:
