@@ -310,7 +310,7 @@ def test_used_tokens_and_disregarded_events_are_deleted_in_time() -> None:
 
 
 def test_the_job_is_internal_and_the_maintenance_tasks_are_registered() -> None:
-    assert registry.find("mail.event").internal
+    assert registry.find_kind("mail.event").internal
     assert {apply.apply_lost_events, apply.delete_used_tokens, apply.delete_disregarded_events} <= {
         task.function for task in maintenance._tasks
     }
