@@ -43,21 +43,21 @@ class Api:
         simulator.counters.count_call(form.first("v:message_id"))
         fault = simulator.faults.for_call("messages", _first_recipient(form))
         if fault and not fault.accepts:
-            return faulty_reply(fault, as_text(""), simulator.config.hold)
+            return faulty_reply(fault, as_text(""), simulator.config)
         mail = parse_mail(form, domain, len(request.body), received_at)
         latency = simulator.config.latency + max(outcome_of(to.local).latency for to in mail.recipients)
         await asyncio.sleep(latency / 2)
         await simulator.accept(mail, answer_after=latency / 2)
         response = as_json({"id": f"<{mail.id}>", "message": "Queued. Thank you."})
         if fault:
-            return faulty_reply(fault, response, simulator.config.hold)
+            return faulty_reply(fault, response, simulator.config)
         await asyncio.sleep(latency / 2)
         return response
 
     async def events(self, request: Request, domain: str, page: str = "") -> Reply:
         simulator = self._simulator
         if fault := simulator.faults.for_call("events", None):
-            return faulty_reply(fault, as_json({"items": [], "paging": {}}), simulator.config.hold)
+            return faulty_reply(fault, as_json({"items": [], "paging": {}}), simulator.config)
         query = Query.from_token(page) if page else Query.from_parameters(request.query)
         found = simulator.log.find(query, domain, time.time())
         url = f"{request.root}/v3/{domain}/events"
@@ -149,7 +149,7 @@ class SuppressionList:
     def _with_faults(self, handler: Handler) -> Handler:
         async def check(request: Request, **parts: str) -> Reply:
             if fault := self._simulator.faults.for_call("suppressions", None):
-                return faulty_reply(fault, as_json({"items": [], "paging": {}}), self._simulator.config.hold)
+                return faulty_reply(fault, as_json({"items": [], "paging": {}}), self._simulator.config)
             return await handler(request, **parts)
 
         return check

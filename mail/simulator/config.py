@@ -24,6 +24,8 @@ class Config:
     """Maximum seconds until the events API shows an event. Each has its own delay, so they appear out of order."""
     hold: float = 120.0
     """Maximum seconds that a fault leaves a request unanswered, if the client waits that long."""
+    wait: float = 60.0
+    """Seconds that 420 and 429 ask a client to wait."""
     accepted_webhooks: bool = False
     """Also send a webhook for "accepted". The events API always has this event."""
 

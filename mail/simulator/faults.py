@@ -1,4 +1,7 @@
-"""Failures on demand: added through the control API, or named by a recipient's local part."""
+"""Failures on demand: added through the control API, or named by a recipient's local part.
+
+`timeout-after@…` names a fault of the call; a tag names one beside the outcome: `bounce+503-accepted-once+doubled@…`.
+"""
 
 import re
 import time
@@ -6,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 
+from mail.simulator.config import Config
 from mail.simulator.forms import Address
 from mail.simulator.http import NoResponse, Reply, RequestError, Response, as_json, as_message, as_text
 from mail.simulator.outcomes import leading_word
@@ -47,6 +51,7 @@ KINDS: Mapping[str, Kind] = {
     "swapped": Kind(webhook=True),
 }
 CALL_FAULTS = {name: kind for name, kind in KINDS.items() if not kind.webhook}
+WEBHOOK_FAULTS = {name: kind for name, kind in KINDS.items() if kind.webhook}
 APIS = ("messages", "events", "suppressions")
 
 
@@ -54,7 +59,7 @@ APIS = ("messages", "events", "suppressions")
 class Fault:
     """`times`: how often it still happens; None: until it is cleared. `recipient`: an address or a local part; empty:
     all. `on`: the API whose calls it hits. `seconds`: the wait that 420 and 429 ask for, the delay of webhooks, or how
-    long a time-out holds the connection."""
+    long a time-out holds the connection; None: as the configuration says."""
 
     id: int
     kind: str
@@ -108,7 +113,8 @@ class Faults:
 
     def for_webhooks(self, address: Address) -> dict[str, Fault]:
         """The faults that hit the webhooks of a mail to this address, by kind."""
-        return {
+        named = {kind: Fault(0, kind) for tag in _tags(address.local) if (kind := leading_word(tag, WEBHOOK_FAULTS))}
+        return named | {
             fault.kind: self._use(fault)
             for fault in list(self._faults)
             if fault.kind not in CALL_FAULTS and fault.hits(address)
@@ -122,20 +128,21 @@ class Faults:
         return fault
 
     def _named(self, address: Address) -> Fault | None:
-        kind = leading_word(address.local, CALL_FAULTS)
+        parts = [address.local, *_tags(address.local)]
+        kind, part = next(((kind, part) for part in parts if (kind := leading_word(part, CALL_FAULTS))), ("", ""))
         if not kind:
             return None
-        once = re.match(r"-once\b", address.local[len(kind) :])
+        once = re.match(r"-once\b", part[len(kind) :])
         if once and address.spec in self._hit_once:
             return None
         self._hit_once.add(address.spec)
         return Fault(0, kind)
 
 
-def faulty_reply(fault: Fault, response: Response, hold: float) -> Reply:
-    """The reply in place of `response`. `hold`: seconds that a time-out holds the connection, by default."""
+def faulty_reply(fault: Fault, response: Response, config: Config) -> Reply:
+    """The reply in place of `response`."""
     kind = fault.kind.removesuffix("-accepted")
-    seconds = hold if fault.seconds is None else fault.seconds
+    seconds = config.hold if fault.seconds is None else fault.seconds
     if kind.startswith("timeout"):
         return NoResponse(seconds)
     if kind.startswith("drop"):
@@ -146,13 +153,13 @@ def faulty_reply(fault: Fault, response: Response, hold: float) -> Reply:
         return Response(200, response.body, headers=response.headers, cut=len(response.body) // 2)
     if kind == "sandbox":
         return as_message(SANDBOX_MESSAGE, 403)
-    return _error_response(int(kind), fault)
+    return _error_response(int(kind), config.wait if fault.seconds is None else fault.seconds)
 
 
-def _error_response(status: int, fault: Fault) -> Response:
+def _error_response(status: int, wait: float) -> Response:
+    """wait: seconds that 420 and 429 ask for."""
     if status == 401:
         return as_text("Forbidden", 401)
-    wait = 60 if fault.seconds is None else fault.seconds
     if status == 420:
         until = formatdate(time.time() + wait, usegmt=True).replace("GMT", "UTC")
         return as_message(
@@ -179,6 +186,10 @@ ERROR_MESSAGES = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
+
+
+def _tags(local_part: str) -> list[str]:
+    return local_part.split("+")[1:]
 
 
 def _check(options: Mapping[str, object]) -> None:

@@ -85,6 +85,32 @@ def test_a_recipients_name_asks_for_a_fault(simulator: Simulator, kind: str) -> 
     eventually(lambda: simulator.accepted("m1") == count, PATIENCE, f"{count} mails being accepted")
 
 
+def test_a_tag_names_a_fault_of_the_call_beside_the_outcome(simulator: Simulator, receiver: WebhookReceiver) -> None:
+    to = "bounce+503-accepted-once+doubled+7@example.org"
+    error = send(simulator, to)
+    assert error is not None
+    assert error.status_code == 503
+    bounced, bounced_again = receiver.wait_for(to, 2)
+    assert bounced == bounced_again
+    assert bounced["event-data"]["delivery-status"]["code"] == 550
+    assert send(simulator, to) is None
+
+
+def test_a_tag_loses_the_webhooks_of_an_outcome(simulator: Simulator, receiver: WebhookReceiver) -> None:
+    post(simulator, {"to": "bounce+lost@example.org"})
+    post(simulator, {"to": "bounce@example.org"})
+    receiver.wait_for("bounce@example.org", 1)
+    eventually(lambda: get(simulator, "events", event="failed").json()["items"][1:], PATIENCE, "both bounces")
+    assert receiver.about("bounce+lost@example.org") == []
+
+
+def test_the_configuration_says_how_long_a_client_is_asked_to_wait(simulator: Simulator) -> None:
+    simulator.configure(wait=2)
+    error = send(simulator, "429@example.org")
+    assert error is not None
+    assert error.response.headers["Retry-After"] == "2"
+
+
 def test_what_is_accepted_without_an_answer_is_delivered(simulator: Simulator, receiver: WebhookReceiver) -> None:
     send(simulator, "timeout-after@example.org", HASTE)
     send(simulator, "500-accepted@example.org")
