@@ -1,6 +1,6 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint format docs lock bench chaos soak clean
+.PHONY: help demo run test check lint format docs lock bench chaos mail-chaos soak clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
@@ -10,8 +10,8 @@ LOCKED := --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit
 	--no-emit-trusted-host --allow-unsafe --no-header
 
 help:  ## Show these lines
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
-		do printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
+		do printf '  make %-10s %s\n' "$$name" "$$what"; done
 
 demo: $(READY)  ## Start everything, run a job and send some mails before your eyes, stop again
 	@$(python) -m demo
@@ -52,6 +52,10 @@ docs: $(READY)  ## Write the pages of docs/ that are made from code: life cycles
 chaos: $(READY)  ## Kill everything at random for five minutes, then count; CHAOS="--seconds 60 --jobs 2000 --seed 1"
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@$(python) -m tests.chaos --seconds 300 --jobs 10000 $(CHAOS)
+
+mail-chaos: $(READY)  ## Send 10,000 mails through all failures and kill what sends them; MAIL_CHAOS="--messages 1000 --seed 1"
+	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
+	@$(python) -m tests.mail_chaos $(MAIL_CHAOS)
 
 soak: $(READY)  ## Keep a cluster busy for half an hour and judge its memory, transactions and snapshots; SOAK="--minutes 5"
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql

@@ -1,0 +1,56 @@
+"""Run as `python -m tests.mail_chaos --messages 10000 --seed 1`; its status is 0 when all promises were kept."""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import django
+
+from demo.processes import stop_on_signals
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.simulator import Simulator
+
+SETTINGS = "tests.mail_chaos.settings"
+TIME_SCALE = 0.001
+"""Ten minutes of the provider's take 0.6 seconds, and its last try of a webhook comes after half a minute."""
+KNOBS = {"index_delay": 2.0, "pause": 1.0}
+
+
+def main() -> int:
+    stop_on_signals()
+    asked = _arguments()
+    with PostgreSQL(durable=True) as server, Simulator(time_scale=TIME_SCALE) as simulator:
+        os.environ.update(
+            simulator.env,
+            DJANGO_SETTINGS_MODULE=SETTINGS,
+            DATABASE_URL=server.create_database("mail_chaos"),
+            MAIL_SETTLED_AFTER=str(asked.settled_after),
+        )
+        django.setup()
+        from tests.farm import Farm  # models can be imported only now
+        from tests.mail_chaos.course import Course
+
+        env = {"DJANGO_SETTINGS_MODULE": SETTINGS}
+        url = os.environ["DATABASE_URL"]
+        with Farm(url, asked.folder, clusters=2, workers=1, io_workers=1, env=env) as farm:
+            simulator.turn(webhook_url=f"{farm.url}/webhooks/mailgun/tracking/", **KNOBS)
+            return Course(farm, simulator, asked).run()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mail_chaos", description=__doc__)
+    parser.add_argument("--messages", type=int, default=10_000, help="How many are posted.")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--settled-after", type=int, default=20, help="MAIL_SETTLED_AFTER, in seconds.")
+    parser.add_argument("--folder", type=Path, default=None, help="Where the logs go.")
+    asked = parser.parse_args()
+    asked.folder = asked.folder or Path(tempfile.mkdtemp(prefix="legwork-mail-chaos-"))
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The course of a run: post while things are killed, wait until mail has come to rest, compare, report."""
+
+import argparse
+import logging
+import random
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+
+from django.conf import settings
+
+from demo.eventually import TooLateError, eventually
+from jobs.errors import UniqueKeyTaken
+from jobs.models import Job
+from jobs.models.states import Status
+from jobs.submit import submit
+from mail.providers.mailgun_api import MailgunApi, mailgun_accounts
+from tests.farm import Farm
+from tests.mail_chaos import outcome, report
+from tests.mail_chaos.blows import Blows
+from tests.mail_chaos.outcome import Outcome
+from tests.mail_chaos.plan import plan
+from tests.mail_chaos.posts import Posts
+from tests.mail_chaos.promises import PAGE, Page, promise
+from tests.servers.simulator import Simulator
+
+STEP = 0.05
+POST_EVERY, RECONCILE_EVERY, LOOK_EVERY = 0.3, 3.0, 1.0
+"""Seconds."""
+BLOW_EVERY = (3.0, 8.0)
+"""Seconds between two blows, at least and at most."""
+CALM_BELOW = 0.1
+"""Nothing is killed any more once so little of the mail has not come to its end."""
+STALLED_AFTER = 120.0
+"""Seconds in which no message has come to its end: then it is judged what has not."""
+QUIET_BEYOND = 5.0
+"""Seconds without anything new at the provider, beyond the time after which its events are believed."""
+DONE_WITHIN = 120.0
+MOST_SHOWN = 50
+
+
+class Course:
+    def __init__(self, farm: Farm, simulator: Simulator, asked: argparse.Namespace) -> None:
+        self.asked = asked
+        self.farm = farm
+        self.simulator = simulator
+        self.messages = plan(asked.messages, asked.seed)
+        page = Page(PAGE.read_text())
+        self.promises = {message.address: promise(message, page) for message in self.messages}
+        self.dice = random.Random(asked.seed)
+        self.blows = Blows(farm, simulator, self.dice)
+        self.posts = Posts(farm.client(), self.messages)
+        self.problems: list[str] = []
+
+    def run(self) -> int:
+        """0 when every promise was kept."""
+        logging.getLogger("jobs").setLevel("WARNING")
+        began = time.monotonic()
+        self._storm()
+        self._settle()
+        lists = _provider_lists()
+        found = outcome.outcomes(self.simulator, lists)
+        broken = outcome.broken_promises(self.promises, found)
+        self.problems += [f"{address} {what}." for address, what in broken]
+        self.problems += [
+            f"{address} is on the provider's {name}, and was never written to."
+            for name in outcome.LISTS
+            for address in lists[name] - self.promises.keys()
+        ]
+        self._report(found, {address for address, _ in broken}, time.monotonic() - began)
+        for problem in self.problems[:MOST_SHOWN]:
+            report.console.print(f"[red]{problem}[/red]", highlight=False)
+        report.console.print(f"{len(self.problems)} broken promises; logs in {self.asked.folder}")
+        return 1 if self.problems else 0
+
+    def _report(self, found: Mapping[str, Outcome], broken: Collection[str], seconds: float) -> None:
+        title = f"mail chaos: {self.asked.messages} messages, seed {self.asked.seed}, {seconds:.0f} s"
+        done = dict(self.blows.done) | {"requests repeated because there was no answer": self.posts.repeated}
+        report.show_counts(title, done | report.counts(self.promises, found))
+        report.show_failures(self.messages, found, broken)
+
+    def _storm(self) -> None:
+        """Until all mail is at its end, or nothing comes to its end any more."""
+        more, left, changed_at = True, len(self.promises), time.monotonic()
+        posted_at = reconciled_at = looked_at = 0.0
+        strike_at = time.monotonic() + self.dice.uniform(*BLOW_EVERY)
+        while left:
+            now = time.monotonic()
+            self.blows.supervise()
+            if more and now - posted_at > POST_EVERY:
+                more, posted_at = self.posts.post_one(), now
+            if now > strike_at and (more or left > CALM_BELOW * len(self.promises)):
+                self.blows.strike()
+                strike_at = now + self.dice.uniform(*BLOW_EVERY)
+            if now - reconciled_at > RECONCILE_EVERY:
+                _submit_once("mail.reconcile")
+                reconciled_at = now
+            if now - looked_at > LOOK_EVERY:
+                left_now, looked_at = self._left(), now
+                left, changed_at = left_now, now if left_now != left else changed_at
+            if not more and now - changed_at > STALLED_AFTER:
+                self.problems.append(f"{left} messages had not come to their end after {STALLED_AFTER:g} s.")
+                return
+            time.sleep(STEP)
+
+    def _left(self) -> int:
+        """How many messages have not the status that they ought to end with."""
+        statuses = outcome.statuses()
+        return sum(statuses.get(address) != promised.status for address, promised in self.promises.items())
+
+    def _settle(self) -> None:
+        """Until nothing new happens; then all logs are read once more, and the lists compared."""
+        try:
+            eventually(self._quiet, 4 * DONE_WITHIN, "the end of all mail jobs", pause=1)
+            for kind in ("mail.reconcile", "mail.compare_lists"):
+                self._do(kind)
+        except TooLateError as error:
+            self.problems.append(str(error))
+
+    def _quiet(self) -> bool:
+        """No job is left, and nothing has happened at the provider for as long as its events are not believed."""
+        self.blows.supervise()
+        state = self.simulator.get("")
+        counts, now = (state["calls"], state["events"], outcome.work_left()), time.monotonic()
+        if counts != getattr(self, "_counts", None):
+            self._counts, self._quiet_since = counts, now
+        quiet_for = settings.MAIL_SETTLED_AFTER.total_seconds() + QUIET_BEYOND
+        return not outcome.work_left() and now - self._quiet_since > quiet_for
+
+    def _do(self, kind: str) -> None:
+        """Have one such job succeed that begins from now on."""
+        eventually(lambda: not Job.objects.unfinished().filter(kind=kind).exists(), DONE_WITHIN, f"the end of {kind}")
+        _submit_once(kind)
+        newest = Job.objects.filter(kind=kind).order_by("-pk")
+
+        def succeeded() -> bool:
+            self.blows.supervise()
+            return newest.values_list("status", flat=True)[0] == Status.SUCCEEDED
+
+        eventually(succeeded, DONE_WITHIN, f"the success of {kind}", pause=0.2)
+
+
+def _submit_once(kind: str) -> None:
+    with suppress(UniqueKeyTaken):
+        submit(kind, unique_key=kind)
+
+
+def _provider_lists() -> dict[str, frozenset[str]]:
+    """The addresses on each of the provider's lists, as its own API says."""
+    [account] = mailgun_accounts()
+    [domain] = account.domains
+    with MailgunApi(account) as api:
+        return {name: frozenset(_addresses(api, f"{domain}/{name}")) for name in outcome.LISTS}
+
+
+def _addresses(api: MailgunApi, path: str) -> Sequence[str]:
+    return [item["address"] for items in api.pages(path, limit="1000") for item in items]

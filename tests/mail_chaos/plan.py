@@ -1,0 +1,91 @@
+"""Which failures each message meets, decided by the seed before anything is sent. Pure.
+
+The simulator reads them from the recipient's address: what becomes of the mail, a fault of the call that hands it over,
+and a fault of the webhooks that tell of it. The three are independent, and each failure has a share of SHARE.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHARE = 0.05
+"""Of all messages that meet one failure; in each of the three groups the rest is fine."""
+
+FATES = (
+    *("bounce", "delayed-bounce", "user-unknown", "soft-bounce", "delayed-soft-bounce", "old", "no-mx"),
+    *("mailbox-full", "espblock", "reject", "complain", "unsubscribe"),
+    *("suppressed-bounce", "suppressed-complaint", "suppressed-unsubscribe", "defer", "greylist"),
+)
+"""Outcomes of the simulator."""
+FINE = "fine"
+
+ONCE = (
+    *("401", "403", "html", "420", "429", "500", "502-accepted", "timeout-before", "timeout-after"),
+    *("drop-before", "drop", "truncated"),
+)
+"""Faults of the simulator that only the first call meets."""
+ALWAYS = ("400", "sandbox")
+CALLS = (*ONCE, *ALWAYS)
+STOPPING = ("401", "403", "html", "420", "429")
+"""Of these, those that stop all mail for a while. They come in gusts, as an account is suspended for all at once."""
+WEBHOOKS = ("lost", "doubled", "delayed", "reordered", "early", "forged", "swapped")
+
+GUST = 2500
+"""Of as many messages in a row, those that meet the same stopping fault stand together."""
+DOMAINS = 50
+"""Of recipients: a block slows down all bulk mail to its domain."""
+
+IMPORTANCES = {"critical": 30, "normal": 35, "bulk": 35}
+"""How many of a hundred messages."""
+IN_BROADCAST = 0.6
+"""Of the bulk mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One message. call, webhooks: empty where nothing goes wrong."""
+
+    address: str
+    importance: str
+    in_broadcast: bool
+    fate: str
+    call: str
+    webhooks: str
+
+
+def plan(count: int, seed: int) -> list[Planned]:
+    """In the order in which they are posted."""
+    dice = random.Random(seed)
+    return _in_gusts([_planned(number, dice) for number in range(count)], dice)
+
+
+def _planned(number: int, dice: random.Random) -> Planned:
+    importance = dice.choices(list(IMPORTANCES), list(IMPORTANCES.values()))[0]
+    fate = _one_of(FATES, dice) or FINE
+    call, webhooks = _one_of(CALLS, dice), _one_of(WEBHOOKS, dice)
+    tags = [f"{call}-once" if call in ONCE else call, webhooks, f"n{number}"]
+    return Planned(
+        address=f"{'+'.join([fate, *filter(None, tags)])}@d{number % DOMAINS}.example.org",
+        importance=importance,
+        in_broadcast=importance == "bulk" and dice.random() < IN_BROADCAST,
+        fate=fate,
+        call=call,
+        webhooks=webhooks,
+    )
+
+
+def _one_of(failures: Sequence[str], dice: random.Random) -> str:
+    place = int(dice.random() / SHARE)
+    return failures[place] if place < len(failures) else ""
+
+
+def _in_gusts(messages: list[Planned], dice: random.Random) -> list[Planned]:
+    ordered = []
+    for start in range(0, len(messages), GUST):
+        part = messages[start : start + GUST]
+        calm = [message for message in part if message.call not in STOPPING]
+        for fault in STOPPING:
+            place = dice.randrange(len(calm) + 1)
+            calm[place:place] = [message for message in part if message.call == fault]
+        ordered += calm
+    return ordered
