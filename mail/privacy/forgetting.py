@@ -115,10 +115,15 @@ def _hide_in_messages(mentions: Mentions) -> int:
 
 def _hide_in_broadcasts(address: str, mentions: Mentions) -> int:
     changed = 0
-    for broadcast in Broadcast.objects.exclude(recipients=[]).only("recipients").iterator(chunk_size=1):
+    for broadcast in Broadcast.objects.only("recipients", "reply_to", "tags").iterator(chunk_size=1):
         rows = [None if row and _is_recipient(row["to"], address, mentions) else row for row in broadcast.recipients]
-        if rows != broadcast.recipients:
-            Broadcast.objects.filter(pk=broadcast.pk).update(recipients=rows)
+        values = {
+            "recipients": rows,
+            "reply_to": [each for each in broadcast.reply_to if not mentions.in_text(each)],
+            "tags": [mentions.replaced(tag, HIDDEN) for tag in broadcast.tags],
+        }
+        if any(getattr(broadcast, name) != value for name, value in values.items()):
+            Broadcast.objects.filter(pk=broadcast.pk).update(**values)
             changed += 1
     return changed
 

@@ -238,6 +238,18 @@ def test_answers_to_mail_of_others_do_not_go_to_them() -> None:
     assert (other.to, other.text, other.status) == (GRACE, "There", "queued")
 
 
+def test_answers_to_a_broadcast_do_not_go_to_them() -> None:
+    broadcast = make_broadcast(GRACE, reply_to=[f"Ada <{ADA}>", "office@example.org"], tags=[ADA.upper(), "news"])
+    emptied = make_broadcast(reply_to=[ADA])
+    forget()
+    for each in (broadcast, emptied):
+        each.refresh_from_db()
+    assert (broadcast.reply_to, broadcast.tags) == (["office@example.org"], ["(forgotten)", "news"])
+    assert [row["to"] for row in broadcast.recipients] == [GRACE]
+    assert emptied.reply_to == []
+    assert ADA not in everything()
+
+
 @pytest.mark.parametrize(
     "other", ["diana@b.com", "diana@b.co", "ana@b.com", "ana@b.co.uk", "x.ana@b.co", "d'ana@b.co", "x/ana@b.co"]
 )
@@ -247,7 +259,7 @@ def test_an_address_that_contains_theirs_is_another_one(other: str) -> None:
     made = post(api, {"Idempotency-Key": "k"}, **body)
     Alert.objects.create(kind="hard_bounce", detail=f"<{other}> unknown")
     Event.objects.create(source="webhook", type="bounced", raw={"recipient": other}, disregarded="x")
-    make_broadcast(f"not an address {other} at all")
+    make_broadcast(f"not an address {other} at all", reply_to=[other], tags=[other])
     before = everything()
     forget("ana@b.co")
     assert everything() == before
