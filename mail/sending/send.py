@@ -196,23 +196,24 @@ def _record_failure(
     requested_pause: timedelta | None,
 ) -> Decision:
     """Record the failure together with its consequences, so that a crash in between records nothing."""
+    decision = Decision()
     with transaction.atomic():
-        if not attempts[-1].conclude(OUTCOME_OF[failure.kind], failure):
-            return Decision()  # an event has settled the attempt meanwhile
-        decision = apply_policy(
-            message,
-            failure,
-            provider=account.name,
-            excluded=excluded,
-            probing=account.probing,
-            tries=_counted_tries(account.name, attempts),
-            requested_pause=requested_pause,
-        )
-        if decision.resends:
-            message.return_to_queue()
+        if attempts[-1].conclude(OUTCOME_OF[failure.kind], failure):
+            decision = apply_policy(
+                message,
+                failure,
+                provider=account.name,
+                excluded=excluded,
+                probing=account.probing,
+                tries=_counted_tries(account.name, attempts),
+                requested_pause=requested_pause,
+            )
+            if decision.resends:
+                message.return_to_queue()
     breakers.invalidate_cache()  # other threads may have read it before the commit
     if decision.breaker == Breaker.LEAVE:
-        _record_success(account)  # the failure is not the provider's: it has answered
+        # The provider has answered, and the failure is not its own; or an event has reported that it has the message.
+        _record_success(account)
     return decision
 
 

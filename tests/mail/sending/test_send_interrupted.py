@@ -18,7 +18,7 @@ from mail.models import Alert, Attachment, Attempt, Message, Provider
 from mail.providers import breakers
 from mail.sending import send
 from tests.support.concurrency import in_threads
-from tests.support.mail.mailgun_webhooks import failure
+from tests.support.mail.mailgun_webhooks import failure, make_event
 from tests.support.mail.messages import make_message
 from tests.support.mail.sending import classes, provider, sending_by, work_on
 from tests.support.servers.simulator import Simulator
@@ -104,6 +104,28 @@ def test_an_event_that_comes_during_the_call_outweighs_the_call_s_failure(
     assert (message.status, classes(message)) == ("queued", [("accepted", "")])
     assert not Provider.objects.exists()
     assert Job.objects.get(kind="mail.send").pk == message.job_id
+
+
+def test_a_probe_of_which_an_event_tells_before_its_call_has_failed_closes_the_breaker(
+    mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider has taken the message: nobody need wait for the end of the probe's time."""
+
+    def take_and_time_out(message: Message, attempt: Attempt, _: object) -> str:
+        taken = ingest.take(of_mailgun(make_event(attempt)))
+        assert taken
+        apply.apply(taken.pk)
+        raise requests.ReadTimeout
+
+    settings.MAIL_PROBE_AFTER = 0
+    breakers.failed("mailgun", "it was away", at_once=True)
+    message, other = make_message(), make_message()
+    with monkeypatch.context() as patched:
+        patched.setattr(send, "_hand_over", take_and_time_out)
+        assert work_on(message) == 0
+    assert (message.status, Provider.objects.get().opened_at) == ("delivered", None)
+    assert work_on(other) == 0
+    assert other.status == "sent"
 
 
 def test_a_cancelled_message_is_not_sent(mailgun: Simulator) -> None:
