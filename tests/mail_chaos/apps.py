@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from importlib import import_module
 
 from django.apps import AppConfig
 
@@ -12,6 +13,8 @@ QUICKER = 60
 HURRY = timedelta(seconds=1)
 """How long critical mail bears an unclear attempt; shorter than the simulator's events are indexed at times."""
 LOOK_AGAIN = timedelta(seconds=2)
+A_PROBE_TAKES = timedelta(seconds=6)
+"""Twice MAIL_TIMEOUT: whoever is killed while trying a provider keeps the others waiting for so long."""
 
 
 class MailChaosConfig(AppConfig):
@@ -19,6 +22,7 @@ class MailChaosConfig(AppConfig):
 
     def ready(self) -> None:
         table.LOOK_AGAIN = LOOK_AGAIN
+        import_module("mail.providers.breakers").A_PROBE_TAKES = A_PROBE_TAKES  # it needs models, which are known now
         for kind, row in table.TABLE.items():
             critical, normal, bulk = map(_quicker, row)
             table.TABLE[kind] = (critical, normal, bulk)

@@ -84,8 +84,8 @@ def _in_gusts(messages: list[Planned], dice: random.Random) -> list[Planned]:
     for start in range(0, len(messages), GUST):
         part = messages[start : start + GUST]
         calm = [message for message in part if message.call not in STOPPING]
-        for fault in STOPPING:
-            place = dice.randrange(len(calm) + 1)
+        places = {fault: dice.randrange(len(calm) + 1) for fault in STOPPING}
+        for fault, place in sorted(places.items(), key=lambda each: -each[1]):
             calm[place:place] = [message for message in part if message.call == fault]
         ordered += calm
     return ordered

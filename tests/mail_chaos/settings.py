@@ -1,7 +1,6 @@
 """Development's settings for a run of minutes: the guard is off, and what production waits for comes soon."""
 
-from project.log import logging_config
-
+from project.logging import logging_config
 from settings import env
 
 env.defaults(
