@@ -70,12 +70,15 @@ def record_success(name: str) -> bool:
     before = state_of(name)
     if not before.failures and not before.open_until:
         return False
-    closed = Provider.objects.filter(name=name, opened_at__isnull=False).update(opened_at=None, reason="")
-    Provider.objects.filter(name=name).update(failures=0, open_until=None)
+    with transaction.atomic():  # one statement after the other would undo half of a failure that comes in between
+        provider = Provider.objects.select_for_update().filter(name=name).first()
+        closed = provider is not None and provider.opened_at is not None
+        changes: dict[str, object] = {"opened_at": None, "reason": ""} if closed else {}
+        Provider.objects.filter(name=name).update(failures=0, open_until=None, **changes)
     invalidate_cache()
     if closed:
         log.info("provider_closed", provider=name)
-    return bool(closed)
+    return closed
 
 
 def record_failure(name: str, reason: str, *, probing: bool = False, at_once: bool = False) -> bool:
@@ -111,7 +114,7 @@ def _open_for(failures: int) -> timedelta:
 
 def reserve_probe(name: str) -> bool:
     """True if the caller may probe this provider, whose breaker has been open long enough; others wait meanwhile."""
-    due = Provider.objects.filter(name=name, open_until__lte=Now())
+    due = Provider.objects.filter(Q(open_until__lte=Now()) | Q(open_until=None), name=name, opened_at__isnull=False)
     reserved = bool(due.update(open_until=Now() + PROBE_RESERVED_FOR, failures=F("failures")))
     invalidate_cache()
     return reserved

@@ -26,7 +26,7 @@ def choose(importance: str, excluded: Collection[str] = (), last: Collection[str
             continue
         if not provider.opened_at:
             return account
-        if provider.open_until and provider.open_until <= now and breakers.reserve_probe(account.name):
+        if (provider.open_until is None or provider.open_until <= now) and breakers.reserve_probe(account.name):
             return replace(account, probing=True)
     return None
 

@@ -1,5 +1,6 @@
 """The choice of a provider, breakers and pauses, and the system checks of providers."""
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,12 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
+from demo.eventually import eventually
 from mail import checks
 from mail.models import Provider
 from mail.providers import breakers, select
+from tests.support.concurrency import in_threads
+from tests.support.factories import disconnected
 from tests.support.mail.sending import NOBODY, provider, sending_by
+from tests.support.timeouts import PATIENCE
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +95,50 @@ def test_a_successful_probe_closes_the_breaker() -> None:
     assert breakers.record_success("first")
     assert not breakers.record_success("first")
     assert chosen() == "first"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time.")
+def test_a_success_while_it_opens_leaves_no_half_open_breaker() -> None:
+    """Half open, it would never be tried again."""
+    fail("first", 1)
+    opening, enough = threading.Event(), threading.Event()
+
+    def open_slowly() -> None:
+        with transaction.atomic():
+            breakers.record_failure("first", "refused", at_once=True)
+            opening.set()
+            enough.wait(PATIENCE)
+
+    def succeed() -> None:
+        assert opening.wait(PATIENCE)
+        threading.Thread(target=let_it_end_when_waited_for).start()
+        breakers.record_success("first")
+
+    def let_it_end_when_waited_for() -> None:
+        with disconnected():
+            eventually(somebody_waits, PATIENCE, "the success waiting for the failure")
+            enough.set()
+
+    in_threads(open_slowly, succeed)
+    found = Provider.objects.get(name="first")
+    assert (found.opened_at is None) == (found.open_until is None)
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
+
+
+def test_a_breaker_that_lost_its_time_is_tried_at_once() -> None:
+    """Such rows were left by earlier releases."""
+    fail("first")
+    Provider.objects.filter(name="first").update(open_until=None)
+    breakers.invalidate_cache()
+    found = select.choose("normal")
+    assert found
+    assert (found.name, found.probing) == ("first", True)
 
 
 def test_changes_by_other_processes_are_seen_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
