@@ -10,8 +10,8 @@ from pathlib import Path
 import django
 
 from demo.processes import stop_on_signals
-from tests.servers.postgresql import PostgreSQL
-from tests.servers.simulator import Simulator
+from tests.support.servers.postgresql import PostgreSQL
+from tests.support.servers.simulator import Simulator
 
 SETTINGS = "tests.mail_chaos.settings"
 TIME_SCALE = 0.001
@@ -30,8 +30,8 @@ def main() -> int:
             MAIL_SETTLED_AFTER=str(asked.settled_after),
         )
         django.setup()
-        from tests.farm import Farm  # models can be imported only now
-        from tests.mail_chaos.course import Course
+        from tests.mail_chaos.run import Course
+        from tests.support.cluster_stack import Farm  # models can be imported only now
 
         env = {"DJANGO_SETTINGS_MODULE": SETTINGS}
         url = os.environ["DATABASE_URL"]
@@ -45,6 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, default=10_000, help="How many are posted.")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--settled-after", type=int, default=20, help="MAIL_SETTLED_AFTER, in seconds.")
+    parser.add_argument("--kill-every", type=float, default=5, help="Seconds between two kills, on average.")
     parser.add_argument("--folder", type=Path, default=None, help="Where the logs go.")
     asked = parser.parse_args()
     asked.folder = asked.folder or Path(tempfile.mkdtemp(prefix="legwork-mail-chaos-"))

@@ -13,6 +13,8 @@ QUICKER = 60
 HURRY = timedelta(seconds=1)
 """How long critical mail bears an unclear attempt; shorter than the simulator's events are indexed at times."""
 LOOK_AGAIN = timedelta(seconds=2)
+FAILURES_IN_A_ROW = 20
+"""Half of the calls fail here, so that a few in a row are no sign that the provider is away."""
 A_PROBE_TAKES = timedelta(seconds=6)
 """Twice MAIL_TIMEOUT: whoever is killed while trying a provider keeps the others waiting for so long."""
 
@@ -22,7 +24,8 @@ class MailChaosConfig(AppConfig):
 
     def ready(self) -> None:
         table.LOOK_AGAIN = LOOK_AGAIN
-        import_module("mail.providers.breakers").A_PROBE_TAKES = A_PROBE_TAKES  # it needs models, which are known now
+        breakers = import_module("mail.providers.breakers")  # it needs models, which are known now
+        breakers.A_PROBE_TAKES, breakers.FAILURES_IN_A_ROW = A_PROBE_TAKES, FAILURES_IN_A_ROW
         for kind, row in table.TABLE.items():
             critical, normal, bulk = map(_quicker, row)
             table.TABLE[kind] = (critical, normal, bulk)

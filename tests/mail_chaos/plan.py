@@ -11,7 +11,7 @@ from dataclasses import dataclass
 SHARE = 0.05
 """Of all messages that meet one failure; in each of the three groups the rest is fine."""
 
-FATES = (
+OUTCOMES = (
     *("bounce", "delayed-bounce", "user-unknown", "soft-bounce", "delayed-soft-bounce", "old", "no-mx"),
     *("mailbox-full", "espblock", "reject", "complain", "unsubscribe"),
     *("suppressed-bounce", "suppressed-complaint", "suppressed-unsubscribe", "defer", "greylist"),
@@ -48,7 +48,7 @@ class Planned:
     address: str
     importance: str
     in_broadcast: bool
-    fate: str
+    outcome: str
     call: str
     webhooks: str
 
@@ -61,14 +61,14 @@ def plan(count: int, seed: int) -> list[Planned]:
 
 def _planned(number: int, dice: random.Random) -> Planned:
     importance = dice.choices(list(IMPORTANCES), list(IMPORTANCES.values()))[0]
-    fate = _one_of(FATES, dice) or FINE
+    outcome = _one_of(OUTCOMES, dice) or FINE
     call, webhooks = _one_of(CALLS, dice), _one_of(WEBHOOKS, dice)
     tags = [f"{call}-once" if call in ONCE else call, webhooks, f"n{number}"]
     return Planned(
-        address=f"{'+'.join([fate, *filter(None, tags)])}@d{number % DOMAINS}.example.org",
+        address=f"{'+'.join([outcome, *filter(None, tags)])}@d{number % DOMAINS}.example.org",
         importance=importance,
         in_broadcast=importance == "bulk" and dice.random() < IN_BROADCAST,
-        fate=fate,
+        outcome=outcome,
         call=call,
         webhooks=webhooks,
     )

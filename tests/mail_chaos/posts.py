@@ -6,11 +6,11 @@ from typing import Any
 import requests
 
 from tests.mail_chaos.plan import Planned
-from tests.stack import Client
+from tests.support.stack import Client
 
 BATCH = 100
 """Messages of one request."""
-TEMPLATE = "storm"
+TEMPLATE = "news"
 
 
 class Posts:
@@ -29,7 +29,9 @@ class Posts:
             return False
         method, path, body = self._next
         try:
-            answer = self._client.request(method, path, json=body, headers={"Idempotency-Key": f"storm-{self._number}"})
+            answer = self._client.request(
+                method, path, json=body, headers={"Idempotency-Key": f"request-{self._number}"}
+            )
         except requests.RequestException:
             self.repeated += 1
             return True
@@ -57,7 +59,7 @@ def _requests(messages: Sequence[Planned]) -> Iterator[Request]:
 
 def _batch(messages: Sequence[Planned]) -> Request:
     items = [
-        {"to": message.address, "importance": message.importance, "subject": message.fate, "text": "Hello"}
+        {"to": message.address, "importance": message.importance, "subject": message.outcome, "text": "Hello"}
         for message in messages
     ]
     return "POST", "mail/messages/batch/", {"messages": items}
@@ -66,5 +68,5 @@ def _batch(messages: Sequence[Planned]) -> Request:
 def _broadcast(messages: Sequence[Planned]) -> Iterator[Request]:
     template = {"subject": "News", "text": "Dear {{ name }}, {{ unsubscribe_url }}"}
     yield "PUT", f"mail/templates/{TEMPLATE}/", template
-    recipients = [{"to": message.address, "context": {"name": message.fate}} for message in messages]
+    recipients = [{"to": message.address, "context": {"name": message.outcome}} for message in messages]
     yield "POST", "mail/broadcasts/", {"template": TEMPLATE, "recipients": recipients}

@@ -1,7 +1,7 @@
 """Where each message has to end, as docs/mail-failures.md says: read from the page, and not asked of the code. Pure.
 
-What is written here is the outside world: which class of failure each fate of the simulator is, and which of the
-provider's lists it leads to.
+What is written here is the outside world: which class of failure each outcome of the simulator is, and which of
+the provider's lists it leads to.
 """
 
 import re
@@ -19,32 +19,32 @@ Fact = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Expected:
     """kind: the class of failure, empty for none. listed: the provider's list that the address gets on."""
 
     kind: str = ""
     listed: str = ""
 
 
-FATES = {
-    FINE: Fate(),
-    "defer": Fate(),
-    "greylist": Fate(),
-    "bounce": Fate("hard_bounce", "bounces"),
-    "delayed-bounce": Fate("hard_bounce", "bounces"),
-    "user-unknown": Fate("hard_bounce"),
-    "soft-bounce": Fate("soft_bounce", "bounces"),
-    "delayed-soft-bounce": Fate("soft_bounce"),
-    "old": Fate("soft_bounce"),
-    "no-mx": Fate("soft_bounce"),
-    "mailbox-full": Fate("mailbox_full", "bounces"),
-    "espblock": Fate("blocked"),
-    "reject": Fate("rejected"),
-    "complain": Fate("complaint", "complaints"),
-    "unsubscribe": Fate("unsubscribed", "unsubscribes"),
-    "suppressed-bounce": Fate("listed_bounce"),
-    "suppressed-complaint": Fate("listed_complaint"),
-    "suppressed-unsubscribe": Fate("listed_unsubscribe"),
+OUTCOMES = {
+    FINE: Expected(),
+    "defer": Expected(),
+    "greylist": Expected(),
+    "bounce": Expected("hard_bounce", "bounces"),
+    "delayed-bounce": Expected("hard_bounce", "bounces"),
+    "user-unknown": Expected("hard_bounce"),
+    "soft-bounce": Expected("soft_bounce", "bounces"),
+    "delayed-soft-bounce": Expected("soft_bounce"),
+    "old": Expected("soft_bounce"),
+    "no-mx": Expected("soft_bounce"),
+    "mailbox-full": Expected("mailbox_full", "bounces"),
+    "espblock": Expected("blocked"),
+    "reject": Expected("rejected"),
+    "complain": Expected("complaint", "complaints"),
+    "unsubscribe": Expected("unsubscribed", "unsubscribes"),
+    "suppressed-bounce": Expected("listed_bounce"),
+    "suppressed-complaint": Expected("listed_complaint"),
+    "suppressed-unsubscribe": Expected("listed_unsubscribe"),
 }
 LISTED = {"bounces": "listed_bounce", "complaints": "listed_complaint", "unsubscribes": "listed_unsubscribe"}
 """What a further mail to an address on the provider's list comes to."""
@@ -122,19 +122,19 @@ class Page:
 def promise(planned: Planned, page: Page) -> Promise:
     if planned.call in REFUSED:
         return _ended(REFUSED[planned.call], planned, page, copies=0, listed="")
-    fate = FATES[planned.fate]
+    outcome = OUTCOMES[planned.outcome]
     may_alert = _alerts_of_the_fault(planned, page)
-    if not fate.kind:
+    if not outcome.kind:
         return Promise("delivered", 1, frozenset(), frozenset(), may_alert, "")
-    first = page.rule(fate.kind, planned.importance)
+    first = page.rule(outcome.kind, planned.importance)
     if not first.again:
-        return _ended(fate.kind, planned, page, copies=1, listed=fate.listed, may_alert=may_alert)
-    if fate.listed:  # the second one meets the list
-        kind = LISTED[fate.listed]
-        return _ended(kind, planned, page, copies=2, listed=fate.listed, may_alert=may_alert | {fate.kind})
+        return _ended(outcome.kind, planned, page, copies=1, listed=outcome.listed, may_alert=may_alert)
+    if outcome.listed:  # the second one meets the list
+        kind = LISTED[outcome.listed]
+        return _ended(kind, planned, page, copies=2, listed=outcome.listed, may_alert=may_alert | {outcome.kind})
     # It bounces once more, and critical mail that does not arrive is told.
-    alerts = frozenset({fate.kind})
-    return Promise("bounced", 2, page.suppression(fate.kind), alerts, may_alert, "")
+    alerts = frozenset({outcome.kind})
+    return Promise("bounced", 2, page.suppression(outcome.kind), alerts, may_alert, "")
 
 
 def _ended(

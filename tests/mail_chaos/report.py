@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tests.mail_chaos import outcome
-from tests.mail_chaos.outcome import Outcome
-from tests.mail_chaos.plan import CALLS, FATES, FINE, IMPORTANCES, WEBHOOKS, Planned
+from tests.mail_chaos import actual
+from tests.mail_chaos.actual import Actual
+from tests.mail_chaos.plan import CALLS, FINE, IMPORTANCES, OUTCOMES, WEBHOOKS, Planned
 from tests.mail_chaos.promises import Promise
 
 console = Console(width=150)
@@ -21,7 +21,7 @@ def show_counts(title: str, counts: Mapping[str, int]) -> None:
     console.print(table)
 
 
-def counts(promises: Mapping[str, Promise], found: Mapping[str, Outcome]) -> dict[str, int]:
+def counts(promises: Mapping[str, Promise], found: Mapping[str, Actual]) -> dict[str, int]:
     """What became of all messages together."""
     rows = {"messages posted": len(promises), "messages stored": len(found)}
     for importance in IMPORTANCES:
@@ -31,11 +31,11 @@ def counts(promises: Mapping[str, Promise], found: Mapping[str, Outcome]) -> dic
             if each.importance == importance and each.copies > promises[address].copies
         ]
         rows[f"{importance} messages sent more often than their failures ask for"] = len(extra)
-    for kind, count in sorted(outcome.attempts_by_class().items()):
+    for kind, count in sorted(actual.attempts_by_class().items()):
         rows[f"calls that failed: {kind}"] = count
-    for source, count in sorted(outcome.events_by_source().items()):
+    for source, count in sorted(actual.events_by_source().items()):
         rows[f"events learnt by {source}"] = count
-    for name in outcome.LISTS:
+    for name in actual.LISTS:
         rows[f"addresses among the provider's {name}, all suppressed here"] = sum(
             name in each.listed for each in found.values()
         )
@@ -43,7 +43,7 @@ def counts(promises: Mapping[str, Promise], found: Mapping[str, Outcome]) -> dic
     return rows
 
 
-def show_failures(messages: Sequence[Planned], found: Mapping[str, Outcome], broken: Collection[str]) -> None:
+def show_failures(messages: Sequence[Planned], found: Mapping[str, Actual], broken: Collection[str]) -> None:
     """A row for each failure of each group. A message that meets failures of several groups stands in as many rows."""
     table = Table("failure", "messages", "as promised", *IMPORTANCES)
     for name, met in _groups(messages):
@@ -54,8 +54,8 @@ def show_failures(messages: Sequence[Planned], found: Mapping[str, Outcome], bro
 
 
 def _groups(messages: Sequence[Planned]) -> Iterator[tuple[str, list[Planned]]]:
-    for fate in (FINE, *FATES):
-        yield f"fate: {fate}", [message for message in messages if message.fate == fate]
+    for outcome in (FINE, *OUTCOMES):
+        yield f"outcome: {outcome}", [message for message in messages if message.outcome == outcome]
     for call in CALLS:
         yield f"call: {call}", [message for message in messages if message.call == call]
     for webhooks in WEBHOOKS:
@@ -64,7 +64,7 @@ def _groups(messages: Sequence[Planned]) -> Iterator[tuple[str, list[Planned]]]:
     yield "all", list(messages)
 
 
-def _ends(messages: Sequence[Planned], importance: str, found: Mapping[str, Outcome]) -> str:
+def _ends(messages: Sequence[Planned], importance: str, found: Mapping[str, Actual]) -> str:
     statuses = Counter(
         found[message.address].status
         for message in messages

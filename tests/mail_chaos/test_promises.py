@@ -1,4 +1,4 @@
-"""What a storm of mail (tests/mail_chaos) promises, and that its verdict finds what is broken."""
+"""What is promised of each message of a mail chaos, and that a promise which is broken is found."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from mail.simulator import outcomes
 from mail.simulator.faults import KINDS
-from mail.simulator.outcomes import OUTCOMES
 from tests.mail_chaos import promises
-from tests.mail_chaos.outcome import Outcome, broken_promises
-from tests.mail_chaos.plan import CALLS, FATES, FINE, STOPPING, WEBHOOKS, Planned, plan
+from tests.mail_chaos.actual import Actual, broken_promises
+from tests.mail_chaos.plan import CALLS, FINE, OUTCOMES, STOPPING, WEBHOOKS, Planned, plan
 from tests.mail_chaos.promises import PAGE, Page, Promise, promise
 
 pytestmark = pytest.mark.django_db
@@ -21,16 +21,16 @@ page = Page(PAGE.read_text())
 
 def planned(**fields: Any) -> Planned:
     usual = {"address": "ada@example.org", "importance": "normal", "in_broadcast": False}
-    return Planned(**usual | {"fate": FINE, "call": "", "webhooks": ""} | fields)
+    return Planned(**usual | {"outcome": FINE, "call": "", "webhooks": ""} | fields)
 
 
 def promised(**fields: Any) -> Promise:
     return promise(planned(**fields), page)
 
 
-def kept(promised: Promise, importance: str = "normal") -> Outcome:
+def kept(promised: Promise, importance: str = "normal") -> Actual:
     """An outcome that breaks nothing."""
-    return Outcome(
+    return Actual(
         status=promised.status,
         importance=importance,
         possible_duplicate=False,
@@ -41,7 +41,7 @@ def kept(promised: Promise, importance: str = "normal") -> Outcome:
     )
 
 
-def broken(promised: Promise, found: Outcome) -> list[str]:
+def broken(promised: Promise, found: Actual) -> list[str]:
     return [what for _, what in broken_promises({"ada@example.org": promised}, {"ada@example.org": found})]
 
 
@@ -52,16 +52,16 @@ def test_the_plan_depends_on_the_seed_alone() -> None:
 
 def test_each_failure_has_its_share_of_all_messages() -> None:
     messages = plan(MANY, seed=1)
-    met = Counter(name for each in messages for name in (each.fate, each.call, each.webhooks))
+    met = Counter(name for each in messages for name in (each.outcome, each.call, each.webhooks))
     assert {each.address for each in messages} == {each.address for each in plan(MANY, seed=1)}
-    for failure in (*FATES, *CALLS, *WEBHOOKS):
+    for failure in (*OUTCOMES, *CALLS, *WEBHOOKS):
         assert 0.04 * MANY < met[failure] < 0.06 * MANY, failure
 
 
 def test_the_simulator_knows_all_that_is_planned() -> None:
-    assert OUTCOMES.keys() >= set(FATES)
+    assert outcomes.OUTCOMES.keys() >= set(OUTCOMES)
     assert KINDS.keys() >= {*CALLS, *WEBHOOKS}
-    assert promises.FATES.keys() == {FINE, *FATES}
+    assert promises.OUTCOMES.keys() == {FINE, *OUTCOMES}
     assert {*promises.FAULTS, *promises.REFUSED} == set(CALLS)
 
 
@@ -76,15 +76,15 @@ def test_what_stops_all_mail_comes_in_gusts() -> None:
     ("fields", "status", "copies"),
     [
         ({}, "delivered", 1),
-        ({"fate": "bounce"}, "bounced", 1),
-        ({"fate": "bounce", "call": "502-accepted", "webhooks": "lost"}, "bounced", 1),
-        ({"fate": "bounce", "call": "400"}, "rejected", 0),
-        ({"fate": "old"}, "bounced", 1),
-        ({"fate": "old", "importance": "critical"}, "bounced", 2),
-        ({"fate": "soft-bounce", "importance": "critical"}, "rejected", 2),
-        ({"fate": "complain"}, "complained", 1),
-        ({"fate": "unsubscribe"}, "delivered", 1),
-        ({"fate": "suppressed-bounce"}, "rejected", 1),
+        ({"outcome": "bounce"}, "bounced", 1),
+        ({"outcome": "bounce", "call": "502-accepted", "webhooks": "lost"}, "bounced", 1),
+        ({"outcome": "bounce", "call": "400"}, "rejected", 0),
+        ({"outcome": "old"}, "bounced", 1),
+        ({"outcome": "old", "importance": "critical"}, "bounced", 2),
+        ({"outcome": "soft-bounce", "importance": "critical"}, "rejected", 2),
+        ({"outcome": "complain"}, "complained", 1),
+        ({"outcome": "unsubscribe"}, "delivered", 1),
+        ({"outcome": "suppressed-bounce"}, "rejected", 1),
     ],
 )
 def test_the_page_says_where_a_message_ends(fields: dict[str, Any], status: str, copies: int) -> None:
@@ -92,12 +92,12 @@ def test_the_page_says_where_a_message_ends(fields: dict[str, Any], status: str,
 
 
 def test_the_page_says_who_is_suppressed_and_told() -> None:
-    assert promised(fate="mailbox-full", importance="critical").alerts == {"mailbox_full"}
-    assert promised(fate="mailbox-full").alerts == set()
-    assert promised(fate="mailbox-full").suppressions == {("mailbox_full", "all")}
-    assert promised(fate="unsubscribe").suppressions == {("unsubscribe", "bulk")}
-    assert promised(fate="old").suppressions == set()
-    assert promised(fate="espblock", importance="bulk").alerts == {"blocked"}
+    assert promised(outcome="mailbox-full", importance="critical").alerts == {"mailbox_full"}
+    assert promised(outcome="mailbox-full").alerts == set()
+    assert promised(outcome="mailbox-full").suppressions == {("mailbox_full", "all")}
+    assert promised(outcome="unsubscribe").suppressions == {("unsubscribe", "bulk")}
+    assert promised(outcome="old").suppressions == set()
+    assert promised(outcome="espblock", importance="bulk").alerts == {"blocked"}
 
 
 def test_a_page_that_is_not_understood_is_an_error() -> None:
@@ -107,9 +107,9 @@ def test_a_page_that_is_not_understood_is_an_error() -> None:
 
 
 def test_a_promise_that_is_kept_is_not_broken() -> None:
-    for fate in promises.FATES:
+    for outcome in promises.OUTCOMES:
         for importance in ("critical", "normal", "bulk"):
-            promised_here = promised(fate=fate, importance=importance)
+            promised_here = promised(outcome=outcome, importance=importance)
             assert broken(promised_here, kept(promised_here, importance)) == []
 
 
@@ -128,7 +128,7 @@ def test_a_promise_that_is_kept_is_not_broken() -> None:
     ],
 )
 def test_a_promise_that_is_broken_is_told(changes: dict[str, Any], what: str) -> None:
-    promised_here = promised(fate="bounce")
+    promised_here = promised(outcome="bounce")
     told = broken(promised_here, replace(kept(promised_here), **changes))
     assert any(each.startswith(what) for each in told), told
 

@@ -15,20 +15,20 @@ from jobs.models import Job
 from jobs.models.states import Status
 from jobs.submit import submit
 from mail.providers.mailgun_api import MailgunApi, mailgun_accounts
-from tests.farm import Farm
-from tests.mail_chaos import outcome, report
-from tests.mail_chaos.blows import Blows
-from tests.mail_chaos.outcome import Outcome
+from tests.mail_chaos import actual, report
+from tests.mail_chaos.actual import Actual
+from tests.mail_chaos.kills import Kills
 from tests.mail_chaos.plan import plan
 from tests.mail_chaos.posts import Posts
 from tests.mail_chaos.promises import PAGE, Page, promise
-from tests.servers.simulator import Simulator
+from tests.support.cluster_stack import Farm
+from tests.support.servers.simulator import Simulator
 
 STEP = 0.05
 POST_EVERY, RECONCILE_EVERY, LOOK_EVERY = 0.3, 3.0, 1.0
 """Seconds."""
-BLOW_EVERY = (3.0, 8.0)
-"""Seconds between two blows, at least and at most."""
+SPREAD = 0.6
+"""How much of the pause between two kills may be added to it or left out."""
 CALM_BELOW = 0.1
 """Nothing is killed any more once so little of the mail has not come to its end."""
 STALLED_AFTER = 120.0
@@ -48,23 +48,25 @@ class Course:
         page = Page(PAGE.read_text())
         self.promises = {message.address: promise(message, page) for message in self.messages}
         self.dice = random.Random(asked.seed)
-        self.blows = Blows(farm, simulator, self.dice)
+        self.kills = Kills(farm, simulator, self.dice)
         self.posts = Posts(farm.client(), self.messages)
         self.problems: list[str] = []
+        self._last_seen: tuple[int, ...] = ()
+        self._quiet_since = 0.0
 
     def run(self) -> int:
         """0 when every promise was kept."""
         logging.getLogger("jobs").setLevel("WARNING")
         began = time.monotonic()
-        self._storm()
+        self._send_and_kill()
         self._settle()
         lists = _provider_lists()
-        found = outcome.outcomes(self.simulator, lists)
-        broken = outcome.broken_promises(self.promises, found)
+        found = actual.actual_ends(self.simulator, lists)
+        broken = actual.broken_promises(self.promises, found)
         self.problems += [f"{address} {what}." for address, what in broken]
         self.problems += [
             f"{address} is on the provider's {name}, and was never written to."
-            for name in outcome.LISTS
+            for name in actual.LISTS
             for address in lists[name] - self.promises.keys()
         ]
         self._report(found, {address for address, _ in broken}, time.monotonic() - began)
@@ -73,25 +75,25 @@ class Course:
         report.console.print(f"{len(self.problems)} broken promises; logs in {self.asked.folder}")
         return 1 if self.problems else 0
 
-    def _report(self, found: Mapping[str, Outcome], broken: Collection[str], seconds: float) -> None:
+    def _report(self, found: Mapping[str, Actual], broken: Collection[str], seconds: float) -> None:
         title = f"mail chaos: {self.asked.messages} messages, seed {self.asked.seed}, {seconds:.0f} s"
-        done = dict(self.blows.done) | {"requests repeated because there was no answer": self.posts.repeated}
+        done = dict(self.kills.done) | {"requests repeated because there was no answer": self.posts.repeated}
         report.show_counts(title, done | report.counts(self.promises, found))
         report.show_failures(self.messages, found, broken)
 
-    def _storm(self) -> None:
+    def _send_and_kill(self) -> None:
         """Until all mail is at its end, or nothing comes to its end any more."""
         more, left, changed_at = True, len(self.promises), time.monotonic()
         posted_at = reconciled_at = looked_at = 0.0
-        strike_at = time.monotonic() + self.dice.uniform(*BLOW_EVERY)
+        kill_at = time.monotonic() + self._pause()
         while left:
             now = time.monotonic()
-            self.blows.supervise()
+            self.kills.supervise()
             if more and now - posted_at > POST_EVERY:
                 more, posted_at = self.posts.post_one(), now
-            if now > strike_at and (more or left > CALM_BELOW * len(self.promises)):
-                self.blows.strike()
-                strike_at = now + self.dice.uniform(*BLOW_EVERY)
+            if now > kill_at and (more or left > CALM_BELOW * len(self.promises)):
+                self.kills.kill_something()
+                kill_at = now + self._pause()
             if now - reconciled_at > RECONCILE_EVERY:
                 _submit_once("mail.reconcile")
                 reconciled_at = now
@@ -103,13 +105,19 @@ class Course:
                 return
             time.sleep(STEP)
 
+    def _pause(self) -> float:
+        """Seconds until the next kill."""
+        return float(self.asked.kill_every * self.dice.uniform(1 - SPREAD, 1 + SPREAD))
+
     def _left(self) -> int:
         """How many messages have not the status that they ought to end with."""
-        statuses = outcome.statuses()
+        statuses = actual.statuses()
         return sum(statuses.get(address) != promised.status for address, promised in self.promises.items())
 
     def _settle(self) -> None:
         """Until nothing new happens; then all logs are read once more, and the lists compared."""
+        if self.problems:
+            return  # it would not come to rest
         try:
             eventually(self._quiet, 4 * DONE_WITHIN, "the end of all mail jobs", pause=1)
             for kind in ("mail.reconcile", "mail.compare_lists"):
@@ -119,13 +127,14 @@ class Course:
 
     def _quiet(self) -> bool:
         """No job is left, and nothing has happened at the provider for as long as its events are not believed."""
-        self.blows.supervise()
+        self.kills.supervise()
         state = self.simulator.get("")
-        counts, now = (state["calls"], state["events"], outcome.work_left()), time.monotonic()
-        if counts != getattr(self, "_counts", None):
-            self._counts, self._quiet_since = counts, now
+        left, now = actual.work_left(), time.monotonic()
+        counts = (state["calls"], state["events"], left)
+        if counts != self._last_seen:
+            self._last_seen, self._quiet_since = counts, now
         quiet_for = settings.MAIL_SETTLED_AFTER.total_seconds() + QUIET_BEYOND
-        return not outcome.work_left() and now - self._quiet_since > quiet_for
+        return not left and now - self._quiet_since > quiet_for
 
     def _do(self, kind: str) -> None:
         """Have one such job succeed that begins from now on."""
@@ -134,7 +143,7 @@ class Course:
         newest = Job.objects.filter(kind=kind).order_by("-pk")
 
         def succeeded() -> bool:
-            self.blows.supervise()
+            self.kills.supervise()
             return newest.values_list("status", flat=True)[0] == Status.SUCCEEDED
 
         eventually(succeeded, DONE_WITHIN, f"the success of {kind}", pause=0.2)
@@ -150,7 +159,7 @@ def _provider_lists() -> dict[str, frozenset[str]]:
     [account] = mailgun_accounts()
     [domain] = account.domains
     with MailgunApi(account) as api:
-        return {name: frozenset(_addresses(api, f"{domain}/{name}")) for name in outcome.LISTS}
+        return {name: frozenset(_addresses(api, f"{domain}/{name}")) for name in actual.LISTS}
 
 
 def _addresses(api: MailgunApi, path: str) -> Sequence[str]:

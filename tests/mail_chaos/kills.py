@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Callable
 
 from demo.processes import Process
-from tests.farm import Cluster, Farm, kill
-from tests.servers.simulator import Simulator
+from tests.support.cluster_stack import Cluster, Farm, kill
+from tests.support.servers.simulator import Simulator
 
 REFUSED_FOR = (0.5, 2.0)
 """Seconds for which nobody can connect to the provider: at least and at most."""
 
 
-class Blows:
+class Kills:
     """Deterministic in what is rolled, not in what is hit: who is busy at that moment is up to the machine."""
 
     def __init__(self, farm: Farm, simulator: Simulator, dice: random.Random) -> None:
@@ -30,7 +30,7 @@ class Blows:
         }
         """What is done, and how often of a hundred times."""
 
-    def strike(self) -> None:
+    def kill_something(self) -> None:
         """What was not done yet, if anything, and then at random."""
         names = [name for name in self._acts if not self.done[name]] or list(self._acts)
         name = self.dice.choices(names, [self._acts[name][0] for name in names])[0]

@@ -9,13 +9,13 @@ from django.db.models import Count
 from jobs.models import Job
 from mail.models import Alert, Attempt, Event, Message, Suppression
 from tests.mail_chaos.promises import LISTED, SUPPRESSED_BY, Fact, Promise
-from tests.servers.simulator import Simulator
+from tests.support.servers.simulator import Simulator
 
 LISTS = tuple(LISTED)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Actual:
     """copies: mails that the provider has accepted. listed: the provider's lists that have the address."""
 
     status: str
@@ -32,7 +32,7 @@ def statuses() -> dict[str, str]:
     return dict(Message.objects.order_by().values_list("address", "status"))
 
 
-def outcomes(simulator: Simulator, lists: Mapping[str, frozenset[str]]) -> dict[str, Outcome]:
+def actual_ends(simulator: Simulator, lists: Mapping[str, frozenset[str]]) -> dict[str, Actual]:
     """By address. lists: as provider_lists() says."""
     accounts = simulator.get("accepted")["messages"]
     alerts: dict[object, set[str]] = defaultdict(set)
@@ -43,7 +43,7 @@ def outcomes(simulator: Simulator, lists: Mapping[str, frozenset[str]]) -> dict[
         suppressions[address].add((reason, scope))
     rows = Message.objects.order_by().values_list("pk", "address", "status", "importance", "possible_duplicate")
     return {
-        address: Outcome(
+        address: Actual(
             status=status,
             importance=importance,
             possible_duplicate=duplicate,
@@ -56,7 +56,7 @@ def outcomes(simulator: Simulator, lists: Mapping[str, frozenset[str]]) -> dict[
     }
 
 
-def broken_promises(promises: Mapping[str, Promise], found: Mapping[str, Outcome]) -> list[tuple[str, str]]:
+def broken_promises(promises: Mapping[str, Promise], found: Mapping[str, Actual]) -> list[tuple[str, str]]:
     """Addresses, and what is wrong with each."""
     return [
         *((address, "was posted and has no message") for address in promises.keys() - found.keys()),
@@ -71,7 +71,7 @@ def broken_promises(promises: Mapping[str, Promise], found: Mapping[str, Outcome
     ]
 
 
-def _broken(promised: Promise, found: Outcome) -> Iterator[str]:
+def _broken(promised: Promise, found: Actual) -> Iterator[str]:
     if found.status != promised.status:
         yield f"is {found.status}, and ought to be {promised.status}"
     if found.copies < promised.copies:
@@ -88,7 +88,7 @@ def _broken(promised: Promise, found: Outcome) -> Iterator[str]:
     yield from _broken_lists(promised, found)
 
 
-def _broken_alerts(promised: Promise, found: Outcome) -> Iterator[str]:
+def _broken_alerts(promised: Promise, found: Actual) -> Iterator[str]:
     if missing := promised.alerts - found.alerts:
         yield f"has no alert of {', '.join(sorted(missing))}"
     second = {LISTED[promised.listed]} if promised.listed and found.copies > promised.copies else set()
@@ -96,7 +96,7 @@ def _broken_alerts(promised: Promise, found: Outcome) -> Iterator[str]:
         yield f"has an alert of {', '.join(sorted(more))}"
 
 
-def _broken_lists(promised: Promise, found: Outcome) -> Iterator[str]:
+def _broken_lists(promised: Promise, found: Actual) -> Iterator[str]:
     """The provider's lists: as foretold, and each entry known to us."""
     if found.listed != ({promised.listed} if promised.listed else set()):
         yield f"is on the provider's lists: {', '.join(found.listed) or 'none'}, not {promised.listed or 'none'}"
@@ -105,11 +105,11 @@ def _broken_lists(promised: Promise, found: Outcome) -> Iterator[str]:
             yield f"is among the provider's {name}, and is not suppressed for it by us"
 
 
-def _may_be_doubled(found: Outcome) -> bool:
+def _may_be_doubled(found: Actual) -> bool:
     return found.importance == "critical" and found.possible_duplicate
 
 
-def _of_a_second_copy(promised: Promise, found: Outcome) -> frozenset[Fact]:
+def _of_a_second_copy(promised: Promise, found: Actual) -> frozenset[Fact]:
     """A second copy to an address that the first has brought on the provider's list tells us of the list as well."""
     doubled = found.copies > promised.copies and promised.listed == "bounces"
     return frozenset({("bounce", "all")} if doubled else ())
