@@ -11,6 +11,7 @@ from rest_framework.fields import empty
 
 from mail.addresses.normalize import MAX_ADDRESS_LENGTH
 from mail.addresses.parsing import BadAddress, Mailbox, has_control_characters, parse_deliverable, parse_mailbox
+from mail.models.stream import STREAM_NAME
 from mail.rendering.budget import MAX_CHARACTERS
 from mail.rendering.content import MAX_LINE_LENGTH
 from rest.fields import Base64Field, StringField
@@ -44,7 +45,6 @@ RESERVED_HEADER_PREFIXES = ("content-", "x-mailgun-", "arc-", "resent-")
 RESERVED_METADATA = frozenset({"attempt_id"})
 MAX_NAME_LENGTH = 100
 """Characters in the name of a header field or of an item of metadata."""
-STREAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 FIELD_NAME = re.compile(r"[!-9;-~]+")
 CONTENT_ID = re.compile(r"[A-Za-z0-9._@+-]+")
 CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:; ?[\w-]+=(?:[\w.+-]+|\"[^\"\r\n\\]*\"))*", re.ASCII)

@@ -1,5 +1,6 @@
 """Streams: a user's name for a sort of mail, such as "news", and the addresses that do not want it."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from django.utils import timezone
 from mail.addresses.normalize import address_digest, mask_address, normalize_address
 
 LONGEST_NAME = 50
+STREAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 
 
 class StreamQuerySet(models.QuerySet[Any]):

@@ -1,4 +1,7 @@
-"""Imports and exports suppressions as CSV, in our own format and in those of Mailgun's three lists."""
+"""Imports and exports suppressions as CSV, in our own format and in those of Mailgun's three lists.
+
+Our own format also has the suppressions of streams, each with its user and stream.
+"""
 
 import csv
 import io
@@ -15,12 +18,13 @@ from mail.addresses.csv_files import SEPARATORS, BadFile, decode_csv, split_rows
 from mail.addresses.normalize import address_digest
 from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.addresses.refused_rows import RefusedRow, first_refused, refused_row
-from mail.models import Suppression
+from mail.models import StreamSuppression, Suppression
 from mail.reasons import Reason, Scope
 from mail.suppressions.provider_lists import EVERYTHING, MEANING, Entry, import_entries, parse_item
+from mail.suppressions.stream_rows import StreamRow, import_rows
 from rest.field_errors import FieldError
 
-OWN_COLUMNS = ("address", "reason", "scope", "expires_at", "source", "created_at")
+OWN_COLUMNS = ("address", "reason", "scope", "expires_at", "source", "created_at", "user", "stream")
 COLUMNS = {
     "bounces": ("address", "code", "error", "created_at"),
     "complaints": ("address", "created_at"),
@@ -54,11 +58,16 @@ def import_file(content: bytes, *, name: str | None, source: str, most: int | No
     columns, lines = _table(content)
     name = None if "reason" in columns else name or _list_of(columns)
     done, entries = Imported(), []
+    of_streams: dict[int, StreamRow] = {}
     for number, line in enumerate(lines, 1):
         if most is not None and number > most:
             raise BadFile(f"The file has more than {most} rows.")
         try:
-            entries.append(_entry(dict(zip(columns, line, strict=True)), name))
+            row = dict(zip(columns, line, strict=True))
+            if name is None and row.get("stream", "").strip():
+                of_streams[number] = _stream_row(row)
+            else:
+                entries.append(_entry(row, name))
         except BadRow as error:
             _refuse(done, number, *error.args)
         except ValueError:
@@ -68,6 +77,11 @@ def import_file(content: bytes, *, name: str | None, source: str, most: int | No
         new = import_entries(some, source=source)
         done.imported += new
         done.known += len(some) - new
+    new, bad = import_rows(of_streams, source=source)
+    done.imported += new
+    done.known += len(of_streams) - new - len(bad)
+    for number, problem in bad.items():
+        _refuse(done, number, *problem)
     done.refused = first_refused(done.refused)
     return done
 
@@ -80,6 +94,10 @@ def export_file(found: QuerySet[Suppression], name: str | None = None) -> Iterat
         found = found.filter(reason=reason, expires_at=None)
     for each in found.exclude(address="").order_by("address", "pk").iterator():
         yield _line(_own(each) if name is None else _mailgun(each, name))
+    if name is None:
+        of_streams = StreamSuppression.objects.exclude(address="").select_related("user")
+        for row in of_streams.order_by("address", "pk").iterator():
+            yield _line(_of_stream(row))
 
 
 def _table(content: bytes) -> tuple[list[str], Iterator[list[str]]]:
@@ -110,11 +128,25 @@ def _refuse(done: Imported, number: int, name: str, detail: str) -> None:
 
 
 def _entry(row: Mapping[str, str], name: str | None) -> Entry:
+    address = _address(row)
+    return _own_entry(address, row) if name is None else _mailgun_entry(row, name)
+
+
+def _address(row: Mapping[str, str]) -> str:
     try:
-        address = parse_mailbox(row["address"]).address
+        return parse_mailbox(row["address"]).address
     except BadAddress as error:
         raise BadRow("address", str(error)) from None
-    return _own_entry(address, row) if name is None else _mailgun_entry(row, name)
+
+
+def _stream_row(row: Mapping[str, str]) -> StreamRow:
+    return StreamRow(
+        user=row.get("user", "").strip(),
+        stream=row["stream"].strip(),
+        address=_address(row),
+        since=_time(row, "created_at") or timezone.now(),
+        source=row.get("source", "").strip(),
+    )
 
 
 def _mailgun_entry(row: Mapping[str, str], name: str) -> Entry:
@@ -154,7 +186,12 @@ def _time(row: Mapping[str, str], name: str) -> datetime | None:
 
 def _own(each: Suppression) -> tuple[str, ...]:
     expires_at = each.expires_at.isoformat() if each.expires_at else ""
-    return each.address, each.reason, each.scope, expires_at, each.source, each.created_at.isoformat()
+    return each.address, each.reason, each.scope, expires_at, each.source, each.created_at.isoformat(), "", ""
+
+
+def _of_stream(each: StreamSuppression) -> tuple[str, ...]:
+    since = each.created_at.isoformat()
+    return each.address, Reason.UNSUBSCRIBE, "", "", each.source, since, each.user.get_username(), each.stream
 
 
 def _mailgun(each: Suppression, name: str) -> tuple[str, ...]:

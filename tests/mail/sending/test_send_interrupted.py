@@ -112,7 +112,7 @@ def test_a_probe_of_which_an_event_tells_before_its_call_has_failed_closes_the_b
     """The provider has taken the message: nobody need wait for the end of the probe's time."""
 
     def take_and_time_out(message: Message, attempt: Attempt, _: object) -> str:
-        taken = ingest.take(of_mailgun(make_event(attempt)))
+        taken = ingest.take(from_mailgun(make_event(attempt)))
         assert taken
         apply.apply(taken.pk)
         raise requests.ReadTimeout

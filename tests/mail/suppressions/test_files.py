@@ -11,7 +11,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from mail.models import Suppression
+from mail.addresses.normalize import address_digest
+from mail.models import Stream, StreamSuppression, Suppression
 from tests.support.api_clients import assert_problem, client, make_token
 from tests.support.mail.messages import MAIL
 
@@ -77,6 +78,42 @@ def test_a_list_of_mailgun_s_is_imported_and_exported(
     assert lines[1].endswith('"Fri, 21 Oct 2011 11:02:55 GMT"')
     Suppression.objects.all().delete()
     assert upload(operator, "\n".join(lines), list=name).json()["imported"] == 1
+
+
+def test_suppressions_of_streams_are_exported_and_imported_again(operator: APIClient) -> None:
+    ada, grace = User.objects.create_user("ada"), User.objects.create_user("grace")
+    StreamSuppression.objects.add(ada.pk, "news", address_digest("a@example.org"), "a@example.org", "one-click")
+    StreamSuppression.objects.add(grace.pk, "news", address_digest("a@example.org"), "a@example.org", "grace")
+    StreamSuppression.objects.add(
+        ada.pk, "news", address_digest("b@example.org"), "", "one-click"
+    )  # a forgotten person
+    exported = operator.get(EXPORT).content
+    before = list(StreamSuppression.objects.exclude(address="").order_by("pk").values())
+    StreamSuppression.objects.all().delete()
+    Stream.objects.all().delete()
+    assert upload(operator, exported).json() == {"imported": 2, "known": 0, "refused": [], "refusals": 0}
+    after = list(StreamSuppression.objects.order_by("pk").values())
+    assert [row | {"id": 0} for row in after] == [row | {"id": 0} for row in before]
+    assert StreamSuppression.objects.forbids(ada.pk, "news", "a@example.org")
+    assert set(Stream.objects.values_list("user__username", "name")) == {("ada", "news"), ("grace", "news")}
+    assert upload(operator, exported).json()["known"] == 2
+    assert not Suppression.objects.exists()
+
+
+def test_a_stream_that_cannot_be_is_named(operator: APIClient) -> None:
+    rows = ["a@example.org,unsubscribe,nobody,news", "a@example.org,unsubscribe,operator,No!"]
+    rows += ["nobody,unsubscribe,operator,news", "a@example.org,unsubscribe,operator,news"]
+    done = upload(operator, "\r\n".join(["address,reason,user,stream", *rows])).json()
+    assert (done["imported"], done["refusals"]) == (1, 3)
+    told = sorted((each["row"], each["errors"][0]["field"]) for each in done["refused"])
+    assert told == [(1, "user"), (2, "stream"), (3, "address")]
+    assert StreamSuppression.objects.get().stream == "news"
+
+
+def test_a_list_of_mailgun_s_has_no_streams(operator: APIClient) -> None:
+    user = User.objects.create_user("ada")
+    StreamSuppression.objects.add(user.pk, "news", address_digest("a@example.org"), "a@example.org", "one-click")
+    assert len(operator.get(f"{EXPORT}?list=unsubscribes").content.decode().splitlines()) == 1
 
 
 def test_a_bad_row_is_named_and_stops_no_other(operator: APIClient) -> None:
