@@ -43,6 +43,7 @@ class Api:
         simulator.counters.count_call(form.first("v:message_id"))
         fault = simulator.faults.for_call("messages", _first_recipient(form))
         if fault and not fault.accepts:
+            await asyncio.sleep(simulator.config.latency)
             return faulty_reply(fault, as_text(""), simulator.config)
         mail = parse_mail(form, domain, len(request.body), received_at)
         latency = simulator.config.latency + max(outcome_of(to.local).latency for to in mail.recipients)

@@ -16,7 +16,8 @@ from tests.support.servers.simulator import Simulator
 SETTINGS = "tests.mail_chaos.settings"
 TIME_SCALE = 0.001
 """Ten minutes of the provider's take 0.6 seconds, and its last try of a webhook comes after half a minute."""
-KNOBS = {"index_delay": 2.0, "pause": 1.0}
+CONFIG = {"latency": 0.3, "index_delay": 2.0, "wait": 1.0}
+"""Seconds. As calls take a while, many are under way when the provider says that it takes no more."""
 
 
 def main() -> int:
@@ -36,7 +37,7 @@ def main() -> int:
         env = {"DJANGO_SETTINGS_MODULE": SETTINGS}
         url = os.environ["DATABASE_URL"]
         with Farm(url, asked.folder, clusters=2, workers=1, io_workers=1, env=env) as farm:
-            simulator.turn(webhook_url=f"{farm.url}/webhooks/mailgun/tracking/", **KNOBS)
+            simulator.configure(webhook_url=f"{farm.url}/webhooks/mailgun/tracking/", **CONFIG)
             return Course(farm, simulator, asked).run()
 
 
