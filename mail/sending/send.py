@@ -68,7 +68,7 @@ def _call_providers(message: Message, attempts: list[Attempt]) -> None:
     had_it = {attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)}
     last = had_it | _providers_that_list(message)
     excluded = set(refused)
-    while not (_expire(message) or _suppress(message)):
+    while not (_expire(message) or _suppress(message, attempts)):
         holds.hold_if_stream_stopped(message)
         holds.hold_if_domain_slowed(message)
         account = select.choose(message.importance, excluded=excluded, last=last)
@@ -115,14 +115,19 @@ def _expire(message: Message) -> bool:
     return True
 
 
-def _suppress(message: Message) -> bool:
-    """End a message whose recipient is suppressed, or does not want its stream; True if so."""
+def _suppress(message: Message, attempts: list[Attempt]) -> bool:
+    """End a message whose recipient is suppressed, or does not want its stream; True if so.
+
+    Critical mail that was to be sent again raises an alert: its sender has not been told that it would not be.
+    """
     reason = statements.suppression_reason(message) or _unwanted_stream(message)
     if not reason:
         return False
     with transaction.atomic():
         if message.advance_to(Status.SUPPRESSED):
             message.note("suppressed", reason)
+            if attempts and message.importance == Importance.CRITICAL:
+                alerts.alert("suppressed", f"its address was suppressed meanwhile: {reason}", message=message)
     return True
 
 

@@ -120,6 +120,20 @@ def test_a_suppression_is_looked_for_before_every_attempt(mailgun: Simulator) ->
     assert (message.status, len(classes(message))) == ("suppressed", 1)
 
 
+def test_critical_mail_that_cannot_be_sent_again_as_its_address_was_suppressed_is_told(mailgun: Simulator) -> None:
+    critical, normal = make_message(importance="critical"), make_message()
+    never_tried = make_message(importance="critical")
+    mailgun.fault("429", times=2, seconds=0)
+    for message in (critical, normal):
+        assert work_on(message) > 0
+    Suppression.objects.suppress(critical.address, "bounce", "all", None, source="mailgun")
+    for message in (critical, normal, never_tried):
+        work_on(message)
+        assert message.status == "suppressed"
+    [alert] = Alert.objects.all()
+    assert (alert.kind, alert.message) == ("suppressed", critical)
+
+
 # --- what the provider answers ----------------------------------------------------------------------------------
 
 

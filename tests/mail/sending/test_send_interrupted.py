@@ -112,13 +112,13 @@ def test_a_probe_of_which_an_event_tells_before_its_call_has_failed_closes_the_b
     """The provider has taken the message: nobody need wait for the end of the probe's time."""
 
     def take_and_time_out(message: Message, attempt: Attempt, _: object) -> str:
-        taken = ingest.take(from_mailgun(make_event(attempt)))
+        taken = ingest.ingest(from_mailgun(make_event(attempt)))
         assert taken
         apply.apply(taken.pk)
         raise requests.ReadTimeout
 
     settings.MAIL_PROBE_AFTER = 0
-    breakers.failed("mailgun", "it was away", at_once=True)
+    breakers.record_failure("mailgun", "it was away", at_once=True)
     message, other = make_message(), make_message()
     with monkeypatch.context() as patched:
         patched.setattr(send, "_hand_over", take_and_time_out)
