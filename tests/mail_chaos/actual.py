@@ -72,6 +72,7 @@ def broken_promises(promises: Mapping[str, Promise], found: Mapping[str, Actual]
 
 
 def _broken(promised: Promise, found: Actual) -> Iterator[str]:
+    promised = promised.against(found.status)
     if found.status != promised.status:
         yield f"is {found.status}, and ought to be {promised.status}"
     if found.copies < promised.copies:
@@ -91,7 +92,9 @@ def _broken(promised: Promise, found: Actual) -> Iterator[str]:
 def _broken_alerts(promised: Promise, found: Actual) -> Iterator[str]:
     if missing := promised.alerts - found.alerts:
         yield f"has no alert of {', '.join(sorted(missing))}"
-    second = {LISTED[promised.listed]} if promised.listed and found.copies > promised.copies else set()
+    second = set()
+    if promised.listed and found.importance == "critical" and found.possible_duplicate:
+        second = {LISTED[promised.listed], "suppressed"}  # of a second copy, or where there was to be one
     if more := found.alerts - promised.alerts - promised.may_alert - second:
         yield f"has an alert of {', '.join(sorted(more))}"
 

@@ -5,7 +5,7 @@ the provider's lists it leads to.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.mail_chaos.plan import FINE, ONCE, Planned
@@ -82,6 +82,8 @@ class Promise:
 
     copies: mails that the provider has accepted, more of them only if the message says so and is critical. alerts:
     kinds that have to be told; may_alert: others that may. listed: the provider's list that has the address.
+    or_suppressed: it may also end as suppressed after its first copy, with an alert, as the lists may be compared
+    before it is sent again.
     """
 
     status: str
@@ -90,6 +92,13 @@ class Promise:
     alerts: frozenset[str]
     may_alert: frozenset[str]
     listed: str
+    or_suppressed: bool = False
+
+    def against(self, status: str) -> "Promise":
+        """What is promised of a message that has ended so."""
+        if not (self.or_suppressed and status == "suppressed"):
+            return self
+        return replace(self, status=status, copies=1, alerts=frozenset({"suppressed"}))
 
 
 class Page:
@@ -131,7 +140,8 @@ def promise(planned: Planned, page: Page) -> Promise:
         return _ended(outcome.kind, planned, page, copies=1, listed=outcome.listed, may_alert=may_alert)
     if outcome.listed:  # the second one meets the list
         kind = LISTED[outcome.listed]
-        return _ended(kind, planned, page, copies=2, listed=outcome.listed, may_alert=may_alert | {outcome.kind})
+        ended = _ended(kind, planned, page, copies=2, listed=outcome.listed, may_alert=may_alert | {outcome.kind})
+        return replace(ended, or_suppressed=True)
     # It bounces once more, and critical mail that does not arrive is told.
     alerts = frozenset({outcome.kind})
     return Promise("bounced", 2, page.suppression(outcome.kind), alerts, may_alert, "")

@@ -112,7 +112,10 @@ class Course:
     def _left(self) -> int:
         """How many messages have not the status that they ought to end with."""
         statuses = actual.statuses()
-        return sum(statuses.get(address) != promised.status for address, promised in self.promises.items())
+        return sum(
+            statuses.get(address) != promised.against(statuses.get(address, "")).status
+            for address, promised in self.promises.items()
+        )
 
     def _settle(self) -> None:
         """Until nothing new happens; then all logs are read once more, and the lists compared."""

@@ -140,6 +140,16 @@ def test_critical_mail_may_be_doubled_if_it_says_so() -> None:
     assert broken(promised_here, replace(doubled, possible_duplicate=True)) == []
 
 
+def test_mail_that_is_to_be_sent_again_may_end_as_suppressed_with_an_alert() -> None:
+    promised_here = promised(outcome="soft-bounce", importance="critical")
+    suppressed = replace(kept(promised_here, "critical"), status="suppressed", copies=1)
+    assert "has no alert of suppressed" in broken(promised_here, suppressed)
+    assert broken(promised_here, replace(suppressed, alerts=frozenset({"suppressed"}))) == []
+    for other in ("old", "bounce"):
+        one = promised(outcome=other, importance="critical")
+        assert broken(one, replace(kept(one, "critical"), status="suppressed"))
+
+
 def test_a_message_that_is_lost_or_strange_is_told() -> None:
     assert broken_promises({"ada@example.org": promised()}, {}) == [
         ("ada@example.org", "was posted and has no message")
