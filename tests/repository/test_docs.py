@@ -23,7 +23,7 @@ PAGE = re.compile(r"(?<![\w./<-])((?:[\w-]+/)*[\w-]+\.md)(?!\w)")
 FOLDER = re.compile(r"`((?:[\w.-]+/)+)`")
 PROGRAM = re.compile(r"python -m ([\w.]+)")
 COMMAND = re.compile(r"manage\.py ([a-z_]+)")
-TARGET = re.compile(r"`make ([a-z]+)")
+TARGET = re.compile(r"`make ([a-z-]+)")
 VARIABLE = re.compile(r"`([A-Z][A-Z_]+)`")
 READ = re.compile(r"""env\.\w+\(\s*"([A-Z_]+)\"""")
 PARTS_OF_A_DECISION = ["Context", "Decision", "Consequences"]
@@ -192,7 +192,7 @@ def names() -> set[str]:
 
 @cache
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def rows(page: Path) -> Iterator[list[str]]:
