@@ -10,12 +10,12 @@ from mail.policy import table
 
 QUICKER = 60
 """A minute of the table takes a second."""
-HURRY = timedelta(seconds=1)
+DUPLICATE_AFTER = timedelta(seconds=1)
 """How long critical mail bears an unclear attempt; shorter than the simulator's events are indexed at times."""
-LOOK_AGAIN = timedelta(seconds=2)
+SHORTEST_LOOKUP_WAIT = timedelta(seconds=2)
 FAILURES_IN_A_ROW = 20
 """Half of the calls fail here, so that a few in a row are no sign that the provider is away."""
-A_PROBE_TAKES = timedelta(seconds=6)
+PROBE_RESERVED_FOR = timedelta(seconds=6)
 """Twice MAIL_TIMEOUT: whoever is killed while trying a provider keeps the others waiting for so long."""
 
 
@@ -23,9 +23,9 @@ class MailChaosConfig(AppConfig):
     name = "tests.mail_chaos"
 
     def ready(self) -> None:
-        table.LOOK_AGAIN = LOOK_AGAIN
+        table.SHORTEST_LOOKUP_WAIT = SHORTEST_LOOKUP_WAIT
         breakers = import_module("mail.providers.breakers")  # it needs models, which are known now
-        breakers.A_PROBE_TAKES, breakers.FAILURES_IN_A_ROW = A_PROBE_TAKES, FAILURES_IN_A_ROW
+        breakers.PROBE_RESERVED_FOR, breakers.FAILURES_IN_A_ROW = PROBE_RESERVED_FOR, FAILURES_IN_A_ROW
         for kind, row in table.TABLE.items():
             critical, normal, bulk = map(_quicker, row)
             table.TABLE[kind] = (critical, normal, bulk)
@@ -35,6 +35,6 @@ def _quicker(rule: table.Rule) -> table.Rule:
     return replace(
         rule,
         waits=tuple(wait / QUICKER for wait in rule.waits),
-        slow=rule.slow and rule.slow / QUICKER,
-        hurry=rule.hurry and HURRY,
+        slow_domain_for=rule.slow_domain_for and rule.slow_domain_for / QUICKER,
+        duplicate_after=rule.duplicate_after and DUPLICATE_AFTER,
     )

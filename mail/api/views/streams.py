@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from mail.addresses.normalize import address_digest, mask_address
-from mail.api.fields import STREAM_NAME
+from mail.models.stream import STREAM_NAME
 from mail.api.openapi import CREATED, REPLAYED_CREATED
 from mail.api.path_address import ADDRESS, address_or_404
 from mail.api.serializers.streams import (
