@@ -134,9 +134,6 @@ def test_critical_mail_that_cannot_be_sent_again_as_its_address_was_suppressed_i
     assert (alert.kind, alert.message) == ("suppressed", critical)
 
 
-# --- what the provider answers ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("fault", "failure"),
     [
@@ -307,9 +304,6 @@ def test_a_provider_that_denies_access_is_not_called_until_a_probe_succeeds(mail
     assert not Provider.objects.get().opened_at
 
 
-# --- what goes wrong before the call ----------------------------------------------------------------------------
-
-
 def test_the_next_provider_takes_over_from_one_whose_backend_does_not_exist(mailgun: Simulator, settings: Any) -> None:
     mistyped = provider(NOBODY, "sendgird", backend="anymail.backends.sendgird.EmailBackend")
     with sending_by(settings, mistyped, provider(mailgun.api_url)):
@@ -324,9 +318,6 @@ def test_a_message_that_cannot_be_built_is_rejected(mailgun: Simulator) -> None:
     assert work_on(message) == 0
     assert (message.status, classes(message)) == ("rejected", [("permanent", "invalid")])
     assert mailgun.account(message.pk)["calls"] == 0
-
-
-# --- several providers ------------------------------------------------------------------------------------------
 
 
 def test_the_second_provider_takes_over_within_the_run(mailgun: Simulator, settings: Any) -> None:
