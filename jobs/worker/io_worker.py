@@ -13,6 +13,7 @@ from django.db import close_old_connections, connections
 
 from jobs.models import Job
 from jobs.registry import kinds
+from jobs.worker import malloc
 from jobs.worker.interrupt import OtherThread, Stopped
 from jobs.worker.process import ProcessHandle, WorkerProcess
 
@@ -43,6 +44,7 @@ class IoWorker(WorkerProcess):
         self.broker = broker
         self.stop_at_once = False
         super().__init__(handle)
+        malloc.limit_arenas()
         self.pools = ThreadPools(lambda job, slot: self.attempts.run(job, OtherThread(), slot))
 
     def turn(self) -> None:
