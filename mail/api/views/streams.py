@@ -15,7 +15,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from mail.addresses.normalize import address_digest, mask_address
-from mail.models.stream import STREAM_NAME
 from mail.api.openapi import CREATED, REPLAYED_CREATED
 from mail.api.path_address import ADDRESS, address_or_404
 from mail.api.serializers.streams import (
@@ -30,6 +29,7 @@ from mail.api.serializers.streams import (
 )
 from mail.api.views.resumption import resume_if_permitted
 from mail.models import Stream, StreamSuppression
+from mail.models.stream import STREAM_NAME
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from rest.responses import conditional, etag, first_or_404
