@@ -7,13 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.servers.simulator import Simulator
+from tests.support.servers.simulator import FURTHER_DOMAIN, Simulator
 from tests.support.servers.webhook_receiver import WebhookReceiver
 
 QUICK = 0.0001
 """Mailgun's hour in 0.36 seconds."""
-FURTHER_DOMAIN = "further.example"
-"""Which may send too."""
 
 
 @pytest.fixture(scope="session")

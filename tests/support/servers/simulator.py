@@ -16,7 +16,8 @@ from tests.support.servers.folders import make_folder
 
 API_KEY = "key-of-the-simulator"
 SIGNING_KEY = "signing-key-of-the-simulator"
-DOMAIN = "mg.example.org"
+DOMAIN, FURTHER_DOMAIN = "mg.example.org", "further.example"
+"""Both may send."""
 
 
 class Simulator:

@@ -11,8 +11,7 @@ import pytest
 import requests
 
 from tests.support.mail.simulator_client import AUTH, PATIENCE, post
-from tests.support.mail.simulator_fixtures import FURTHER_DOMAIN
-from tests.support.servers.simulator import ROOT, Simulator
+from tests.support.servers.simulator import FURTHER_DOMAIN, ROOT, Simulator
 
 pytest_plugins = ["tests.support.mail.simulator_fixtures"]
 
