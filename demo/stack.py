@@ -49,7 +49,7 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": "settings.development",
             "DATABASE_URL": database_url,
             "PYTHONUNBUFFERED": "1",
-            # Seconds. Short, because whoever stops the stack waits for it.
+            # Seconds; short, because stopping the stack waits for it.
             "WORKER_GRACE": "2",
             "PUBLIC_URL": self.url,
             **(env or {}),
