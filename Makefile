@@ -6,8 +6,7 @@
 python := .venv/bin/python
 READY := .venv/ready
 OURS := $(wildcard manage.py routers.py settings project rest jobs mail demo benchmarks examples)
-LOCKED := --quiet --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
-	--no-emit-trusted-host --allow-unsafe --no-header
+LOCKED := pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 help:  ## Show these lines
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -68,13 +67,13 @@ bench: $(READY)  ## Measure queue, replicas and mail beside their peers; BENCH="
 	@$(python) -m benchmarks.replicas
 	@$(python) -m benchmarks.mail
 
-lock: var/lock/bin/pip-compile  ## Compile requirements*.txt anew from pyproject.toml
+lock: var/lock/bin/uv  ## Compile requirements*.txt anew from pyproject.toml
 	@$< $(LOCKED) -o requirements.txt pyproject.toml
 	@$< $(LOCKED) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
 	@for peer in benchmarks/peers/*.in; do $< $(LOCKED) -o "$${peer%.in}.txt" "$$peer" || exit 1; done
 
-var/lock/bin/pip-compile: | $(READY)
-	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
+var/lock/bin/uv: | $(READY)
+	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 clean:  ## Remove what was made here: the environment, databases, logs, caches
 	@rm -rf .venv var .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis htmlcov
