@@ -34,7 +34,11 @@ MEANING = {
 }
 """The reason and scope of each list's entries."""
 PER_PAGE = 1000
-MAILBOX_FULL_LASTS = timedelta(days=1)
+TEMPORARY = {
+    FailureClass.MAILBOX_FULL: (Reason.MAILBOX_FULL, timedelta(days=1)),
+    FailureClass.SOFT_BOUNCE: (Reason.SOFT_BOUNCES, timedelta(days=90)),
+}
+"""The reason and duration of a bounce that the address may recover from; as in mail.policy.table."""
 EVERYTHING = "*"
 """The tag of an unsubscription from all mail of the domain."""
 DENIED = "its API key may not read suppressions: lists cannot be compared; use a full key"
@@ -105,9 +109,10 @@ def parse_item(name: str, item: Item) -> Entry | None:
         return None
     reason, scope = MEANING[name]
     expires_at = None
-    reply = ServerReply.read(item.get("code"), item.get("error"))
-    if name == "bounces" and reply.failure_class() == FailureClass.MAILBOX_FULL:
-        reason, expires_at = Reason.MAILBOX_FULL, timezone.now() + MAILBOX_FULL_LASTS
+    failure = ServerReply.read(item.get("code"), item.get("error")).failure_class()
+    if name == "bounces" and failure in TEMPORARY:
+        reason, lasts = TEMPORARY[failure]
+        expires_at = timezone.now() + lasts
     return Entry(address, address_digest(address), _time(item.get("created_at")), reason, scope, expires_at)
 
 

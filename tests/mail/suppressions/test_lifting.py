@@ -181,18 +181,21 @@ def test_a_forgotten_person_s_address_is_not_kept_for_a_lift(operator: APIClient
 def test_an_entry_that_only_the_provider_has_is_imported_with_its_source(mailgun: Simulator) -> None:
     put(mailgun, "bounces", "gone@example.org", code="550", error="5.1.1 no such user")
     put(mailgun, "bounces", "full@example.org", code="552", error="5.2.2 mailbox full")
+    put(mailgun, "bounces", "away@example.org", code="450", error="4.2.1 try again later")
     put(mailgun, "complaints", "angry@example.org")
     put(mailgun, "unsubscribes", "tired@example.org")
     found = provider_lists.compare()
-    assert found == {"read": 8, "imported": 4, "lifted": 0, "unreadable": 0}  # both accounts have the same domain
+    assert found == {"read": 10, "imported": 5, "lifted": 0, "unreadable": 0}  # both accounts have the same domain
     facts = Suppression.objects.order_by("address").values_list("address", "reason", "scope", "source")
     assert list(facts) == [
         ("angry@example.org", "complaint", "all", "mailgun"),
+        ("away@example.org", "soft_bounces", "all", "mailgun"),
         ("full@example.org", "mailbox_full", "all", "mailgun"),
         ("gone@example.org", "bounce", "all", "mailgun"),
         ("tired@example.org", "unsubscribe", "bulk", "mailgun"),
     ]
     assert Suppression.objects.get(reason="mailbox_full").expires_at > timezone.now()
+    assert Suppression.objects.get(reason="soft_bounces").expires_at > timezone.now() + timedelta(days=89)
     assert provider_lists.compare()["imported"] == 0
 
 
