@@ -12,6 +12,7 @@ NOT_OURS = {".git", ".hypothesis", ".venv", "var", "node_modules", "htmlcov", "_
 CODE = {".py", ".js", ".css", ".html", ".sh", ".toml", ".yml", ".yaml", ""}
 SAYS_NOTHING = re.compile(r"^(utils?|helpers?|common|misc|shared|services?|managers?|base_?classes)$")
 LONGEST = 400
+PACKAGES = ["demo", "jobs", "mail", "project", "rest", "settings"]
 LOCKS = ["requirements.txt", "requirements-dev.txt"]
 PACKAGE_INDEX = re.compile(r"https?://[\w.-]*(?:pypi|pythonhosted|npm|registry|mirror|debian)[\w.-]*", re.IGNORECASE)
 
@@ -36,6 +37,14 @@ def test_no_file_is_longer_than_a_reader_likes() -> None:
     assert [str(path) for path in code if len(path.read_text().splitlines()) > LONGEST] == []
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tests_stand_where_their_module_stands(package: str) -> None:
+    """tests/jobs/models/test_claiming_plans.py tests jobs/models/claiming.py."""
+    tests = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests" / package).rglob("test_*.py")]
+    assert tests
+    assert [str(test) for test in tests if not module_of(test)] == []
+
+
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_requirement_is_pinned_and_hashed(name: str) -> None:
     requirements = [line for line in unfolded(name) if not line.startswith("#")]
@@ -52,6 +61,14 @@ def test_no_lock_says_where_packages_come_from(name: str) -> None:
 def test_no_file_names_the_host_of_a_package_index() -> None:
     texts = {path: path.read_text(errors="replace") for path in our_files()}
     assert [str(path) for path, text in texts.items() if PACKAGE_INDEX.search(text)] == []
+
+
+def module_of(test: Path) -> Path | None:
+    """The module or package that a test's path names, which may be followed by an aspect of it."""
+    words = test.stem.split("_")[1:]
+    stems = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
+    paths = [ROOT / test.parent / name for stem in stems for name in (f"{stem}.py", stem)]
+    return next((path for path in paths if path.exists()), None)
 
 
 def unfolded(name: str) -> list[str]:
