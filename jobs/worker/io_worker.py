@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 
 POLL = 0.05
 """Seconds that the main thread waits for a job to end before it tries to claim more."""
+YIELD_AFTER_WAKE = 0.002
+"""Seconds after which a woken process claims. A notification wakes all processes, and most often it concerns a job that
+an ordinary worker can start within this time; two claims at once would slow each other down."""
 CLOSE_AFTER_IDLE = 2.0
 """Seconds without a job after which a thread closes its database connection, so that only busy threads hold one."""
 TRUST_CONNECTION_FOR = 1.0
@@ -62,6 +65,7 @@ class IoWorker(WorkerProcess):
         else:
             self.attempts.record(self.buffer.write_results)  # of a thread that ended just now
             self.idle(self.broker.wait)
+            time.sleep(YIELD_AFTER_WAKE)
 
     def drain(self) -> None:
         """Running jobs may end until the supervisor's second signal (SIGUSR1); then they are handed back."""
