@@ -1,10 +1,11 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check lint format docs lock bench chaos mail-chaos soak clean
+.PHONY: help demo run test coverage servers check lint format docs lock bench chaos mail-chaos soak clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
 READY := .venv/ready
+PYTEST := -n 2 --max-worker-restart 0 --dist loadgroup
 OURS := $(wildcard manage.py routers.py settings project rest jobs mail demo benchmarks examples)
 LOCKED := pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
@@ -18,14 +19,19 @@ demo: $(READY)  ## Start everything, run a job and send some mails before your e
 run: $(READY)  ## Start everything and stay up on port 8000, or PORT, until Ctrl-C
 	@$(python) -m demo.run
 
-test: $(READY)  ## Run every test, with coverage (installs PostgreSQL, Redis and HAProxy where missing)
+test: $(READY) servers  ## Run every test (installs PostgreSQL, Redis and HAProxy where missing)
+	@PYTHONHASHSEED=0 $(python) -m pytest $(PYTEST) $(TESTS)
+
+coverage: $(READY) servers  ## Run every test and report the lines and branches that none of them reaches
+	@mkdir -p var && rm -f var/coverage*
+	@PYTHONHASHSEED=0 $(python) -m coverage run -m pytest $(PYTEST) $(TESTS)
+	@$(python) -m coverage combine --quiet && $(python) -m coverage report
+
+servers:
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@bin/debian --for "the openssl command" --unless bin/openssl openssl
 	@bin/debian --for "HAProxy" --unless bin/haproxy haproxy
-	@mkdir -p var && rm -f var/coverage*
-	@PYTHONHASHSEED=0 $(python) -m coverage run -m pytest -n 2 --max-worker-restart 0 --dist loadgroup $(TESTS)
-	@$(python) -m coverage combine --quiet && $(python) -m coverage report
 
 check: lint test  ## Format, lint, types, migrations, deployment settings, then the tests: what CI runs
 
