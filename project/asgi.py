@@ -20,6 +20,7 @@ from project.wsgi import application as django_application
 
 # isort: split
 from project import health
+from project.gathering import dispatch as gathering
 from project.middleware import log_access, request_id
 from rest import problems
 from rest.body import BodyTooLarge, ClientDisconnected, has_body, read_body, replay
@@ -49,7 +50,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await send(message)
 
     try:
-        await _serve(_sanitised(scope), receive, note_start)
+        await gathering.serve(scope, receive, note_start, _serve)
     except Exception:
         logger.exception("request_failed")
         if started:
@@ -58,6 +59,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
+    scope = _sanitised(scope)
     if scope["method"] in ("GET", "HEAD") and scope["path"] in ("/healthz", "/readyz"):
         return await _health(scope, send)
     if not has_body(scope):

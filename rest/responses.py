@@ -16,9 +16,10 @@ from rest_framework.response import Response
 
 Row = TypeVar("Row")
 
-POLL_SOON, POLL_LATER = 1, 5
-"""Retry-After in seconds: for the first YOUNG seconds of a resource, and afterwards."""
-YOUNG = 30
+SOONEST, LATEST = 1, 30
+"""Bounds of Retry-After for an unfinished resource, in seconds."""
+SHARE = 10
+"""Retry-After is the resource's age divided by this: whoever polls learns of the end at most a tenth too late."""
 
 
 class Conflict(APIException):
@@ -46,10 +47,10 @@ def poll_headers(created_at: datetime, due_at: datetime | None, *, finished: boo
 
 
 def retry_after(created_at: datetime, due_at: datetime | None, now: datetime) -> int:
-    """Whole seconds until the next poll. due_at: nothing changes before it."""
+    """Whole seconds until the next poll, growing with the resource's age. due_at: nothing changes before it."""
     if due_at is not None:
-        return min(max(int((due_at - now).total_seconds()), POLL_SOON), 60)
-    return POLL_SOON if (now - created_at).total_seconds() < YOUNG else POLL_LATER
+        return min(max(int((due_at - now).total_seconds()), SOONEST), 60)
+    return min(max(int((now - created_at).total_seconds()) // SHARE, SOONEST), LATEST)
 
 
 def etag(shown: dict[str, Any]) -> str:
@@ -61,5 +62,6 @@ def conditional(request: Request, response: Response) -> HttpResponseBase:
     not_modified = get_conditional_response(request._request, etag=response["ETag"], response=response)
     if not_modified is not response and not_modified is not None:
         for name, value in response.items():
-            not_modified.setdefault(name, value)
+            if name != "Content-Type":
+                not_modified.setdefault(name, value)
     return not_modified or response

@@ -37,12 +37,12 @@ class Window:
         except Exception:
             return self._without_cache()
 
-    def add(self) -> int:
-        """Count one event; returns the new count."""
+    def add(self, events: int = 1) -> int:
+        """Count events; returns the new count."""
         try:
             started = self._started() or self._start()
             cache.add(self._counter(started), 0, SECONDS + 1)
-            return cache.incr(self._counter(started))
+            return cache.incr(self._counter(started), events)
         except Exception:
             return self._without_cache()
 
@@ -105,10 +105,16 @@ class RateLimit(BaseThrottle):
 
 def count_request(request: HttpRequest | Request, subject: str) -> Allowance:
     """Count a request of this subject, and keep its Allowance for the response's header fields."""
-    window = Window("rate", subject)
-    allowance = Allowance(settings.RATE_LIMIT_PER_MINUTE, window.add(), window.seconds_left())
+    [allowance] = count_requests(subject, 1)
     request.META[ALLOWANCE] = allowance
     return allowance
+
+
+def count_requests(subject: str, count: int) -> list[Allowance]:
+    """Count simultaneous requests of one subject; the Allowance of each."""
+    window = Window("rate", subject)
+    used, left = window.add(count), window.seconds_left()
+    return [Allowance(settings.RATE_LIMIT_PER_MINUTE, max(used - later, 0), left) for later in reversed(range(count))]
 
 
 def client_address(request: HttpRequest | Request) -> str:

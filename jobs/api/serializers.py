@@ -8,7 +8,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from jobs.models.attempt_errors import AttemptError
-from jobs.models.states import Status
+from jobs.models.states import TERMINAL, Status
+from rest.responses import poll_headers
 from rest.strict import AnyValueField, StrictSerializer
 
 JOB_FIELDS = (
@@ -111,9 +112,14 @@ class KindsResponse(serializers.Serializer[Any]):
 
 def job_representation(row: dict[str, Any], request: Request) -> dict[str, Any]:
     """A row of JOB_FIELDS as JobResponse, without tracebacks."""
+    return represent_job(row, job_url(row["id"], request))
+
+
+def represent_job(row: dict[str, Any], url: str) -> dict[str, Any]:
+    """job_representation() where the job's URL is known and no request is at hand."""
     errors = [public_error(error) for error in row["errors"]]
     error = errors[-1] if row["status"] == Status.FAILED and errors else None
-    return {"id": row["id"], "url": job_url(row["id"], request)} | row | {"errors": errors, "error": error}
+    return {"id": row["id"], "url": url} | row | {"errors": errors, "error": error}
 
 
 def public_error(error: AttemptError) -> dict[str, Any]:
@@ -122,3 +128,9 @@ def public_error(error: AttemptError) -> dict[str, Any]:
 
 def job_url(job_id: object, request: Request) -> str:
     return request.build_absolute_uri(reverse("job", args=[job_id]))
+
+
+def job_poll_headers(row: dict[str, Any]) -> dict[str, str]:
+    """Retry-After for a row of JOB_FIELDS, until the job has finished."""
+    due_at = row["run_at"] if row["status"] == Status.SCHEDULED else None
+    return poll_headers(row["created_at"], due_at, finished=row["status"] in TERMINAL)

@@ -22,12 +22,14 @@ from jobs.api.serializers import (
     JobRequest,
     JobResponse,
     KindsResponse,
+    job_poll_headers,
     job_representation,
     job_url,
 )
 from jobs.cancellation import cancel
 from jobs.errors import AlreadyFinished, NotRestartable, UniqueKeyTaken
 from jobs.models import Job, Output
+from jobs.models.digest import RowDigest
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import TERMINAL, Status
 from jobs.registry import Kind, kinds
@@ -35,7 +37,7 @@ from jobs.submit import store
 from rest.batch import BatchResponse, batch_response
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
-from rest.responses import Conflict, conditional, etag, first_or_404, poll_headers
+from rest.responses import Conflict, conditional, etag, first_or_404
 
 
 class KindListView(APIView):
@@ -102,9 +104,11 @@ class JobView(APIView):
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """One job. Until it has finished, poll after Retry-After seconds with If-None-Match."""
-        row = first_or_404(_owned(request).filter(pk=job_id).values(*JOB_FIELDS))
+        row = first_or_404(_owned(request).filter(pk=job_id).values(*JOB_FIELDS, digest=RowDigest(*JOB_FIELDS)))
+        digest = row.pop("digest")
         shown = job_representation(row, request)
-        return conditional(request, Response(shown, headers={"ETag": etag(shown)} | _poll_headers(row)))
+        tag = f'"{digest}"' if digest else etag(shown)
+        return conditional(request, Response(shown, headers={"ETag": tag} | job_poll_headers(row)))
 
     @extend_schema(operation_id="jobs_delete", responses={204: None})
     def delete(self, request: Request, job_id: UUID) -> Response:
@@ -173,7 +177,7 @@ def _owned_job(request: Request, job_id: UUID) -> Job:
 def job_response(request: Request, job: Job, code: int) -> Response:
     """The response about a changed job, with Location, and Retry-After while it is unfinished."""
     row = {name: getattr(job, name) for name in JOB_FIELDS}
-    headers = {"Location": job_url(job.pk, request)} | _poll_headers(row)
+    headers = {"Location": job_url(job.pk, request)} | job_poll_headers(row)
     return Response(job_representation(row, request), status=code, headers=headers)
 
 
@@ -190,8 +194,3 @@ def _kind_representation(kind: Kind) -> dict[str, Any]:
         "max_attempts": kind.retry.attempts,
         "queue": kind.queue,
     }
-
-
-def _poll_headers(row: dict[str, Any]) -> dict[str, str]:
-    due_at = row["run_at"] if row["status"] == Status.SCHEDULED else None
-    return poll_headers(row["created_at"], due_at, finished=row["status"] in TERMINAL)

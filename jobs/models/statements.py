@@ -70,8 +70,8 @@ _prepared: WeakKeyDictionary[Any, Executes] = WeakKeyDictionary()
 """By the driver's connection, with which prepared statements end. They survive a rollback."""
 
 
-def execute_prepared(connection: BaseDatabaseWrapper, statement: str, values: Sequence[Any]) -> None:
-    """Prepare the statement at its first use on this connection, then execute it. PostgreSQL only.
+def execute_prepared(connection: BaseDatabaseWrapper, statement: str, values: Sequence[Any]) -> list[Any]:
+    """Prepare the statement at its first use on this connection, then execute it; returns its rows. PostgreSQL only.
 
     The statement has one %s per value and no other percent sign. With DISABLE_SERVER_SIDE_CURSORS, Django's setting for
     poolers that may give each transaction another session, it is executed without being prepared.
@@ -82,6 +82,8 @@ def execute_prepared(connection: BaseDatabaseWrapper, statement: str, values: Se
             if statement not in executes:
                 name, places = f"legwork_{next(_numbers)}", range(1, len(values) + 1)
                 cursor.execute(f"PREPARE {name} AS {statement % tuple(f'${place}' for place in places)}")
-                executes[statement] = f"EXECUTE {name} ({', '.join(['%s'] * len(values))})"
+                arguments = f"({', '.join(['%s'] * len(values))})" if values else ""
+                executes[statement] = f"EXECUTE {name} {arguments}"
             statement = executes[statement]
         cursor.execute(statement, values)
+        return list(cursor.fetchall()) if cursor.description else []

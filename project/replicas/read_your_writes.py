@@ -35,7 +35,7 @@ def record_write(user: Any) -> None:
     """
     if user is None or not user.is_authenticated:
         return
-    position, key = _position(), _key(user.pk)
+    position, key = _position(), position_key(user.pk)
     try:
         before = cache.get(key, 0)
         # Of two overlapping requests the later position counts, whichever is stored first.
@@ -63,7 +63,7 @@ def require_own_writes(user_id: int) -> bool:
         return False
     before = current.chosen
     try:
-        current.position = cache.get(_key(user_id), 0)
+        current.position = cache.get(position_key(user_id), 0)
     except Exception:
         log.warning("cache_unavailable", exc_info=True)
         current.may_use_replicas = pool.primary_is_out
@@ -100,5 +100,6 @@ def _has_replayed(alias: str, position: int) -> bool:
         return False
 
 
-def _key(user_id: int) -> str:
+def position_key(user_id: int) -> str:
+    """The key in the shared cache of the position of this user's last write."""
     return f"written:{user_id}"

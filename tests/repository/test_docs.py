@@ -111,7 +111,7 @@ def test_every_event_of_the_log_that_is_explained_is_logged() -> None:
 
 def test_every_decision_is_in_the_index_and_has_its_parts() -> None:
     records = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
-    assert [name[:4] for name in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    assert len({name[:4] for name in records}) == len(records)
     assert sorted(LINK.findall((DECISIONS / "README.md").read_text())) == records
     for name in records:
         parts = re.findall(r"^## (.+)$", (DECISIONS / name).read_text(), re.MULTILINE)

@@ -1,0 +1,106 @@
+"""Runs the gathered statements: reads on a replica or the primary, for many users at once, each with its own writes."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.cache import cache as shared_cache
+from django.db import DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from jobs.models.statements import execute_prepared
+from project.replicas import probe
+from project.replicas.read_your_writes import position_key
+from routers import PRIMARY, pool
+
+log = structlog.get_logger(__name__)
+
+Row = tuple[Any, ...]
+"""Of a gathered statement: the number of its question (from 1), the user's id, and what else was asked."""
+
+REPLAYED = """
+    SELECT CASE
+        WHEN NOT pg_is_in_recovery() THEN 9223372036854775807
+        WHEN EXISTS (SELECT FROM pg_stat_wal_receiver) THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint
+        ELSE 0
+    END
+"""
+"""How far a replica is. A standby without a WAL receiver may be on an old timeline, and counts as knowing nothing."""
+
+ONE_PLAN = """
+    SET join_collapse_limit = 1; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
+"""
+"""Join as written, row by row, by indexes: a plan that is made while the tables are small must stay good."""
+
+
+@cache
+def is_possible() -> bool:
+    """Prepared statements need PostgreSQL, and a session of one's own."""
+    primary = connections[PRIMARY]
+    return primary.vendor == "postgresql" and not primary.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+
+
+def read(statement: str, questions: Sequence[Sequence[str]]) -> dict[int, Row]:
+    """The rows that answer these questions, by the question's index; those without a row are missing.
+
+    statement: a read with one array of text for each part of a question. The user that it finds for a question is one
+    whose latest writes the answer must contain.
+    """
+    probe.background_probe.ensure_started()
+    found: dict[int, Row] = {}
+    if settings.REPLICAS:
+        if pool.primary_is_out:
+            return found  # the plain view knows what is still possible
+        found = _read_on_replica(pool.choose(0), statement, questions)
+    missing = [index for index in range(len(questions)) if index not in found]
+    if missing:
+        rows = _execute(PRIMARY, statement, [questions[index] for index in missing])
+        found |= {missing[row[0] - 1]: row for row in rows}
+    return found
+
+
+def _read_on_replica(alias: str, statement: str, questions: Sequence[Sequence[str]]) -> dict[int, Row]:
+    """Without the rows of users who have written what this replica does not have yet."""
+    if alias == PRIMARY:
+        return {}
+    try:
+        [[replayed]] = _execute(alias, REPLAYED)
+        # A later statement sees at least as much.
+        rows = _execute(alias, statement, questions)
+    except (DatabaseError, InterfaceError):
+        pool.eject(alias)
+        return {}
+    try:
+        written = shared_cache.get_many({position_key(user_id) for _, user_id, *_ in rows})
+    except Exception:
+        log.warning("cache_unavailable", exc_info=True)
+        return {}
+    return {row[0] - 1: row for row in rows if written.get(position_key(row[1]), 0) <= replayed}
+
+
+def _execute(alias: str, statement: str, questions: Sequence[Sequence[str]] = ()) -> list[Row]:
+    """On a read-only connection of this thread; a second time on a new one if the first was broken."""
+    values = [_array(part) for part in zip(*questions, strict=True)]
+    if connections[alias].connection is not None:
+        try:
+            return execute_prepared(connections[alias], statement, values)
+        except (DatabaseError, InterfaceError):
+            connections[alias].close()
+    return execute_prepared(_connected(alias), statement, values)
+
+
+def _connected(alias: str) -> BaseDatabaseWrapper:
+    """Every transaction of this session is read-only: safe methods cannot write."""
+    connection = connections[alias]
+    connection.connect()
+    connection.connection.set_session(readonly=True)
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_PLAN)
+    return connection
+
+
+def _array(texts: Sequence[str]) -> str:
+    """An array literal of texts that need no escape: hexadecimal digits, hyphens, or nothing."""
+    return '{"' + '","'.join(texts) + '"}'
