@@ -95,7 +95,7 @@ class RateLimit(BaseThrottle):
 
     def allow_request(self, request: Request, view: View) -> bool:
         user = request.user
-        subject = f"user:{user.pk}" if user and user.is_authenticated else f"address:{client_address(request)}"
+        subject = user_subject(user.pk) if user and user.is_authenticated else f"address:{client_address(request)}"
         self.allowance = count_request(request, subject)
         return not self.allowance.is_exceeded
 
@@ -103,18 +103,21 @@ class RateLimit(BaseThrottle):
         return self.allowance.seconds_left
 
 
-def count_request(request: HttpRequest | Request, subject: str) -> Allowance:
+def user_subject(user_id: int) -> str:
+    return f"user:{user_id}"
+
+
+def count_request(request: HttpRequest | Request, subject: str, cost: int = 1) -> Allowance:
     """Count a request of this subject, and keep its Allowance for the response's header fields."""
-    [allowance] = count_requests(subject, 1)
+    allowance = count(subject, cost)
     request.META[ALLOWANCE] = allowance
     return allowance
 
 
-def count_requests(subject: str, count: int) -> list[Allowance]:
-    """Count simultaneous requests of one subject; the Allowance of each."""
+def count(subject: str, cost: int = 1) -> Allowance:
+    """Count requests of this subject (user_subject, or address:…), for callers without a Django request too."""
     window = Window("rate", subject)
-    used, left = window.add(count), window.seconds_left()
-    return [Allowance(settings.RATE_LIMIT_PER_MINUTE, max(used - later, 0), left) for later in reversed(range(count))]
+    return Allowance(settings.RATE_LIMIT_PER_MINUTE, window.add(cost), window.seconds_left())
 
 
 def client_address(request: HttpRequest | Request) -> str:

@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from rest.throttling import Allowance, count_requests
+from rest import throttling
+from rest.throttling import Allowance
 
 JOINS = """
     JOIN project_token AS token ON token.digest = asked.digest
@@ -30,8 +32,9 @@ def count(users: Mapping[int, int]) -> dict[int, Allowance]:
     requests = defaultdict(list)
     for number, user_id in users.items():
         requests[user_id].append(number)
-    return {
-        number: allowance
-        for user_id, numbers in requests.items()
-        for number, allowance in zip(numbers, count_requests(f"user:{user_id}", len(numbers)), strict=True)
-    }
+    allowances: dict[int, Allowance] = {}
+    for user_id, numbers in requests.items():
+        last = throttling.count(throttling.user_subject(user_id), len(numbers))
+        used = range(last.used - len(numbers) + 1, last.used + 1)
+        allowances |= {number: replace(last, used=max(count, 0)) for number, count in zip(numbers, used, strict=True)}
+    return allowances

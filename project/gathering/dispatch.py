@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-import structlog
 from a2wsgi.asgi_typing import HTTPScope, Receive, Send
 
 from project.gathering import databases, read_job
@@ -53,7 +52,6 @@ async def _send(scope: HTTPScope, send: Send, call: Call, asked: Asked, answer: 
     length = {"Content-Length": str(len(answer.body)), "X-Request-ID": this_id}
     fields = {**answer.fields, **answer.allowance.headers(), **length}
     headers = [*(heads.fields(call, asked.origin, answer.status) or ()), *encoded(fields)]
-    with structlog.contextvars.bound_contextvars(request_id=this_id):
-        log_access(scope["method"], scope["path"], answer.status, started, answer.user_id)
+    log_access(scope["method"], scope["path"], answer.status, started, answer.user_id, request_id=this_id)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
