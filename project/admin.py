@@ -2,12 +2,13 @@
 
 from django.contrib import admin
 from django.http import HttpRequest
+from unfold.admin import ModelAdmin
 
 from project.models import Token
 
 
 @admin.register(Token)
-class TokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's is not generic at run time
+class TokenAdmin(ModelAdmin):  # type: ignore[misc]
     """Shows neither digest nor key. Tokens are created only by logging in."""
 
     list_display = ("name_or_unnamed", "user", "created", "expiry")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.core.exceptions import ImproperlyConfigured
 
 from settings import env
+from settings.unfold import UNFOLD as UNFOLD
 
 BASE_DIR = env.BASE_DIR
 ROOT_URLCONF = "project.urls"
@@ -16,7 +17,10 @@ INSTALLED_APPS = [
     "jobs",
     "mail",
     "project",
-    "django.contrib.admin",
+    "monitor",
+    # Its default app would replace the admin site; ours is monitor.site.MonitorSite.
+    "unfold.apps.BasicAppConfig",
+    "monitor.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -86,6 +90,13 @@ if CACHES["default"]["BACKEND"].endswith(".LocMemCache"):
     CACHES["shared"] = {"BACKEND": "jobs.models.database_cache.DatabaseCache"}
 
 WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1)
+
+# --- the task monitor -------------------------------------------------------------------------------------------
+# The deployed version, as it is to be shown: charts mark when its first cluster started, errors say since when.
+RELEASE = env.text("RELEASE", "")[:50]
+# Who may read /metrics: whoever sends `Authorization: Bearer TOKEN`, or calls from one of these addresses or networks.
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+METRICS_ALLOWED = env.texts("METRICS_ALLOWED", [])
 
 # --- login ------------------------------------------------------------------------------------------------------
 KNOX_TOKEN_MODEL = "project.Token"  # noqa: S105 a model's name

@@ -5,11 +5,12 @@ So a message that is lost, duplicated or late does no harm, and priorities and q
 
 import time
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 from django.db import close_old_connections
 from django_q.conf import Conf
 
+from jobs.brokers.pauses import PausedKinds
 from jobs.models import Job
 from jobs.models.claiming import CanBatch
 from jobs.registry import kinds
@@ -48,19 +49,29 @@ class ClaimingBroker:
         """Claim up to limit due jobs for this worker's main thread, best first (ClaimQuerySet.claim).
 
         Claims only kinds that this process knows: during a rolling deployment the others wait for a newer worker.
+        None of a paused kind or queue.
         """
-        claim = partial(
-            Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=_known_kinds(), can_batch=can_batch
-        )
+        kinds = _known_kinds()
+        if paused := self._paused_kinds.now():
+            kinds = tuple(kind for kind in kinds if kind not in paused)
+        claim = partial(Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=kinds, can_batch=can_batch)
         return self._claim_in_turn(claim)
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
         """Claim due jobs for this worker's pools. free: idle threads by kind (ClaimQuerySet.claim_for_pools)."""
+        if paused := self._paused_kinds.now():
+            free = {kind: threads for kind, threads in free.items() if kind not in paused}
+            if not free:
+                return []
         queue = self.queues and self.queues[0]
         return self._claim_in_turn(partial(Job.objects.claim_for_pools, worker, free, queue=queue or None))
 
     def wake_for_due_jobs(self) -> None:
         """Called by dispatchers once a second: wake workers for due jobs that no notification was sent for."""
+
+    @cached_property
+    def _paused_kinds(self) -> PausedKinds:
+        return PausedKinds()
 
     def _claim_in_turn(self, claim: Callable[..., list[Job]]) -> list[Job]:
         """By priority, and at every OLDEST_FIRST_EVERY-th call by age."""

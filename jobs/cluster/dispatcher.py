@@ -18,6 +18,7 @@ from django_q.brokers import Broker
 
 from jobs.cluster import maintenance
 from jobs.cluster.process import CLUSTER_ID, Process
+from jobs.cluster.reports import ClusterReport
 from jobs.django_q.cluster_status import ClusterStatus
 from jobs.django_q.schedules import Schedules
 from jobs.models import Job
@@ -46,6 +47,7 @@ class Dispatcher:
         self.workers = workers
         self.schedules = Schedules(broker)
         self.status = ClusterStatus(CLUSTER_ID)
+        self.report = ClusterReport(workers)
         self._status_at = 0.0
         self._pause = TICK
         self.stopping = False
@@ -108,8 +110,10 @@ class Dispatcher:
         while not self._stop_requested.is_set():
             run_step("run_schedules", self.run_schedules)
             run_step("publish_status", self.publish_status)
+            run_step("report_cluster", self.report.write)
             self._stop_requested.wait(self._pause)
         run_step("withdraw_status", lambda: self.status.withdraw(self.broker))
+        run_step("withdraw_report", self.report.withdraw)
         connections.close_all()
 
     def _maintenance_loop(self) -> None:

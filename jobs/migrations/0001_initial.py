@@ -151,6 +151,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ("-id",),
+                "permissions": (
+                    ("operate_job", "Can cancel, retry, delete and reorder jobs of all users"),
+                    ("view_job_data", "Can see the params and results of jobs of all users"),
+                ),
             },
         ),
         migrations.CreateModel(
@@ -292,6 +296,68 @@ class Migration(migrations.Migration):
                 ),
                 fields=("unique_key",),
                 name="job_unique_key_of_nobody_while_unfinished",
+            ),
+        ),
+        migrations.CreateModel(
+            name="Cluster",
+            fields=[
+                (
+                    "name",
+                    models.CharField(
+                        help_text="Host and a random id.", max_length=100, primary_key=True, serialize=False
+                    ),
+                ),
+                ("host", models.CharField(max_length=60)),
+                ("release", models.CharField(blank=True, default="", max_length=50)),
+                ("queue", models.CharField(blank=True, default="", max_length=50)),
+                ("broker", models.CharField(blank=True, default="", max_length=100)),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("seen_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "replacements",
+                    models.PositiveIntegerField(default=0, help_text="Worker processes that ended and were replaced."),
+                ),
+                (
+                    "clock_skew",
+                    models.FloatField(default=0, help_text="Seconds by which its clock is ahead of the database's."),
+                ),
+                ("processes", models.JSONField(default=list)),
+            ],
+            options={
+                "ordering": ("host", "started_at"),
+            },
+        ),
+        migrations.CreateModel(
+            name="Pause",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("scope", models.CharField(choices=[("queue", "Queue"), ("kind", "Kind")], max_length=5)),
+                ("name", models.CharField(max_length=100)),
+                ("reason", models.CharField(max_length=200)),
+                ("by", models.CharField(help_text="The operator's user name.", max_length=150)),
+                ("since", models.DateTimeField(default=django.utils.timezone.now)),
+            ],
+            options={
+                "ordering": ("scope", "name"),
+                "permissions": (("pause_queue", "Can pause and resume queues and kinds"),),
+            },
+        ),
+        migrations.AddConstraint(
+            model_name="pause",
+            constraint=models.UniqueConstraint(fields=("scope", "name"), name="one_pause_of_each"),
+        ),
+        migrations.AddIndex(
+            model_name="job",
+            index=models.Index(
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("status", "failed")),
+                name="job_failed",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="job",
+            index=models.Index(
+                models.F("finished_at"), condition=models.Q(("finished_at__isnull", False)), name="job_finished"
             ),
         ),
         migrations.RunPython(install, remove),

@@ -132,6 +132,13 @@ class Job(models.Model):
             models.Index("run_at", name="job_upcoming", condition=Q(status__in=UPCOMING)),
             models.Index("lease_expires_at", name="job_leases", condition=Q(status=Status.RUNNING)),
             models.Index("user", F("id").desc(), name="job_of_user", condition=Q(user__isnull=False)),
+            # What the task monitor reads: the newest failed jobs, and what finished in a minute (monitor/rollups).
+            models.Index(F("id").desc(), name="job_failed", condition=Q(status=Status.FAILED)),
+            models.Index("finished_at", name="job_finished", condition=Q(finished_at__isnull=False)),
+        )
+        permissions = (
+            ("operate_job", "Can cancel, retry, delete and reorder jobs of all users"),
+            ("view_job_data", "Can see the params and results of jobs of all users"),
         )
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from jobs.errors import LeaseLost
 from jobs.models import sql
+from jobs.models.bulk import BulkQuerySet
 from jobs.models.claiming import BY_AGE, ClaimQuerySet
 from jobs.models.leases import LeaseQuerySet
 from jobs.models.sql_postgresql import HISTORY
@@ -24,7 +25,7 @@ BATCH = 500
 """Rows that one maintenance statement changes: more would lock the table for too long."""
 
 
-class JobQuerySet(ClaimQuerySet, LeaseQuerySet):  # type: ignore[override]  # as_manager() is the subclass's own
+class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[override]  # as_manager() is the subclass's own
     def unfinished(self) -> Self:
         return self.exclude(status__in=TERMINAL)
 

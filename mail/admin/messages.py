@@ -5,11 +5,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.messages import WARNING
-from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from mail.admin.read_only import ReadOnlyAdmin, html_table, preformatted
+from mail.admin.read_only import ReadOnlyAdmin, preformatted
 from mail.api.timeline import timeline
 from mail.errors import AlreadySent
 from mail.models import Event, Message
@@ -31,7 +34,7 @@ class MessageAdmin(ReadOnlyAdmin):
         "id",
         "to",
         "subject",
-        "status",
+        "shown_status",
         "importance",
         "stream",
         "provider",
@@ -40,81 +43,50 @@ class MessageAdmin(ReadOnlyAdmin):
         "finished_at",
     )
     list_filter = ("status", "importance", "provider", "created_at")
+    list_display_links = ("to",)
     list_select_related = ("user",)
     search_fields = ("=id", "=address", "user__username", "=request_id", "=attempts__provider_message_id")
     search_help_text = "id, address, user, request id or a provider's message id"
     actions = ("cancel",)
-    fields = (
-        ("id", "status", "importance", "stream"),
-        ("to", "sender", "shown_reply_to"),
-        "subject",
-        ("user", "provider", "possible_duplicate", "opens", "clicks"),
-        ("created_at", "send_at", "expires_at", "sent_at", "finished_at", "erased_at"),
-        "shown_failure",
-        "shown_timeline",
-        "shown_attempts",
-        "shown_events",
-        "text_body",
-        "html_body",
-        "files",
-        ("shown_headers", "shown_tags", "shown_metadata"),
-        ("resend_of", "broadcast", "row", "job_id", "request_id"),
-    )
-    readonly_fields = tuple(name for line in fields for name in (line if isinstance(line, tuple) else (line,)))
 
-    @admin.display(description="failure")
-    def shown_failure(self, message: Message) -> str:
-        return f"{message.failure['class']}: {message.failure['detail']}" if message.failure else ""
+    @admin.display(description="status", ordering="status")
+    def shown_status(self, message: Message) -> SafeString:
+        return format_html('<span class="lw-badge lw-{}">{}</span>', message.status, message.status)
 
-    @admin.display(description="timeline")
-    def shown_timeline(self, message: Message) -> SafeString:
-        entries = timeline(message.pk, message.created_at)
-        return html_table(
-            (e["at"].isoformat(" ", "milliseconds"), e["type"], e["provider"] or "", e["detail"]) for e in entries
-        )
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """A page of its own instead of a form: nothing of a message can be edited."""
+        message = self.get_object(request, object_id)
+        if message is None:
+            raise Http404
+        if request.method != "GET" or not self.has_view_permission(request, message):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Message",
+            "subtitle": None,
+            "message": message,
+            "timeline": timeline(message.pk, message.created_at),
+            "attempts": message.attempts.all(),
+            "events": [(event, _pretty(event.raw)) for event in message.events.exclude(raw=None)],
+            "body": self._body(message),
+            "attachments": list(message.attachments.values_list("filename", "content_type")),
+            "job_url": self._job_url(request, message),
+            "may_change": self.has_change_permission(request),
+        }
+        return TemplateResponse(request, "mail/message_admin.html", context)
 
-    @admin.display(description="attempts")
-    def shown_attempts(self, message: Message) -> SafeString:
-        return html_table(
-            (attempt.pk, attempt.provider, attempt.outcome or "running", attempt.provider_message_id, attempt.detail)
-            for attempt in message.attempts.all()
-        )
-
-    @admin.display(description="raw events")
-    def shown_events(self, message: Message) -> SafeString:
-        return format_html_join("", "{}", ((_raw_event(event),) for event in message.events.exclude(raw=None)))
-
-    @admin.display(description="text")
-    def text_body(self, message: Message) -> SafeString:
-        return preformatted(message.text)
-
-    @admin.display(description="HTML")
-    def html_body(self, message: Message) -> SafeString | str:
+    def _body(self, message: Message) -> SafeString | str:
         if not message.html:
             return ""
-        style = "width: 100%; height: 30em; border: 1px solid #ccc; background: #fff"
-        frame = '<iframe sandbox referrerpolicy="no-referrer" style="{}" srcdoc="{}"></iframe>'
-        return format_html(frame, style, NO_REQUESTS + message.html)
+        frame = '<iframe sandbox referrerpolicy="no-referrer" title="Body" class="lw-frame" srcdoc="{}"></iframe>'
+        return format_html(frame, NO_REQUESTS + message.html)
 
-    @admin.display(description="attachments")
-    def files(self, message: Message) -> SafeString:
-        return html_table(message.attachments.values_list("filename", "content_type"))
-
-    @admin.display(description="reply to")
-    def shown_reply_to(self, message: Message) -> str:
-        return ", ".join(message.reply_to)
-
-    @admin.display(description="headers")
-    def shown_headers(self, message: Message) -> SafeString:
-        return html_table(message.headers.items())
-
-    @admin.display(description="tags")
-    def shown_tags(self, message: Message) -> str:
-        return ", ".join(message.tags)
-
-    @admin.display(description="metadata")
-    def shown_metadata(self, message: Message) -> SafeString:
-        return html_table(message.metadata.items())
+    def _job_url(self, request: HttpRequest, message: Message) -> str:
+        if not message.job_id or not request.user.has_perm("jobs.view_job"):
+            return ""
+        return reverse("admin:jobs_job_change", args=[message.job_id])
 
     @admin.action(description="Cancel", permissions=["change"])
     def cancel(self, request: HttpRequest, chosen: MessageQuerySet) -> None:
@@ -169,5 +141,8 @@ class EventAdmin(ReadOnlyAdmin):
 
 def _raw_event(event: Event) -> SafeString:
     summary = f"{event.at.isoformat(' ', 'milliseconds')} {event.type} ({event.source})"
-    raw = preformatted(json.dumps(event.raw, indent=2, ensure_ascii=False))
-    return format_html("<details><summary>{}</summary>{}</details>", summary, raw)
+    return format_html("<details><summary>{}</summary>{}</details>", summary, preformatted(_pretty(event.raw)))
+
+
+def _pretty(raw: object) -> str:
+    return json.dumps(raw, indent=2, ensure_ascii=False)

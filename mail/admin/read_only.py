@@ -7,12 +7,13 @@ from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
 
 from mail.errors import NotStopped
 from mail.policy.guard import resume
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's is not generic at run time
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     """Rows are shown, not added, edited or deleted."""
 
     show_full_result_count = False
@@ -48,8 +49,10 @@ class ResumableAdmin(ReadOnlyAdmin):
 
 def html_table(rows: Iterable[Iterable[object]]) -> SafeString:
     cells = (format_html_join("", "<td>{}</td>", ((cell,) for cell in row)) for row in rows)
-    return format_html("<table>{}</table>", format_html_join("", "<tr>{}</tr>", ((line,) for line in cells)))
+    return format_html(
+        '<table class="lw-table">{}</table>', format_html_join("", "<tr>{}</tr>", ((line,) for line in cells))
+    )
 
 
 def preformatted(text: str) -> SafeString:
-    return format_html('<pre style="white-space: pre-wrap; margin: 0">{}</pre>', text)
+    return format_html('<pre class="lw-pre">{}</pre>', text)

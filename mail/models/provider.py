@@ -17,6 +17,10 @@ class Provider(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_until is not None and self.paused_until > timezone.now()
+
 
 class EventLogPosition(models.Model):
     """How far the event log of a provider's domain has been read: up to `read_until`."""

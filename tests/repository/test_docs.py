@@ -206,7 +206,7 @@ def rows(page: Path) -> Iterator[list[str]]:
 def sources() -> str:
     ours = [
         ROOT / "routers.py",
-        *(path for name in ("jobs", "mail", "project", "rest") for path in (ROOT / name).rglob("*.py")),
+        *(path for name in ("jobs", "mail", "monitor", "project", "rest") for path in (ROOT / name).rglob("*.py")),
     ]
     return "\n".join(path.read_text() for path in ours)
 

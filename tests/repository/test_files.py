@@ -12,7 +12,7 @@ NOT_OURS = {".git", ".hypothesis", ".venv", "var", "node_modules", "htmlcov", "_
 CODE = {".py", ".js", ".css", ".html", ".sh", ".toml", ".yml", ".yaml", ""}
 SAYS_NOTHING = re.compile(r"^(utils?|helpers?|common|misc|shared|services?|managers?|base_?classes)$")
 LONGEST = 400
-PACKAGES = ["demo", "jobs", "mail", "project", "rest", "settings"]
+PACKAGES = ["demo", "jobs", "mail", "monitor", "project", "rest", "settings"]
 LOCKS = ["requirements.txt", "requirements-dev.txt"]
 PACKAGE_INDEX = re.compile(r"https?://[\w.-]*(?:pypi|pythonhosted|npm|registry|mirror|debian)[\w.-]*", re.IGNORECASE)
 

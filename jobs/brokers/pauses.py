@@ -1,0 +1,38 @@
+"""Which kinds are paused, as a worker knows it: read from the database at most once a second.
+
+A paused queue is all of its kinds, so the statement of a claim is the same with and without pauses.
+"""
+
+import time
+
+from jobs.models import Pause
+from jobs.registry import kinds
+
+READ_EVERY = 1.0
+"""Seconds; a pause is held by all workers after this time, at the latest at their next claim."""
+NONE: frozenset[str] = frozenset()
+
+
+class PausedKinds:
+    """One per broker object, and so per worker process; used by its main thread only."""
+
+    def __init__(self) -> None:
+        self._kinds, self._read_at = NONE, 0.0
+
+    def now(self) -> frozenset[str]:
+        """The names of the paused kinds, not older than READ_EVERY. Raises the database's errors, as a claim does."""
+        if time.monotonic() >= self._read_at:
+            self._kinds = paused_kinds(Pause.objects.names())
+            self._read_at = time.monotonic() + READ_EVERY
+        return self._kinds
+
+
+def paused_kinds(pauses: set[tuple[str, str]]) -> frozenset[str]:
+    """The kinds that these pauses stop, each a scope and a name."""
+    if not pauses:
+        return NONE
+    return frozenset(
+        kind.name
+        for kind in kinds()
+        if (Pause.Scope.KIND, kind.name) in pauses or (Pause.Scope.QUEUE, kind.queue) in pauses
+    )

@@ -1,0 +1,163 @@
+"""What operators do to jobs: to one, to a selection, to all that a filter matches. More than one is done by a job."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+
+from jobs.cancellation import cancel
+from jobs.errors import AlreadyFinished
+from jobs.models import Job
+from jobs.models.ids import new_id
+from jobs.models.queryset import BATCH, JobQuerySet
+from jobs.registry import kinds
+from jobs.submit import submit
+from monitor.job_filter import JobFilter
+
+KIND = "monitor.bulk_action"
+PRIORITY = 100
+"""Of bulk jobs: an operator waits."""
+PRIORITIES = (-1000, 1000)
+"""The lowest and the highest priority that an operator may set."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """verb: changes some jobs and returns how many. allowed: what the confirmation says of the jobs that it changes."""
+
+    name: str
+    title: str
+    icon: str
+    verb: Callable[[JobQuerySet, int], int]
+    allowed: str
+    statuses: frozenset[str]
+    takes_value: bool = False
+    dangerous: bool = False
+
+
+def _cancel(rows: JobQuerySet, value: int) -> int:
+    """Jobs of a kind with an on_cancel hook one by one, because the hook is called for each."""
+    hooked = [kind.name for kind in kinds() if kind.on_cancel]
+    cancelled = rows.exclude(kind__in=hooked).cancel_many()
+    for job in rows.filter(kind__in=hooked).unfinished().without_history():
+        try:
+            cancel(job)
+            cancelled += 1
+        except AlreadyFinished:
+            continue
+    return cancelled
+
+
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+ACTIONS = {
+    action.name: action
+    for action in (
+        Action(
+            "retry",
+            "Retry",
+            "replay",
+            lambda rows, value: rows.restart_many(),
+            "failed and cancelled jobs",
+            frozenset({"failed", "cancelled"}),
+        ),
+        Action(
+            "cancel",
+            "Cancel",
+            "cancel",
+            _cancel,
+            "jobs that have not finished",
+            frozenset({"scheduled", "queued", "running", "retrying"}),
+            dangerous=True,
+        ),
+        Action(
+            "run_now",
+            "Run now",
+            "play_arrow",
+            lambda rows, value: rows.run_now(),
+            "scheduled and retrying jobs",
+            frozenset({"scheduled", "retrying"}),
+        ),
+        Action(
+            "priority",
+            "Set priority",
+            "low_priority",
+            lambda rows, value: rows.set_priority(value),
+            "waiting jobs",
+            frozenset({"scheduled", "queued", "retrying"}),
+            takes_value=True,
+        ),
+        Action(
+            "delete",
+            "Delete",
+            "delete",
+            lambda rows, value: rows.delete_finished(),
+            "finished jobs",
+            ENDED,
+            dangerous=True,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """An action on chosen jobs. ids: a selection; if empty, all that the filter matches. value: the new priority.
+
+    expected: how many were counted for the confirmation. until: jobs that are submitted later are left alone.
+    """
+
+    action: str
+    filter: JobFilter
+    ids: tuple[str, ...] = ()
+    value: int = 0
+    expected: int = 0
+    until: str = ""
+
+    def as_params(self) -> dict[str, Any]:
+        return {
+            "action": self.action,
+            "filter": self.filter.as_json(),
+            "ids": list(self.ids),
+            "value": self.value,
+            "expected": self.expected,
+            "until": self.until or str(new_id()),
+        }
+
+    def describe(self) -> str:
+        which = "a selection" if self.ids else self.filter.describe()
+        return f"{ACTIONS[self.action].title}{f' to {self.value}' if ACTIONS[self.action].takes_value else ''}: {which}"
+
+    def batches(self) -> Any:
+        """Querysets of at most BATCH jobs, newest first. The jobs of a batch match when it is read."""
+        below = UUID(self.until)
+        rows = Job.objects.filter(pk__in=self.ids) if self.ids else self.filter.rows()
+        while ids := list(rows.filter(pk__lt=below).order_by("-id").values_list("pk", flat=True)[:BATCH]):
+            yield Job.objects.filter(pk__in=ids)
+            below = ids[-1]
+
+    def execute(self, batch: JobQuerySet) -> int:
+        return ACTIONS[self.action].verb(batch, self.value)
+
+
+def submit_order(order: Order, user: User) -> Job:
+    """Log the action, and submit the job that does it."""
+    order = replace(order, until=str(new_id()))
+    entry = log_action(user, order.describe(), order.expected, deletes=order.action == "delete")
+    return submit(KIND, {**order.as_params(), "log_entry": entry.pk}, priority=PRIORITY)
+
+
+def log_action(user: User, what: str, count: int, *, deletes: bool = False, job: Job | None = None) -> LogEntry:
+    """Who did what: an entry in the admin's log, with the number of jobs."""
+    entry: LogEntry = LogEntry.objects.create(
+        user=user,
+        content_type=ContentType.objects.get_for_model(Job),
+        object_id=str(job.pk) if job else None,
+        object_repr=what[:200],
+        action_flag=DELETION if deletes else CHANGE,
+        change_message=f"{count} jobs" if count != 1 else "1 job",
+    )
+    return entry

@@ -1,0 +1,91 @@
+"""The databases: snapshots that hold back vacuum, dead rows, replicas, and the schema."""
+
+from collections.abc import Iterator
+
+from django.apps import apps
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from monitor.checkup.problem import Level, Problem
+from monitor.dashboard import database
+from monitor.dashboard.facts import Facts
+from monitor.templatetags.monitor_tags import duration, size
+
+OLD_SNAPSHOT = 300.0
+"""Seconds."""
+LAG = 10.0
+"""Seconds."""
+BEHIND = 64 * 1024 * 1024
+"""Bytes of WAL, where the time is not known."""
+DEAD_ROWS = 200_000
+INVALID = """
+    SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE NOT indisvalid AND nspname = current_schema()
+"""
+
+
+def snapshot_problems(facts: Facts) -> Iterator[Problem]:
+    for snapshot in facts.snapshots:
+        if snapshot.seconds is not None and snapshot.seconds > OLD_SNAPSHOT:
+            yield Problem(
+                Level.WARNING,
+                f"A {snapshot.kind} of {snapshot.who or 'unknown'} is {duration(snapshot.seconds)} old and holds back"
+                f" vacuum ({snapshot.detail[:100]}).",
+                "Dead rows pile up: end it (pg_terminate_backend, ROLLBACK PREPARED), or run it where it does no harm.",
+            )
+
+
+def replica_problems(facts: Facts) -> Iterator[Problem]:
+    for replica in facts.replicas:
+        if not replica.in_use:
+            yield Problem(
+                Level.WARNING,
+                f"The replica {replica.alias} is not read from: it is away, lags, or does not stream.",
+                "See `python manage.py replicas`. Reads go to the others, or to the primary.",
+            )
+    for standby in facts.standbys:
+        name = standby.name or standby.address
+        late = (standby.lag or 0) > LAG or (standby.behind or 0) > BEHIND
+        if standby.state is not None and (late or standby.state != "streaming"):
+            yield Problem(
+                Level.WARNING,
+                f"The standby {name} is {standby.state}, {duration(standby.lag)} and {size(standby.behind)} behind.",
+                "Look at its load, its disk, and long queries on it that hold up the replay.",
+            )
+
+
+def table_problems(facts: Facts) -> Iterator[Problem]:
+    for table in database.tables():
+        if table.dead > DEAD_ROWS and table.dead > table.live:
+            yield Problem(
+                Level.WARNING,
+                f"{table.name} has about {table.dead:,} dead rows beside {table.live:,} live ones.",
+                "Is autovacuum on? Does an old snapshot hold it back? `VACUUM (VERBOSE)` says what it cannot remove.",
+            )
+
+
+def schema_problems(facts: Facts) -> Iterator[Problem]:
+    executor = MigrationExecutor(connection)
+    if plan := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        names = ", ".join(str(migration) for migration, _ in plan[:5])
+        yield Problem(Level.ERROR, f"Migrations are not applied: {names}.", "Run `python manage.py migrate`.")
+        return
+    for index in missing_indexes():
+        yield Problem(Level.ERROR, f"The index {index} is missing.", "Create it as the app's migration says.")
+    if database.is_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute(INVALID)
+            for (name,) in cursor.fetchall():
+                what = f"The index {name} is invalid, and not used."
+                yield Problem(Level.ERROR, what, f"Run `REINDEX INDEX CONCURRENTLY {name}`.")
+
+
+def missing_indexes() -> list[str]:
+    """Indexes that our models have and the database has not."""
+    missing = []
+    with connection.cursor() as cursor:
+        for app in ("jobs", "mail", "monitor"):
+            for model in apps.get_app_config(app).get_models():
+                present = connection.introspection.get_constraints(cursor, model._meta.db_table)
+                missing += [index.name for index in model._meta.indexes if index.name not in present]
+    return missing

@@ -1,0 +1,104 @@
+"""Clusters, queues, leases and pauses."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from jobs.models import Job
+from jobs.models.states import Status
+from jobs.registry import kinds
+from monitor.checkup.problem import Level, Problem
+from monitor.dashboard import figures
+from monitor.dashboard.facts import Facts
+from monitor.models import RollupPosition
+from monitor.templatetags.monitor_tags import duration
+
+RECENTLY = timedelta(hours=1)
+LONG_WAIT = timedelta(minutes=10)
+SKEW = 2.0
+"""Seconds between the clocks of a cluster and of the database."""
+ROLLUP_BEHIND = timedelta(minutes=2)
+LEASE_GRACE = timedelta(seconds=15)
+"""A dispatcher ends an expired lease within a second or two."""
+START_CLUSTER = "Start one: `python manage.py qcluster`{}; look at the log of the one that should run."
+
+
+def cluster_problems(facts: Facts) -> Iterator[Problem]:
+    clusters = facts.clusters
+    alive = [cluster for cluster in clusters if not cluster.lost]
+    for cluster in clusters:
+        if cluster.lost:
+            since = duration(timezone.now() - cluster.seen_at)
+            yield Problem(
+                Level.ERROR if timezone.now() - cluster.seen_at < RECENTLY else Level.WARNING,
+                f"The cluster {cluster.name} has not reported for {since}: killed, or cut off from the database.",
+                "Its jobs run elsewhere when their leases expire. Start it again; its row disappears after a day.",
+            )
+        elif abs(cluster.clock_skew) > SKEW:
+            yield Problem(
+                Level.WARNING,
+                f"The clock of {cluster.host} differs from the database's by {cluster.clock_skew:+.1f} s.",
+                "Synchronise it (chrony or systemd-timesyncd). Leases do not depend on it; times in logs do.",
+            )
+    if not alive:
+        yield Problem(Level.ERROR, "No cluster is running, so no job runs.", START_CLUSTER.format(""))
+        return
+    for queue in sorted({kind.queue for kind in kinds()}):
+        serving = [cluster for cluster in alive if cluster.queue in ("", queue)]
+        if not serving:
+            what = f"No cluster serves the queue {queue!r}."
+            yield Problem(Level.ERROR, what, START_CLUSTER.format(f" --queue {queue}"))
+            continue
+        for role, threaded, setting in (("worker", False, "WORKERS"), ("io-worker", True, "IO_WORKERS")):
+            needed = any(kind.queue == queue and bool(kind.pool) == threaded for kind in kinds())
+            if needed and not any(cluster.workers(role) for cluster in serving):
+                what = f"No cluster that serves the queue {queue!r} has a process of the role {role}."
+                yield Problem(Level.ERROR, what, f"Set {setting} to 1 or more for one of them.")
+
+
+def queue_problems(facts: Facts) -> Iterator[Problem]:
+    position = RollupPosition.objects.filter(name="jobs").first()
+    if position and timezone.now() - position.until > ROLLUP_BEHIND:
+        yield Problem(
+            Level.WARNING,
+            f"The figures are {duration(timezone.now() - position.until)} behind.",
+            "Dispatchers keep them: look for maintenance_task_failed in the log of a cluster.",
+        )
+    depth = facts.depth
+    known = {kind.name for kind in kinds()}
+    for name in sorted({row["kind"] for row in depth if row["status"] == Status.QUEUED} - known):
+        yield Problem(
+            Level.WARNING,
+            f"Jobs of the kind {name!r} are queued, which this release does not know.",
+            "Deploy the release that has it, or cancel them.",
+        )
+    waiting = figures.oldest_waiting(row for row in depth if row["kind"] in known)
+    if waiting and waiting > LONG_WAIT.total_seconds():
+        yield Problem(
+            Level.WARNING,
+            f"A job has been due for {duration(waiting)} and has not started.",
+            "See below whether workers are busy, and whether its queue or kind is paused; raise WORKERS or IO_WORKERS.",
+        )
+
+
+def lease_problems(facts: Facts) -> Iterator[Problem]:
+    stuck = Job.objects.filter(status=Status.RUNNING, lease_expires_at__lt=Now() - LEASE_GRACE)
+    number = stuck.order_by().values("pk")[:1000].count()
+    if number:
+        yield Problem(
+            Level.ERROR,
+            f"{number} running jobs have had an expired lease for more than {LEASE_GRACE.seconds} s.",
+            "Dispatchers rescue such jobs: does one run? Look for job_not_rescued, dispatcher_step_failed in its log.",
+        )
+
+
+def pause_notes(facts: Facts) -> Iterator[Problem]:
+    for pause in facts.pauses:
+        since = duration(timezone.now() - pause.since)
+        yield Problem(
+            Level.NOTE,
+            f"The {pause.scope} {pause.name!r} was paused by {pause.by} {since} ago: {pause.reason}",
+            "Resume it under Queues and kinds when the reason is gone.",
+        )

@@ -1,0 +1,1 @@
+"""Keeps the figures: dispatchers count what happened since the last round (monitor/maintenance.py)."""

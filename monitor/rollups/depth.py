@@ -1,0 +1,49 @@
+"""Counts unfinished jobs by queue, kind and status: a sample every ten seconds, less often if it takes long."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Count, Min, Q
+from django.utils import timezone
+
+from jobs.models import Job
+from jobs.models.claiming import BY_PRIORITY
+from jobs.models.states import UPCOMING, Status
+from monitor.models import QueueDepth
+
+SHARE = 0.01
+"""Of one dispatcher's time that counting may take."""
+
+_not_before = 0.0
+
+
+def sample_depth() -> int:
+    """Store the numbers as those of this minute; returns how many rows."""
+    global _not_before
+    began = time.monotonic()
+    if began < _not_before:
+        return 0
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                # Statistics from a quiet hour would have it read the whole table instead of the partial indexes.
+                cursor.execute("SET LOCAL enable_seqscan = off")
+        counted = list(_counted())
+    minute = timezone.now().replace(second=0, microsecond=0)
+    with transaction.atomic():
+        QueueDepth.objects.filter(minute=minute).delete()
+        rows = [QueueDepth(minute=minute, **row) for row in counted]
+        # Even if all queues are empty, so that a reader can tell that from a sample that was not taken.
+        rows.append(QueueDepth(minute=minute, queue="", kind="", status="", count=0, oldest=None))
+        QueueDepth.objects.bulk_create(rows, ignore_conflicts=True)
+    _not_before = time.monotonic() + (time.monotonic() - began) / SHARE
+    return 0
+
+
+def _counted() -> Iterator[dict[str, Any]]:
+    """One query for each partial index."""
+    for which in (BY_PRIORITY, Q(status=Status.RUNNING), Q(status__in=UPCOMING)):
+        rows = Job.objects.filter(which)
+        yield from rows.order_by().values("queue", "kind", "status").annotate(count=Count("pk"), oldest=Min("run_at"))

@@ -1,0 +1,1 @@
+"""The monitor's own pages inside the admin."""

@@ -1,0 +1,55 @@
+"""No worker claims jobs of a paused kind or queue."""
+
+from typing import Any
+
+import pytest
+
+from jobs.brokers import pauses
+from jobs.brokers.orm import ORM
+from jobs.brokers.pauses import paused_kinds
+from jobs.models import Pause
+from jobs.registry import kinds
+from tests.support.factories import make_job, make_kind
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> ORM:
+    monkeypatch.setattr(pauses, "READ_EVERY", 0.0)
+    return ORM("legwork")
+
+
+def any_batch(*about_a_candidate: object) -> bool:
+    return True
+
+
+def test_a_paused_kind_waits_and_others_go_on(broker: ORM) -> None:
+    paused, other = make_job(kind="report.activity", priority=9), make_job()
+    Pause.objects.create(scope="kind", name="report.activity", reason="x", by="ada")
+    assert broker.claim("here:1", 5, any_batch) == [other]
+    Pause.objects.all().delete()
+    assert broker.claim("here:1", 5, any_batch) == [paused]
+
+
+def test_a_paused_pool_waits_and_others_go_on(broker: ORM) -> None:
+    paused, other = make_job(kind="mail.send", queue="mail"), make_job(kind="http.request")
+    Pause.objects.create(scope="queue", name="mail", reason="x", by="ada")
+    free = {"mail.send": 4, "http.request": 4}
+    assert broker.claim_for_pools("here:1", free) == [other]
+    assert broker.claim_for_pools("here:1", {"mail.send": 4}) == []
+    Pause.objects.all().delete()
+    assert broker.claim_for_pools("here:1", free) == [paused]
+
+
+def test_a_pause_is_read_at_most_once_a_second(django_assert_num_queries: Any) -> None:
+    known = pauses.PausedKinds()
+    with django_assert_num_queries(1):
+        assert known.now() == known.now() == frozenset()
+
+
+def test_a_paused_queue_is_all_of_its_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kind(monkeypatch, lambda run: None, name="test.slow", queue="slow")
+    assert paused_kinds({("queue", "slow")}) == {"test.slow"}
+    assert paused_kinds({("kind", "slow")}) == paused_kinds(set()) == frozenset()
+    assert paused_kinds({("queue", "default"), ("queue", "mail"), ("queue", "slow")}) == {kind.name for kind in kinds()}

@@ -1,0 +1,37 @@
+"""Buckets of durations."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor import histogram
+
+durations = st.lists(st.floats(0, 3600), min_size=1, max_size=50)
+
+
+@given(durations, st.sampled_from([0.5, 0.95]))
+def test_a_percentile_is_in_the_bucket_of_the_true_one(seconds: list[float], fraction: float) -> None:
+    buckets = histogram.empty()
+    for each in seconds:
+        buckets[histogram.bucket(each)] += 1
+    true = sorted(seconds)[max(-(-int(fraction * 100) * len(seconds) // 100) - 1, 0)]
+    estimate = histogram.percentile(buckets, fraction)
+    assert estimate is not None
+    bounds = (0.0, *histogram.BOUNDS)
+    position = histogram.bucket(true)
+    assert bounds[position] <= estimate <= bounds[position + 1] + 1e-9
+
+
+def test_nothing_has_no_percentile() -> None:
+    assert histogram.percentile(histogram.empty(), 0.5) is None
+
+
+def test_what_is_longer_than_all_bounds_counts_as_the_last() -> None:
+    buckets = histogram.empty()
+    buckets[histogram.bucket(1e6)] = 1
+    assert histogram.percentile(buckets, 0.95) == histogram.BOUNDS[-1]
+
+
+@pytest.mark.parametrize(("one", "other"), [([], histogram.empty()), (histogram.empty(), [])])
+def test_an_empty_one_adds_nothing(one: list[int], other: list[int]) -> None:
+    assert histogram.add(one, other) == histogram.empty()
