@@ -8,7 +8,7 @@ from django.db.models import Count
 
 from jobs.models import Job
 from mail.models import Alert, Attempt, Event, Message, Suppression
-from tests.mail_chaos.promises import LISTED, SUPPRESSED_BY, Fact, Promise
+from tests.mail_chaos.promises import LISTED, SOFTLY, SUPPRESSED_BY, Fact, Promise
 from tests.support.servers.simulator import Simulator
 
 LISTS = tuple(LISTED)
@@ -73,6 +73,8 @@ def broken_promises(promises: Mapping[str, Promise], found: Mapping[str, Actual]
 
 def _broken(promised: Promise, found: Actual) -> Iterator[str]:
     promised = promised.against(found.status)
+    if promised.meets_list and found.status == "bounced" and not found.possible_duplicate:
+        yield "is bounced, and its second copy ought to have met the provider's list"
     if found.status != promised.status:
         yield f"is {found.status}, and ought to be {promised.status}"
     if found.copies < promised.copies:
@@ -113,9 +115,9 @@ def _may_be_doubled(found: Actual) -> bool:
 
 
 def _of_a_second_copy(promised: Promise, found: Actual) -> frozenset[Fact]:
-    """A second copy to an address that the first has brought on the provider's list tells us of the list as well."""
+    """What we learn of the provider's list by a second copy as well as by comparing the lists."""
     doubled = found.copies > promised.copies and promised.listed == "bounces"
-    return frozenset({("bounce", "all")} if doubled else ())
+    return frozenset({("bounce", "all")} if doubled else ()) | (SOFTLY if promised.meets_list else frozenset())
 
 
 def _twice() -> Sequence[tuple[str, int]]:

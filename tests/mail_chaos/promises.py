@@ -20,10 +20,14 @@ Fact = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """kind: the class of failure, empty for none. listed: the provider's list that the address gets on."""
+    """kind: the class of failure, empty for none. listed: the provider's list that the address gets on.
+
+    temporary: the entry has a code of class 4.
+    """
 
     kind: str = ""
     listed: str = ""
+    temporary: bool = False
 
 
 OUTCOMES = {
@@ -33,7 +37,7 @@ OUTCOMES = {
     "bounce": Expected("hard_bounce", "bounces"),
     "delayed-bounce": Expected("hard_bounce", "bounces"),
     "user-unknown": Expected("hard_bounce"),
-    "soft-bounce": Expected("soft_bounce", "bounces"),
+    "soft-bounce": Expected("soft_bounce", "bounces", temporary=True),
     "delayed-soft-bounce": Expected("soft_bounce"),
     "old": Expected("soft_bounce"),
     "no-mx": Expected("soft_bounce"),
@@ -56,7 +60,11 @@ FAULTS = {
     "truncated": "ambiguous",
 }
 """By faults that pass: the class that is seen before the message is sent after all."""
-SUPPRESSED_BY = {"bounces": {"bounce", "mailbox_full"}, "complaints": {"complaint"}, "unsubscribes": {"unsubscribe"}}
+SUPPRESSED_BY = {
+    "bounces": {"bounce", "mailbox_full", "soft_bounces"},
+    "complaints": {"complaint"},
+    "unsubscribes": {"unsubscribe"},
+}
 """Our reasons that mean the same as an entry of the provider's list."""
 IMPORTED_AS: dict[str, Fact] = {
     "bounces": ("bounce", "all"),
@@ -64,6 +72,8 @@ IMPORTED_AS: dict[str, Fact] = {
     "unsubscribes": ("unsubscribe", "bulk"),
 }
 """What an entry is to us that we only know from the list."""
+SOFTLY: frozenset[Fact] = frozenset({("soft_bounces", "all")})
+"""The same of an entry that is temporary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +92,9 @@ class Promise:
 
     copies: mails that the provider has accepted, more of them only if the message says so and is critical. alerts:
     kinds that have to be told; may_alert: others that may. listed: the provider's list that has the address.
-    or_suppressed: it may also end as suppressed after its first copy, with an alert, as the lists may be compared
-    before it is sent again.
+    meets_list: the second copy is rejected because the first has brought the address on the list. It may also end as
+    suppressed after its first copy, with an alert, as the lists may be compared before it is sent again; or as bounced
+    if it is a possible duplicate, whose two copies may both be on their way before there is an entry.
     """
 
     status: str
@@ -92,13 +103,15 @@ class Promise:
     alerts: frozenset[str]
     may_alert: frozenset[str]
     listed: str
-    or_suppressed: bool = False
+    meets_list: bool = False
 
     def against(self, status: str) -> "Promise":
         """What is promised of a message that has ended so."""
-        if not (self.or_suppressed and status == "suppressed"):
-            return self
-        return replace(self, status=status, copies=1, alerts=frozenset({"suppressed"}))
+        if self.meets_list and status == "suppressed":
+            return replace(self, status=status, copies=1, alerts=frozenset({"suppressed"}), suppressions=SOFTLY)
+        if self.meets_list and status == "bounced":
+            return replace(self, status=status, alerts=frozenset(), suppressions=SOFTLY)
+        return self
 
 
 class Page:
@@ -137,11 +150,12 @@ def promise(planned: Planned, page: Page) -> Promise:
         return Promise("delivered", 1, frozenset(), frozenset(), may_alert, "")
     first = page.rule(outcome.kind, planned.importance)
     if not first.again:
-        return _ended(outcome.kind, planned, page, copies=1, listed=outcome.listed, may_alert=may_alert)
+        ended = _ended(outcome.kind, planned, page, copies=1, listed=outcome.listed, may_alert=may_alert)
+        return replace(ended, suppressions=SOFTLY) if outcome.temporary else ended
     if outcome.listed:  # the second one meets the list
         kind = LISTED[outcome.listed]
         ended = _ended(kind, planned, page, copies=2, listed=outcome.listed, may_alert=may_alert | {outcome.kind})
-        return replace(ended, or_suppressed=True)
+        return replace(ended, meets_list=True)
     # It bounces once more, and critical mail that does not arrive is told.
     alerts = frozenset({outcome.kind})
     return Promise("bounced", 2, page.suppression(outcome.kind), alerts, may_alert, "")

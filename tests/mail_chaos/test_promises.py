@@ -142,12 +142,23 @@ def test_critical_mail_may_be_doubled_if_it_says_so() -> None:
 
 def test_mail_that_is_to_be_sent_again_may_end_as_suppressed_with_an_alert() -> None:
     promised_here = promised(outcome="soft-bounce", importance="critical")
-    suppressed = replace(kept(promised_here, "critical"), status="suppressed", copies=1)
+    suppressed = replace(
+        kept(promised_here, "critical"), status="suppressed", copies=1, suppressions=frozenset({("soft_bounces", "all")})
+    )
     assert "has no alert of suppressed" in broken(promised_here, suppressed)
     assert broken(promised_here, replace(suppressed, alerts=frozenset({"suppressed"}))) == []
     for other in ("old", "bounce"):
         one = promised(outcome=other, importance="critical")
         assert broken(one, replace(kept(one, "critical"), status="suppressed"))
+
+
+def test_both_copies_of_a_possible_duplicate_may_bounce() -> None:
+    promised_here = promised(outcome="soft-bounce", importance="critical")
+    bounced = replace(
+        kept(promised_here, "critical"), status="bounced", suppressions=frozenset({("soft_bounces", "all")})
+    )
+    assert "is bounced, and its second copy ought to have met the provider's list" in broken(promised_here, bounced)
+    assert broken(promised_here, replace(bounced, possible_duplicate=True)) == []
 
 
 def test_a_message_that_is_lost_or_strange_is_told() -> None:
