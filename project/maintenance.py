@@ -1,7 +1,14 @@
-"""This app's hourly maintenance task (see jobs.cluster.maintenance)."""
+"""This app's maintenance tasks (see jobs.cluster.maintenance)."""
+
+from importlib import import_module
+
+from django.conf import settings
 
 from jobs.cluster.maintenance import hourly
 from project.models import Token
+
+if settings.CLOUDWATCH_NAMESPACE:
+    import_module("project.cloudwatch")
 
 
 @hourly

@@ -187,6 +187,10 @@ Q_CLUSTER = {
     "label": "Django Q",
 }
 
+# --- Amazon -----------------------------------------------------------------------------------------------------
+# The namespace in CloudWatch that gets the figures by which workers are scaled; empty: none is published.
+CLOUDWATCH_NAMESPACE = env.text("CLOUDWATCH_NAMESPACE", "")
+
 # --- mail -------------------------------------------------------------------------------------------------------
 # In the order of use: names of Anymail backends, or NAME=BACKEND for a second account with the same backend.
 MAIL_PROVIDERS = env.providers("MAIL_PROVIDERS", ["mailgun"])

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import Count, F, Max, Min
 from django.db.models.functions import Now
 
 from jobs.errors import LeaseLost
@@ -54,6 +54,11 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
             sql.sql_for(self.db).read_in_index_order(self)
             due = list(ids.select_for_update(skip_locked=True)[:BATCH])
             return self.filter(pk__in=due).update(status=Status.QUEUED)
+
+    def backlog(self) -> tuple[int, float]:
+        """The number of due jobs, and the seconds that the first of them has waited (0.0 if there is none)."""
+        due = self.filter(BY_AGE, run_at__lte=Now()).aggregate(count=Count("pk"), first=Min("run_at"), now=Max(Now()))
+        return due["count"], (due["now"] - due["first"]).total_seconds() if due["count"] else 0.0
 
     def waiting_kinds(self) -> set[tuple[str, str]]:
         """The distinct kinds and pools of waiting jobs."""
