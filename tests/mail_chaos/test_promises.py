@@ -143,7 +143,10 @@ def test_critical_mail_may_be_doubled_if_it_says_so() -> None:
 def test_mail_that_is_to_be_sent_again_may_end_as_suppressed_with_an_alert() -> None:
     promised_here = promised(outcome="soft-bounce", importance="critical")
     suppressed = replace(
-        kept(promised_here, "critical"), status="suppressed", copies=1, suppressions=frozenset({("soft_bounces", "all")})
+        kept(promised_here, "critical"),
+        status="suppressed",
+        copies=1,
+        suppressions=frozenset({("soft_bounces", "all")}),
     )
     assert "has no alert of suppressed" in broken(promised_here, suppressed)
     assert broken(promised_here, replace(suppressed, alerts=frozenset({"suppressed"}))) == []
