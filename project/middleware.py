@@ -12,6 +12,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import Throttled
 
+from monitor.metrics.http import observe
 from rest import problems
 from rest.body import body_limit
 from rest.throttling import ALLOWANCE, Allowance, client_address, count_request
@@ -49,10 +50,11 @@ class RequestIdMiddleware:
 
 
 def log_access(method: str, path: str, status: int, started: float, user: object = None, **more: str) -> None:
-    """One line per request. Without the query, and with e-mail addresses in the path masked.
+    """Count the request, and write one line. Without the query, and with e-mail addresses in the path masked.
 
     more: the request_id, where it is not in the logger's context.
     """
+    observe(method, path, status, started)
     took = round((time.perf_counter() - started) * 1000, 1)
     more |= {"path": EMAIL_IN_PATH.sub("…", path)}
     logger.info("request", method=method, status=status, duration_ms=took, user_id=user, **more)

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
 from mail.unsubscribe.page import page as unsubscribe_page
+from monitor.metrics.page import metrics
 from project.docs import DocsView, SchemaView
 from project.health import healthz, readyz
 from project.login.sessions import SessionView
@@ -28,6 +29,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("unsubscribe/<str:token>/", unsubscribe_page, name="unsubscribe"),
     path("webhooks/", include("mail.webhooks.urls")),
+    path("metrics", metrics, name="metrics"),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     re_path(r"^(?P<rest>.*)$", unknown_url),

@@ -10,6 +10,7 @@ env.defaults(
     MAILGUN_SENDER_DOMAIN="mg.example.org",
     MAILGUN_WEBHOOK_SIGNING_KEY="signing-key-of-the-simulator",
     MAIL_CHECK_DNS="0",
+    METRICS_ALLOWED="127.0.0.1,::1",
 )
 
 from settings.base import *  # noqa: E402, F403

@@ -1,0 +1,1 @@
+"""/metrics for Prometheus: the queue's figures from roll-ups, and this host's HTTP requests."""

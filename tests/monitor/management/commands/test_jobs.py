@@ -1,0 +1,67 @@
+"""`manage.py jobs`."""
+
+import json
+from io import StringIO
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from jobs.models import Job
+from jobs.models.states import Status
+from monitor.management.commands import jobs as command
+from tests.support.factories import make_job, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: object) -> str:
+    out = StringIO()
+    call_command("jobs", *map(str, arguments), stdout=out)
+    return out.getvalue()
+
+
+def test_list_takes_the_filters_of_the_page() -> None:
+    failed, other = make_job(Status.FAILED, user=make_user("ada")), make_job()
+    assert str(failed.pk) in run("list")
+    said = run("list", "--status", "failed", "--owner", "ada")
+    assert str(failed.pk) in said
+    assert str(other.pk) not in said
+
+
+def test_show_is_json_of_all_columns() -> None:
+    job = make_job(Status.FAILED)
+    shown = json.loads(run("show", job.pk))
+    assert (shown["status"], shown["errors"][0]["message"]) == ("failed", "it broke")
+
+
+def test_cancel_and_retry_do_what_the_state_allows() -> None:
+    job = make_job()
+    assert "Cancelled" in run("cancel", job.pk)
+    assert "Queued again" in run("retry", job.pk)
+    assert Job.objects.get().status == "queued"
+    with pytest.raises(CommandError, match="queued"):
+        run("retry", job.pk)
+    done = make_job(Status.SUCCEEDED)
+    with pytest.raises(CommandError, match="succeeded"):
+        run("cancel", done.pk)
+    assert "Asked to stop" in run("cancel", make_job(Status.RUNNING).pk)
+
+
+def test_tail_follows_a_job_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(Status.RUNNING, progress={"percent": 40, "message": "half"})
+    monkeypatch.setattr(command.time, "sleep", lambda seconds: Job.objects.get().succeed(None))
+    said = run("tail", job.pk)
+    assert "[############------------------]  40.0 %  running  attempt 1  half" in said
+    assert "100.0 %  succeeded" in said
+
+
+def test_tail_of_a_failed_job_has_an_exit_status() -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("tail", make_job(Status.FAILED).pk)
+    assert ended.value.code == 1
+
+
+def test_an_unknown_job_is_said_to_be_unknown() -> None:
+    with pytest.raises(CommandError, match="There is no job"):
+        run("show", uuid4())

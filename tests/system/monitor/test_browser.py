@@ -1,0 +1,192 @@
+"""The task monitor in Chromium, over running web and worker processes."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from demo.eventually import eventually
+from tests.support.stack import Stack
+from tests.support.timeouts import PATIENCE
+
+CHROMIUM = "/usr/bin/chromium"
+PASSWORD = "correct horse battery staple"
+READ_ONLY = """
+from django.contrib.auth.models import Permission, User
+user = User.objects.get(username="viewer")
+user.is_superuser = False
+user.save()
+user.user_permissions.set(Permission.objects.filter(codename="view_job"))
+"""
+MANY_FAILED = """
+from tests.support.factories import make_job
+from jobs.models import Job
+first = make_job("failed", kind="report.activity", params={"days": 1})
+rows = Job.objects.filter(pk=first.pk).values().get()
+Job.objects.bulk_create([Job(**rows | {"id": Job._meta.pk.default()}) for _ in range(4999)], batch_size=500)
+"""
+
+BOUNCED = """
+from mail.models import Attempt, Event, Suppression
+from tests.support.mail.messages import make_message
+failure = {"class": "hard_bounce", "detail": "550 no such user"}
+message = make_message("bounced", html="<p>Dear Ada</p><script>document.body.remove()</script>", failure=failure)
+attempt = Attempt.objects.create(message=message, provider="mailgun", outcome="accepted")
+Event.objects.create(message=message, attempt=attempt, source="webhook", provider="mailgun", type="bounced", raw={})
+Suppression.objects.suppress("bounced@example.org", "bounce", "all", None, source="mailgun")
+print(message.pk)
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which(CHROMIUM) is None, reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def stack(_postgresql_stack: Stack) -> Stack:
+    stack = _postgresql_stack.revive()
+    stack.add_user("operator", PASSWORD, staff=True)
+    stack.add_user("viewer", PASSWORD, staff=True)
+    stack.run_code(READ_ONLY)
+    return stack
+
+
+@pytest.fixture
+def context(browser: Browser, stack: Stack) -> Iterator[BrowserContext]:
+    context = browser.new_context(base_url=stack.url, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE * 1000)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def operators(browser: Browser, stack: Stack) -> dict[str, list[object]]:
+    """The session's cookies of each: the limit of logins counts against the address."""
+    cookies = {}
+    for name in ("operator", "viewer"):
+        context = browser.new_context(base_url=stack.url)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        page.goto("/admin/")
+        page.get_by_label("Username").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/admin/")
+        expect(page.get_by_text("Running now")).to_be_visible()
+        cookies[name] = context.cookies()
+        context.close()
+    return cookies
+
+
+@pytest.fixture
+def page(context: BrowserContext, operators: dict[str, list[object]]) -> Page:
+    context.add_cookies(operators["operator"])
+    return context.new_page()
+
+
+def wait(page: Page, text: str) -> None:
+    expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE * 1000)
+
+
+def job_that_waits(stack: Stack) -> str | None:
+    """Post a countdown and then a report. The id of the countdown if it is still queued when the report is done."""
+    client = stack.client()
+    posted = client.post("jobs/", json={"kind": "demo.countdown", "params": {"seconds": 0}}).json()["id"]
+    other = client.post("jobs/", json={"kind": "report.activity", "params": {"days": 1}}).json()["id"]
+    client.wait_for(other, "succeeded")
+    return posted if client.job(posted)["status"] == "queued" else None
+
+
+@pytest.mark.xdist_group("postgresql")
+@pytest.mark.stack
+class TestBrowser:
+    """On one worker of pytest-xdist, with the other tests of this stack."""
+
+    def test_a_job_appears_progresses_and_is_cancelled_without_reloading(self, page: Page, stack: Stack) -> None:
+        page.goto("/admin/jobs/job/?kind=demo.countdown")
+        page.evaluate("window.notReloaded = true")
+        posted = stack.client().post("jobs/", json={"kind": "demo.countdown", "params": {"seconds": 600}})
+        job = posted.json()["id"]
+        row = page.locator("tr", has_text=job[-12:])
+        expect(row.locator(".lw-badge")).to_have_text("running", timeout=PATIENCE * 1000)
+        expect(row.get_by_text("s left")).to_be_visible(timeout=PATIENCE * 1000)
+        assert page.evaluate("window.notReloaded")
+        row.get_by_role("link").first.click()
+        page.evaluate("window.notReloaded = true")
+        page.get_by_role("button", name="Cancel").click()
+        wait(page, "Cancel: done.")
+        expect(page.locator(".lw-head .lw-badge")).to_have_text("cancelled", timeout=PATIENCE * 1000)
+        page.get_by_role("button", name="Retry").click()
+        wait(page, "Retry: done.")
+        page.get_by_role("button", name="Cancel").click()
+
+    def test_5000_failed_jobs_are_retried_by_their_filter(self, page: Page, stack: Stack) -> None:
+        stack.run_code(MANY_FAILED)
+        page.goto("/admin/jobs/job/?kind=report.activity&status=failed")
+        page.get_by_label("all that this filter matches").check()
+        page.get_by_role("button", name="Retry …").click()
+        wait(page, "Retry: 5,000 jobs?")
+        page.get_by_role("button", name="Retry 5,000").click()
+        expect(page.locator(".lw-head .lw-badge")).to_have_text("succeeded", timeout=PATIENCE * 1000)
+        wait(page, '"changed": 5000')
+        stack.run_code("from jobs.models import Job; Job.objects.filter(kind='report.activity').cancel_many()")
+
+    def test_a_paused_kind_waits_until_it_is_resumed(self, page: Page, stack: Stack) -> None:
+        page.goto("/admin/queues/")
+        page.get_by_label("What").select_option("kind")
+        page.get_by_label("Name").fill("demo.countdown")
+        page.get_by_label("Reason").fill("a test")
+        page.get_by_role("button", name="Pause").click()
+        wait(page, "running jobs go on")
+        left = eventually(lambda: job_that_waits(stack), PATIENCE, "a job of the paused kind waiting while others run")
+        page.get_by_role("button", name="Resume").click()
+        stack.client().wait_for(left, "succeeded")
+
+    def test_a_read_only_operator_sees_jobs_and_cannot_touch_them(
+        self, context: BrowserContext, operators: dict[str, list[object]]
+    ) -> None:
+        context.add_cookies(operators["viewer"])
+        page = context.new_page()
+        page.goto("/admin/jobs/job/")
+        expect(page.get_by_role("navigation", name="Status")).to_be_visible()
+        expect(page.get_by_role("button", name="Cancel …")).to_have_count(0)
+        refused = page.evaluate(
+            """async () => {
+                const body = new FormData(document.querySelector("#lw-bulk"));
+                body.set("action", "cancel");
+                body.set("everything", "1");
+                return (await fetch("/admin/jobs/job/bulk/", {method: "POST", body})).status;
+            }"""
+        )
+        assert refused == 403
+
+    def test_a_bounced_mail_shows_its_timeline_and_its_body_in_a_sandbox(self, page: Page, stack: Stack) -> None:
+        message = stack.run_code(BOUNCED).strip()
+        page.goto(f"/admin/mail/message/{message}/change/")
+        wait(page, "hard_bounce")
+        expect(page.locator(".lw-steps")).to_contain_text("bounced")
+        expect(page.frame_locator("iframe[sandbox]").get_by_text("Dear Ada")).to_be_visible()
+        page.goto("/admin/mail/suppression/?q=bounced@example.org")
+        page.get_by_role("link", name="bounced@example.org").click()
+        page.get_by_role("link", name="Delete").first.click()
+        page.get_by_role("button", name="Yes, I’m sure").click()
+        page.goto("/admin/mail/suppression/?q=bounced@example.org")
+        expect(page.get_by_role("link", name="bounced@example.org")).to_have_count(0)
+
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_no_page_is_wider_than_the_window_and_no_script_fails(self, page: Page, width: int) -> None:
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.set_viewport_size({"width": width, "height": 900})
+        for path in ("", "jobs/job/", "errors/", "queues/", "mail/message/", "mail/suppression/", "admin/logentry/"):
+            page.goto(f"/admin/{path}")
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                problems.append(f"/admin/{path} is too wide")
+        assert problems == []
