@@ -24,6 +24,8 @@ from project.gathering import dispatch as gathering
 from project.middleware import log_access, request_id
 from rest import problems
 from rest.body import BodyTooLarge, ClientDisconnected, has_body, read_body, replay
+from rest.watch.responder import respond
+from rest.watch.shutdown import end_watches_at_shutdown
 
 logger = structlog.get_logger(__name__)
 
@@ -39,6 +41,8 @@ pool = WSGIMiddleware(cast(WSGIApp, django_application), workers=settings.WEB_TH
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        end_watches_at_shutdown()
     if scope["type"] != "http":
         # a2wsgi answers lifespan messages and closes websockets.
         return await pool(scope, receive, send)
@@ -63,7 +67,7 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
     if scope["method"] in ("GET", "HEAD") and scope["path"] in ("/healthz", "/readyz"):
         return await _health(scope, send)
     if not has_body(scope):
-        return await pool(scope, receive, send)
+        return await respond(pool, scope, receive, send)
     try:
         body = await read_body(scope, receive)
     except BodyTooLarge:
@@ -72,7 +76,7 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
         return await _refuse(scope, send, 408, "The body took too long to arrive.", [(b"connection", b"close")])
     except ClientDisconnected:
         return None
-    return await pool(_with_length(scope, len(body)), replay(body, receive), send)
+    return await respond(pool, _with_length(scope, len(body)), replay(body, receive), send)
 
 
 def _sanitised(scope: HTTPScope) -> HTTPScope:

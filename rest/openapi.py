@@ -1,7 +1,7 @@
 """OpenAPI parameters for header fields that several resources share."""
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 LOCATION = OpenApiParameter("Location", OpenApiTypes.URI, "header", response=[202], description="Where the job is.")
 RETRY_AFTER = OpenApiParameter(
@@ -21,3 +21,29 @@ REPLAYED = OpenApiParameter(
     "Idempotency-Replayed", OpenApiTypes.BOOL, "header", response=[202], description="This is the stored response."
 )
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", OpenApiTypes.STR, "header", description="The ETag of your copy.")
+PREFER = OpenApiParameter(
+    "Prefer",
+    OpenApiTypes.STR,
+    "header",
+    description="`wait=20`: hold the response until there is news, at most so many seconds, and 30 (RFC 7240).",
+)
+PREFERENCE_APPLIED = OpenApiParameter(
+    "Preference-Applied", OpenApiTypes.STR, "header", response=[200, 202, 304], description="The response was held."
+)
+LAST_EVENT_ID = OpenApiParameter(
+    "Last-Event-ID",
+    OpenApiTypes.STR,
+    "header",
+    description="The id of the last event that you have; events after it are sent. Comes before `after`.",
+)
+AFTER = OpenApiParameter(
+    "after",
+    {"type": "integer", "format": "int64", "minimum": 0},
+    description="The same in the URL, for the first connection.",
+)
+EVENT_STREAM = {
+    (200, "text/event-stream"): OpenApiResponse(
+        OpenApiTypes.STR, description="Server-sent events; the data of each is a resource as its GET returns it."
+    )
+}
+NOTHING_LEFT = {204: OpenApiResponse(description="You have the final state; do not reconnect.")}

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
+from django.utils.http import parse_etags
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.request import Request
@@ -65,3 +66,9 @@ def conditional(request: Request, response: Response) -> HttpResponseBase:
             if name != "Content-Type":
                 not_modified.setdefault(name, value)
     return not_modified or response
+
+
+def matches(tag: str, if_none_match: str) -> bool:
+    """True if the client has this ETag (RFC 9110, 13.1.2: a weak comparison)."""
+    known = parse_etags(if_none_match)
+    return known == ["*"] or tag in (each.removeprefix("W/") for each in known)

@@ -5,11 +5,11 @@ from typing import Any
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from jobs.models.attempt_errors import AttemptError
 from jobs.models.states import TERMINAL, Status
-from rest.responses import poll_headers
+from rest.responses import etag, poll_headers
+from rest.site import Site
 from rest.strict import AnyValueField, StrictSerializer
 
 JOB_FIELDS = (
@@ -110,7 +110,7 @@ class KindsResponse(serializers.Serializer[Any]):
     results = KindResponse(many=True)
 
 
-def job_representation(row: dict[str, Any], request: Request) -> dict[str, Any]:
+def job_representation(row: dict[str, Any], request: Site) -> dict[str, Any]:
     """A row of JOB_FIELDS as JobResponse, without tracebacks."""
     return represent_job(row, job_url(row["id"], request))
 
@@ -126,8 +126,13 @@ def public_error(error: AttemptError) -> dict[str, Any]:
     return {"type": error["type"], "message": error["message"], "attempt": error["attempt"], "at": error["at"]}
 
 
-def job_url(job_id: object, request: Request) -> str:
+def job_url(job_id: object, request: Site) -> str:
     return request.build_absolute_uri(reverse("job", args=[job_id]))
+
+
+def job_etag(digest: str | None, shown: dict[str, Any]) -> str:
+    """digest: a RowDigest of JOB_FIELDS, where the database makes one. shown: job_representation()."""
+    return f'"{digest}"' if digest else etag(shown)
 
 
 def job_poll_headers(row: dict[str, Any]) -> dict[str, str]:

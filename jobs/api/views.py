@@ -22,10 +22,12 @@ from jobs.api.serializers import (
     JobRequest,
     JobResponse,
     KindsResponse,
+    job_etag,
     job_poll_headers,
     job_representation,
     job_url,
 )
+from jobs.api.watching import hold_until_finished
 from jobs.cancellation import cancel
 from jobs.errors import AlreadyFinished, NotRestartable, UniqueKeyTaken
 from jobs.models import Job, Output
@@ -36,8 +38,18 @@ from jobs.registry import Kind, kinds
 from jobs.submit import store
 from rest.batch import BatchResponse, batch_response
 from rest.idempotency import idempotent
-from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
-from rest.responses import Conflict, conditional, etag, first_or_404
+from rest.openapi import (
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    LOCATION,
+    PREFER,
+    PREFERENCE_APPLIED,
+    REPLAYED,
+    RETRY_AFTER,
+)
+from rest.responses import Conflict, conditional, first_or_404
+from rest.watch.plans import VariesByPreference
 
 
 class KindListView(APIView):
@@ -47,7 +59,7 @@ class KindListView(APIView):
         return Response({"results": [_kind_representation(kind) for kind in kinds() if not kind.internal]})
 
 
-class JobListView(GenericAPIView[Any]):
+class JobListView(VariesByPreference, GenericAPIView[Any]):
     problems: ClassVar = {"POST": (409, 422)}
     filterset_class = JobFilter
     serializer_class = JobResponse
@@ -65,11 +77,16 @@ class JobListView(GenericAPIView[Any]):
         operation_id="jobs_create",
         request=JobRequest,
         responses={202: JobResponse},
-        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER],
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER, PREFER, PREFERENCE_APPLIED],
     )
-    @idempotent
     def post(self, request: Request) -> Response:
         """Accept a job. The response is sent once it is stored; the next free worker starts it."""
+        response = self._stored(request)
+        hold_until_finished(request, response, UUID(str(response.data["id"])))
+        return response
+
+    @idempotent
+    def _stored(self, request: Request) -> Response:
         job = parse_job(request, request.data)
         try:
             store(job)
@@ -96,19 +113,23 @@ class BatchView(APIView):
         return batch_response(outcomes, lambda job_id: job_url(job_id, request))
 
 
-class JobView(APIView):
+class JobView(VariesByPreference):
     problems: ClassVar = {"DELETE": (409,)}
 
     @extend_schema(
-        operation_id="jobs_read", responses={200: JobResponse, 304: None}, parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER]
+        operation_id="jobs_read",
+        responses={200: JobResponse, 304: None},
+        parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER, PREFER, PREFERENCE_APPLIED],
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
-        """One job. Until it has finished, poll after Retry-After seconds with If-None-Match."""
+        """One job. Until it has finished, prefer to wait, or poll after Retry-After seconds with If-None-Match."""
         row = first_or_404(_owned(request).filter(pk=job_id).values(*JOB_FIELDS, digest=RowDigest(*JOB_FIELDS)))
         digest = row.pop("digest")
         shown = job_representation(row, request)
-        tag = f'"{digest}"' if digest else etag(shown)
-        return conditional(request, Response(shown, headers={"ETag": tag} | job_poll_headers(row)))
+        headers = {"ETag": job_etag(digest, shown)} | job_poll_headers(row)
+        response = conditional(request, Response(shown, headers=headers))
+        hold_until_finished(request, response, job_id)
+        return response
 
     @extend_schema(operation_id="jobs_delete", responses={204: None})
     def delete(self, request: Request, job_id: UUID) -> Response:

@@ -8,7 +8,9 @@ import jobs.models.ids
 import jobs.models.job
 import jobs.models.outputs
 import rest.json_value
-from jobs.migrations._triggers import install, remove
+import rest.watch.table
+from jobs.migrations._triggers import WATCHED, install, remove
+from rest.migrations._triggers import watchable
 
 
 class Migration(migrations.Migration):
@@ -16,6 +18,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        ("rest", "0001_initial"),
     ]
 
     operations = [
@@ -117,6 +120,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("cancel_requested", models.BooleanField(default=False)),
+                (
+                    "version",
+                    models.BigIntegerField(
+                        default=rest.watch.table.new_version,
+                        editable=False,
+                        help_text="Grows with every change that a client can see (rest/migrations/_triggers.py).",
+                    ),
+                ),
                 (
                     "progress",
                     models.JSONField(
@@ -361,4 +372,5 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunPython(install, remove),
+        migrations.RunPython(*watchable("jobs_job", WATCHED)),
     ]

@@ -10,6 +10,12 @@ once; a longer transaction notifies at its end.
 
 from typing import Any
 
+WATCHED = (
+    *("status", "attempt", "progress", "cancel_requested", "run_at", "started_at", "finished_at"),
+    *("priority", "timeout", "max_attempts", "params"),
+)
+"""Columns whose change is told to those who watch a job; result and errors never change alone."""
+
 ALLOWED = {
     "scheduled": ("queued", "cancelled"),
     "queued": ("running", "cancelled"),

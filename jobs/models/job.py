@@ -22,6 +22,7 @@ from jobs.models.lock_waits import short_lock_waits
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import RESTARTABLE, TERMINAL, UPCOMING, WAITING, Status
 from rest.json_value import Decoder
+from rest.watch.table import new_version
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +90,11 @@ class Job(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     worker = models.CharField(max_length=100, default="", blank=True, help_text="The worker of the latest attempt.")
     cancel_requested = models.BooleanField(default=False)
+    version = models.BigIntegerField(
+        default=new_version,
+        editable=False,
+        help_text="Grows with every change that a client can see (rest/migrations/_triggers.py).",
+    )
 
     progress = models.JSONField(default=no_progress, encoder=DjangoJSONEncoder)
     result = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)

@@ -13,10 +13,13 @@ from jobs.models.statements import CompiledQuery, execute_prepared
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
 
+NEXT_VERSION = "greatest(jobs_job.version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
+"""As the trigger sets it (rest/migrations/_triggers.py), which takes longer."""
+
 CLAIM = """
     UPDATE jobs_job
     SET status = 'running', attempt = attempt + 1, worker = %s, started_at = statement_timestamp(),
-        lease_expires_at = statement_timestamp() + %s, progress = '{{"percent": 0, "message": ""}}'
+        lease_expires_at = statement_timestamp() + %s, progress = '{{"percent": 0, "message": ""}}', version = {version}
     WHERE id = {which}
     RETURNING {columns}
 """
@@ -46,15 +49,15 @@ INSERT_MANY = """
     SELECT each.id, each.params, {values} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
 """
 
-SUCCEED_MANY = """
+SUCCEED_MANY = f"""
     UPDATE jobs_job
     SET status = 'succeeded', result = nullif(done.result, 'null'), progress = done.progress,
-        finished_at = statement_timestamp(), lease_expires_at = NULL
+        finished_at = statement_timestamp(), lease_expires_at = NULL, version = {NEXT_VERSION}
     FROM unnest(%s::uuid[], %s::int[], %s::jsonb[], %s::jsonb[]) AS done (id, attempt, result, progress)
     WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
         AND jobs_job.worker = %s AND jobs_job.status = 'running'
     RETURNING jobs_job.id
-"""
+"""  # noqa: S608 a constant
 
 UPDATE_HELD = """
     WITH held (id, attempt, progress) AS (
@@ -146,7 +149,7 @@ class PostgreSQL:
 
 def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:
     columns = ", ".join(field.column for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
-    return list(rows.raw(CLAIM.format(which=which, columns=columns), [worker, lease, *values]))
+    return list(rows.raw(CLAIM.format(which=which, columns=columns, version=NEXT_VERSION), [worker, lease, *values]))
 
 
 def _adapt(field: "models.Field[Any, Any]", value: Any) -> Any:

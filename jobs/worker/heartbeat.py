@@ -20,8 +20,9 @@ RENEW_EVERY = 3.0
 """Seconds between renewals: a tenth of the lease, and half of the time promised for a cancellation."""
 RETRY_RENEWAL_AFTER = 1.0
 """Seconds until a failed renewal is repeated."""
-CHECK_EVERY = 0.2
-"""Seconds between checks: the longest delay of a progress report; a job seen by two checks is not short."""
+CHECK_EVERY = 0.15
+"""Seconds between checks: the longest delay of a progress report, which should reach watchers within 0.2; a job seen by
+two checks is not short."""
 
 
 class Heartbeat(threading.Thread):

@@ -4,7 +4,7 @@ Providers' clocks differ from ours, so the times of their events are corrected: 
 after we received it, and an attempt is accepted before any of its events.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
@@ -48,9 +48,26 @@ Sortable = tuple[SortKey, Entry]
 
 def timeline(message_id: UUID, created_at: datetime) -> list[Entry]:
     """Oldest first. Disregarded events are left out; operators see them in the admin."""
+    return timelines({message_id: created_at})[message_id]
+
+
+def timelines(created_at: Mapping[UUID, datetime]) -> dict[UUID, list[Entry]]:
+    """The timelines of many messages, by id, from when each was created. Two queries."""
+    events: dict[UUID, list[Event]] = {message_id: [] for message_id in created_at}
+    for event in Event.objects.filter(message__in=created_at, disregarded="").defer("raw"):
+        events[UUID(str(event.message_id))].append(event)
+    attempts: dict[UUID, dict[UUID, Attempt]] = {message_id: {} for message_id in created_at}
+    for attempt in Attempt.objects.filter(message__in=created_at):
+        attempts[attempt.message_id][attempt.pk] = attempt
+    return {
+        message_id: _timeline(moment, events[message_id], attempts[message_id])
+        for message_id, moment in created_at.items()
+    }
+
+
+def _timeline(created_at: datetime, events: list[Event], attempts: dict[UUID, Attempt]) -> list[Entry]:
     entries = [_entry(created_at, CREATED, "created", "", "")]
-    events = sorted(Event.objects.filter(message=message_id, disregarded="").defer("raw"), key=_by_provider_clock)
-    attempts = Attempt.objects.filter(message=message_id).in_bulk()
+    events = sorted(events, key=_by_provider_clock)
     for attempt in attempts.values():
         entries += _attempt_entries(attempt, [event for event in events if event.attempt_id == attempt.pk])
     for event in events:

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from mail.api.views import broadcasts, messages, streams, suppression_files, suppressions, templates
+from mail.api.watching import MessageEventsView
 
 urlpatterns = [
     path("messages/", messages.MessageListView.as_view(), name="messages"),
@@ -13,6 +14,7 @@ urlpatterns = [
         messages.MessageCancellationView.as_view(),
         name="message-cancellation",
     ),
+    path("messages/<uuid:message_id>/events/", MessageEventsView.as_view(), name="message-events"),
     path("messages/<uuid:message_id>/resends/", messages.ResendListView.as_view(), name="message-resends"),
     path("broadcasts/", broadcasts.BroadcastListView.as_view(), name="broadcasts"),
     path("broadcasts/<uuid:broadcast_id>/", broadcasts.BroadcastView.as_view(), name="broadcast"),

@@ -5,6 +5,14 @@ from django.conf import settings
 from django.db import migrations, models
 
 import jobs.models.ids
+import rest.watch.table
+from rest.migrations._triggers import watchable
+
+WATCHED = (
+    *("status", "failure", "provider", "possible_duplicate", "opens", "clicks", "sent_at", "finished_at"),
+    *("erased_at", "address", "send_at", "expires_at"),
+)
+"""Columns whose change is told to those who watch a message."""
 
 
 class Migration(migrations.Migration):
@@ -12,6 +20,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        ("rest", "0001_initial"),
     ]
 
     operations = [
@@ -353,6 +362,12 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("sent_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "version",
+                    models.BigIntegerField(
+                        default=rest.watch.table.new_version, editable=False, help_text="Grows with every change."
+                    ),
+                ),
                 (
                     "erased_at",
                     models.DateTimeField(blank=True, help_text="When body and attachments were erased.", null=True),
@@ -930,4 +945,5 @@ class Migration(migrations.Migration):
             model_name="template",
             constraint=models.UniqueConstraint(fields=("user", "name"), name="one_template_of_a_name"),
         ),
+        migrations.RunPython(*watchable("mail_message", WATCHED)),
     ]

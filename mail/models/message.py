@@ -21,6 +21,7 @@ from mail.models.event import Event
 from mail.models.queryset import MessageQuerySet
 from mail.models.stream import LONGEST_NAME
 from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, outranked_by
+from rest.watch.table import new_version
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ class Message(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     sent_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    version = models.BigIntegerField(default=new_version, editable=False, help_text="Grows with every change.")
     erased_at = models.DateTimeField(null=True, blank=True, help_text="When body and attachments were erased.")
 
     objects = MessageQuerySet.as_manager()

@@ -1,7 +1,11 @@
+import uuid
+
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
+
+from rest.migrations._triggers import install_functions, remove_functions
 
 
 class Migration(migrations.Migration):
@@ -33,4 +37,12 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("user", "key"), name="one_answer_per_key")],
             },
         ),
+        migrations.CreateModel(
+            name="Watcher",
+            fields=[
+                ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
+                ("current_until", models.DateTimeField()),
+            ],
+        ),
+        migrations.RunPython(install_functions, remove_functions),
     ]

@@ -47,8 +47,12 @@ async def asked(method: str, path: str, fields: Iterable[Field] = (), body: byte
     if body is not None:
         fields = [*fields, ("content-length", str(len(body)))]
 
+    requests = [{"type": "http.request", "body": body or b"", "more_body": False}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body or b"", "more_body": False}
+        if not requests:
+            await asyncio.Event().wait()  # the client stays
+        return requests.pop()
 
     async def send(message: Any) -> None:
         messages.append(message)

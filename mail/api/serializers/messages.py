@@ -6,7 +6,6 @@ from typing import Any
 from django.urls import reverse
 from django.utils import timezone
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from mail.api.fields import (
     MAX_ENVELOPE_BYTES,
@@ -24,8 +23,10 @@ from mail.api.fields import (
     envelope_size,
 )
 from mail.importance import Importance
-from mail.status import Status
+from mail.status import TERMINAL, Status
 from rest.fields import BooleanField, ObjectField, StringField
+from rest.responses import poll_headers
+from rest.site import Site
 from rest.strict import AnyValueField, StrictSerializer
 
 SUMMARY_COLUMNS = (
@@ -213,7 +214,7 @@ class MessageDetail(MessageResponse):
     html = serializers.CharField(allow_null=True, allow_blank=True, help_text="null once erased.")
 
 
-def message_detail(row: dict[str, Any], request: Request) -> dict[str, Any]:
+def message_detail(row: dict[str, Any], request: Site) -> dict[str, Any]:
     """MessageDetail as a dict, without the timeline, from a row of DETAIL_COLUMNS."""
     bodies = {name: None if row["erased_at"] else row[name] or None for name in ("text", "html")}
     broadcast_id = row["broadcast_id"]
@@ -227,7 +228,7 @@ def message_detail(row: dict[str, Any], request: Request) -> dict[str, Any]:
     )
 
 
-def message_summary(row: dict[str, Any], request: Request) -> dict[str, Any]:
+def message_summary(row: dict[str, Any], request: Site) -> dict[str, Any]:
     """MessageSummary as a dict, from a row of SUMMARY_COLUMNS."""
     shown = {"id": row["id"], "url": message_url(row["id"], request), "to": row["to"], "from": row["sender"]} | row
     del shown["sender"]
@@ -235,5 +236,11 @@ def message_summary(row: dict[str, Any], request: Request) -> dict[str, Any]:
     return {"resend_of": shown.pop("resend_of_id")} | shown | named
 
 
-def message_url(message_id: object, request: Request) -> str:
+def message_url(message_id: object, request: Site) -> str:
     return request.build_absolute_uri(reverse("message", args=[message_id]))
+
+
+def message_poll_headers(row: dict[str, Any]) -> dict[str, str]:
+    """Retry-After for a row of SUMMARY_COLUMNS, until the message has finished."""
+    due_at = row["send_at"] if row["status"] == Status.SCHEDULED else None
+    return poll_headers(row["created_at"], due_at, finished=row["status"] in TERMINAL)

@@ -25,21 +25,32 @@ from mail.api.serializers.messages import (
     MessageResponse,
     MessageSummary,
     message_detail,
+    message_poll_headers,
     message_summary,
     message_url,
 )
 from mail.api.timeline import timeline
+from mail.api.watching import hold_until_next_status
 from mail.errors import AlreadySent, Erased, StillUnderWay, Suppressed
 from mail.models import Message
 from mail.models.queryset import MessageQuerySet
 from mail.rendering.budget import RenderBudget
 from mail.resending import resend
-from mail.status import TERMINAL, Status
 from mail.submit import cancel_message, store
 from rest.batch import BatchResponse, batch_response
 from rest.idempotency import idempotent
-from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
-from rest.responses import Conflict, conditional, etag, first_or_404, poll_headers
+from rest.openapi import (
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    LOCATION,
+    PREFER,
+    PREFERENCE_APPLIED,
+    REPLAYED,
+    RETRY_AFTER,
+)
+from rest.responses import Conflict, conditional, etag, first_or_404
+from rest.watch.plans import VariesByPreference
 
 
 class Unprocessable(APIException):
@@ -104,17 +115,21 @@ class MessageBatchView(APIView):
         return batch_response(outcomes, lambda message_id: message_url(message_id, request))
 
 
-class MessageView(APIView):
+class MessageView(VariesByPreference):
     @extend_schema(
         operation_id="messages_read",
         responses={200: MessageDetail, 304: None},
-        parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER],
+        parameters=[IF_NONE_MATCH, ETAG, RETRY_AFTER, PREFER, PREFERENCE_APPLIED],
     )
     def get(self, request: Request, message_id: UUID) -> HttpResponseBase:
-        """One message with its timeline. Until it has finished, Retry-After says when to ask again."""
+        """One message with its timeline. Until it has finished, prefer to wait for its next status, or ask again after
+        Retry-After seconds.
+        """
         row = first_or_404(_owned(request).filter(pk=message_id).values(*DETAIL_COLUMNS))
         shown = message_detail(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
-        return conditional(request, Response(shown, headers={"ETag": etag(shown)} | _retry_after(row)))
+        response = conditional(request, Response(shown, headers={"ETag": etag(shown)} | message_poll_headers(row)))
+        hold_until_next_status(request, response, message_id, row["status"])
+        return response
 
 
 class MessageCancellationView(APIView):
@@ -164,11 +179,6 @@ def _owned_message(request: Request, message_id: UUID) -> Message:
 def _answer(request: Request, message: Message, code: int) -> Response:
     """The message, with Location and Retry-After."""
     row = {name: getattr(message, name) for name in SUMMARY_COLUMNS}
-    headers = {"Location": message_url(message.pk, request)} | _retry_after(row)
+    headers = {"Location": message_url(message.pk, request)} | message_poll_headers(row)
     shown = message_summary(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
     return Response(shown, status=code, headers=headers)
-
-
-def _retry_after(row: dict[str, Any]) -> dict[str, str]:
-    due_at = row["send_at"] if row["status"] == Status.SCHEDULED else None
-    return poll_headers(row["created_at"], due_at, finished=row["status"] in TERMINAL)

@@ -157,7 +157,8 @@ def test_progress_is_shown_without_renewing_the_lease(statements: QueueSQL) -> N
     before = row(job)
     job.progress = {"percent": 50, "message": "half"}
     Job.objects.show_progress(WORKER, [job])
-    assert row(job) == before | {"progress": job.progress}
+    assert row(job) == before | {"progress": job.progress, "version": row(job)["version"]}
+    assert row(job)["version"] > before["version"]
 
 
 def test_what_is_due_is_queued(statements: QueueSQL) -> None:

@@ -85,7 +85,8 @@ def test_a_verb_on_many_rows_passes_over_those_in_other_states(verb: str, status
     before = row(job)
     job.progress = {"percent": 50, "message": "half"}
     VERBS[verb](job)
-    assert row(job) | {"run_at": None} == before | {"run_at": None}
+    aside = {"run_at": None, "version": None}  # which the verb's own arrangement may have changed
+    assert row(job) | aside == before | aside
 
 
 def test_the_published_transitions_are_those_that_some_verb_makes() -> None:

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from demo.eventually import eventually
+from tests.support.event_stream import EventStream
 from tests.support.replica_stack import (
     JOB,
     Topology,
@@ -256,3 +257,25 @@ def test_the_table_of_replicas_says_how_each_is_doing(topology: Topology) -> Non
     assert re.fullmatch(r"default +primary +[0-9A-F]+/[0-9A-F]+ +good +\d+ %", primary)
     assert re.fullmatch(r"replica1 +standby +[\d.]+ s, [1-9]\d* bytes +[0-9A-F]+/[0-9A-F]+ +good +\d+ %", first)
     assert re.fullmatch(r"replica2 +\? +does not answer", second)
+
+
+def test_a_stream_and_a_wait_tell_what_the_primary_knows_though_the_standbys_lag(topology: Topology) -> None:
+    client, canceller = topology.stack.client("watcher"), topology.stack.client("watcher").another()
+    streamed, waited_for = make_job(client), make_job(client)
+    topology.settled(client, streamed)
+    for standby in topology.standbys:
+        standby.pause()
+    with (
+        EventStream(client, f"{streamed}events/") as stream,
+        EventStream(client, "jobs/events/") as every,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        stream.wait_for_status("scheduled")
+        every.wait_until_open()
+        held = thread.submit(client.another().get, waited_for, headers={"Prefer": "wait=30"})
+        for job in (streamed, waited_for):
+            canceller.post(f"{job}cancellation/", expect=200)
+        stream.wait_for_end()
+        every.wait_for(lambda event: event.data["url"] == waited_for)
+    assert [event.data["status"] for event in stream.events] == ["scheduled", "cancelled"]
+    assert held.result().json()["status"] == "cancelled"

@@ -1,0 +1,205 @@
+"""The feed: the thread of a web process that learns of changes, and reads the changed rows from the primary.
+
+It lives while somebody watches, and some time longer. After a lost connection it looks at all that is watched.
+"""
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import psycopg2
+import structlog
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+
+from rest.watch.sources import Source, Wakeup, source_for
+from rest.watch.table import State, Topic, table_named
+
+log = structlog.get_logger(__name__)
+
+OUTAGES = (DatabaseError, InterfaceError, psycopg2.Error, OSError)
+RECONNECT_AFTER = 0.5
+"""Seconds until a broken connection is opened again."""
+READ_EVERY = 0.01
+"""Seconds between two reads at least: what changes meanwhile is read together. A lone change is read at once."""
+SWEEP_EVERY = 15.0
+"""Seconds after which the versions of all watched rows are compared, in case that a notification was lost."""
+OVERLAP = 5_000_000
+"""Microseconds of versions that are read again after a reconnection: versions are not committed in their order."""
+PAGE = 500
+"""Rows that a watcher gets at once when it comes back."""
+IDLE = 60.0
+"""Seconds without a watcher after which the thread ends."""
+
+
+class Reader(Protocol):
+    """A watcher of all rows of an owner that was here before, and reads page by page what has changed since."""
+
+    def offer_page(self, states: Sequence[State], *, complete: bool) -> None: ...
+
+
+class Audience(Protocol):
+    """The hub, as its feed sees it. Its methods may be called from any thread."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing is watched."""
+
+    @property
+    def is_closed(self) -> bool:
+        """True if nothing will ever be watched again."""
+
+    def topics(self) -> list[Topic]: ...
+
+    def is_watched(self, topic: Topic) -> bool: ...
+
+    def publish(self, table: str, states: Sequence[State], gone: Iterable[Topic]) -> None: ...
+
+    def publish_page(self, reader: Reader, states: Sequence[State], *, complete: bool) -> None: ...
+
+
+class Wish(NamedTuple):
+    """since: versions up to it are known. reader: who wants a page of an owner's rows that are newer."""
+
+    topic: Topic
+    since: int
+    reader: Reader | None = None
+
+
+class Feed(threading.Thread):
+    def __init__(self, audience: Audience) -> None:
+        super().__init__(name="feed", daemon=True)
+        self._audience = audience
+        self._lock = threading.Lock()
+        self._ended = False
+        self._wishes: list[Wish] = []
+        self._wakeup = Wakeup()
+        self._known: dict[Topic, int] = {}
+        """The newest version that was read: of a row, or of any row of an owner."""
+        self._rows: dict[str, set[UUID]] = defaultdict(set)
+        """What is to be read next, by table: rows that have changed, and the owners of which any row may have."""
+        self._owners: dict[str, dict[int, int]] = defaultdict(dict)
+        self._pages: deque[tuple[Topic, int, Reader]] = deque()
+        self._idle_since = time.monotonic()
+
+    def ask(self, wish: Wish) -> bool:
+        """False if the thread has ended."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._wishes.append(wish)
+            self._wakeup.set()
+            return True
+
+    def run(self) -> None:
+        connection = connections[DEFAULT_DB_ALIAS]
+        try:
+            while not self._ends():
+                try:
+                    self._follow(source_for(connection, self._wakeup))
+                except Exception as error:
+                    is_outage = isinstance(error, OUTAGES)
+                    log.warning("feed_interrupted", error=repr(error), exc_info=not is_outage)
+                    connection.close()
+                    time.sleep(RECONNECT_AFTER)
+        finally:
+            connection.close()
+            self._wakeup.close()
+
+    def _follow(self, source: Source) -> None:
+        """Read and publish what changes, until nobody watches any more or the connection breaks."""
+        self._look_at_all()
+        sweep_at = time.monotonic() + SWEEP_EVERY
+        while not self._ends():
+            self._note_wishes()
+            self._read()
+            self._read_pages()
+            self._await_changes(source, sweep_at)
+            if time.monotonic() >= sweep_at:
+                self._compare_versions()
+                sweep_at = time.monotonic() + SWEEP_EVERY
+
+    def _await_changes(self, source: Source, until: float) -> None:
+        """Mark what has changed. A lone change is marked at once; what follows it closely, together."""
+        read_at = time.monotonic() + READ_EVERY
+        look_at_all = source.wait(max(until - time.monotonic(), 0))
+        if (pause := read_at - time.monotonic()) > 0:
+            time.sleep(pause)
+            look_at_all = source.wait(0) or look_at_all
+        if look_at_all:
+            self._look_at_all()
+        for row, owner in source.changes():
+            if self._audience.is_watched(row) or (owner and self._audience.is_watched(owner)):
+                self._mark(row)
+
+    def _ends(self) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if self._wishes or not self._audience.is_empty:
+                self._idle_since = now
+            self._ended = self._ended or self._audience.is_closed or now - self._idle_since > IDLE
+            return self._ended
+
+    def _note_wishes(self) -> None:
+        with self._lock:
+            wishes, self._wishes = self._wishes, []
+        for topic, since, reader in wishes:
+            self._known.setdefault(topic, since)
+            if reader:
+                self._pages.append((topic, since, reader))
+            elif isinstance(topic.key, UUID):
+                self._mark(topic)
+
+    def _mark(self, topic: Topic, since: int = 0) -> None:
+        """Have the row read next, or the rows of the owner that are newer than `since`."""
+        if isinstance(topic.key, UUID):
+            self._rows[topic.table].add(topic.key)
+        else:
+            self._owners[topic.table][topic.key] = min(since, self._owners[topic.table].get(topic.key, since))
+
+    def _look_at_all(self) -> None:
+        self._note_wishes()
+        self._compare_versions()
+        for topic in self._audience.topics():
+            if not isinstance(topic.key, UUID) and topic in self._known:
+                self._mark(topic, self._known[topic] - OVERLAP)
+
+    def _compare_versions(self) -> None:
+        """Mark the watched rows whose version is not the one that was read last. Forget what is not watched."""
+        topics = self._audience.topics()
+        self._known = {topic: self._known[topic] for topic in topics if topic in self._known}
+        rows = defaultdict(list)
+        for topic in topics:
+            if isinstance(topic.key, UUID):
+                rows[topic.table].append(topic.key)
+        for name, ids in rows.items():
+            versions = table_named(name).versions(ids)
+            self._rows[name].update(pk for pk in ids if versions.get(pk) != self._known.get(Topic(name, pk)))
+
+    def _read(self) -> None:
+        """Read what is marked. If that fails, it stays marked."""
+        for name in {*self._rows, *self._owners}:
+            table, ids, owners = table_named(name), self._rows[name], self._owners[name]
+            if owners:
+                ids |= table.changed_since(owners)
+            states = list(table.read(ids)) if ids else []
+            found = {state.id for state in states}
+            for state in states:
+                self._remember(Topic(name, state.id), state.version)
+                if state.owner is not None:
+                    self._remember(Topic(name, state.owner), state.version)
+            self._audience.publish(name, states, [Topic(name, pk) for pk in ids - found])
+            del self._rows[name], self._owners[name]
+
+    def _read_pages(self) -> None:
+        while self._pages:
+            topic, since, reader = self._pages[0]
+            states = table_named(topic.table).page(int(topic.key), since, PAGE)
+            self._audience.publish_page(reader, states, complete=len(states) < PAGE)
+            self._pages.popleft()
+
+    def _remember(self, topic: Topic, version: int) -> None:
+        if self._audience.is_watched(topic):
+            self._known[topic] = max(version, self._known.get(topic, version))

@@ -1,0 +1,215 @@
+"""The hub: who watches what, on the event loop of a web process.
+
+    with hub().watch(JOBS.row(job_id)) as watch:
+        while await watch.changed(within=30):
+            for state in watch.take():
+                ...
+
+The first state comes by itself, read after the watch began: nothing that is committed later is missed.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Self
+from weakref import WeakKeyDictionary
+
+from rest.watch.feed import Feed, Reader, Wish
+from rest.watch.position import Position, RowPosition
+from rest.watch.table import State, Topic
+
+MOST_PENDING = 5000
+"""Changed rows that a watcher may leave untaken. Only the newest state of each is kept."""
+
+
+class Watch:
+    """What one request or stream watches. Ends with the `with` block, or when the hub closes it.
+
+    over: True once the row was deleted, or if its final state is known already. closed: True if it ended from outside:
+    the process stops, the client has left, or the watcher was too slow.
+    """
+
+    __slots__ = (
+        "_catching_up",
+        "_final",
+        "_hub",
+        "_page_end",
+        "_pending",
+        "_waiter",
+        "closed",
+        "over",
+        "position",
+        "topic",
+    )
+
+    def __init__(self, hub: "Hub", topic: Topic, position: Position, final: Callable[[State], bool] | None) -> None:
+        self.topic = topic
+        self.over = False
+        self.closed = False
+        self._hub = hub
+        self._final = final
+        self.position = position
+        self._pending: dict[object, State] = {}
+        self._waiter: asyncio.Future[None] | None = None
+        self._catching_up = position.resumes
+        self._page_end = position.since
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hub.forget(self)
+
+    async def changed(self, within: float) -> bool:
+        """Wait for a change, at most so many seconds. True if there is something to take(); False also at the end."""
+        if not (self._pending or self.closed or self.over):
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(within, self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        return bool(self._pending)
+
+    def take(self) -> list[State]:
+        """The newest state of each row that has changed, oldest change first."""
+        taken, self._pending = self._pending, {}
+        if self._catching_up:
+            self._hub.ask(Wish(self.topic, self._page_end, self))
+        return sorted(taken.values(), key=lambda state: state.version)
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake()
+
+    def offer(self, state: State) -> None:
+        """Called by the hub with every state of the topic that was read.
+
+        Whoever is catching up gets them by page: told out of turn, a later change would hide the earlier ones from a
+        client that is cut off in between.
+        """
+        if self._catching_up:
+            return
+        if not self.position.is_news(state):
+            if self._final and self._final(state):
+                self.end()
+            return
+        self._pending[state.id] = state
+        if len(self._pending) > MOST_PENDING:
+            self.close()
+        self._wake()
+
+    def offer_page(self, states: Sequence[State], *, complete: bool) -> None:
+        """Called by the hub with the next of the rows that have changed since this client was here before."""
+        self._catching_up = not complete
+        self._pending.update((state.id, state) for state in states if self.position.is_news(state))
+        if states:
+            self._page_end = states[-1].version
+        if self._pending:
+            self._wake()
+        elif not complete:
+            self._hub.ask(Wish(self.topic, self._page_end, self))
+
+    def end(self) -> None:
+        """There is nothing more to tell."""
+        self.over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Hub:
+    """All watches of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._watches: dict[Topic, set[Watch]] = {}
+        self._feed: Feed | None = None
+        self._closed = False
+
+    def watch(
+        self, topic: Topic, position: Position | None = None, final: Callable[[State], bool] | None = None
+    ) -> Watch:
+        """position: what is known already and is no change. final: whether nothing can follow a state."""
+        watch = Watch(self, topic, position or RowPosition(), final)
+        if self._closed:
+            watch.close()
+            return watch
+        self._watches.setdefault(topic, set()).add(watch)
+        self.ask(Wish(topic, watch.position.since, watch if watch.position.resumes else None))
+        return watch
+
+    def ask(self, wish: Wish) -> None:
+        """Hand the wish to the feed; start another one if that has ended."""
+        if self._feed is None or not self._feed.ask(wish):
+            self._feed = Feed(self)
+            self._feed.ask(wish)
+            self._feed.start()
+
+    def forget(self, watch: Watch) -> None:
+        watches = self._watches.get(watch.topic, set())
+        watches.discard(watch)
+        if not watches:
+            self._watches.pop(watch.topic, None)
+
+    def close(self) -> None:
+        """End all watches, and any that begins later: the process stops."""
+        self._closed = True
+        for watches in list(self._watches.values()):
+            for watch in list(watches):
+                watch.close()
+
+    # --- for the feed's thread ---------------------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._watches
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed or self._loop.is_closed()
+
+    def topics(self) -> list[Topic]:
+        return list(self._watches)
+
+    def is_watched(self, topic: Topic) -> bool:
+        return topic in self._watches
+
+    def publish(self, table: str, states: Sequence[State], gone: Iterable[Topic]) -> None:
+        """Hand these states to those who watch them. gone: rows that do not exist."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._deliver, table, states, list(gone))
+
+    def publish_page(self, reader: Reader, states: Sequence[State], *, complete: bool) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(partial(reader.offer_page, states, complete=complete))
+
+    def _deliver(self, table: str, states: Sequence[State], gone: list[Topic]) -> None:
+        for state in states:
+            for watch in self._watches.get(Topic(table, state.id), ()):
+                watch.offer(state)
+            if state.owner is not None:
+                for watch in self._watches.get(Topic(table, state.owner), ()):
+                    watch.offer(state)
+        for topic in gone:
+            for watch in self._watches.get(topic, ()):
+                watch.end()
+
+
+_hubs: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = WeakKeyDictionary()
+
+
+def hub() -> Hub:
+    """The hub of the running event loop: one in a web process."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub(loop)
+    return _hubs[loop]

@@ -1,0 +1,195 @@
+"""Serves plans on the event loop: the view has answered in a thread, which is free again; here the response waits."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from http import HTTPStatus
+from typing import Any, cast
+
+import structlog
+from a2wsgi import WSGIMiddleware
+from a2wsgi.asgi_typing import HTTPScope, Receive, Send, SendEvent
+from django.db import close_old_connections
+
+from rest.responses import matches
+from rest.watch.hub import Watch, hub
+from rest.watch.plans import SCOPE_KEY, Answer, Hold, Plan, Repeat, Stream
+from rest.watch.table import State
+
+log = structlog.get_logger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+
+COMMENT_EVERY = 15.0
+"""Seconds without an event after which a comment is sent, so that no proxy closes the connection."""
+COMMENT = b":\n\n"
+RETRY = 2000
+"""Milliseconds after which a client whose stream was ended by this process comes again."""
+LONGEST = 3600.0
+"""Seconds after which a stream is ended, so that its client comes again and is checked again."""
+SLOW = 20.0
+"""Seconds in which a client must have read what was sent, or it is dropped."""
+
+
+async def respond(pool: WSGIMiddleware, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    """Run the request on the pool. If its view has left a plan, follow it."""
+    response = _Response(scope, send)
+    await pool(scope, receive, response.receive)
+    plan: Plan | None = cast("dict[str, Any]", scope).pop(SCOPE_KEY, None)
+    if plan is None or not response.kept:
+        return
+    with _watch(plan) as watch:
+        leaving = asyncio.create_task(_until_disconnected(receive, watch))
+        try:
+            match plan:
+                case Hold():
+                    await _hold(plan, watch, response)
+                case Repeat():
+                    await _repeat(plan, watch, response, pool.executor)
+                case Stream():
+                    await _stream(plan, watch, response, send, scope["path"])
+        except TimeoutError:
+            log.info("watcher_dropped", path=scope["path"])  # without an end, so that the server cuts the connection
+        finally:
+            leaving.cancel()
+
+
+def _watch(plan: Plan) -> Watch:
+    match plan:
+        case Hold():
+            return hub().watch(plan.topic)
+        case Repeat():
+            return hub().watch(plan.topic, plan.position)
+        case Stream():
+            return hub().watch(plan.topic, plan.position, plan.final)
+
+
+class _Response:
+    """Passes a response on, unless its view has left a plan: then it is kept."""
+
+    def __init__(self, scope: HTTPScope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self.kept = False
+        self.status = 0
+        self.headers: Headers = []
+        self.body = b""
+
+    async def receive(self, message: SendEvent) -> None:
+        if message["type"] == "http.response.start":
+            self.kept = SCOPE_KEY in self._scope and message["status"] < HTTPStatus.BAD_REQUEST
+            self.status, self.headers = message["status"], list(message.get("headers", []))
+        if not self.kept:
+            await self._send(message)
+        elif message["type"] == "http.response.body":
+            self.body += message.get("body", b"")
+
+    def fill(self, answer: Answer, known: str) -> None:
+        """The answer becomes the response. known: If-None-Match."""
+        for name, value in answer.headers.items():
+            self.set(name.lower().encode(), value)
+        tag = answer.headers.get("ETag")
+        if tag and known and matches(tag, known):
+            self.status, self.body = HTTPStatus.NOT_MODIFIED, b""
+            return
+        if self.status == HTTPStatus.NOT_MODIFIED:
+            self.status = HTTPStatus.OK
+        self.status, self.body = answer.status or self.status, answer.body
+        self.set(b"content-type", "application/json")
+
+    async def send(self) -> None:
+        if self.status != HTTPStatus.NOT_MODIFIED:
+            self.set(b"content-length", str(len(self.body)))
+        await self._send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await self._send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+    def set(self, name: bytes, value: str | None) -> None:
+        self.headers = [(other, kept) for other, kept in self.headers if other != name]
+        if value is not None:
+            self.headers.append((name, value.encode("latin-1")))
+
+
+async def _until_disconnected(receive: Receive, watch: Watch) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    watch.close()
+
+
+async def _hold(plan: Hold, watch: Watch, response: _Response) -> None:
+    deadline = time.monotonic() + plan.seconds
+    newest: State | None = None
+    while (left := deadline - time.monotonic()) > 0 and await watch.changed(left):
+        newest = watch.take()[-1]
+        watch.position.tell(newest)
+        if plan.until(newest):
+            break
+    if newest is not None:
+        response.fill(plan.answer(newest, plan.site), plan.known)
+    await response.send()
+
+
+async def _repeat(plan: Repeat, watch: Watch, response: _Response, executor: Executor) -> None:
+    deadline = time.monotonic() + plan.seconds
+    while (left := deadline - time.monotonic()) > 0 and await watch.changed(left):
+        for state in watch.take():
+            plan.position.tell(state)
+        answer = await asyncio.get_running_loop().run_in_executor(executor, plan.context.run, _call, plan.again)
+        if answer is not None:
+            response.fill(answer, "")
+            break
+    await response.send()
+
+
+def _call(again: Callable[[], Answer | None]) -> Answer | None:
+    """As Django does around a request: no connection that is broken or too old."""
+    close_old_connections()
+    try:
+        return again()
+    finally:
+        close_old_connections()
+
+
+async def _stream(plan: Stream, watch: Watch, response: _Response, send: Send, path: str) -> None:
+    started = time.monotonic()
+    response.set(b"content-length", None)
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    # At once, so that the client knows that it is connected.
+    await _send(send, COMMENT)
+    told = 0
+    while not (watch.over or watch.closed) and time.monotonic() - started < LONGEST:
+        if await watch.changed(COMMENT_EVERY):
+            events = _events(plan, watch)
+            told += len(events)
+            await _send(send, b"".join(events))
+        elif not (watch.over or watch.closed):
+            await _send(send, COMMENT)
+    if not watch.over:
+        await _send(send, f"retry: {RETRY}\n\n".encode())
+    await _send(send, b"", more=False)
+    log.info("stream_ended", path=path, seconds=round(time.monotonic() - started, 1), events=told)
+
+
+def _events(plan: Stream, watch: Watch) -> list[bytes]:
+    """What there is to tell now; ends the watch with the final state."""
+    events = []
+    for state in watch.take():
+        number = watch.position.tell(state)
+        if plan.wanted(state):
+            events.append(_event(plan, state, number))
+        if plan.final(state):
+            watch.end()
+    return events
+
+
+def _event(plan: Stream, state: State, number: int) -> bytes:
+    data = state.rendered.get(plan.site)
+    if data is None:
+        data = state.rendered[plan.site] = plan.data(state, plan.site)
+    return b"event: %b\nid: %d\ndata: %b\n\n" % (plan.event.encode(), number, data)
+
+
+async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
+    """Raises TimeoutError if the client does not read."""
+    async with asyncio.timeout(SLOW):
+        await send({"type": "http.response.body", "body": body, "more_body": more})

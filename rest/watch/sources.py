@@ -1,0 +1,162 @@
+"""How a process learns that watched rows have changed: PostgreSQL's notifications, or polling."""
+
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rest.watch.table import Topic
+
+CHANNEL = "legwork_changes"
+POLL_EVERY = {"sqlite": 0.1, "postgresql": 0.5}
+"""Seconds between two looks at a database without notifications. On SQLite most looks cost next to nothing."""
+CURRENT = 60.0
+"""Seconds for which the triggers tell of changes after this process has announced that somebody watches."""
+ANNOUNCE_EVERY = 20.0
+"""Seconds."""
+SETTLE = (0.1, 0.4, 1.0, 3.0)
+"""Seconds from the first announcement to further looks at all that is watched: transactions that had begun before do
+not tell of their changes."""
+LOST_AFTER = 10_000
+"""Milliseconds without an acknowledgement after which the kernel gives a connection up."""
+
+ANNOUNCE = """
+    INSERT INTO rest_watcher (id, current_until) VALUES (%s, clock_timestamp() + make_interval(secs => %s))
+    ON CONFLICT (id) DO UPDATE SET current_until = excluded.current_until
+"""
+FORGET = "DELETE FROM rest_watcher WHERE current_until < clock_timestamp() - interval '1 hour'"
+
+Change = tuple[Topic, Topic | None]
+"""The topics of a changed row: itself, and its owner's rows."""
+
+
+class Source(Protocol):
+    def wait(self, seconds: float) -> bool:
+        """Return at the next news, or after so many seconds. True if everything that is watched must be looked at."""
+
+    def changes(self) -> Iterator[Change]:
+        """The rows that are known to have changed since the last call."""
+
+
+class Wakeup:
+    """Lets another thread end a Source's wait()."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def set(self) -> None:
+        with suppress(BlockingIOError):  # it is set
+            os.write(self._writer, b"!")
+
+    def clear(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._reader, 4096):
+                pass
+
+    def close(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def source_for(connection: BaseDatabaseWrapper, wakeup: Wakeup) -> Source:
+    """Notifications where the database has them. A pooler that changes sessions loses them (as in statements.py)."""
+    connection.ensure_connection()
+    if connection.vendor == "postgresql" and not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        return Notifications(connection, wakeup)
+    return Polling(connection, wakeup)
+
+
+class Notifications:
+    """LISTENs on the connection with which the feed also reads.
+
+    The triggers notify only while some process has announced itself in rest_watcher: a notification takes a lock
+    until its transaction has been committed, which a busy queue that nobody watches should not pay for.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, wakeup: Wakeup) -> None:
+        self._connection = connection
+        self._driver: Any = connection.connection
+        self._wakeup = wakeup
+        self._id = uuid4()
+        self._announce_at = time.monotonic()
+        self._settle_at = [self._announce_at + after for after in SETTLE]
+        self._poll = select.poll()  # not select(), whose file descriptors are below 1024
+        self._poll.register(self._driver.fileno(), select.POLLIN)
+        self._poll.register(wakeup.fileno(), select.POLLIN)
+        self._notice_lost_peers()
+        with connection.cursor() as cursor:
+            cursor.execute("SET application_name = 'legwork feed'")  # for operators
+            cursor.execute(f"LISTEN {CHANNEL}")
+            cursor.execute(FORGET)
+        self._announce()
+
+    def wait(self, seconds: float) -> bool:
+        now = time.monotonic()
+        if now >= self._announce_at:
+            self._announce()
+        until = min(now + seconds, self._announce_at, *self._settle_at)
+        if not self._driver.notifies and self._poll.poll(max(until - now, 0) * 1000):
+            self._wakeup.clear()
+            self._driver.poll()
+        if self._settle_at and time.monotonic() >= self._settle_at[0]:
+            del self._settle_at[0]
+            return True
+        return any(name.payload.endswith("*") for name in self._driver.notifies)
+
+    def changes(self) -> Iterator[Change]:
+        notifications = list(self._driver.notifies)
+        del self._driver.notifies[: len(notifications)]
+        for notification in notifications:
+            table, _, rows = notification.payload.partition(" ")
+            for row in rows.split(",") if rows != "*" else ():
+                row_id, _, owner = row.partition("/")
+                yield Topic(table, UUID(row_id)), Topic(table, int(owner)) if owner else None
+
+    def _announce(self) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(ANNOUNCE, [self._id, CURRENT])
+        self._announce_at = time.monotonic() + ANNOUNCE_EVERY
+
+    def _notice_lost_peers(self) -> None:
+        """By itself a connection that was cut without a word is given up after a quarter of an hour."""
+        with suppress(OSError, AttributeError), socket.socket(fileno=os.dup(self._driver.fileno())) as raw:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_AFTER)
+
+
+class Polling:
+    """Looks regularly at everything that is watched; on SQLite only if another connection has committed something."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, wakeup: Wakeup) -> None:
+        self._connection = connection
+        self._wakeup = wakeup
+        self._poll = select.poll()
+        self._poll.register(wakeup.fileno(), select.POLLIN)
+        self._version = self._data_version()
+
+    def wait(self, seconds: float) -> bool:
+        if self._poll.poll(min(seconds, POLL_EVERY[self._connection.vendor]) * 1000):
+            self._wakeup.clear()
+        before, self._version = self._version, self._data_version()
+        return before is None or before != self._version
+
+    def changes(self) -> Iterator[Change]:
+        return iter(())
+
+    def _data_version(self) -> int | None:
+        """None if the database has no such number."""
+        if self._connection.vendor != "sqlite":
+            return None
+        with self._connection.cursor() as cursor:
+            cursor.execute("PRAGMA data_version")
+            return int(cursor.fetchone()[0])

@@ -1,0 +1,119 @@
+"""Tables whose rows can be watched: each has the columns user_id and version, and the triggers of rest/migrations."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+CHUNK = 500
+"""Rows that one statement reads at most."""
+
+
+class Topic(NamedTuple):
+    """What is watched: one row of a table (its id), or all rows of an owner (the user's id)."""
+
+    table: str
+    key: UUID | int
+
+
+@dataclass(slots=True)
+class State:
+    """A row as it was read. version: grows with every change of the row. values: the columns of Table.rows.
+
+    rendered: texts that were made from it, shared by all who watch it.
+    """
+
+    id: UUID
+    owner: int | None
+    version: int
+    values: dict[str, Any]
+    rendered: dict[object, bytes] = field(default_factory=dict)
+
+
+Key = TypeVar("Key")
+Complete = Callable[[list[dict[str, Any]]], None]
+
+
+def _is_complete(rows: list[dict[str, Any]]) -> None:
+    """Nothing else belongs to these rows."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """name: in the database. rows: a query of `values()` of what is shown, with user_id and version.
+
+    complete: adds what other tables hold to many rows at once.
+    """
+
+    name: str
+    rows: Callable[[], "QuerySet[Any, dict[str, Any]]"]
+    complete: Complete = _is_complete
+
+    def row(self, row_id: UUID) -> Topic:
+        return Topic(self.name, row_id)
+
+    def of_owner(self, user_id: int) -> Topic:
+        """All rows of this user."""
+        return Topic(self.name, user_id)
+
+    def read(self, ids: Collection[UUID]) -> Iterator[State]:
+        """The present states of these rows; nothing of rows that do not exist."""
+        for chunk in _chunks(ids):
+            yield from self._states(self.rows().filter(pk__in=chunk))
+
+    def page(self, owner: int, since: int, limit: int) -> list[State]:
+        """The states of the rows of this owner that changed first after this version, oldest change first."""
+        rows = self.rows().filter(user_id=owner, version__gt=since).order_by("version")
+        ids = list(rows.values_list("pk", flat=True)[:limit])
+        return sorted(self.read(ids), key=lambda state: state.version)
+
+    def changed_since(self, versions: Mapping[int, int]) -> set[UUID]:
+        """The ids of rows that have changed since. versions: by owner, what is known of each owner's rows.
+
+        Reads the index entries of all rows of these owners: an index of versions would cost every UPDATE more.
+        """
+        changed: set[UUID] = set()
+        for chunk in _chunks(versions):
+            since = min(versions[owner] for owner in chunk)
+            rows = self.rows().filter(user_id__in=chunk, version__gt=since).order_by()
+            changed.update(rows.values_list("pk", flat=True))
+        return changed
+
+    def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
+        """The versions of those of these rows that exist."""
+        return {
+            pk: version
+            for chunk in _chunks(ids)
+            for pk, version in self.rows().filter(pk__in=chunk).order_by().values_list("pk", "version")
+        }
+
+    def _states(self, rows: "QuerySet[Any, dict[str, Any]]") -> list[State]:
+        found = list(rows.order_by())
+        self.complete(found)
+        return [State(row["id"], row.pop("user_id"), row.pop("version"), row) for row in found]
+
+
+def _chunks(ids: "Collection[Key]") -> "Iterator[list[Key]]":
+    every = list(ids)
+    return (every[start : start + CHUNK] for start in range(0, len(every), CHUNK))
+
+
+def new_version() -> int:
+    """The version of a new row: microseconds since 1970, so that the versions of different rows can be compared."""
+    return time.time_ns() // 1000
+
+
+_tables: dict[str, Table] = {}
+
+
+def register(table: Table) -> Table:
+    """Make the table known to the feed."""
+    _tables[table.name] = table
+    return table
+
+
+def table_named(name: str) -> Table:
+    return _tables[name]

@@ -1,0 +1,238 @@
+"""The feed on a real database: what it learns by notifications, by polling, and after its connection was cut."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import connection, transaction
+
+from demo.eventually import eventually
+from jobs.api.watching import JOBS
+from jobs.models import Job
+from jobs.models.states import Status
+from rest.models import Watcher
+from rest.watch import feed as feed_module
+from rest.watch.feed import Feed, Wish
+from rest.watch.sources import CHANNEL, Notifications, Polling
+from rest.watch.table import State, Topic
+from tests.support.factories import WORKER, make_job, make_user
+from tests.support.timeouts import PATIENCE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL notifies.")
+
+
+class Audience:
+    """In place of the hub: remembers what was published."""
+
+    def __init__(self) -> None:
+        self.watched: set[Topic] = set()
+        self.states: list[State] = []
+        self.gone: list[Topic] = []
+        self.pages: list[tuple[list[State], bool]] = []
+        self.is_closed = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.watched
+
+    def topics(self) -> list[Topic]:
+        return list(self.watched)
+
+    def is_watched(self, topic: Topic) -> bool:
+        return topic in self.watched
+
+    def publish(self, table: str, states: Sequence[State], gone: Any) -> None:
+        self.states += states
+        self.gone += gone
+
+    def publish_page(self, reader: Any, states: Sequence[State], *, complete: bool) -> None:
+        self.pages.append((list(states), complete))
+
+    def wait_for(self, condition: Callable[[State], bool]) -> State:
+        return eventually(lambda: next(filter(condition, list(self.states)), None), PATIENCE, "the state")
+
+
+@pytest.fixture
+def audience() -> Audience:
+    return Audience()
+
+
+@pytest.fixture(params=["as the database can", "polling"])
+def feed(request: pytest.FixtureRequest, audience: Audience, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
+    monkeypatch.setattr(feed_module, "RECONNECT_AFTER", 0.01)
+    if request.param == "polling":
+        monkeypatch.setattr(
+            feed_module, "source_for", lambda connection, wakeup: Polling(_connected(connection), wakeup)
+        )
+    yield from run(Feed(audience), audience)
+
+
+@pytest.fixture
+def listening(audience: Audience, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
+    """A feed that is never helped by a look at everything."""
+    monkeypatch.setattr(feed_module, "RECONNECT_AFTER", 0.01)
+    monkeypatch.setattr("rest.watch.sources.SETTLE", ())
+    yield from run(Feed(audience), audience)
+
+
+def run(feed: Feed, audience: Audience) -> Iterator[Feed]:
+    feed.start()
+    yield feed
+    audience.is_closed = True
+    feed.ask(Wish(Topic("jobs_job", 0), 0))  # wakes it
+    feed.join(PATIENCE)
+    assert not feed.is_alive()
+
+
+def _connected(connection: Any) -> Any:
+    connection.ensure_connection()
+    return connection
+
+
+def watch(feed: Feed, audience: Audience, topic: Topic, since: int = 0) -> None:
+    audience.watched.add(topic)
+    assert feed.ask(Wish(topic, since))
+
+
+def test_a_watched_row_is_read_at_once_and_after_each_change(feed: Feed, audience: Audience) -> None:
+    job = make_job(Status.QUEUED)
+    watch(feed, audience, JOBS.row(job.pk))
+    first = audience.wait_for(lambda state: state.id == job.pk)
+    assert first.values["status"] == "queued"
+    Job.objects.claim(WORKER)
+    running = audience.wait_for(lambda state: state.values["status"] == "running")
+    assert running.version > first.version
+    Job.objects.get(pk=job.pk).cancel()
+    audience.wait_for(lambda state: state.values["cancel_requested"])
+
+
+def test_new_rows_and_changes_of_an_owner_are_read(feed: Feed, audience: Audience) -> None:
+    owner = make_user()
+    watch(feed, audience, JOBS.of_owner(owner.pk), since=1)
+    job, foreign = make_job(Status.QUEUED, user=owner), make_job(Status.QUEUED, user=make_user("grace"))
+    audience.wait_for(lambda state: state.id == job.pk)
+    Job.objects.get(pk=job.pk).cancel()
+    audience.wait_for(lambda state: state.values["status"] == "cancelled")
+    assert foreign.pk not in {state.id for state in audience.states}
+
+
+def test_a_row_that_does_not_exist_is_gone(feed: Feed, audience: Audience) -> None:
+    job = make_job(Status.SUCCEEDED)
+    topic = JOBS.row(job.pk)
+    job.delete()
+    watch(feed, audience, topic)
+    eventually(lambda: topic in audience.gone, PATIENCE, "the end of the row")
+
+
+def test_pages_are_in_the_order_of_the_changes(feed: Feed, audience: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "PAGE", 2)
+    owner = make_user()
+    jobs = [make_job(Status.QUEUED, user=owner, version=number) for number in (30, 10, 20)]
+    topic = JOBS.of_owner(owner.pk)
+    audience.watched.add(topic)
+    feed.ask(Wish(topic, 5, object()))  # type: ignore[arg-type]
+    feed.ask(Wish(topic, 20, object()))  # type: ignore[arg-type]
+    eventually(lambda: len(audience.pages) == 2, PATIENCE, "both pages")
+    (first, more), (second, no_more) = audience.pages
+    assert [state.id for state in first] == [jobs[1].pk, jobs[2].pk]
+    assert [state.id for state in second] == [jobs[0].pk]
+    assert (more, no_more) == (False, True)
+
+
+@on_postgresql
+def test_a_notification_is_enough(listening: Feed, audience: Audience) -> None:
+    job = make_job(Status.QUEUED)
+    watch(listening, audience, JOBS.row(job.pk))
+    audience.wait_for(lambda state: state.id == job.pk)
+    with transaction.atomic():
+        Job.objects.filter(pk=job.pk).update(priority=7)
+    audience.wait_for(lambda state: state.values["priority"] == 7)
+
+
+@on_postgresql
+def test_changes_during_an_interruption_are_found_after_it(listening: Feed, audience: Audience) -> None:
+    owner = make_user()
+    one, other = make_job(Status.QUEUED), make_job(Status.QUEUED, user=owner)
+    watch(listening, audience, JOBS.row(one.pk))
+    watch(listening, audience, JOBS.of_owner(owner.pk), since=1)
+    audience.wait_for(lambda state: state.id == one.pk)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'legwork feed'")
+        cursor.execute("ALTER TABLE jobs_job DISABLE TRIGGER USER")
+    Job.objects.filter(pk__in=[one.pk, other.pk]).update(priority=7, version=2**52)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jobs_job ENABLE TRIGGER USER")
+    for job in (one, other):
+        audience.wait_for(lambda state, job=job: state.id == job.pk and state.values["priority"] == 7)
+
+
+@pytest.fixture
+def ear() -> Iterator[Any]:
+    """Another session that listens."""
+    session = psycopg2.connect(**connection.get_connection_params())
+    session.autocommit = True
+    session.cursor().execute(f"LISTEN {CHANNEL}")
+    yield session
+    session.close()
+
+
+def heard(ear: Any) -> list[str]:
+    ear.cursor().execute("SELECT 1")
+    payloads = [notification.payload for notification in ear.notifies]
+    ear.notifies.clear()
+    return payloads
+
+
+@on_postgresql
+def test_nothing_is_told_while_nobody_watches(ear: Any) -> None:
+    Job.objects.filter(pk=make_job(Status.QUEUED).pk).update(priority=1)
+    assert heard(ear) == []
+
+
+@on_postgresql
+def test_many_rows_are_told_in_few_notifications(ear: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO rest_watcher VALUES (gen_random_uuid(), now() + interval '1 hour')")
+    try:
+        owner = make_user()
+        Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(250)])
+        payloads = heard(ear)
+        assert len(payloads) == 3
+        rows = [row for payload in payloads for row in payload.removeprefix("jobs_job ").split(",")]
+        assert sorted(rows) == sorted(f"{pk}/{owner.pk}" for pk in Job.objects.values_list("pk", flat=True))
+        Job.objects.filter(priority=99).update(priority=1)
+        assert heard(ear) == []
+        Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(2001)])
+        assert heard(ear) == ["jobs_job *"]
+    finally:
+        Watcher.objects.all().delete()
+
+
+def _unsaved(owner: int) -> Job:
+    return Job(kind="demo.countdown", params={"seconds": 0}, timeout=60, max_attempts=3, budget=3, user_id=owner)
+
+
+@on_postgresql
+def test_a_pooler_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    wakeup = feed_module.Wakeup()
+    assert isinstance(feed_module.source_for(connection, wakeup), Notifications)
+    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+    assert isinstance(feed_module.source_for(connection, wakeup), Polling)
+    wakeup.close()
+    with connection.cursor() as cursor:
+        cursor.execute("UNLISTEN *")
+    connection.close()
+
+
+def test_a_wakeup_can_be_set_any_number_of_times() -> None:
+    wakeup = feed_module.Wakeup()
+    done = threading.Thread(target=lambda: [wakeup.set() for _ in range(100_000)])
+    done.start()
+    done.join()
+    wakeup.clear()
+    wakeup.clear()
+    wakeup.close()

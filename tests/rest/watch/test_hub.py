@@ -1,0 +1,188 @@
+"""Who is woken by what, without a database: the feed is a fake that remembers its wishes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from rest.watch import hub as hub_module
+from rest.watch.feed import Wish
+from rest.watch.hub import MOST_PENDING, Hub
+from rest.watch.position import OwnerPosition, RowPosition
+from rest.watch.table import State, Topic
+
+ROW, OWNER = UUID(int=1), 7
+JOB, JOBS = Topic("jobs_job", ROW), Topic("jobs_job", OWNER)
+SOON, LONG = 0.01, 60
+
+
+class FakeFeed:
+    def __init__(self, hub: Hub) -> None:
+        self.wishes: list[Any] = []
+        self.ended = False
+
+    def ask(self, wish: Any) -> bool:
+        if not self.ended:
+            self.wishes.append(wish)
+        return not self.ended
+
+    def start(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _without_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "Feed", FakeFeed)
+
+
+def run(scenario: Callable[[Hub], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await scenario(Hub(asyncio.get_running_loop()))
+
+    asyncio.run(main())
+
+
+def make_state(version: int = 1, row: UUID = ROW, owner: int | None = OWNER, **values: Any) -> State:
+    return State(row, owner, version, values)
+
+
+def test_a_watcher_is_woken_by_its_row_and_by_its_owners_rows() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB) as one, hub.watch(JOBS) as every:
+            hub.publish("jobs_job", [make_state(1)], [])
+            assert await one.changed(LONG)
+            assert await every.changed(LONG)
+            assert [state.version for state in one.take()] == [1]
+            assert [state.version for state in every.take()] == [1]
+            hub.publish("jobs_job", [make_state(2, UUID(int=2)), make_state(1, UUID(int=3), None)], [])
+            assert await every.changed(LONG)
+            assert [state.id for state in every.take()] == [UUID(int=2)]
+            assert not await one.changed(SOON)
+
+    run(scenario)
+
+
+def test_another_table_with_the_same_ids_wakes_nobody() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB) as watch:
+            hub.publish("mail_message", [make_state()], [])
+            assert not await watch.changed(SOON)
+
+    run(scenario)
+
+
+def test_only_the_newest_state_of_a_row_is_kept() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB) as watch:
+            hub.publish("jobs_job", [make_state(1), make_state(2)], [])
+            hub.publish("jobs_job", [make_state(3)], [])
+            await asyncio.sleep(0)
+            assert await watch.changed(LONG)
+            assert [state.version for state in watch.take()] == [3]
+
+    run(scenario)
+
+
+def test_what_was_told_does_not_wake() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB, RowPosition(5)) as watch:
+            hub.publish("jobs_job", [make_state(5)], [])
+            assert not await watch.changed(SOON)
+            assert not watch.over
+
+    run(scenario)
+
+
+def test_a_final_state_that_was_told_and_a_deleted_row_end_the_watch() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB, RowPosition(5), lambda state: True) as known, hub.watch(JOB) as deleted:
+            hub.publish("jobs_job", [make_state(5)], [])
+            assert not await known.changed(LONG)
+            assert known.over
+            deleted.take()
+            hub.publish("jobs_job", [], [JOB])
+            assert not await deleted.changed(LONG)
+            assert deleted.over
+
+    run(scenario)
+
+
+def test_a_closed_hub_ends_all_watches_and_those_that_begin_later() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB) as watch:
+            asyncio.get_running_loop().call_soon(hub.close)
+            assert not await watch.changed(LONG)
+            assert watch.closed
+        with hub.watch(JOB) as late:
+            assert not await late.changed(LONG)
+
+    run(scenario)
+
+
+def test_who_never_takes_is_closed() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOBS) as watch:
+            hub.publish("jobs_job", [make_state(1, UUID(int=n)) for n in range(1, MOST_PENDING + 2)], [])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert watch.closed
+
+    run(scenario)
+
+
+def test_who_comes_back_reads_page_by_page_before_anything_else() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOBS, OwnerPosition(10, resumes=True)) as watch:
+            feed: Any = hub._feed
+            assert feed.wishes == [Wish(JOBS, 10, watch)]
+            hub.publish("jobs_job", [make_state(99)], [])  # it is in one of the pages, too
+            hub.publish_page(watch, [make_state(11, UUID(int=2)), make_state(12, UUID(int=3))], complete=False)
+            assert await watch.changed(LONG)
+            assert [watch.position.tell(state) for state in watch.take()] == [11, 12]
+            assert feed.wishes[1:] == [Wish(JOBS, 12, watch)]
+            hub.publish_page(watch, [make_state(99)], complete=True)
+            hub.publish("jobs_job", [make_state(100)], [])
+            await asyncio.sleep(0)
+            assert await watch.changed(LONG)
+            assert [state.version for state in watch.take()] == [100]
+            assert len(feed.wishes) == 2
+
+    run(scenario)
+
+
+def test_a_page_without_news_is_followed_by_the_next() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOBS, OwnerPosition(10, resumes=True)) as watch:
+            watch.position.tell(make_state(11))
+            hub.publish_page(watch, [make_state(11)], complete=False)
+            assert not await watch.changed(SOON)
+            feed: Any = hub._feed
+            assert feed.wishes == [Wish(JOBS, 10, watch), Wish(JOBS, 11, watch)]
+
+    run(scenario)
+
+
+def test_nobody_is_left_when_the_watches_end() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB), hub.watch(JOB):
+            assert hub.topics() == [JOB]
+            assert hub.is_watched(JOB)
+        assert hub.topics() == []
+        assert not hub.is_watched(JOB)
+
+    run(scenario)
+
+
+def test_a_feed_that_has_ended_is_replaced() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB):
+            first: Any = hub._feed
+            first.ended = True
+        with hub.watch(JOBS):
+            second: Any = hub._feed
+            assert second is not first
+            assert [wish.topic for wish in second.wishes] == [JOBS]
+
+    run(scenario)
