@@ -66,12 +66,13 @@ soak: $(READY)  ## Keep a cluster busy for half an hour and judge its memory, tr
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@$(python) -m tests.soak $(SOAK)
 
-bench: $(READY)  ## Measure queue, replicas and mail beside their peers; BENCH="--jobs 2000 --rounds 1" shortens the first
+bench: $(READY)  ## Measure queue, replicas and mail beside their peers, and streams; BENCH="--jobs 2000 --rounds 1" shortens the first
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@$(python) -m benchmarks $(BENCH)
 	@$(python) -m benchmarks.replicas
 	@$(python) -m benchmarks.mail
+	@$(python) -m benchmarks.streams
 
 lock: var/lock/bin/uv  ## Compile requirements*.txt anew from pyproject.toml
 	@$< $(LOCKED) -o requirements.txt pyproject.toml

@@ -64,6 +64,13 @@ def test_the_mail_benchmark_writes_its_results(tmp_path: Path) -> None:
     assert (tmp_path / "mail.svg").exists()
 
 
+def test_the_streams_benchmark_writes_its_results(tmp_path: Path) -> None:
+    run("benchmarks.streams", "--streams", "20", "--seconds", "1", results=tmp_path)
+    page = (tmp_path / "streams.md").read_text()
+    assert "| 20 of 20 |" in page
+    assert str(ROOT) not in page
+
+
 def test_every_peer_has_a_module_a_lock_and_words_about_its_settings() -> None:
     for contender in [*CONTENDERS, *MAILERS]:
         assert (REQUIREMENTS / f"{contender.module}.py").exists()
