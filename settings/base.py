@@ -97,6 +97,9 @@ RELEASE = env.text("RELEASE", "")[:50]
 # Who may read /metrics: whoever sends `Authorization: Bearer TOKEN`, or calls from one of these addresses or networks.
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 METRICS_ALLOWED = env.texts("METRICS_ALLOWED", [])
+# Errors are reported to this Sentry project; empty: the SDK is not even imported.
+SENTRY_DSN = env.text("SENTRY_DSN", "")
+SENTRY_ENVIRONMENT = env.text("SENTRY_ENVIRONMENT", "production")
 
 # --- login ------------------------------------------------------------------------------------------------------
 KNOX_TOKEN_MODEL = "project.Token"  # noqa: S105 a model's name

@@ -105,6 +105,15 @@ def record_failure(name: str, reason: str, *, probing: bool = False, at_once: bo
     return opened
 
 
+def open_by_hand(name: str, reason: str) -> None:
+    """An operator keeps mail away from a provider. After LONGEST_OPEN one message tries it again."""
+    Provider.objects.get_or_create(name=name)
+    opened = {"opened_at": Now(), "open_until": Now() + LONGEST_OPEN, "reason": reason[:500]}
+    Provider.objects.filter(name=name).update(**opened, failures=FAILURES_IN_A_ROW)
+    invalidate_cache()
+    log.warning("provider_opened", provider=name, reason=reason)
+
+
 def _open_for(failures: int) -> timedelta:
     """Twice as long after each failed probe."""
     doublings = min(failures - FAILURES_IN_A_ROW, 10)

@@ -228,3 +228,30 @@ def test_events_that_were_not_believed_can_be_looked_up(operator: Client) -> Non
     for query, found in (("believed=no", {other}), ("believed=yes", {believed}), ("", {believed, other})):
         assert set(operator.get(f"{list_of('event')}?{query}").context["cl"].result_list) == found
     assert "no such attempt" in operator.get(page_of(other)).content.decode()
+
+
+def test_a_breaker_is_opened_and_closed_by_hand(operator: Client) -> None:
+    switch = reverse("admin:mail_provider_switch")
+    assert "Open its breaker" in operator.get(list_of("provider")).content.decode()
+    operator.post(switch, {"name": "mailgun", "to": "open", "reason": "they move"})
+    row = Provider.objects.get(name="mailgun")
+    assert row.opened_at
+    assert row.reason == "operator: they move"
+    waits = make_job("retrying", kind="mail.send", run_at=timezone.now() + timedelta(minutes=10))
+    operator.post(switch, {"name": "mailgun", "to": "closed"})
+    row.refresh_from_db()
+    waits.refresh_from_db()
+    assert row.opened_at is None
+    assert waits.run_at < timezone.now() + timedelta(seconds=2)
+    assert operator.get(switch).status_code == 403
+
+
+def test_looking_is_not_enough_to_open_a_breaker_and_an_unknown_one_is_refused(operator: Client) -> None:
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(viewer.user_permissions.model.objects.filter(codename="view_provider"))
+    browser = Client()
+    browser.force_login(viewer)
+    switch = reverse("admin:mail_provider_switch")
+    assert browser.post(switch, {"name": "mailgun", "to": "open"}).status_code == 403
+    operator.post(switch, {"name": "nobody", "to": "open"})
+    assert not Provider.objects.exists()

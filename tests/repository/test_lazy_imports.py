@@ -7,8 +7,8 @@ import sys
 
 from demo.stack import ROOT
 
-SDKS = {"boto3", "cryptography.hazmat", "redis"}
-"""Of mail services and brokers that the default settings do not use."""
+SDKS = {"boto3", "cryptography.hazmat", "redis", "sentry_sdk"}
+"""Of services that the default settings do not use."""
 LOADED = """
 import json, sys
 import django
