@@ -25,7 +25,6 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": "/api/v1/docs/",
     "SHOW_HISTORY": True,
     "STYLES": [lambda request: static("monitor/monitor.css")],
-    "LOGIN": {"redirect_after": lambda request: reverse_lazy("admin:index")},
     "SIDEBAR": {
         "show_all_applications": True,
         "navigation": [

@@ -1,4 +1,4 @@
-"""Errors reach Sentry if its address is set. Without it the SDK is not imported: tests/repository/test_lazy_imports.py."""
+"""Errors reach Sentry if its address is set; else its SDK is not imported (tests/repository/test_lazy_imports.py)."""
 
 import json
 import os
