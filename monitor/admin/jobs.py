@@ -12,6 +12,7 @@ from jobs.models import Job
 from monitor.views.bulk_page import bulk_page
 from monitor.views.job_list import job_list
 from monitor.views.job_page import act, job_page
+from monitor.views.new_job_page import new_job_page
 
 
 @admin.register(Job)
@@ -27,6 +28,7 @@ class JobAdmin(ModelAdmin):  # type: ignore[misc]
         return [
             page("", "changelist", job_list),
             page("bulk/", "bulk", bulk_page),
+            page("new/", "new", new_job_page),
             page("<uuid:pk>/change/", "change", job_page),
             page("<uuid:pk>/act/", "act", act),
             path("<uuid:object_id>/history/", self.admin_site.admin_view(self.history_view), name="jobs_job_history"),
