@@ -152,7 +152,7 @@ def write(folder: Path, facts: dict[str, str], rows: list[list[str]], rolled_up:
     cost = f"{rolled_up / finished * 1e6:.1f} µs a job"
     page.text(f"Counting the {finished:,} finished jobs into minutes took {rolled_up:.1f} s of wall time: {cost}.")
     page.text(
-        "A search without an index looks at the newest jobs for at most 0.3 s and then offers to go on, so its time is"
+        "A search without an index looks at the newest jobs for about 0.3 s and then offers to go on, so its time is"
         " bounded and its result may be empty so far."
     )
     (folder / "monitor.md").write_text(page.markdown())

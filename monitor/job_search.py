@@ -11,9 +11,9 @@ from django.db.models import QuerySet
 from jobs.models import Job
 from monitor.job_filter import JobFilter
 
-STEP = 20_000
+STEP = 200_000
 """Jobs that one statement looks at."""
-BUDGET = 0.3
+BUDGET = 0.25
 """Seconds after which a search stops and says how far it came."""
 COUNT_UP_TO = 10_000
 LARGE = ("errors", "result", "params")
