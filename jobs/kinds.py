@@ -1,4 +1,4 @@
-"""The kinds of job that ship with the engine: demo.countdown, and http.request from jobs/http_request/kind.py."""
+"""The kinds of job that ship with the engine: two for trying it, and http.request from jobs/http_request/kind.py."""
 
 import time
 from typing import Any
@@ -23,6 +23,12 @@ class CountdownParams(StrictSerializer):
     error = serializers.ChoiceField(sorted(COUNTDOWN_ERRORS), required=False)
 
 
+class RemoteParams(StrictSerializer):
+    """Params of demo.remote."""
+
+    note = serializers.CharField(max_length=1000, allow_blank=True, trim_whitespace=False)
+
+
 @job("demo.countdown", params=CountdownParams, timeout=minutes(70), retry=exponential(attempts=3, base=1))
 def countdown(run: Run, *, seconds: int, fail_attempts: int = 0, error: str = "transient") -> dict[str, Any]:
     """Count seconds and report progress; the first attempts fail if asked to."""
@@ -33,3 +39,8 @@ def countdown(run: Run, *, seconds: int, fail_attempts: int = 0, error: str = "t
         time.sleep(1)
     run.progress(100, "done")
     return {"counted": seconds}
+
+
+@job("demo.remote", params=RemoteParams, remote=True)
+def remote(run: Run, *, note: str) -> None:
+    """A note for a program of yours that leases it at leases/."""

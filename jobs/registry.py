@@ -10,7 +10,7 @@ from uuid import UUID
 from rest_framework.serializers import Serializer, ValidationError
 
 from jobs.errors import JobError
-from jobs.retry import Retry, exponential
+from jobs.retry import DEFAULT_ATTEMPTS, Retry, exponential
 from rest.json_value import NotStorable, to_json
 from rest.strict import StrictSerializer
 
@@ -23,6 +23,12 @@ QUEUE_NAME = re.compile(r"(?!.*\.fifo\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 QUEUE_NAME_RULE = (
     "1 to 50 letters, digits, hyphens, underscores or dots, starting with a letter or digit, not ending in .fifo"
 )
+
+
+REMOTE_POOL = "@remote"
+"""The pool (jobs/models/claiming.py) of all remote kinds. No worker of a cluster claims from it."""
+REMOTE_LEASE = 120
+"""Seconds that a lease of a remote kind lasts unless the kind says otherwise."""
 
 
 class UnknownKind(JobError):
@@ -47,6 +53,8 @@ class Kind:
     internal: bool = False
     reads: Reads = "primary"
     on_cancel: OnCancel | None = None
+    remote: bool = False
+    lease: int = REMOTE_LEASE
 
     @property
     def description(self) -> str:
@@ -55,7 +63,9 @@ class Kind:
 
     @property
     def pool(self) -> str:
-        """The pool of threads that runs it (jobs/models/claiming.py); empty if it runs in a main thread."""
+        """Who claims it (jobs/models/claiming.py): a pool of threads, remote workers, or a main thread if empty."""
+        if self.remote:
+            return REMOTE_POOL
         return self.name if self.threads else ""
 
     def validate_params(self, params: object) -> object:
@@ -93,6 +103,8 @@ def job(
     internal: bool = False,
     reads: Reads = "primary",
     on_cancel: OnCancel | None = None,
+    remote: bool = False,
+    lease: int = REMOTE_LEASE,
 ) -> Callable[[Handler], Handler]:
     """Register a handler as a kind of job. It is called as handler(run, **params) and returns JSON or None.
 
@@ -101,6 +113,9 @@ def job(
     one at a time, in the main thread of a worker process (settings.WORKERS). internal: only our code submits it,
     clients cannot see it. reads: "replica" sends the handler's reads to replicas (jobs/worker/replica_reads.py).
     on_cancel: called with the job's id when a job is cancelled or asked to stop, in the same transaction.
+
+    remote: programs of the job's owner run it (jobs/remote), and the function is never called: its docstring describes
+    the kind. Attempts are unlimited unless retry limits them. lease: seconds that such a program may be silent.
     """
 
     def register(handler: Handler) -> Handler:
@@ -108,8 +123,11 @@ def job(
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
         if not QUEUE_NAME.fullmatch(queue):
             raise JobError(f"The queue of {name} is called {queue!r}; it must be {QUEUE_NAME_RULE}.")
+        if remote and threads:
+            raise JobError(f"{name} is remote; threads= is for kinds that workers of a cluster run.")
+        policy = retry or exponential(attempts=None if remote else DEFAULT_ATTEMPTS)
         _kinds[name] = Kind(
-            name, handler, params, timeout, retry or exponential(), queue, threads, internal, reads, on_cancel
+            name, handler, params, timeout, policy, queue, threads, internal, reads, on_cancel, remote, lease
         )
         return handler
 

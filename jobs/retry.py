@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from jobs.errors import PermanentError, RetryAfter
 
+DEFAULT_ATTEMPTS = 3
 MAX_WAIT = 10 * 365 * 24 * 3600.0
 """Ten years in seconds: the longest wait that RetryAfter can ask for."""
 
@@ -19,7 +20,7 @@ class Retry:
     Source: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
 
-    attempts: int | None = 3
+    attempts: int | None = DEFAULT_ATTEMPTS
     base: float = 5.0
     factor: float = 2.0
     cap: float = 3600.0
@@ -32,7 +33,9 @@ class Retry:
             return self.cap
 
 
-def exponential(attempts: int | None = 3, *, base: float = 5.0, factor: float = 2.0, cap: float = 3600.0) -> Retry:
+def exponential(
+    attempts: int | None = DEFAULT_ATTEMPTS, *, base: float = 5.0, factor: float = 2.0, cap: float = 3600.0
+) -> Retry:
     """A retry policy for a @job line."""
     return Retry(attempts, base, factor, cap)
 

@@ -19,6 +19,7 @@ api: list[URLPattern | URLResolver] = [
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
     path("", include("jobs.api.urls")),
+    path("", include("jobs.remote.urls")),
     path("mail/", include("mail.api.urls")),
 ]
 

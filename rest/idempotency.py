@@ -40,6 +40,8 @@ class KeyReused(APIException):
 def idempotent(post: Post) -> Post:
     """Decorator of a view's post(): stores a successful response in the same transaction as its effects.
 
+    A 204 created nothing and is not stored, so that the same key may ask again.
+
     A second request with the same key, even a concurrent one, waits for the first and gets its response. If the first
     fails, the rollback removes the key too.
     """
@@ -76,6 +78,9 @@ def _reserve(request: Request, key: str, fingerprint: str) -> IdempotencyKey:
 
 
 def _store_response(record: IdempotencyKey, request: Request, response: Response) -> None:
+    if response.status_code == status.HTTP_204_NO_CONTENT:
+        record.delete()
+        return
     record.status = response.status_code
     record.headers = {name: response[name] for name in KEPT_HEADERS if name in response}
     # Rendered, because the renderer formats times: the replay must be byte for byte the same.

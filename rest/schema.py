@@ -77,6 +77,7 @@ DESCRIPTIONS = {
     404: "There is nothing here, or it is not yours.",
     408: "The body took too long to arrive.",
     409: "The current state does not allow this.",
+    410: "The lease is lost or finished.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     429: "Too many requests, or too many wrong passwords.",

@@ -104,6 +104,7 @@ class KindResponse(serializers.Serializer[Any]):
     timeout = serializers.IntegerField(min_value=1)
     max_attempts = serializers.IntegerField(allow_null=True)
     queue = serializers.CharField()
+    remote = serializers.BooleanField(help_text="Run by programs of yours (leases/), not by us.")
 
 
 class KindsResponse(serializers.Serializer[Any]):

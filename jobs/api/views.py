@@ -214,4 +214,5 @@ def _kind_representation(kind: Kind) -> dict[str, Any]:
         "timeout": kind.timeout,
         "max_attempts": kind.retry.attempts,
         "queue": kind.queue,
+        "remote": kind.remote,
     }

@@ -43,7 +43,7 @@ class ClaimingBroker:
     @property
     def pools(self) -> list[str]:
         """The pools of all kinds that run in threads."""
-        return [kind.pool for kind in kinds() if kind.pool]
+        return [kind.pool for kind in kinds() if kind.threads]
 
     def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
         """Claim up to limit due jobs for this worker's main thread, best first (ClaimQuerySet.claim).

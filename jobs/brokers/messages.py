@@ -16,6 +16,7 @@ from jobs.brokers.breaker import CircuitBreaker
 from jobs.brokers.claims import ClaimingBroker
 from jobs.models import Job
 from jobs.models.claiming import MAIN_THREAD, CanBatch
+from jobs.registry import REMOTE_POOL
 
 MAX_WAKEUPS = 10
 """Messages per channel and notification, however many jobs it is about: one SQS batch."""
@@ -110,6 +111,8 @@ class WakeupBroker(ClaimingBroker):
 def _wakeups_for(jobs: Iterable[Job]) -> Wakeups:
     found: dict[Channel, list[str]] = defaultdict(list)
     for job in jobs:
+        if job.pool == REMOTE_POOL:
+            continue
         for queue in (Conf.PREFIX, job.queue):
             wakeups = found[queue, bool(job.pool)]
             if len(wakeups) < MAX_WAKEUPS:

@@ -57,7 +57,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default="",
                         default="",
-                        help_text="The kind, if it runs in threads; empty: runs in a main thread.",
+                        help_text="The kind, if it runs in threads; @remote; empty: runs in a main thread.",
                         max_length=100,
                     ),
                 ),
@@ -226,6 +226,16 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="job",
             index=models.Index(
+                models.F("user"),
+                models.OrderBy(models.F("priority"), descending=True),
+                models.F("run_at"),
+                condition=models.Q(("pool", "@remote"), ("status", "queued")),
+                name="job_due_of_owner",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="job",
+            index=models.Index(
                 models.F("run_at"),
                 condition=models.Q(("status__in", frozenset(["retrying", "scheduled"]))),
                 name="job_upcoming",
@@ -307,6 +317,14 @@ class Migration(migrations.Migration):
                 ),
                 fields=("unique_key",),
                 name="job_unique_key_of_nobody_while_unfinished",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="job",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("pool", "@remote"), ("status", "running")),
+                fields=("user", "worker"),
+                name="job_one_lease_per_remote_worker",
             ),
         ),
         migrations.CreateModel(

@@ -1,7 +1,8 @@
 """The claim: a worker takes due jobs, which become running under its lease; concurrent claims get different jobs.
 
 A job's pool says which sort of worker claims it: empty for kinds that run in a worker's main thread, otherwise the name
-of its kind, whose threads in the I/O workers are a pool. So every claim finds its jobs at the head of an index,
+of its kind, whose threads in the I/O workers are a pool. All remote kinds have one pool, from which a remote worker
+claims the jobs of its own user. So every claim finds its jobs at the head of an index,
 whatever else waits.
 """
 
@@ -18,6 +19,7 @@ from django.db.models.functions import Now
 from jobs.models import sql
 from jobs.models.leases import LEASE
 from jobs.models.states import Status
+from jobs.registry import REMOTE_POOL
 
 CanBatch = Callable[[str, bool], bool]
 """Whether a due job may be claimed together with others. Its arguments: kind, and run_alone, which is true if one more
@@ -35,6 +37,7 @@ MAIN_THREAD = ""
 BY_PRIORITY = Q(status=Status.QUEUED, priority__gte=-(2**15))
 BY_PRIORITY_IN_QUEUE = Q(status=Status.QUEUED, priority__lte=2**15 - 1)
 BY_AGE = Q(status=Status.QUEUED, attempt__gte=0)
+BY_OWNER = Q(status=Status.QUEUED, pool=REMOTE_POOL)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,15 @@ class ClaimQuerySet(models.QuerySet[Any]):
         self._require_unfiltered()
         overdue = STARVED_AFTER if by_age else None
         return sql.sql_for(self.db).claim_for_pools(self, worker, free, LEASE, queue, overdue)
+
+    def claim_for_owner(self, worker: str, owner: int, kinds: Collection[str]) -> Any:
+        """Claim the best due job of this user for a remote worker; None if there is none.
+
+        Raises IntegrityError if the worker holds a job already (Job.Meta.constraints).
+        """
+        self._require_unfiltered()
+        due = self.filter(BY_OWNER, user=owner, kind__in=kinds).order_by("-priority", "run_at")
+        return next(iter(sql.sql_for(self.db).claim_best(self, due, worker, LEASE)), None)
 
     def matching(self, claim: Claim) -> Self:
         """The due jobs that this claim may take, best first."""

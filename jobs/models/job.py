@@ -16,11 +16,12 @@ from django.utils import timezone
 
 from jobs.errors import AlreadyFinished, LeaseLost, NotRestartable, UniqueKeyTaken
 from jobs.models.attempt_errors import AppendError, AttemptError, append_error
-from jobs.models.claiming import BY_AGE, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
+from jobs.models.claiming import BY_AGE, BY_OWNER, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
 from jobs.models.ids import new_id
 from jobs.models.lock_waits import short_lock_waits
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import RESTARTABLE, TERMINAL, UPCOMING, WAITING, Status
+from jobs.registry import REMOTE_POOL
 from rest.json_value import Decoder
 from rest.watch.table import new_version
 
@@ -64,7 +65,7 @@ class Job(models.Model):
         default="",
         db_default="",  # for INSERTs by an older release, which has no such column
         blank=True,
-        help_text="The kind, if it runs in threads; empty: runs in a main thread.",
+        help_text="The kind, if it runs in threads; @remote; empty: runs in a main thread.",
     )
     priority = models.SmallIntegerField(default=0, help_text="Due jobs of higher priority run first.")
     timeout = models.PositiveIntegerField(help_text="Seconds that one attempt may take.")
@@ -127,6 +128,11 @@ class Job(models.Model):
                 fields=("unique_key",),
                 condition=~Q(status__in=TERMINAL) & Q(unique_key__isnull=False, user__isnull=True),
             ),
+            models.UniqueConstraint(
+                name="job_one_lease_per_remote_worker",
+                fields=("user", "worker"),
+                condition=Q(status=Status.RUNNING, pool=REMOTE_POOL),
+            ),
         )
         indexes = (
             # The claim's queries: the best due job of all queues or of one queue, and the one that has waited longest.
@@ -135,6 +141,7 @@ class Job(models.Model):
                 "queue", "pool", F("priority").desc(), "run_at", name="job_due_in_queue", condition=BY_PRIORITY_IN_QUEUE
             ),
             models.Index("pool", "run_at", name="job_longest_waiting", condition=BY_AGE),
+            models.Index("user", F("priority").desc(), "run_at", name="job_due_of_owner", condition=BY_OWNER),
             models.Index("run_at", name="job_upcoming", condition=Q(status__in=UPCOMING)),
             models.Index("lease_expires_at", name="job_leases", condition=Q(status=Status.RUNNING)),
             models.Index("user", F("id").desc(), name="job_of_user", condition=Q(user__isnull=False)),

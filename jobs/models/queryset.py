@@ -18,6 +18,7 @@ from jobs.models.claiming import BY_AGE, ClaimQuerySet
 from jobs.models.leases import LeaseQuerySet
 from jobs.models.sql_postgresql import HISTORY
 from jobs.models.states import TERMINAL, UPCOMING, WAITING, Status
+from jobs.registry import REMOTE_POOL
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,12 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
         return self.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")
 
     def running_on(self, worker: str) -> Self:
-        return self.filter(status=Status.RUNNING, worker=worker)
+        """Of a cluster's worker process; a remote worker may have chosen the same name."""
+        return self.filter(status=Status.RUNNING, worker=worker).exclude(pool=REMOTE_POOL)
+
+    def leased_by(self, user_id: int, worker: str) -> Self:
+        """The job that this remote worker of this user holds, if any."""
+        return self.filter(status=Status.RUNNING, pool=REMOTE_POOL, user=user_id, worker=worker)
 
     def without_history(self) -> Self:
         """Without the columns that may be large, errors and result; they are loaded when they are used."""

@@ -23,6 +23,9 @@ class QueueSQL(Protocol):
     def claim_first(self, rows: Rows, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         """Claim the best due job that matches this Claim and that nobody else has locked."""
 
+    def claim_best(self, rows: Rows, due: Rows, worker: str, lease: timedelta) -> list[Any]:
+        """Claim the first of these due jobs that nobody else has locked."""
+
     def claim_locked(self, rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> Collection[Any]:
         """Claim these jobs, whose rows this transaction has locked. In any order."""
 

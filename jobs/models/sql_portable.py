@@ -17,7 +17,9 @@ from jobs.models.states import Status
 
 class Portable:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
-        due = rows.matching(claim)
+        return self.claim_best(rows, rows.matching(claim), worker, lease)
+
+    def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
         # Without a transaction: on SQLite, an idle worker must not take the only write lock.
         return list(rows.lock_and_claim(due, worker, 1)) if due.exists() else []
 

@@ -82,6 +82,11 @@ class PostgreSQL:
         first, values = FIRST_DUE.sql(rows.model, claim, using=rows.db)
         return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
 
+    def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
+        """Compiled each time: there are as many queries as users and choices of kinds."""
+        first, values = due.values("pk")[:1].query.sql_with_params()
+        return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
+
     def claim_locked(self, rows: Any, ids: Collection[UUID], worker: str, lease: timedelta) -> Collection[Any]:
         return _claim(rows, worker, lease, "ANY (%s::uuid[])", [list(ids)])
 

@@ -19,6 +19,7 @@ from jobs.models import Job
 from jobs.models.leases import LEASE
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
+from jobs.registry import REMOTE_POOL
 from jobs.worker.interrupt import TimedOut
 from jobs.worker.outcome import record_failure
 from jobs.worker.watchdog import Predecessor
@@ -87,8 +88,17 @@ def _killed_for_timeout(job: Job) -> TimedOut:
 
 def _timeout_or_loss(job: Any) -> BaseException:
     """TimedOut if the worker was alive at the end of the job's timeout, else WorkerLost."""
+    if job.pool == REMOTE_POOL:
+        return _remote_timeout_or_loss(job)
     if job.started_at and job.started_at + timedelta(seconds=job.timeout) <= _last_alive(job, job.now):
         return TimedOut(f"the attempt took longer than {job.timeout} s and had to be killed")
+    return WorkerLost(job.worker)
+
+
+def _remote_timeout_or_loss(job: Any) -> BaseException:
+    """A remote worker's last lease ends with the timeout (jobs/remote/leases.py); an earlier end is silence."""
+    if job.lease_expires_at >= job.started_at + timedelta(seconds=job.timeout):
+        return TimedOut(f"the attempt took longer than {job.timeout} s")
     return WorkerLost(job.worker)
 
 

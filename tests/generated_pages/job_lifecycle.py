@@ -65,6 +65,7 @@ CONSTRAINTS = {
     "job_timeout_positive": "`timeout` is greater than 0",
     "job_unique_key_while_unfinished": "a user has at most one unfinished job with the same `unique_key`",
     "job_unique_key_of_nobody_while_unfinished": "the same for jobs that belong to no user",
+    "job_one_lease_per_remote_worker": "a remote worker of a user holds at most one lease",
 }
 
 ENDS = (

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 DOCUMENT = ROOT / "docs" / "writing-jobs.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-SNIPPET, WITH_A_FILE, *ITS_TESTS = SNIPPETS
+SNIPPET, WITH_A_FILE, REMOTE, *ITS_TESTS = SNIPPETS
 
 
 @pytest.fixture(autouse=True)

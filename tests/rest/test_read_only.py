@@ -215,6 +215,7 @@ def existing_objects(user: User) -> dict[str, Any]:
     # An object that is not there makes the admin say so, and a message must not be stored in the database either.
     return {
         "job_id": job.pk,
+        "lease_id": f"{job.pk}-1",
         "object_id": job.pk,
         "id": user.pk,
         "token": Link(message.pk, digest).token,

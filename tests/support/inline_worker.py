@@ -27,7 +27,7 @@ def run_due() -> None:
     Job.objects.queue_due()
     with signal_handlers_kept():
         worker = Worker(Handle(), get_broker())
-        pools = {kind.pool: 100 for kind in kinds() if kind.pool}
+        pools = {kind.pool: 100 for kind in kinds() if kind.threads}
         for job in [*Job.objects.claim(worker.name, limit=100), *Job.objects.claim_for_pools(worker.name, pools)]:
             worker.attempts.run(job, worker.main_thread, MAIN_SLOT)
             worker.buffer.write_results()

@@ -27,7 +27,11 @@ NEWS_PAUSE = 0.05
 class Client(demo.client.Client):
     def another(self) -> "Client":
         """Of the same user, for another thread."""
-        return Client(self._root.removesuffix("/api/v1/"), self._session.headers["Authorization"].split()[1])
+        return Client(self._root.removesuffix("/api/v1/"), self.token)
+
+    @property
+    def token(self) -> str:
+        return str(self._session.headers["Authorization"]).split()[1]
 
     def job(self, job_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get(f"jobs/{job_id}/", expect=200).json()

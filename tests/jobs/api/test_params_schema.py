@@ -118,7 +118,7 @@ def test_the_kinds_are_listed_with_the_schema_of_their_params() -> None:
     assert list(listed) == sorted(listed)
     assert listed.keys() >= {"demo.countdown", "http.request"}
     for shown in listed.values():
-        assert set(shown) == {"name", "description", "params_schema", "timeout", "max_attempts", "queue"}
+        assert set(shown) == {"name", "description", "params_schema", "timeout", "max_attempts", "queue", "remote"}
     countdown = registry.find_kind("demo.countdown")
     assert listed["demo.countdown"] == {
         "name": "demo.countdown",
@@ -127,6 +127,7 @@ def test_the_kinds_are_listed_with_the_schema_of_their_params() -> None:
         "timeout": 4200,
         "max_attempts": 3,
         "queue": "default",
+        "remote": False,
     }
 
 
