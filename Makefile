@@ -7,6 +7,7 @@ python := .venv/bin/python
 READY := .venv/ready
 PYTEST := -n 2 --max-worker-restart 0 --dist loadgroup
 OURS := $(wildcard manage.py routers.py settings project rest jobs mail monitor demo benchmarks examples)
+OURS += clients/python/legwork_client
 LOCKED := pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 help:  ## Show these lines

@@ -1,9 +1,10 @@
-"""The examples of README.md and docs/api.md, run one after the other as a reader would, against a running stack.
+"""The examples of these PAGES, run one after the other as a reader would, against a running stack.
 
 In a ```console block, commands stand after "$ ", their further lines after "> ", and below what they print. A ```python
 block is a program, and a ```text block after it is what it prints. "…" stands for anything; white space is ignored.
 """
 
+import os
 import re
 import secrets
 import subprocess
@@ -21,7 +22,8 @@ from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("documented_examples")]
 
-PAGES = ["README.md", "docs/api.md"]
+PAGES = ["README.md", "docs/api.md", "docs/remote-workers.md", "clients/python/README.md"]
+CLIENT = ROOT / "clients" / "python"
 MADE_BY_MAKE_RUN = "http://127.0.0.1:8000"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 END = "\x1e"
@@ -93,6 +95,7 @@ def outputs(steps: list[Step], folder: Path) -> Iterator[str]:
         ["bash", "-a"],
         input=script,
         cwd=folder,
+        env=with_client(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -102,6 +105,15 @@ def outputs(steps: list[Step], folder: Path) -> Iterator[str]:
     for step, printed, status in zip(steps, parts[::2], parts[1::2], strict=False):
         assert status == "0", f"{step.command}\nends with {status}:\n{printed}"
         yield printed
+
+
+def with_client(folder: Path) -> dict[str, str]:
+    """Variables with which the client library is there as if it was installed."""
+    command = folder / "bin" / "legwork"
+    command.parent.mkdir(exist_ok=True)
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m legwork_client "$@"\n')
+    command.chmod(0o700)
+    return {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(CLIENT)}
 
 
 def matches(shown: str, printed: str) -> bool:
