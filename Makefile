@@ -33,6 +33,7 @@ servers:
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@bin/debian --for "the openssl command" --unless bin/openssl openssl
 	@bin/debian --for "HAProxy" --unless bin/haproxy haproxy
+	@bin/debian --for "Node.js" --unless bin/node nodejs
 
 check: lint test  ## Format, lint, types, migrations, deployment settings, then the tests: what CI runs
 

@@ -1,7 +1,10 @@
 """rbroker's specification, sentence by sentence, over HTTP and with leases that really expire; then a small chaos."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 from uuid import uuid4
@@ -10,6 +13,8 @@ import pytest
 import requests
 
 from demo.eventually import eventually
+from demo.processes import Process
+from demo.stack import ROOT
 from tests.remote_chaos.run import Course, Size
 from tests.support.cluster_stack import PATIENCE, Farm, make_farm
 from tests.support.remote_kinds.kinds import LEASE
@@ -18,6 +23,7 @@ from tests.support.stack import Client
 pytestmark = pytest.mark.xdist_group("remote_workers")
 
 KIND = "device.task"
+EXAMPLE = ROOT / "examples" / "remote_worker" / "worker.mjs"
 Json = dict[str, Any]
 
 
@@ -182,6 +188,20 @@ def test_a_timeout_outlives_the_queue_that_was_killed(farm: Farm, owner: Client,
     cluster.kill()
     cluster.start()
     assert until_due_again(owner, job)["errors"][0]["type"] == "WorkerLost"
+
+
+def test_the_example_for_node_runs_a_job(farm: Farm, owner: Client, tmp_path: Path) -> None:
+    job = owner.post("jobs/", {"kind": "demo.remote", "params": {"note": "hello"}}, expect=202).json()
+    node = subprocess.run([ROOT / "bin" / "node"], capture_output=True, text=True, check=True).stdout.strip()
+    env = {**os.environ, "LEGWORK_URL": farm.url, "LEGWORK_TOKEN": owner.token, "WORKER": "node"}
+    example = Process("node", [node, str(EXAMPLE)], log=tmp_path / "node.log", env=env)
+    example.start()
+    try:
+        assert owner.wait_for(job["id"], "succeeded", PATIENCE)["result"] == {"shouted": "HELLO"}
+        eventually(lambda: f"{job['id']} succeeded" in example.tail(), PATIENCE, "the example's line", pause=0.1)
+    finally:
+        example.stop()
+    assert len(EXAMPLE.read_text().splitlines()) < 60
 
 
 def test_a_small_chaos_keeps_every_promise(farm: Farm) -> None:
