@@ -10,6 +10,7 @@ from jobs.http_request.kind import http_request as http_request  # imported to r
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
+from rest.fields import StringField
 from rest.strict import StrictSerializer
 
 COUNTDOWN_ERRORS: dict[str, type[JobError]] = {"transient": TransientError, "permanent": PermanentError}
@@ -26,7 +27,7 @@ class CountdownParams(StrictSerializer):
 class RemoteParams(StrictSerializer):
     """Params of demo.remote."""
 
-    note = serializers.CharField(max_length=1000, allow_blank=True, trim_whitespace=False)
+    note = StringField(max_length=1000, allow_blank=True)
 
 
 @job("demo.countdown", params=CountdownParams, timeout=minutes(70), retry=exponential(attempts=3, base=1))
