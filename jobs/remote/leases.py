@@ -43,6 +43,8 @@ def lease_next(user_id: int, worker: str, kinds: Collection[str]) -> Any:
         rescue(own)
     Job.objects.filter(user=user_id, pool=REMOTE_POOL).queue_due()
     claimable = set(kinds) - paused_kinds(Pause.objects.names())
+    if not claimable:
+        return None
     try:
         with transaction.atomic():
             job = Job.objects.claim_for_owner(worker, user_id, sorted(claimable))
