@@ -29,7 +29,7 @@ PAGE_BAR, SEARCH_BAR, QUERIES_BAR = 0.3, 0.5, 15
 FILL = """
     INSERT INTO jobs_job (id, user_id, kind, params, queue, pool, priority, timeout, max_attempts, budget, request_id,
         status, attempt, run_at, created_at, started_at, finished_at,
-        worker, cancel_requested, progress, result, errors)
+        worker, cancel_requested, progress, result, errors, version)
     SELECT (lpad(to_hex((extract(epoch FROM due) * 1000)::bigint), 12, '0') || '7' || substr(md5(i::text), 1, 3)
             || 'a' || substr(md5(i::text), 4, 15))::uuid,
         CASE WHEN i %% 3 = 0 THEN %(user)s END, kind, jsonb_build_object('order', i, 'url', 'https://' || i),
@@ -40,7 +40,7 @@ FILL = """
         CASE WHEN status <> 'queued' THEN 'here:1' ELSE '' END, false, '{"percent": 100, "message": ""}', NULL,
         CASE WHEN status = 'failed' THEN jsonb_build_array(jsonb_build_object('attempt', 1, 'at', due, 'type',
             (ARRAY['TimedOut', 'Unreachable', 'ValueError'])[1 + i %% 3], 'message', 'order ' || i || ' is lost',
-            'traceback', repeat('  File "/srv/app/project/kinds.py", line 7, in activity', 20))) ELSE '[]' END
+            'traceback', repeat('  File "/srv/app/project/kinds.py", line 7, in activity', 20))) ELSE '[]' END, 0
     FROM (SELECT i, %(first)s + (%(last)s::timestamptz - %(first)s) * (i::float / %(count)s) AS due,
             CASE WHEN %(queued)s THEN 'queued' WHEN i %% 50 = 0 THEN 'failed' ELSE 'succeeded' END AS status,
             CASE WHEN i %% 20000 = 7 THEN 'report.activity'
