@@ -10,6 +10,7 @@ from django.core.cache import cache as shared_cache
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from jobs.models.sql_postgresql import array_literal
 from jobs.models.statements import execute_prepared
 from project.replicas import probe
 from project.replicas.read_your_writes import position_key
@@ -80,27 +81,32 @@ def _read_on_replica(alias: str, statement: str, questions: Sequence[Sequence[st
     return {row[0] - 1: row for row in rows if written.get(position_key(row[1]), 0) <= replayed}
 
 
-def _execute(alias: str, statement: str, questions: Sequence[Sequence[str]] = ()) -> list[Row]:
-    """On a read-only connection of this thread; a second time on a new one if the first was broken."""
-    values = [_array(part) for part in zip(*questions, strict=True)]
+def read_before_writing(statement: str, questions: Sequence[Sequence[str]]) -> dict[int, Row]:
+    """read() on the primary, for a thread that goes on to write."""
+    probe.background_probe.ensure_started()
+    if settings.REPLICAS and pool.primary_is_out:
+        return {}
+    return {row[0] - 1: row for row in _execute(PRIMARY, statement, questions, readonly=False)}
+
+
+def _execute(
+    alias: str, statement: str, questions: Sequence[Sequence[str]] = (), *, readonly: bool = True
+) -> list[Row]:
+    """A read, on this thread's connection; a second time on a new one if the first was broken."""
+    values = [array_literal(part) for part in zip(*questions, strict=True)]
     if connections[alias].connection is not None:
         try:
             return execute_prepared(connections[alias], statement, values)
         except (DatabaseError, InterfaceError):
             connections[alias].close()
-    return execute_prepared(_connected(alias), statement, values)
+    return execute_prepared(_connected(alias, readonly), statement, values)
 
 
-def _connected(alias: str) -> BaseDatabaseWrapper:
-    """Every transaction of this session is read-only: safe methods cannot write."""
+def _connected(alias: str, readonly: bool) -> BaseDatabaseWrapper:
+    """readonly: for every transaction of this session, so that safe methods cannot write."""
     connection = connections[alias]
     connection.connect()
-    connection.connection.set_session(readonly=True)
+    connection.connection.set_session(readonly=readonly)
     with connection.cursor() as cursor:
         cursor.execute(ONE_PLAN)
     return connection
-
-
-def _array(texts: Sequence[str]) -> str:
-    """An array literal of texts that need no escape: hexadecimal digits, hyphens, or nothing."""
-    return '{"' + '","'.join(texts) + '"}'

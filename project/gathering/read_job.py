@@ -59,7 +59,7 @@ class Found(NamedTuple):
     allowance: Allowance
 
 
-async def answer(asked: Asked, path: re.Match[str]) -> Answer | None:
+async def answer(asked: Asked, path: re.Match[str], body: bytes) -> Answer | None:
     found = await jobs.answer(Question(asked.digest, path[1], asked.known))
     if found is None:
         return None
@@ -69,8 +69,8 @@ async def answer(asked: Asked, path: re.Match[str]) -> Answer | None:
         return Answer(304, fields, b"", found.user_id, found.allowance)
     for name in JSON_FIELDS:
         row[name] = row[name] and orjson.loads(row[name])
-    body = dumps(represent_job(row, base_url(asked.origin) + path[0]))
-    return Answer(200, fields, body, found.user_id, found.allowance)
+    shown = dumps(represent_job(row, base_url(asked.origin) + path[0]))
+    return Answer(200, fields, shown, found.user_id, found.allowance)
 
 
 def find(questions: list[Question]) -> Sequence[Found | None]:
