@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from a2wsgi.asgi_typing import HTTPScope, Receive, Send
 
-from project.gathering import databases, list_jobs, post_job, read_job
+from project.gathering import databases, list_jobs, post_job, post_message, read_job
 from project.gathering.answers import Answer
 from project.gathering.heads import Heads, encoded
 from project.gathering.requests import FIELDS, FIELDS_WITH_BODY, Asked, understand
@@ -35,6 +35,7 @@ CALLS = (
     Call("GET", read_job.PATH, 200, read_job.answer),
     Call("GET", list_jobs.PATH, 200, list_jobs.answer),
     Call("POST", post_job.PATH, 202, post_job.answer),
+    Call("POST", post_message.PATH, 202, post_message.answer),
 )
 
 heads: Heads[Call] = Heads()

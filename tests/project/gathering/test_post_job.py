@@ -13,7 +13,7 @@ from rest_framework.exceptions import ValidationError
 
 from jobs import registry
 from jobs.models import Job
-from project.gathering import post_job
+from project.gathering import post_job, posting
 from tests.support.asgi_requests import Answer, Field, ask, asked
 from tests.support.factories import make_kind
 from tests.support.gathering import Paths, World, commit
@@ -219,9 +219,9 @@ def test_later_reads_of_the_same_users_wait_for_the_write(
     world: World, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     recorded: list[set[int]] = []
-    monkeypatch.setattr(post_job, "record_writes", recorded.append)
+    monkeypatch.setattr(posting, "record_writes", recorded.append)
     monkeypatch.setattr(settings, "REPLICAS", {"replica1": {}})
-    monkeypatch.setattr(post_job.databases.probe.background_probe, "ensure_started", lambda: None)
+    monkeypatch.setattr(posting.databases.probe.background_probe, "ensure_started", lambda: None)
     ada = world.jobs["queued"].user
     assert ada
     assert post(world, COUNTDOWN).status == 202
