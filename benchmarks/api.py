@@ -69,10 +69,13 @@ class Side:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+OUR_SETTINGS = {"DJANGO_SETTINGS_MODULE": "settings.development", "LOG_LEVEL": "WARNING"} | {
+    "RATE_LIMIT_PER_MINUTE": "1000000000"
+}
 UVICORN = ("-m", "uvicorn", "--port", "{port}", "--log-level", "warning", "--no-access-log")
 DJANGO = "benchmarks.peers.api_django"
 SIDES = (
-    Side("legwork", "Legwork", OURS, (), (*UVICORN, "project.asgi:application")),
+    Side("legwork", "Legwork", OURS, (), (*UVICORN, "project.asgi:application"), OUR_SETTINGS),
     Side(
         "fastapi",
         "FastAPI, SQLAlchemy, asyncpg, Celery",
@@ -157,7 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for side in sides if number % 2 == 0 else reversed(sides):
                 console.print(f"round {number + 1} of {options.rounds}: {side.title}")
                 with _running(side, stores) as (url, rows, tree):
-                    _measure(side, url, rows, tree, options.seconds, samples)
+                    for name, connections, sample in _measure(url, rows, tree, options.seconds):
+                        console.print(f"  {name}, {connections} connections: {sample.rate:,.0f}/s")
+                        samples.setdefault((name, side.name, connections), []).append(sample)
                     memory[side.name] = tree.memory().pss
     page = _page(sides, facts, samples, memory)
     console.print(page.markdown(), markup=False)
@@ -184,9 +189,6 @@ def _running(side: Side, stores: Stores) -> Iterator[tuple[str, Rows, Tree]]:
         **os.environ,
         "DATABASE_URL": stores.create_database(f"api_{side.name}"),
         "REDIS_URL": stores.url_of_redis(),
-        "DJANGO_SETTINGS_MODULE": "settings.development" if side.environment == OURS else f"{DJANGO}.settings",
-        "LOG_LEVEL": "WARNING",
-        "RATE_LIMIT_PER_MINUTE": "1000000000",
         **side.env,
     }
     rows = _fill(side, env)
@@ -221,15 +223,15 @@ def _answers(process: Process, port: int) -> bool:
         return False
 
 
-def _measure(side: Side, url: str, rows: Rows, tree: Tree, seconds: float, samples: Samples) -> None:
+def _measure(url: str, rows: Rows, tree: Tree, seconds: float) -> Iterator[tuple[str, int, Sample]]:
+    """By call and connections."""
     etags = [_etag(f"{url}/api/v1/jobs/{row['job']}/", row["token"]) for row in rows]
+    script = FOLDER / "requests.txt"
     for call in CALLS:
-        script = FOLDER / "requests.txt"
         script.write_text("\n".join(call.lines(rows, etags)) + "\n")
         _wrk(url, script, tree, 16, 1)
         for connections in CONNECTIONS:
-            sample = _wrk(url, script, tree, connections, seconds)
-            samples.setdefault((call.name, side.name, connections), []).append(sample)
+            yield call.name, connections, _wrk(url, script, tree, connections, seconds)
 
 
 def _etag(url: str, token: str) -> str:

@@ -18,6 +18,8 @@ INSTALLED_APPS = [
     "django_q",
     "benchmarks.peers.api_django",
 ]
+# Tables are made from the models as they are.
+MIGRATION_MODULES = dict.fromkeys(["auth", "contenttypes", "authtoken", "django_q"])
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",
