@@ -19,8 +19,8 @@ from rest.json import dumps
 from rest.pagination import NewestFirst
 
 PATH = re.compile("/api/v1/jobs/")
-BOUND = 8
-"""Pages that one statement reads at most: they are large, and the last waits for the first."""
+BOUND = 4
+"""Pages that one statement reads at most: they may be large, and the first waits for the last."""
 PAGE = NewestFirst.page_size
 COLUMNS = ", ".join(JOB_FIELDS)
 STATEMENT = f"""
