@@ -69,7 +69,8 @@ def _page(jobs: Sequence[Sequence[Any]], url: str) -> bytes:
 def _link_after(job_id: object, url: str) -> str:
     paginator = NewestFirst()
     paginator.base_url = url
-    return str(paginator.encode_cursor(Cursor(0, False, str(job_id))))
+    after = Cursor(0, False, str(job_id))  # type: ignore[arg-type]  # the stubs expect a number
+    return str(paginator.encode_cursor(after))
 
 
 pages: Gatherer[Question, Answer] = Gatherer("gathered lists", find, BOUND)
