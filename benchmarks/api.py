@@ -78,7 +78,7 @@ SIDES = (
     Side("legwork", "Legwork", OURS, (), (*UVICORN, "project.asgi:application"), OUR_SETTINGS),
     Side(
         "fastapi",
-        "FastAPI, SQLAlchemy, asyncpg, Celery",
+        "FastAPI, asyncpg, Celery",
         "api_fastapi",
         ("-m", "benchmarks.peers.api_fastapi", str(USERS), str(JOBS)),
         (*UVICORN, "benchmarks.peers.api_fastapi:app"),
