@@ -74,7 +74,7 @@ def stored(answer: Answer) -> list[dict[str, Any]]:
     message = commit(lambda: Message.objects.values().get(pk=message_id))
     job = commit(lambda: Job.objects.values().get(pk=message["job_id"]))
     assert job["params"] == {"message": message_id}
-    changing = {"id", "job_id", "params", "run_at", "created_at", "expires_at"}
+    changing = {"id", "job_id", "params", "run_at", "created_at", "expires_at", "version"}
     return [{name: value for name, value in row.items() if name not in changing} for row in (message, job)]
 
 
