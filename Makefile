@@ -68,11 +68,13 @@ soak: $(READY)  ## Keep a cluster busy for half an hour and judge its memory, tr
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@$(python) -m tests.soak $(SOAK)
 
-bench: $(READY)  ## Measure queue, replicas and mail beside their peers, and streams; BENCH="--jobs 2000 --rounds 1" shortens the first
+bench: $(READY)  ## Measure queue, replicas, API and mail beside their peers, and streams; BENCH="--jobs 2000 --rounds 1" shortens the first
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
+	@bin/debian --for "wrk" --unless bin/wrk wrk
 	@$(python) -m benchmarks $(BENCH)
 	@$(python) -m benchmarks.replicas
+	@$(python) -m benchmarks.api
 	@$(python) -m benchmarks.mail
 	@$(python) -m benchmarks.streams
 

@@ -12,7 +12,7 @@ from rest_framework.serializers import Serializer, ValidationError
 from jobs.errors import JobError
 from jobs.retry import DEFAULT_ATTEMPTS, Retry, exponential
 from rest.json_value import NotStorable, to_json
-from rest.strict import StrictSerializer
+from rest.strict import StrictSerializer, validated
 
 Handler = Callable[..., Any]
 Reads = Literal["primary", "replica"]
@@ -84,9 +84,7 @@ class Kind:
         """
         if params == {} and self.params is NoParams:
             return {}
-        serializer = self.params(data=params)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
+        return dict(validated(self.params, params))
 
 
 _kinds: dict[str, Kind] = {}

@@ -92,6 +92,14 @@ def store(job: Job) -> None:
     log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status)
 
 
+def store_each(jobs: Sequence[Job]) -> None:
+    """store() for many jobs from build(), none with a unique_key, in one statement: all or none."""
+    Job.objects.insert_each(jobs)
+    notify(jobs)
+    for job in jobs:
+        log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status, request_id=job.request_id)
+
+
 def store_many(jobs: Sequence[Job]) -> None:
     """Insert jobs from build(), none with a unique_key, in one statement, and wake workers."""
     Job.objects.bulk_create(jobs)

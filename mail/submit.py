@@ -64,6 +64,8 @@ def build_draft(message: Message, attachments: Sequence[Attachment] = (), *, now
 def store(drafts: Sequence[Draft]) -> None:
     """Insert the messages, their attachments and their jobs with one statement each, and wake workers."""
     send_jobs = [build_send_job(draft.message, _run_at(draft.message)) for draft in drafts]
+    for draft, job in zip(drafts, send_jobs, strict=True):
+        job.request_id = draft.message.request_id
     with transaction.atomic():
         Stream.objects.ensure(
             (draft.message.user_id, draft.message.stream)

@@ -6,6 +6,7 @@ Each thread keeps its database connection; with Django's own ASGI handler every 
 import asyncio
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import cast
 from urllib.parse import quote
 
@@ -76,7 +77,8 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
         return await _refuse(scope, send, 408, "The body took too long to arrive.", [(b"connection", b"close")])
     except ClientDisconnected:
         return None
-    return await respond(pool, _with_length(scope, len(body)), replay(body, receive), send)
+    plain = partial(respond, pool)
+    return await gathering.serve(_with_length(scope, len(body)), replay(body, receive), send, plain, body)
 
 
 def _sanitised(scope: HTTPScope) -> HTTPScope:

@@ -15,18 +15,17 @@ from jobs.registry import UnknownKind, find_kind
 from jobs.submit import build, store, store_many
 from rest.batch import parse_each
 from rest.field_errors import FieldError
+from rest.strict import validated
 
 
-def parse_job(request: Request, data: object) -> Job:
-    """The job that the client describes, not stored yet. Raises ValidationError."""
-    body = JobRequest(data=data)
-    body.is_valid(raise_exception=True)
-    given = {name: value for name, value in body.validated_data.items() if value is not None}
+def parse_job(user: User, data: object) -> Job:
+    """The job that this user's body describes, not stored yet. Raises ValidationError."""
+    given = {name: value for name, value in validated(JobRequest, data).items() if value is not None}
     try:
         kind = find_kind(given.pop("kind"))
         if kind.internal:
             raise UnknownKind(kind.name)
-        return build(kind.name, given.pop("params", {}), user=cast("User", request.user), **given)
+        return build(kind.name, given.pop("params", {}), user=user, **given)
     except UnknownKind as error:
         raise ValidationError(
             {"kind": [ErrorDetail(f"There is no kind {error}; see job-kinds/.", "unknown")]}
@@ -40,7 +39,7 @@ def store_batch(request: Request, items: list[object]) -> list[Job | list[FieldE
 
     One transaction stores all of them, so a client that gets an error response may send the whole batch again.
     """
-    outcomes = parse_each(items, partial(parse_job, request))
+    outcomes = parse_each(items, partial(parse_job, cast("User", request.user)))
     jobs = [job for job in outcomes if isinstance(job, Job)]
     with transaction.atomic():
         store_many([job for job in jobs if job.unique_key is None])

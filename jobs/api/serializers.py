@@ -6,6 +6,7 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from jobs.models import Job
 from jobs.models.attempt_errors import AttemptError
 from jobs.models.states import TERMINAL, Status
 from rest.responses import etag, poll_headers
@@ -121,6 +122,11 @@ def represent_job(row: dict[str, Any], url: str) -> dict[str, Any]:
     errors = [public_error(error) for error in row["errors"]]
     error = errors[-1] if row["status"] == Status.FAILED and errors else None
     return {"id": row["id"], "url": url} | row | {"errors": errors, "error": error}
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """A row of JOB_FIELDS."""
+    return {name: getattr(job, name) for name in JOB_FIELDS}
 
 
 def public_error(error: AttemptError) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The views of jobs: each validates the request, calls one domain method and returns the job's representation."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from drf_spectacular.utils import extend_schema
@@ -25,7 +26,9 @@ from jobs.api.serializers import (
     job_etag,
     job_poll_headers,
     job_representation,
+    job_row,
     job_url,
+    represent_job,
 )
 from jobs.api.watching import hold_until_finished
 from jobs.cancellation import cancel
@@ -87,7 +90,7 @@ class JobListView(VariesByPreference, GenericAPIView[Any]):
 
     @idempotent
     def _stored(self, request: Request) -> Response:
-        job = parse_job(request, request.data)
+        job = parse_job(cast("User", request.user), request.data)
         try:
             store(job)
         except UniqueKeyTaken as error:
@@ -197,9 +200,9 @@ def _owned_job(request: Request, job_id: UUID) -> Job:
 
 def job_response(request: Request, job: Job, code: int) -> Response:
     """The response about a changed job, with Location, and Retry-After while it is unfinished."""
-    row = {name: getattr(job, name) for name in JOB_FIELDS}
-    headers = {"Location": job_url(job.pk, request)} | job_poll_headers(row)
-    return Response(job_representation(row, request), status=code, headers=headers)
+    url = job_url(job.pk, request)
+    row = job_row(job)
+    return Response(represent_job(row, url), status=code, headers={"Location": url} | job_poll_headers(row))
 
 
 def _key_conflict(error: UniqueKeyTaken, request: Request) -> Conflict:

@@ -86,6 +86,11 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
         self._for_write = True
         sql.sql_for(self.db).insert(self, job)
 
+    def insert_each(self, jobs: Sequence[Any]) -> None:
+        """insert() for many jobs, in one statement: all or none."""
+        self._for_write = True
+        sql.sql_for(self.db).insert_each(self, jobs)
+
     def insert_many(self, template: Any, rows: Sequence[tuple[UUID, object]]) -> None:
         """Insert a copy of the template for each of these ids and params."""
         self._for_write = True

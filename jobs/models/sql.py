@@ -49,6 +49,9 @@ class QueueSQL(Protocol):
     def insert(self, rows: Rows, job: Any) -> None:
         """job.save() for a new job whose JSON fields hold plain JSON."""
 
+    def insert_each(self, rows: Rows, jobs: Sequence[Any]) -> None:
+        """insert() for many jobs, in one statement."""
+
     def insert_many(self, rows: Rows, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
         """Insert a copy of the template for each of these ids and params."""
 

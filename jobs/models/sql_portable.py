@@ -58,6 +58,9 @@ class Portable:
     def insert(self, rows: Any, job: Any) -> None:
         job.save(force_insert=True, using=rows.db)
 
+    def insert_each(self, rows: Any, jobs: Sequence[Any]) -> None:
+        rows.bulk_create(jobs)
+
     def insert_many(self, rows: Any, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
         jobs = []
         for pk, params in many_params:

@@ -1,7 +1,8 @@
 """The queue's statements (sql.py) for PostgreSQL, each a single statement, because this is what workers do all day."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -47,6 +48,12 @@ WRITTEN_BY_WORKERS = {"attempt", "worker", "cancel_requested", "progress", "erro
 INSERT_MANY = """
     INSERT INTO jobs_job (id, params, {columns})
     SELECT each.id, each.params, {values} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
+"""
+
+INSERT_EACH = """
+    INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
+    SELECT 0, '', false, '{{"percent": 0, "message": ""}}', '[]', each.*
+    FROM unnest({places}) AS each ({columns})
 """
 
 SUCCEED_MANY = f"""
@@ -124,6 +131,13 @@ class PostgreSQL:
             execute_prepared(connections[alias], statement, [_adapt(field, value) for field, value in given])
         job._state.adding, job._state.db = False, alias
 
+    def insert_each(self, rows: Any, jobs: Sequence[Any]) -> None:
+        """One prepared statement for any number of jobs: each column is an array."""
+        fields, statement = _insert_each(rows.model, rows.db)
+        values = [array_literal([_adapt(field, getattr(job, field.attname)) for job in jobs]) for field in fields]
+        with transaction.mark_for_rollback_on_error(using=rows.db):
+            execute_prepared(connections[rows.db], statement, values)
+
     def insert_many(self, rows: Any, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
         connection = connections[rows.db]
         fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("id", "params")]
@@ -157,6 +171,26 @@ def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequenc
     return list(rows.raw(CLAIM.format(which=which, columns=columns, version=NEXT_VERSION), [worker, lease, *values]))
 
 
+@cache
+def _insert_each(model: Any, alias: str) -> tuple[Sequence[Any], str]:
+    """The fields whose values are given, and the statement."""
+    fields = [field for field in model._meta.concrete_fields if field.name not in WRITTEN_BY_WORKERS]
+    places = ", ".join(f"%s::{field.db_type(connections[alias])}[]" for field in fields)
+    return fields, INSERT_EACH.format(columns=", ".join(field.column for field in fields), places=places)
+
+
 def _adapt(field: "models.Field[Any, Any]", value: Any) -> Any:
-    """The driver adapts every value but JSON."""
-    return orjson.dumps(value).decode() if isinstance(field, models.JSONField) else value
+    """The driver adapts every value but JSON. None is NULL."""
+    return orjson.dumps(value).decode() if isinstance(field, models.JSONField) and value is not None else value
+
+
+def array_literal(values: Iterable[object]) -> str:
+    """The values as the text of an array of any type (PostgreSQL, "Array Input and Output Syntax")."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

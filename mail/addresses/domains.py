@@ -31,6 +31,11 @@ def undeliverable_reason(domain: str) -> str | None:
     return verdict if until > time.monotonic() else _look_up(domain)
 
 
+def is_known(domain: str) -> bool:
+    """Whether undeliverable_reason() needs no answer from DNS, now and for a while."""
+    return _verdicts.get(domain, (0.0, None))[0] > time.monotonic() + QUERY_TIMEOUT
+
+
 def look_up_all(domains: Collection[str]) -> None:
     """Cache the verdicts on many domains, queried in parallel. Those without an answer in time are let through."""
     now = time.monotonic()

@@ -19,6 +19,7 @@ from mail.submit import Draft, build_draft, store
 from mail.unsubscribe.one_click import context_for
 from rest.batch import parse_each
 from rest.field_errors import FieldError
+from rest.strict import validated
 
 Templates = Mapping[str, Template]
 """The user's templates by name."""
@@ -48,9 +49,7 @@ def templates_named_by(items: Iterable[object], user: User) -> Templates:
 
 def parse_message(data: object, user: User, templates: Templates, budget: RenderBudget) -> Draft:
     """A draft of the message that a client describes; nothing is stored. Raises ValidationError."""
-    body = MessageRequest(data=data)
-    body.is_valid(raise_exception=True)
-    given = body.validated_data
+    given = validated(MessageRequest, data)
     message = Message(
         user=user,
         to=given["to"].written,

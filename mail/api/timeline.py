@@ -76,6 +76,11 @@ def _timeline(created_at: datetime, events: list[Event], attempts: dict[UUID, At
     return [entry for _, entry in sorted(entries, key=lambda pair: pair[0])]
 
 
+def timeline_of_new(created_at: datetime) -> list[Entry]:
+    """The timeline of a message that was stored just now."""
+    return [_entry(created_at, CREATED, "created", "", "")[1]]
+
+
 def _by_provider_clock(event: Event) -> tuple[datetime, int]:
     return event.at, ORDER.index(EventType(event.type)) if event.type in EventType.values else len(ORDER)
 

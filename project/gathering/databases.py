@@ -1,5 +1,6 @@
 """Runs the gathered statements: reads on a replica or the primary, for many users at once, each with its own writes."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ from django.core.cache import cache as shared_cache
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from jobs.models.sql_postgresql import array_literal
 from jobs.models.statements import execute_prepared
 from project.replicas import probe
 from project.replicas.read_your_writes import position_key
@@ -43,64 +45,81 @@ def is_possible() -> bool:
 
 
 def read(statement: str, questions: Sequence[Sequence[str]]) -> dict[int, Row]:
+    """read_many() for a statement that finds one row for a question, or none."""
+    return {number: rows[0] for number, rows in read_many(statement, questions).items()}
+
+
+def read_many(statement: str, questions: Sequence[Sequence[str]]) -> dict[int, list[Row]]:
     """The rows that answer these questions, by the question's index; those without a row are missing.
 
     statement: a read with one array of text for each part of a question. The user that it finds for a question is one
     whose latest writes the answer must contain.
     """
     probe.background_probe.ensure_started()
-    found: dict[int, Row] = {}
+    found: dict[int, list[Row]] = {}
     if settings.REPLICAS:
         if pool.primary_is_out:
             return found  # the plain view knows what is still possible
-        found = _read_on_replica(pool.choose(0), statement, questions)
+        found = _by_question(_read_on_replica(pool.choose(0), statement, questions))
     missing = [index for index in range(len(questions)) if index not in found]
     if missing:
-        rows = _execute(PRIMARY, statement, [questions[index] for index in missing])
-        found |= {missing[row[0] - 1]: row for row in rows}
+        rows = _by_question(_execute(PRIMARY, statement, [questions[index] for index in missing]))
+        found |= {missing[index]: rows for index, rows in rows.items()}
     return found
 
 
-def _read_on_replica(alias: str, statement: str, questions: Sequence[Sequence[str]]) -> dict[int, Row]:
+def _by_question(rows: Sequence[Row]) -> dict[int, list[Row]]:
+    found = defaultdict(list)
+    for row in rows:
+        found[row[0] - 1].append(row)
+    return found
+
+
+def _read_on_replica(alias: str, statement: str, questions: Sequence[Sequence[str]]) -> list[Row]:
     """Without the rows of users who have written what this replica does not have yet."""
     if alias == PRIMARY:
-        return {}
+        return []
     try:
         [[replayed]] = _execute(alias, REPLAYED)
         # A later statement sees at least as much.
         rows = _execute(alias, statement, questions)
     except (DatabaseError, InterfaceError):
         pool.eject(alias)
-        return {}
+        return []
     try:
         written = shared_cache.get_many({position_key(user_id) for _, user_id, *_ in rows})
     except Exception:
         log.warning("cache_unavailable", exc_info=True)
+        return []
+    return [row for row in rows if written.get(position_key(row[1]), 0) <= replayed]
+
+
+def read_before_writing(statement: str, questions: Sequence[Sequence[str]]) -> dict[int, Row]:
+    """read() on the primary, for a thread that goes on to write."""
+    probe.background_probe.ensure_started()
+    if settings.REPLICAS and pool.primary_is_out:
         return {}
-    return {row[0] - 1: row for row in rows if written.get(position_key(row[1]), 0) <= replayed}
+    return {row[0] - 1: row for row in _execute(PRIMARY, statement, questions, readonly=False)}
 
 
-def _execute(alias: str, statement: str, questions: Sequence[Sequence[str]] = ()) -> list[Row]:
-    """On a read-only connection of this thread; a second time on a new one if the first was broken."""
-    values = [_array(part) for part in zip(*questions, strict=True)]
+def _execute(
+    alias: str, statement: str, questions: Sequence[Sequence[str]] = (), *, readonly: bool = True
+) -> list[Row]:
+    """A read, on this thread's connection; a second time on a new one if the first was broken."""
+    values = [array_literal(part) for part in zip(*questions, strict=True)]
     if connections[alias].connection is not None:
         try:
             return execute_prepared(connections[alias], statement, values)
         except (DatabaseError, InterfaceError):
             connections[alias].close()
-    return execute_prepared(_connected(alias), statement, values)
+    return execute_prepared(_connected(alias, readonly), statement, values)
 
 
-def _connected(alias: str) -> BaseDatabaseWrapper:
-    """Every transaction of this session is read-only: safe methods cannot write."""
+def _connected(alias: str, readonly: bool) -> BaseDatabaseWrapper:
+    """readonly: for every transaction of this session, so that safe methods cannot write."""
     connection = connections[alias]
     connection.connect()
-    connection.connection.set_session(readonly=True)
+    connection.connection.set_session(readonly=readonly)
     with connection.cursor() as cursor:
         cursor.execute(ONE_PLAN)
     return connection
-
-
-def _array(texts: Sequence[str]) -> str:
-    """An array literal of texts that need no escape: hexadecimal digits, hyphens, or nothing."""
-    return '{"' + '","'.join(texts) + '"}'

@@ -10,48 +10,67 @@ from typing import NamedTuple
 
 from a2wsgi.asgi_typing import HTTPScope, Receive, Send
 
-from project.gathering import databases, read_job
+from project.gathering import databases, list_jobs, post_job, post_message, read_job
 from project.gathering.answers import Answer
 from project.gathering.heads import Heads, encoded
-from project.gathering.requests import Asked, understand
-from project.middleware import log_access, request_id
+from project.gathering.requests import FIELDS, FIELDS_WITH_BODY, Asked, understand
+from project.middleware import log_access
 
 App = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
 
 
 class Call(NamedTuple):
-    """One sort of gathered request. answer: None leaves the request to the plain view, which has an answer for all."""
+    """One sort of gathered request. answer: None leaves the request to the plain view, which has an answer for all.
 
+    status: of its success.
+    """
+
+    method: str
     path: re.Pattern[str]
-    answer: Callable[[Asked, re.Match[str]], Awaitable[Answer | None]]
+    status: int
+    answer: Callable[[Asked, re.Match[str], bytes], Awaitable[Answer | None]]
 
 
-READ_JOB = Call(read_job.PATH, read_job.answer)
+CALLS = (
+    Call("GET", read_job.PATH, 200, read_job.answer),
+    Call("GET", list_jobs.PATH, 200, list_jobs.answer),
+    Call("POST", post_job.PATH, 202, post_job.answer),
+    Call("POST", post_message.PATH, 202, post_message.answer),
+)
 
 heads: Heads[Call] = Heads()
 
 
-async def serve(scope: HTTPScope, receive: Receive, send: Send, plain: App) -> None:
-    """Answers the request, if necessary by `plain`."""
-    path = READ_JOB.path.fullmatch(scope["path"]) if scope["method"] == "GET" else None
-    asked = understand(scope) if path else None
-    if path is None or asked is None or not databases.is_possible():
+async def serve(scope: HTTPScope, receive: Receive, send: Send, plain: App, body: bytes | None = None) -> None:
+    """Answers the request, if necessary by `plain`. body: of a request that has one; it has been read."""
+    call, path = _call(scope["method"], scope["path"])
+    has_body = body is not None
+    if call is None or path is None or has_body is not (call.method == "POST") or not databases.is_possible():
         return await plain(scope, receive, send)
-    statuses = (200, 304) if asked.known else (200,)
-    if not all(heads.fields(READ_JOB, asked.origin, status) for status in statuses):
-        return await plain(scope, receive, heads.learn_from(send, READ_JOB, asked.origin, statuses))
+    asked = understand(scope, FIELDS_WITH_BODY if has_body else FIELDS)
+    if asked is None:
+        return await plain(scope, receive, send)
+    statuses = (call.status, 304) if asked.known else (call.status,)
+    if not all(heads.fields(call, asked.origin, status) for status in statuses):
+        return await plain(scope, receive, heads.learn_from(send, call, asked.origin, statuses))
     started = time.perf_counter()
-    answer = await READ_JOB.answer(asked, path)
+    answer = await call.answer(asked, path, body or b"")
     if answer is None:
         return await plain(scope, receive, send)
-    await _send(scope, send, READ_JOB, asked, answer, started)
+    await _send(scope, send, call, asked, answer, started)
+
+
+def _call(method: str, path: str) -> tuple[Call, re.Match[str]] | tuple[None, None]:
+    for call in CALLS:
+        if call.method == method and (match := call.path.fullmatch(path)):
+            return call, match
+    return None, None
 
 
 async def _send(scope: HTTPScope, send: Send, call: Call, asked: Asked, answer: Answer, started: float) -> None:
-    this_id = request_id(asked.request_id)
-    length = {"Content-Length": str(len(answer.body)), "X-Request-ID": this_id}
-    fields = {**answer.fields, **answer.allowance.headers(), **length}
-    headers = [*(heads.fields(call, asked.origin, answer.status) or ()), *encoded(fields)]
-    log_access(scope["method"], scope["path"], answer.status, started, answer.user_id, request_id=this_id)
+    fields = {**answer.fields, **answer.allowance.headers(), "X-Request-ID": asked.request_id}
+    fields["Content-Length"] = str(len(answer.body))
+    headers = [*heads.fields_for(call, asked.origin, answer.status, call.status), *encoded(fields)]
+    log_access(scope["method"], scope["path"], answer.status, started, answer.user_id, request_id=asked.request_id)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -15,7 +15,7 @@ Key = TypeVar("Key")
 Answer = TypeVar("Answer")
 
 BOUND = 64
-"""Keys that one call answers at most."""
+"""Keys that one call answers at most, if nothing else is said."""
 
 
 class Gatherer(Generic[Key, Answer]):
@@ -25,9 +25,10 @@ class Gatherer(Generic[Key, Answer]):
     the thread is idle, a single key is a call of its own. The busier, the cheaper is each key.
     """
 
-    def __init__(self, name: str, execute: Callable[[list[Key]], Sequence[Answer | None]]) -> None:
+    def __init__(self, name: str, execute: Callable[[list[Key]], Sequence[Answer | None]], bound: int = BOUND) -> None:
         self._name = name
         self._execute = execute
+        self._bound = bound
         self._arrivals: SimpleQueue[tuple[Key, asyncio.Future[Answer | None]]] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -44,7 +45,7 @@ class Gatherer(Generic[Key, Answer]):
         while True:
             arrived = [self._arrivals.get()]
             with suppress(Empty):
-                while len(arrived) < BOUND:
+                while len(arrived) < self._bound:
                     arrived.append(self._arrivals.get_nowait())
             answers = self._answers([key for key, _ in arrived])
             futures = [future for _, future in arrived]

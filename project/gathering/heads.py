@@ -33,6 +33,12 @@ class Heads(Generic[Call]):
     def fields(self, call: Call, origin: Origin, status: int) -> Fields | None:
         return self._fields.get((call, origin, status))
 
+    def fields_for(self, call: Call, origin: Origin, status: int, similar: int) -> Fields:
+        """Those of this status; else those of the status `similar`, without what describes its body."""
+        if (found := self.fields(call, origin, status)) is not None:
+            return found
+        return [(name, value) for name, value in self.fields(call, origin, similar) or () if name != b"content-type"]
+
     def learn_from(self, send: Send, call: Call, origin: Origin, statuses: Collection[int]) -> Send:
         """A send() that learns, if the status is one of these."""
 
@@ -46,7 +52,7 @@ class Heads(Generic[Call]):
     def _learn(self, key: tuple[Call, Origin, int], fields: Fields) -> None:
         names = {name.lower() for name, _ in fields}
         if len(self._fields) < LIMIT and not names & NEVER_SHARED:
-            self._fields[key] = [(name, value) for name, value in fields if name.lower() not in VARIABLE]
+            self._fields[key] = [(name.lower(), value) for name, value in fields if name.lower() not in VARIABLE]
 
 
 def encoded(fields: Mapping[str, str]) -> Fields:

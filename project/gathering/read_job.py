@@ -59,18 +59,24 @@ class Found(NamedTuple):
     allowance: Allowance
 
 
-async def answer(asked: Asked, path: re.Match[str]) -> Answer | None:
+async def answer(asked: Asked, path: re.Match[str], body: bytes) -> Answer | None:
     found = await jobs.answer(Question(asked.digest, path[1], asked.known))
     if found is None:
         return None
-    row = dict(zip(JOB_FIELDS, found.values, strict=True))
+    row = decoded(found.values)
     fields = {"ETag": f'"{found.etag}"'} | job_poll_headers(row)
     if found.etag == asked.known:
         return Answer(304, fields, b"", found.user_id, found.allowance)
+    shown = dumps(represent_job(row, base_url(asked.origin) + path[0]))
+    return Answer(200, fields, shown, found.user_id, found.allowance)
+
+
+def decoded(values: Sequence[Any]) -> dict[str, Any]:
+    """A row of JOB_FIELDS, whose JSON is text as it comes from the driver."""
+    row = dict(zip(JOB_FIELDS, values, strict=True))
     for name in JSON_FIELDS:
         row[name] = row[name] and orjson.loads(row[name])
-    body = dumps(represent_job(row, base_url(asked.origin) + path[0]))
-    return Answer(200, fields, body, found.user_id, found.allowance)
+    return row
 
 
 def find(questions: list[Question]) -> Sequence[Found | None]:

@@ -6,7 +6,9 @@ from typing import NamedTuple
 from a2wsgi.asgi_typing import HTTPScope
 from knox.crypto import hash_token
 
-UNDERSTOOD = frozenset(
+from project.middleware import request_id
+
+FIELDS = frozenset(
     {
         *(b"accept", b"accept-encoding", b"accept-language", b"authorization", b"cache-control", b"connection"),
         *(b"host", b"if-none-match", b"pragma", b"priority", b"user-agent", b"x-forwarded-for", b"x-forwarded-host"),
@@ -15,6 +17,7 @@ UNDERSTOOD = frozenset(
 )
 """Header fields of which it is known here what they do to an answer, which is mostly nothing. Not among them: Cookie
 (sessions), Prefer, Range, other conditions, and whatever else there is or will be."""
+FIELDS_WITH_BODY = FIELDS - {b"if-none-match"} | {b"content-length", b"content-type"}
 ORIGIN = (b"host", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
 TOKEN = re.compile(rb"[Tt]oken +([A-Za-z0-9]{1,200})")
 OUR_ETAG = re.compile(rb'(?:W/)?"([0-9a-f]{1,16})"')
@@ -26,7 +29,7 @@ Origin = tuple[str | bytes | None, ...]
 
 
 class Asked(NamedTuple):
-    """digest: of the token. known: the ETag that the client has, without quotes. request_id: the client's."""
+    """digest: of the token. known: the ETag that the client has, without quotes. request_id: the client's or ours."""
 
     digest: str
     known: str
@@ -34,14 +37,16 @@ class Asked(NamedTuple):
     request_id: str
 
 
-def understand(scope: HTTPScope) -> Asked | None:
-    """What a request with a token and without a body says. None: only the plain view understands it completely."""
+def understand(scope: HTTPScope, understood: frozenset[bytes]) -> Asked | None:
+    """What a request with a token says. None: only the plain view understands it completely."""
     headers = list(scope["headers"])
     fields = dict(headers)
-    if len(fields) < len(headers) or not fields.keys() <= UNDERSTOOD or b"host" not in fields:
+    if len(fields) < len(headers) or not fields.keys() <= understood or b"host" not in fields:
         return None
     token = TOKEN.fullmatch(fields.get(b"authorization", b""))
     if token is None or scope["query_string"] or scope.get("root_path"):
+        return None
+    if fields.get(b"content-type", b"application/json") != b"application/json":
         return None
     condition = fields.get(b"if-none-match", b'""')
     known = OUR_ETAG.fullmatch(condition)
@@ -51,5 +56,5 @@ def understand(scope: HTTPScope) -> Asked | None:
         digest=hash_token(token[1].decode()),
         known=known[1].decode() if known else "",
         origin=(scope["scheme"], *map(fields.get, ORIGIN)),
-        request_id=fields.get(b"x-request-id", b"").decode("latin-1"),
+        request_id=request_id(fields.get(b"x-request-id", b"").decode("latin-1")),
     )

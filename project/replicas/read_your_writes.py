@@ -3,6 +3,7 @@
 The shared cache keeps that position for each user. The user's reads need a replica that has replayed as much.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -33,15 +34,20 @@ def record_write(user: Any) -> None:
 
     Called whatever the response was: a request that failed may have committed something before.
     """
-    if user is None or not user.is_authenticated:
-        return
-    position, key = _position(), position_key(user.pk)
-    try:
-        before = cache.get(key, 0)
-        # Of two overlapping requests the later position counts, whichever is stored first.
-        cache.set(key, position if before == UNKNOWN else max(position, before), KEPT)
-    except Exception:
-        log.warning("cache_unavailable", exc_info=True)
+    if user is not None and user.is_authenticated:
+        record_writes([user.pk])
+
+
+def record_writes(user_ids: Iterable[int]) -> None:
+    """record_write() for the users of many requests."""
+    position = _position()
+    for key in map(position_key, user_ids):
+        try:
+            before = cache.get(key, 0)
+            # Of two overlapping requests the later position counts, whichever is stored first.
+            cache.set(key, position if before == UNKNOWN else max(position, before), KEPT)
+        except Exception:
+            log.warning("cache_unavailable", exc_info=True)
 
 
 def _position() -> int:

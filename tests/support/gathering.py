@@ -80,14 +80,13 @@ class Paths:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.plain = 0
-        serve = asgi._serve
-
-        async def count(scope: Any, receive: Any, send: Any) -> None:
-            self.plain += 1
-            await serve(scope, receive, send)
-
-        monkeypatch.setattr(asgi, "_serve", count)
+        self._pool = asgi.pool
         self._monkeypatch = monkeypatch
+        monkeypatch.setattr(asgi, "pool", self._count)
+
+    async def _count(self, scope: Any, receive: Any, send: Any) -> None:
+        self.plain += 1
+        await self._pool(scope, receive, send)
 
     def ask(self, *request: Any, **more: Any) -> tuple[Answer, bool]:
         """The answer, and whether it was a gathered one."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection, connections
 
 from project import asgi
@@ -28,11 +29,10 @@ def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
         try:
             yield World(make_tokens(users), make_jobs(users))
         finally:
-            for user in users.values():
-                user.delete()
             _disconnect_threads(settings.WEB_THREADS)
             with connection.cursor() as cursor:
                 cursor.execute(END_OTHER_CONNECTIONS)
+            call_command("flush", verbosity=0, interactive=False)
 
 
 def _disconnect_threads(number: int) -> None:

@@ -23,6 +23,7 @@ from mail.api.fields import (
     envelope_size,
 )
 from mail.importance import Importance
+from mail.models import Message
 from mail.status import TERMINAL, Status
 from rest.fields import BooleanField, ObjectField, StringField
 from rest.responses import poll_headers
@@ -230,7 +231,12 @@ def message_detail(row: dict[str, Any], request: Site) -> dict[str, Any]:
 
 def message_summary(row: dict[str, Any], request: Site) -> dict[str, Any]:
     """MessageSummary as a dict, from a row of SUMMARY_COLUMNS."""
-    shown = {"id": row["id"], "url": message_url(row["id"], request), "to": row["to"], "from": row["sender"]} | row
+    return represent_message(row, message_url(row["id"], request))
+
+
+def represent_message(row: dict[str, Any], url: str) -> dict[str, Any]:
+    """message_summary() where the message's URL is known and no request is at hand."""
+    shown = {"id": row["id"], "url": url, "to": row["to"], "from": row["sender"]} | row
     del shown["sender"]
     named = {name: row[name] or None for name in ("provider", "stream")}
     return {"resend_of": shown.pop("resend_of_id")} | shown | named
@@ -238,6 +244,11 @@ def message_summary(row: dict[str, Any], request: Site) -> dict[str, Any]:
 
 def message_url(message_id: object, request: Site) -> str:
     return request.build_absolute_uri(reverse("message", args=[message_id]))
+
+
+def message_row(message: Message) -> dict[str, Any]:
+    """A row of SUMMARY_COLUMNS."""
+    return {name: getattr(message, name) for name in SUMMARY_COLUMNS}
 
 
 def message_poll_headers(row: dict[str, Any]) -> dict[str, str]:

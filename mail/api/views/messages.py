@@ -26,6 +26,7 @@ from mail.api.serializers.messages import (
     MessageSummary,
     message_detail,
     message_poll_headers,
+    message_row,
     message_summary,
     message_url,
 )
@@ -178,7 +179,7 @@ def _owned_message(request: Request, message_id: UUID) -> Message:
 
 def _answer(request: Request, message: Message, code: int) -> Response:
     """The message, with Location and Retry-After."""
-    row = {name: getattr(message, name) for name in SUMMARY_COLUMNS}
+    row = message_row(message)
     headers = {"Location": message_url(message.pk, request)} | message_poll_headers(row)
     shown = message_summary(row, request) | {"timeline": timeline(row["id"], row["created_at"])}
     return Response(shown, status=code, headers=headers)

@@ -198,3 +198,14 @@ def test_an_idle_worker_asks_once_and_begins_no_transaction(
 ) -> None:
     with django_assert_num_queries(1):
         assert Job.objects.claim(WORKER, limit=limit) == []
+
+
+def test_each_of_many_jobs_is_inserted_as_it_is(statements: QueueSQL) -> None:
+    hard = {'"\\{},\n': ["ü\u2028", "NULL", "", None, 1.5, {}]}
+    jobs = [
+        Job(kind="test.kind", timeout=60, params=hard, unique_key=key, priority=-7) for key in (None, "NULL", '"\\')
+    ]
+    Job.objects.insert_each(jobs)
+    for job in jobs:
+        found = row(job)
+        assert {name: getattr(job, name) for name in found} == found
