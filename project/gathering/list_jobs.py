@@ -18,7 +18,8 @@ from project.gathering.requests import Asked
 from rest.json import dumps
 from rest.pagination import NewestFirst
 
-PATH = re.compile("/api/v1/jobs/")
+JOBS = "/api/v1/jobs/"
+PATH = re.compile(JOBS)
 BOUND = 4
 """Pages that one statement reads at most: they may be large, and the first waits for the last."""
 PAGE = NewestFirst.page_size
@@ -49,7 +50,7 @@ def find(questions: list[Question]) -> Sequence[Answer | None]:
     """None: a wrong, ended or exhausted token; the plain view says which."""
     rows, now = databases.read_many(STATEMENT, [(question.digest,) for question in questions]), timezone.now()
     asking = {number: Caller(*found[0][1:WIDTH]) for number, found in rows.items()}
-    users = {number: caller.user_id for number, caller in asking.items() if caller.may_call(now)}
+    users = {number: caller.user_id for number, caller in asking.items() if caller.may("GET", JOBS, now)}
     allowances = callers.count(users)
     answers: list[Answer | None] = [None] * len(questions)
     for number, user_id in users.items():

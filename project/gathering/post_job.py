@@ -8,6 +8,7 @@ from jobs.api.request_parsing import parse_job
 from jobs.api.serializers import job_poll_headers, job_row, represent_job
 from jobs.models import Job
 from jobs.submit import store_each
+from jobs.usage import unfinished_jobs
 from project.gathering.answers import Answer
 from project.gathering.gatherer import Gatherer
 from project.gathering.heads import base_url
@@ -15,7 +16,8 @@ from project.gathering.posting import MAX_BODY, Posted, Posting, Stored
 from project.gathering.requests import Asked
 from rest.json import dumps
 
-PATH = re.compile("/api/v1/jobs/")
+JOBS = "/api/v1/jobs/"
+PATH = re.compile(JOBS)
 
 
 async def answer(asked: Asked, path: re.Match[str], body: bytes) -> Answer | None:
@@ -41,4 +43,6 @@ def insert(jobs: list[Job]) -> None:
     store_each(jobs)
 
 
-posts: Gatherer[Posted, Stored] = Gatherer("gathered posts of jobs", Posting(parse, insert).store)
+posts: Gatherer[Posted, Stored] = Gatherer(
+    "gathered posts of jobs", Posting(JOBS, unfinished_jobs, parse, insert).store
+)

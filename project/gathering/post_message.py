@@ -11,6 +11,7 @@ from mail.api.serializers.messages import message_poll_headers, message_row, rep
 from mail.api.timeline import timeline_of_new
 from mail.rendering.budget import RenderBudget
 from mail.submit import Draft, store
+from mail.usage import unsent_messages
 from project.gathering.answers import Answer
 from project.gathering.gatherer import Gatherer
 from project.gathering.heads import base_url
@@ -18,7 +19,8 @@ from project.gathering.posting import MAX_BODY, Posted, Posting, Stored
 from project.gathering.requests import Asked
 from rest.json import dumps
 
-PATH = re.compile("/api/v1/mail/messages/")
+MESSAGES = "/api/v1/mail/messages/"
+PATH = re.compile(MESSAGES)
 CONTENT = ("subject", "text", "html")
 
 
@@ -54,4 +56,6 @@ def insert(drafts: list[Draft]) -> None:
     store(drafts)
 
 
-posts: Gatherer[Posted, Stored] = Gatherer("gathered posts of messages", Posting(parse, insert).store)
+posts: Gatherer[Posted, Stored] = Gatherer(
+    "gathered posts of messages", Posting(MESSAGES, unsent_messages, parse, insert).store
+)

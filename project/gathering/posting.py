@@ -18,6 +18,7 @@ from project.replicas.read_your_writes import record_writes
 from rest import problems
 from rest.json import JSONParser
 from rest.throttling import Allowance
+from rest.usage import Full, QuotaExceeded, Usage
 from routers import PRIMARY
 
 Thing = TypeVar("Thing")
@@ -54,12 +55,21 @@ class Stored(NamedTuple):
 
 
 class Posting(Generic[Thing]):
-    """parse: makes a thing of a JSON value, or None if it cannot share a statement; raises if the value is not valid.
+    """path: that is posted to. usage: what users have of these things.
 
+    parse: makes a thing of a JSON value, or None if it cannot share a statement; raises if the value is not valid.
     insert: stores things in one transaction.
     """
 
-    def __init__(self, parse: Callable[[object, User], Thing | None], insert: Callable[[list[Thing]], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        usage: Usage,
+        parse: Callable[[object, User], Thing | None],
+        insert: Callable[[list[Thing]], None],
+    ) -> None:
+        self._path = path
+        self._usage = usage
         self._parse = parse
         self._insert = insert
 
@@ -67,11 +77,15 @@ class Posting(Generic[Thing]):
         """None: nothing was stored, and the plain view says why, or stores it."""
         rows, now = databases.read_before_writing(STATEMENT, [(post.digest,) for post in posted]), timezone.now()
         asking = {number: Caller(*row[1:]) for number, row in rows.items()}
-        users = {number: caller.user_id for number, caller in asking.items() if caller.may_call(now)}
+        users = {number: caller.user_id for number, caller in asking.items() if caller.may("POST", self._path, now)}
         things = {number: self._valid(posted[number], user_id) for number, user_id in users.items()}
         valid = {number: thing for number, thing in things.items() if thing is not None}
         allowances = callers.count({number: users[number] for number in valid})
-        accepted = {number: thing for number, thing in valid.items() if not allowances[number].is_exceeded}
+        accepted = {
+            number: thing
+            for number, thing in valid.items()
+            if not allowances[number].is_exceeded and self._has_room(users[number])
+        }
         error = self._store(list(accepted.values()))
         if settings.REPLICAS:
             record_writes({users[number] for number in accepted})
@@ -86,6 +100,13 @@ class Posting(Generic[Thing]):
                 return self._parse(JSONParser().parse(BytesIO(posted.body)), User(pk=user_id))
             except Exception:
                 return None  # the plain view says what is wrong; validation has changed nothing
+
+    def _has_room(self, user_id: int) -> bool:
+        try:
+            self._usage.take(user_id)
+        except (QuotaExceeded, Full):
+            return False  # the plain view says so
+        return True
 
     def _store(self, things: list[Thing]) -> Exception | None:
         """Raises errors after which certainly nothing is stored."""
