@@ -54,6 +54,6 @@ def registry() -> CollectorRegistry:
     """Of this process, or of all processes of this host."""
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         shared = CollectorRegistry()
-        MultiProcessCollector(shared)
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
         return shared
     return _own
