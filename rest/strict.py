@@ -77,6 +77,9 @@ def validated(serializer: type[serializers.Serializer[Any]], data: object) -> di
     return found
 
 
-@extend_schema_field({"type": ["array", "boolean", "number", "object", "string"]})
+@extend_schema_field({})
 class AnyValueField(serializers.JSONField):
-    """Any JSON value; null only with allow_null."""
+    """Any JSON value, null included."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"allow_null": True})

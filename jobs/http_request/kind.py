@@ -33,7 +33,7 @@ class HttpRequestParams(StrictSerializer):
     method = ChoiceField(METHODS, required=False)
     headers = DictField(child=StringField(max_length=4096, allow_blank=True), required=False, max_length=100)
     secret_headers = ListField(child=StringField(max_length=100), required=False, max_length=20)
-    json = AnyValueField(required=False, allow_null=True)
+    json = AnyValueField(required=False)
     expect = ListField(child=IntegerField(min_value=100, max_value=599), required=False, min_length=1, max_length=50)
 
 

@@ -6,9 +6,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from rest.fields import StringField
+from rest.openapi import example
 from rest.strict import StrictSerializer
 
 
+@example(username="ada", password="correct horse battery staple")  # noqa: S106 an example
 class Credentials(StrictSerializer):
     """A user name and a password."""
 

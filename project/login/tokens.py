@@ -26,6 +26,7 @@ from project.login.authentication import BasicCredentials
 from project.login.credentials import Credentials
 from project.models import Token
 from rest.fields import ChoiceField, StringField
+from rest.openapi import example
 from rest.pagination import NewestFirst
 from rest.query import KnownParameters
 from rest.scopes import Scope
@@ -42,6 +43,7 @@ class DeviceRequest(StrictSerializer):
     scope = ChoiceField(Scope.choices, default=Scope.ALL)
 
 
+@example(username="ada", password="correct horse battery staple", name="laptop")  # noqa: S106 an example
 class TokenRequest(Credentials):
     """The credentials for a new token, the name of the device that will use it, and what it may do."""
 
@@ -49,6 +51,7 @@ class TokenRequest(Credentials):
     scope = ChoiceField(Scope.choices, default=Scope.ALL)
 
 
+@example(token="5b1c…e7", expires_at="2026-03-31T12:00:00.000000Z", name="laptop")  # noqa: S106 an example
 class NewToken(serializers.Serializer[Any]):
     """The only response that contains a token's key."""
 
@@ -59,6 +62,7 @@ class NewToken(serializers.Serializer[Any]):
     scope = serializers.ChoiceField(Scope.choices)
 
 
+@example(name="laptop", expires_at="2026-03-31T12:00:00.000000Z", current=True)
 class ListedToken(serializers.Serializer[Token]):
     """A token in the owner's list, without its key."""
 

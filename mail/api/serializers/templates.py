@@ -12,13 +12,17 @@ from mail.models import Template
 from mail.rendering.budget import BadTemplate, RenderBudget
 from mail.rendering.sandbox import SandboxedTemplate
 from rest.fields import ObjectField, PatternField
+from rest.openapi import ORIGIN, example
 from rest.strict import StrictSerializer
 
 PARTS = ("subject", "text", "html")
 MAX_NAME_LENGTH = 100
 NAME = re.compile(r"[-a-zA-Z0-9_]+")
+TEMPLATE = {"subject": "News for {{ name }}", "text": "Dear {{ name }}, …"}
+"""An example."""
 
 
+@example(**TEMPLATE)
 class TemplateContent(StrictSerializer):
     """The body of PUT mail/templates/{name}/: subject, and text, html or both. All are Django templates."""
 
@@ -38,6 +42,7 @@ class TemplateContent(StrictSerializer):
         return given
 
 
+@example(name="news", **TEMPLATE)
 class TemplateRequest(TemplateContent):
     """The body of POST mail/templates/."""
 
@@ -46,12 +51,14 @@ class TemplateRequest(TemplateContent):
     )
 
 
+@example(context={"name": "Ada"})
 class PreviewRequest(StrictSerializer):
     """The body of POST mail/templates/{name}/preview/."""
 
     context = ObjectField(required=False, allow_null=True)  # type: ignore[assignment]
 
 
+@example(name="news", url=f"{ORIGIN}/api/v1/mail/templates/news/", **TEMPLATE)
 class TemplateResponse(serializers.Serializer[Any]):
     """A stored template."""
 
@@ -64,6 +71,7 @@ class TemplateResponse(serializers.Serializer[Any]):
     updated_at = serializers.DateTimeField()
 
 
+@example(subject="News for Ada", text="Dear Ada, …")
 class PreviewResponse(serializers.Serializer[Any]):
     """A rendered template."""
 
