@@ -59,7 +59,11 @@ PREFER = OpenApiParameter(
     description="`wait=20`: hold the response until there is news, at most so many seconds, and 30 (RFC 7240).",
 )
 PREFERENCE_APPLIED = OpenApiParameter(
-    "Preference-Applied", OpenApiTypes.STR, "header", response=[200, 202, 304], description="The response was held."
+    "Preference-Applied",
+    OpenApiTypes.STR,
+    "header",
+    response=[200, 201, 202, 204, 304],
+    description="The response was held.",
 )
 LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID",

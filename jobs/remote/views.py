@@ -27,10 +27,13 @@ from jobs.remote.serializers import (
     lease_representation,
     lease_url,
 )
+from jobs.remote.waiting import LeaseWait
 from rest.idempotency import idempotent
-from rest.openapi import IDEMPOTENCY_KEY, LOCATION, REPLAYED, RETRY_AFTER
+from rest.openapi import IDEMPOTENCY_KEY, LOCATION, PREFER, PREFERENCE_APPLIED, REPLAYED, RETRY_AFTER
 from rest.responses import Conflict
 from rest.strict import StrictSerializer
+from rest.watch.plans import VariesByPreference
+from routers import use_primary
 
 LEASE = OpenApiParameter("lease_id", str, OpenApiParameter.PATH, pattern=f"^{PATTERN.pattern}$")
 LEASE_LOCATION = OpenApiParameter("Location", str, "header", response=[201], description="Where the lease is.")
@@ -45,19 +48,28 @@ class Gone(APIException):
     default_detail = "This lease has expired or its attempt has ended; lease another job."
 
 
-class LeaseListView(APIView):
+class LeaseListView(VariesByPreference):
     problems: ClassVar = {"POST": (409, 422)}
 
     @extend_schema(
         operation_id="leases_create",
         request=LeaseRequest,
         responses={201: LeaseResponse, 204: NOTHING_DUE},
-        parameters=[IDEMPOTENCY_KEY, REPLAYED, LEASE_LOCATION],
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LEASE_LOCATION, PREFER, PREFERENCE_APPLIED],
     )
-    @idempotent
     def post(self, request: Request) -> Response:
-        """Lease your best due job of these remote kinds; 409 with the lease that this worker already holds."""
+        """Lease your best due job of these remote kinds; 409 with the lease that this worker already holds.
+
+        With `Prefer: wait` the response is held until a job is due.
+        """
         body = _valid(LeaseRequest(data=request.data))
+        response = self._leased(request, body)
+        if response.status_code == status.HTTP_204_NO_CONTENT:
+            LeaseWait(_user_id(request), body["kinds"], lambda: self._leased(request, body)).hold(request, response)
+        return response
+
+    @idempotent
+    def _leased(self, request: Request, body: dict[str, Any]) -> Response:
         try:
             job = leases.lease_next(_user_id(request), body["worker"], body["kinds"])
         except leases.WorkerBusy as error:
@@ -74,7 +86,7 @@ class LeaseView(APIView):
     @extend_schema(operation_id="leases_read", responses=LeaseResponse, parameters=[LEASE])
     def get(self, request: Request, lease_id: str) -> Response:
         """A lease that is held; 410 once it is lost or finished."""
-        with _lease_errors():
+        with _lease_errors(), use_primary():
             job = leases.find_lease(_user_id(request), LeaseId.parse(lease_id))
         return Response(lease_representation(job, request))
 

@@ -58,7 +58,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Call `again` in a thread whenever the topic has changed, until it has an answer or so many seconds have passed.
+    """Call `again` in a thread whenever a wanted state has come, until it has an answer or so many seconds have passed.
 
     context: the view's, with its request id and its route to the databases.
     """
@@ -66,6 +66,7 @@ class Repeat:
     topic: Topic
     position: Position
     seconds: int
+    wanted: Callable[[State], bool]
     again: Callable[[], Answer | None]
     context: Context
 
@@ -109,15 +110,21 @@ def hold(
             response["Preference-Applied"] = f"wait={seconds}"
 
 
-def repeat(request: Request, response: HttpResponseBase, topic: Topic, again: Callable[[], Answer | None]) -> None:
+def repeat(
+    request: Request,
+    response: HttpResponseBase,
+    topic: Topic,
+    wanted: Callable[[State], bool],
+    again: Callable[[], Answer | None],
+) -> None:
     """Have this response held, if the client prefers to wait, until `again` has another answer.
 
     For what the state of a row does not say, such as whether there is a job to lease. `again` is called in a thread of
-    the pool, for the first time when the topic has changed since just before this call.
+    the pool whenever a wanted state has come since just before this call.
     """
     if seconds := wait_seconds(request):
         position = OwnerPosition(new_version() - CLOCK_DIFFERENCE, resumes=True)
-        if _leave(request, Repeat(topic, position, seconds, again, copy_context())):
+        if _leave(request, Repeat(topic, position, seconds, wanted, again, copy_context())):
             response["Preference-Applied"] = f"wait={seconds}"
 
 

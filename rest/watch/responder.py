@@ -132,8 +132,11 @@ async def _hold(plan: Hold, watch: Watch, response: _Response) -> None:
 async def _repeat(plan: Repeat, watch: Watch, response: _Response, executor: Executor) -> None:
     deadline = time.monotonic() + plan.seconds
     while (left := deadline - time.monotonic()) > 0 and await watch.changed(left):
-        for state in watch.take():
+        states = watch.take()
+        for state in states:
             plan.position.tell(state)
+        if not any(plan.wanted(state) for state in states):
+            continue
         answer = await asyncio.get_running_loop().run_in_executor(executor, plan.context.run, _call, plan.again)
         if answer is not None:
             response.fill(answer, "")

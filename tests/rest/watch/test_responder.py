@@ -186,7 +186,7 @@ def test_a_request_is_answered_by_what_another_try_finds() -> None:
         await asyncio.sleep(0.01)
         publish(make_state(2))
 
-    plan = Repeat(JOBS, OwnerPosition(0, resumes=True), PATIENCE, lambda: next(answers), copy_context())
+    plan = Repeat(JOBS, OwnerPosition(0, resumes=True), PATIENCE, bool, lambda: next(answers), copy_context())
     client = run(Pool(plan, status=204), scenario)
     assert (client.status, client.body) == (201, b"found")
     assert client.headers["location"] == "/there/"

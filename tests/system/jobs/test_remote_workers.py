@@ -53,6 +53,20 @@ class Device:
         return self.client.post(f"{lease['url']}failure/", {"message": "it did not work", **more})
 
 
+class Waiting:
+    """A device's request for a task, which the server may hold for so many seconds."""
+
+    def __init__(self, device: Device, seconds: int = 20, kind: str = KIND) -> None:
+        body, headers = {"worker": device.name, "kinds": [kind]}, {"Prefer": f"wait={seconds}"}
+        self._answers: list[requests.Response] = []
+        self._thread = Thread(target=lambda: self._answers.append(device.client.post("leases/", body, headers=headers)))
+        self._thread.start()
+
+    def answer(self) -> requests.Response:
+        self._thread.join(PATIENCE)
+        return self._answers[0]
+
+
 @pytest.fixture(scope="module")
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     env = {"DJANGO_SETTINGS_MODULE": "tests.support.remote_kinds.settings"}
@@ -188,6 +202,27 @@ def test_a_timeout_outlives_the_queue_that_was_killed(farm: Farm, owner: Client,
     cluster.kill()
     cluster.start()
     assert until_due_again(owner, job)["errors"][0]["type"] == "WorkerLost"
+
+
+def test_a_waiting_device_gets_a_task_as_soon_as_it_is_posted(owner: Client) -> None:
+    waiting = Waiting(Device(owner.another()))
+    job = post_job(owner)
+    assert waiting.answer().status_code == 201
+    assert waiting.answer().json()["job"]["id"] == job["id"]
+
+
+def test_a_waiting_device_gets_the_task_that_another_one_has_lost(owner: Client, device: Device) -> None:
+    post_job(owner)
+    lost = device.began()
+    assert Waiting(Device(owner.another())).answer().json()["job"]["id"] == lost["job"]["id"]
+
+
+def test_of_waiting_devices_one_gets_the_task_and_the_others_are_told_of_nothing(owner: Client) -> None:
+    crowd = [Waiting(Device(owner.another()), seconds=5, kind="demo.remote") for _ in range(5)]
+    post_job(owner, kind="demo.remote", params={"note": ""})
+    answers = sorted((waiting.answer() for waiting in crowd), key=lambda answer: answer.status_code)
+    assert [answer.status_code for answer in answers] == [201, 204, 204, 204, 204]
+    assert {answer.headers["Preference-Applied"] for answer in answers[1:]} == {"wait=5"}
 
 
 def test_the_example_for_node_runs_a_job(farm: Farm, owner: Client, tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""A request that waits for a lease: what wakes it, and when it claims. With real processes: tests/system/jobs."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from rest_framework.exceptions import APIException
+from rest_framework.response import Response
+
+from jobs.models.ids import new_id
+from jobs.remote import waiting
+from jobs.remote.waiting import LeaseWait
+from rest.responses import Conflict
+from rest.watch.table import State
+
+KINDS = ("device.sync", "device.task")
+LEASED = Response({"id": "1-1"}, status=201, headers={"Location": "/leases/1-1/"})
+NOTHING = Response(status=204)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_found_nothing", {})
+
+
+class Lease:
+    """Answers in turn, and counts how often it is asked."""
+
+    def __init__(self, *answers: Response | APIException) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    def __call__(self) -> Response:
+        self.asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def state(status: str = "queued", kind: str = "device.task", due_in: float = 0.0) -> State:
+    values: dict[str, Any] = {"status": status, "kind": kind, "run_at": timezone.now() + timedelta(seconds=due_in)}
+    return State(new_id(), 1, 1, values)
+
+
+@pytest.mark.parametrize(
+    ("changed", "wakes"),
+    [
+        (state(), True),
+        (state(kind="device.sync"), True),
+        (state(kind="device.other"), False),
+        (state("retrying", due_in=-1), True),
+        (state("retrying", due_in=60), False),
+        (state("scheduled", due_in=60), False),
+        (state("running"), False),
+        (state("succeeded"), False),
+    ],
+)
+def test_only_a_job_that_is_due_wakes_it(changed: State, wakes: bool) -> None:
+    assert LeaseWait(1, KINDS, Lease()).may_be_due(changed) is wakes
+
+
+def test_it_is_answered_with_the_lease() -> None:
+    answer = LeaseWait(1, KINDS, Lease(LEASED)).again()
+    assert answer is not None
+    assert (answer.status, answer.body, answer.headers) == (201, b'{"id":"1-1"}', {"Location": "/leases/1-1/"})
+
+
+def test_it_waits_on_if_there_is_nothing_or_its_worker_is_busy() -> None:
+    lease = Lease(NOTHING, Conflict("busy"))
+    wait = LeaseWait(1, KINDS, lease)
+    assert wait.again() is None
+    assert wait.may_be_due(state())
+    assert wait.again() is None
+    assert lease.asked == 2
+
+
+def test_of_many_that_are_woken_together_one_finds_nothing_for_all() -> None:
+    lease = Lease(LEASED, NOTHING)
+    crowd = [LeaseWait(1, KINDS, lease) for _ in range(100)]
+    assert all(wait.may_be_due(state()) for wait in crowd)
+    assert [wait.again() is not None for wait in crowd] == [True] + [False] * 99
+    assert lease.asked == 2
+
+
+def test_another_user_and_a_later_change_are_claimed_for() -> None:
+    assert LeaseWait(1, KINDS, Lease(NOTHING)).again() is None
+    assert LeaseWait(2, KINDS, Lease(LEASED)).again() is not None
+    later = LeaseWait(1, KINDS, Lease(LEASED))
+    assert later.may_be_due(state())
+    assert later.again() is not None
