@@ -6,6 +6,8 @@
 python := .venv/bin/python
 READY := .venv/ready
 PYTEST := -n 2 --max-worker-restart 0 --dist loadgroup
+# Without it the program is production, and refuses to start without secrets.
+development := DJANGO_SETTINGS_MODULE=settings.development
 OURS := $(wildcard manage.py routers.py settings project rest jobs mail monitor demo benchmarks examples)
 OURS += clients/python/legwork_client
 LOCKED := pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
@@ -15,10 +17,10 @@ help:  ## Show these lines
 		do printf '  make %-10s %s\n' "$$name" "$$what"; done
 
 demo: $(READY)  ## Start everything, run a job and send some mails before your eyes, stop again
-	@$(python) -m demo
+	@$(development) $(python) -m demo
 
 run: $(READY)  ## Start everything and stay up on port 8000, or PORT, until Ctrl-C
-	@$(python) -m demo.run
+	@$(development) $(python) -m demo.run
 
 test: $(READY) servers  ## Run every test (installs PostgreSQL, Redis and HAProxy where missing)
 	@PYTHONHASHSEED=0 $(python) -m pytest $(PYTEST) $(TESTS)
@@ -40,13 +42,13 @@ check: lint test  ## Format, lint, types, migrations, deployment settings, then 
 lint: $(READY)  ## The quick part of check: everything but the tests
 	@$(python) -m ruff format --check --quiet .
 	@$(python) -m ruff check --quiet .
-	@$(python) -m mypy $(OURS)
+	@$(development) $(python) -m mypy $(OURS)
 	@mkdir -p var
 	@.venv/bin/lint-imports --no-logo >var/imports.log || { cat var/imports.log; exit 1; }
-	@DATABASE_URL=sqlite:///:memory: $(python) manage.py makemigrations --check --dry-run
+	@$(development) DATABASE_URL=sqlite:///:memory: $(python) manage.py makemigrations --check --dry-run
 	@DJANGO_SETTINGS_MODULE=settings.production DATABASE_URL=sqlite:///:memory: ALLOWED_HOSTS=legwork.example.org \
 		SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(50))') \
-		MAILGUN_API_KEY=key MAILGUN_SENDER_DOMAIN=mg.example.org MAILGUN_WEBHOOK_SIGNING_KEY=key \
+		MAILGUN_API_KEY=key MAILGUN_SENDER_DOMAIN=mg.example.org MAILGUN_WEBHOOK_SIGNING_KEY=key NUM_PROXIES=1 \
 		$(python) manage.py check --deploy --fail-level WARNING
 
 format: $(READY)  ## Format the code and mend what can be mended by itself

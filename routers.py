@@ -16,7 +16,7 @@ from django.db.models import Model
 
 PRIMARY = "default"
 
-PINNED = frozenset({"sessions.session", "jobs.cacheentry"})
+PINNED = frozenset({"project.session", "jobs.cacheentry"})
 """Models that are read from the primary while it is available: a session that a replica does not have yet would log its
 user out, and a cache must return what was just stored."""
 

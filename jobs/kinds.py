@@ -3,14 +3,12 @@
 import time
 from typing import Any
 
-from rest_framework import serializers
-
 from jobs.errors import JobError, PermanentError, TransientError
 from jobs.http_request.kind import http_request as http_request  # imported to register it
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
-from rest.fields import StringField
+from rest.fields import ChoiceField, IntegerField, StringField
 from rest.strict import StrictSerializer
 
 COUNTDOWN_ERRORS: dict[str, type[JobError]] = {"transient": TransientError, "permanent": PermanentError}
@@ -19,9 +17,9 @@ COUNTDOWN_ERRORS: dict[str, type[JobError]] = {"transient": TransientError, "per
 class CountdownParams(StrictSerializer):
     """Params of demo.countdown. fail_attempts: how many of the first attempts fail, with this error."""
 
-    seconds = serializers.IntegerField(min_value=0, max_value=3600)
-    fail_attempts = serializers.IntegerField(min_value=0, max_value=1000, required=False)
-    error = serializers.ChoiceField(sorted(COUNTDOWN_ERRORS), required=False)
+    seconds = IntegerField(min_value=0, max_value=3600)
+    fail_attempts = IntegerField(min_value=0, max_value=1000, required=False)
+    error = ChoiceField(sorted(COUNTDOWN_ERRORS), required=False)
 
 
 class RemoteParams(StrictSerializer):

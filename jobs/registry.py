@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from django.conf import settings
 from rest_framework.serializers import Serializer, ValidationError
 
 from jobs.errors import JobError
 from jobs.retry import DEFAULT_ATTEMPTS, Retry, exponential
+from jobs.sealing import seal, unseal
 from rest.json_value import NotStorable, to_json
 from rest.strict import StrictSerializer
 
 Handler = Callable[..., Any]
 Reads = Literal["primary", "replica"]
 OnCancel = Callable[[UUID], None]
+Secrets = Callable[[dict[str, Any], Callable[[str], str]], dict[str, Any]]
 
 QUEUE_NAME = re.compile(r"(?!.*\.fifo\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 """A queue's name ends an SQS queue's name, and is the value of a column."""
@@ -53,6 +56,7 @@ class Kind:
     internal: bool = False
     reads: Reads = "primary"
     on_cancel: OnCancel | None = None
+    secrets: Secrets | None = None
     remote: bool = False
     lease: int = REMOTE_LEASE
 
@@ -75,6 +79,8 @@ class Kind:
         except NotStorable as error:
             raise ValidationError(f"This {error}.", "unstorable") from None
         self.handler_arguments(stored)
+        if self.secrets and isinstance(stored, dict):
+            return self.secrets(stored, seal)
         return stored
 
     def handler_arguments(self, params: object) -> dict[str, Any]:
@@ -84,6 +90,8 @@ class Kind:
         """
         if params == {} and self.params is NoParams:
             return {}
+        if self.secrets and isinstance(params, dict):
+            params = self.secrets(params, unseal)
         serializer = self.params(data=params)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
@@ -103,6 +111,7 @@ def job(
     internal: bool = False,
     reads: Reads = "primary",
     on_cancel: OnCancel | None = None,
+    secrets: Secrets | None = None,
     remote: bool = False,
     lease: int = REMOTE_LEASE,
 ) -> Callable[[Handler], Handler]:
@@ -112,13 +121,17 @@ def job(
     mostly wait for I/O, how many jobs of this kind one I/O worker process runs at once (settings.IO_WORKERS); 0 means
     one at a time, in the main thread of a worker process (settings.WORKERS). internal: only our code submits it,
     clients cannot see it. reads: "replica" sends the handler's reads to replicas (jobs/worker/replica_reads.py).
-    on_cancel: called with the job's id when a job is cancelled or asked to stop, in the same transaction.
+    on_cancel: called with the job's id when a job is cancelled or asked to stop, in the same transaction. Kinds whose
+    names begin with "demo." exist with DEMO_KINDS only. secrets: returns the params with a function applied to each of
+    their secrets, which are stored encrypted (jobs/sealing.py).
 
     remote: programs of the job's owner run it (jobs/remote), and the function is never called: its docstring describes
     the kind. Attempts are unlimited unless retry limits them. lease: seconds that such a program may be silent.
     """
 
     def register(handler: Handler) -> Handler:
+        if name.startswith("demo.") and not settings.DEMO_KINDS:
+            return handler
         if name in _kinds:
             raise JobError(f"Two kinds of job are called {name!r}: {_kinds[name].handler} and {handler}.")
         if not QUEUE_NAME.fullmatch(queue):
@@ -127,7 +140,21 @@ def job(
             raise JobError(f"{name} is remote; threads= is for kinds that workers of a cluster run.")
         policy = retry or exponential(attempts=None if remote else DEFAULT_ATTEMPTS)
         _kinds[name] = Kind(
-            name, handler, params, timeout, policy, queue, threads, internal, reads, on_cancel, remote, lease
+            *(
+                name,
+                handler,
+                params,
+                timeout,
+                policy,
+                queue,
+                threads,
+                internal,
+                reads,
+                on_cancel,
+                secrets,
+                remote,
+                lease,
+            )
         )
         return handler
 

@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import IO, Self, TextIO
 from uuid import UUID
 
+from django.conf import settings
+
 from jobs.errors import PermanentError
 from jobs.filename import content_type_of, safe_filename
 from jobs.models import Job
@@ -87,6 +89,7 @@ class Run:
             yield file
             file.flush()
             with use_primary():
+                self._require_room(file.seek(0, 2))
                 self._store(name, content_type, file)
 
     @contextmanager
@@ -101,6 +104,10 @@ class Run:
                 yield text
             finally:
                 text.detach()
+
+    def _require_room(self, size: int) -> None:
+        if self.user_id is not None and Output.objects.bytes_of(self.user_id) + size > settings.MAX_OUTPUT_BYTES:
+            raise PermanentError("the files of your jobs have as many bytes as allowed; delete finished jobs")
 
     def _store(self, filename: str, content_type: str, file: IO[bytes]) -> None:
         job = self._job

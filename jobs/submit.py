@@ -17,6 +17,7 @@ from jobs.models import Job
 from jobs.models.clock import database_now
 from jobs.models.ids import new_id
 from jobs.models.states import Status
+from jobs.priorities import OWN_PRIORITY
 from jobs.registry import Kind, find_kind
 from jobs.retry import Retry
 
@@ -26,8 +27,9 @@ log = structlog.get_logger(__name__)
 class Options(TypedDict, total=False):
     """Options of submit() and submit_many().
 
-    user: the owner. run_at: the job does not start earlier; a past time means now. priority: higher first. timeout:
-    seconds. timeout, max_attempts and retry default to the kind's.
+    user: the owner. run_at: the job does not start earlier; a past time means now. priority: higher first; by default 0
+    for a user's job and OWN_PRIORITY for the project's own. timeout: seconds. timeout, max_attempts and retry default
+    to the kind's.
     """
 
     user: User | None
@@ -115,7 +117,7 @@ def _job(definition: Kind, params: object, **options: Unpack[SingleJobOptions]) 
         status=Status.SCHEDULED if run_at > now else Status.QUEUED,
         run_at=run_at,
         created_at=now,
-        priority=options.get("priority", 0),
+        priority=options.get("priority", 0 if options.get("user") else OWN_PRIORITY),
         timeout=options.get("timeout") or definition.timeout,
         max_attempts=attempts,
         budget=attempts,

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from django.db.models import TextChoices
 
+from jobs.priorities import OWN_PRIORITY
+
 
 class Importance(TextChoices):
     CRITICAL = "critical"  # a password, an alarm: a duplicate is better than a loss
@@ -11,7 +13,11 @@ class Importance(TextChoices):
     BULK = "bulk"  # a newsletter: not sent is better than sent to somebody who does not want it
 
 
-PRIORITY = {Importance.CRITICAL: 10, Importance.NORMAL: 0, Importance.BULK: -10}
+PRIORITY = {
+    Importance.CRITICAL: OWN_PRIORITY + 10,
+    Importance.NORMAL: OWN_PRIORITY,
+    Importance.BULK: OWN_PRIORITY - 10,
+}
 """Of the job that sends the message."""
 
 EXPIRES_AFTER = {

@@ -41,7 +41,8 @@ def resend(old: Message) -> Message:
         raise StillUnderWay(old.pk, old.status)
     if old.erased_at or not old.address:
         raise Erased(old.pk)
-    if suppression := Suppression.objects.against(old.address, old.importance):
+    importance = Importance.BULK if old.broadcast_id else old.importance
+    if suppression := Suppression.objects.against(old.address, importance):
         raise Suppressed(old.pk, suppression.reason)
     if old.importance != Importance.CRITICAL and StreamSuppression.objects.forbids(
         old.user_id, old.stream, old.address

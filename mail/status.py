@@ -19,7 +19,10 @@ class Status(TextChoices):
     CANCELLED = "cancelled"  # not sent: its user cancelled it
 
 
-PENDING = frozenset({Status.SCHEDULED, Status.QUEUED, Status.SENDING})
+CANCELLABLE = frozenset({Status.SCHEDULED, Status.QUEUED})
+"""No provider has seen it."""
+
+PENDING = CANCELLABLE | {Status.SENDING}
 """We have to send it."""
 
 UNDER_WAY = frozenset({Status.SENT, Status.DEFERRED})

@@ -14,12 +14,13 @@ from jobs.errors import AlreadyFinished
 from jobs.models import Job
 from jobs.models.ids import new_id
 from jobs.models.queryset import BATCH, JobQuerySet
+from jobs.priorities import OWN_PRIORITY
 from jobs.registry import kinds
 from jobs.submit import submit
 from monitor.job_filter import JobFilter
 
 KIND = "monitor.bulk_action"
-PRIORITY = 100
+PRIORITY = OWN_PRIORITY
 """Of bulk jobs: an operator waits."""
 PRIORITIES = (-1000, 1000)
 """The lowest and the highest priority that an operator may set."""

@@ -11,11 +11,12 @@ from project.models import Token
 class TokenAdmin(ModelAdmin):  # type: ignore[misc]
     """Shows neither digest nor key. Tokens are created only by logging in."""
 
-    list_display = ("name_or_unnamed", "user", "created", "expiry")
+    list_display = ("name_or_unnamed", "user", "scope", "created", "last_used_on", "expiry")
+    list_filter = ("scope",)
     list_select_related = ("user",)
     search_fields = ("name", "user__username")
     date_hierarchy = "created"
-    fields = readonly_fields = ("name", "user", "created", "expiry")
+    fields = readonly_fields = ("id", "name", "user", "scope", "created", "last_used_on", "expiry")
 
     @admin.display(description="device", ordering="name")
     def name_or_unnamed(self, token: Token) -> str:

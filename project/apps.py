@@ -14,4 +14,5 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("project.checks")
+        import_module("project.audit")
         pool.ensure_probed = background_probe.ensure_started

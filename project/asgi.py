@@ -5,8 +5,9 @@ Each thread keeps its database connection; with Django's own ASGI handler every 
 
 import asyncio
 import time
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import TypeVar, cast
 from urllib.parse import quote
 
 import structlog
@@ -19,16 +20,30 @@ from django.conf import settings
 from project.wsgi import application as django_application
 
 # isort: split
-from project import health
+from project import docs, health
 from project.gathering import dispatch as gathering
+from project.http_protocol import harden
+from project.login.large_bodies import is_known
+from project.login.last_used import last_used
 from project.middleware import log_access, request_id
-from rest import problems
-from rest.body import BodyTooLarge, ClientDisconnected, has_body, read_body, replay
+from rest import problems, security_headers
+from rest.body import (
+    BodyBudget,
+    BodyTooLarge,
+    ClientDisconnected,
+    CredentialsRequired,
+    OutOfBudget,
+    has_body,
+    read_body,
+    replay,
+)
+from rest.security_headers import with_security_headers
 from rest.watch.responder import respond
 from rest.watch.shutdown import end_watches_at_shutdown
 
 logger = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
 Headers = Iterable[tuple[bytes, bytes]]
 
 POOL_SECONDS = 3.0
@@ -37,12 +52,19 @@ POOL_SECONDS = 3.0
 SEND_QUEUE = 256
 """Chunks of a response that are queued for a slow client instead of blocking a thread: 2 MiB of a static file."""
 
+body_budget = BodyBudget()
+SECURITY_HEADERS = security_headers.FIELDS + security_headers.hsts(
+    settings.SECURE_HSTS_SECONDS, preload=settings.SECURE_HSTS_PRELOAD
+)
+harden()
 pool = WSGIMiddleware(cast(WSGIApp, django_application), workers=settings.WEB_THREADS, send_queue_size=SEND_QUEUE)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         end_watches_at_shutdown()
+        last_used.start()
+        docs.build()
     if scope["type"] != "http":
         # a2wsgi answers lifespan messages and closes websockets.
         return await pool(scope, receive, send)
@@ -50,6 +72,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
     async def note_start(message: SendEvent) -> None:
         nonlocal started
+        if message["type"] == "http.response.start":
+            message["headers"] = with_security_headers(message["headers"], SECURITY_HEADERS)
         started = True
         await send(message)
 
@@ -59,24 +83,48 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         logger.exception("request_failed")
         if started:
             raise
-        await _refuse(scope, send, 500, "Internal error; it has been logged.")
+        await _refuse(scope, note_start, 500, "Internal error; it has been logged.")
 
 
 async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
+    if settings.LOOPBACK_ONLY and not _is_local(scope):
+        return await _refuse(scope, send, 403, "Development serves this machine only.", code="not_local")
     scope = _sanitised(scope)
     if scope["method"] in ("GET", "HEAD") and scope["path"] in ("/healthz", "/readyz"):
         return await _health(scope, send)
     if not has_body(scope):
         return await respond(pool, scope, receive, send)
+    with body_budget.share() as share:
+        try:
+            body = await read_body(scope, receive, share, lambda: _on_pool(is_known, scope["headers"]))
+        except BodyTooLarge:
+            return await _refuse(scope, send, 413, "The body is too large.")
+        except CredentialsRequired:
+            detail = f"A body over {settings.ANONYMOUS_BODY_LIMIT} bytes needs valid credentials."
+            challenge = [(b"www-authenticate", b"Token")]
+            return await _refuse(scope, send, 401, detail, challenge, code="not_authenticated")
+        except OutOfBudget:
+            detail = "This server holds as many bodies of requests as it may; try again."
+            return await _refuse(scope, send, 503, detail, [(b"retry-after", b"1")], code="overloaded")
+        except TimeoutError:
+            return await _refuse(scope, send, 408, "The body took too long to arrive.", [(b"connection", b"close")])
+        except ClientDisconnected:
+            return None
+        return await respond(pool, _with_length(scope, len(body)), replay(body, receive), send)
+
+
+async def _on_pool(function: Callable[..., Result], *arguments: object) -> Result:
+    """The function's result, from a thread of the pool, which has a database connection."""
+    return await asyncio.get_running_loop().run_in_executor(pool.executor, function, *arguments)
+
+
+def _is_local(scope: HTTPScope) -> bool:
+    """Whether the connection came to a loopback address of this machine, or to a Unix socket."""
+    host = (scope.get("server") or ("", 0))[0]
     try:
-        body = await read_body(scope, receive)
-    except BodyTooLarge:
-        return await _refuse(scope, send, 413, "The body is too large.")
-    except TimeoutError:
-        return await _refuse(scope, send, 408, "The body took too long to arrive.", [(b"connection", b"close")])
-    except ClientDisconnected:
-        return None
-    return await respond(pool, _with_length(scope, len(body)), replay(body, receive), send)
+        return ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def _sanitised(scope: HTTPScope) -> HTTPScope:
@@ -120,9 +168,11 @@ async def _pool_state() -> str:
     return "ok"
 
 
-async def _refuse(scope: HTTPScope, send: Send, status: int, detail: str, headers: Headers = ()) -> None:
+async def _refuse(
+    scope: HTTPScope, send: Send, status: int, detail: str, headers: Headers = (), code: str = ""
+) -> None:
     started = time.perf_counter()
-    body = problems.document(status, detail, scope["path"])
+    body = problems.document(status, detail, scope["path"], code=code)
     await _respond(scope, send, status, problems.MEDIA_TYPE.encode(), body, headers)
     log_access(scope["method"], scope["path"], status, started)
 

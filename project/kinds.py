@@ -12,6 +12,7 @@ from rest_framework import serializers
 from jobs.registry import job, minutes
 from jobs.run import Run
 from project.activity import COLUMNS, FIGURES, Counts, Span, deleted_message_counts, rows
+from rest.fields import IntegerField
 from rest.strict import StrictSerializer
 
 MAX_DAYS = 366
@@ -21,7 +22,7 @@ DEFAULT_DAYS = 30
 class ActivityParams(StrictSerializer):
     """The params of report.activity: a number of days that ends today, or a first and a last day (UTC)."""
 
-    days = serializers.IntegerField(min_value=1, max_value=MAX_DAYS, required=False)
+    days = IntegerField(min_value=1, max_value=MAX_DAYS, required=False)
     first_day = serializers.DateField(required=False)
     last_day = serializers.DateField(required=False)
 

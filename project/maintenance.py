@@ -3,9 +3,15 @@
 from importlib import import_module
 
 from django.conf import settings
+from django.utils import timezone
 
-from jobs.cluster.maintenance import hourly
-from project.models import Token
+from jobs.cluster.maintenance import every, hourly
+from project.login.access import cancel_work_of_inactive_users, end_access_of_inactive_users
+from project.models import Session, Token
+
+# Whatever has deactivated a user, an admin, a script or a statement, is noticed here.
+every(minutes=0.25)(end_access_of_inactive_users)
+every(minutes=0.25)(cancel_work_of_inactive_users)
 
 if settings.CLOUDWATCH_NAMESPACE:
     import_module("project.cloudwatch")
@@ -14,4 +20,10 @@ if settings.CLOUDWATCH_NAMESPACE:
 @hourly
 def prune_expired_tokens() -> int:
     pruned: int = Token.objects.prune()
+    return pruned
+
+
+@hourly
+def prune_expired_sessions() -> int:
+    pruned, _ = Session.objects.filter(expire_date__lt=timezone.now()).delete()
     return pruned

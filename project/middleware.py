@@ -4,8 +4,10 @@ import random
 import re
 import time
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
@@ -15,7 +17,7 @@ from rest_framework.exceptions import Throttled
 from monitor.metrics.http import observe
 from rest import problems
 from rest.body import body_limit
-from rest.throttling import ALLOWANCE, Allowance, client_address, count_request
+from rest.throttling import ALLOWANCE, Allowance, RateLimited, Window, client_address, client_network, count_request
 
 logger = structlog.get_logger(__name__)
 
@@ -24,7 +26,11 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PAGES = ("/admin/", "/unsubscribe/")
 """Pages for people: their errors stay HTML. All other errors are problem+json."""
-EMAIL_IN_PATH = re.compile(r"[^/]*@[^/]*")
+EMAIL_IN_PATH = re.compile(r"(?<![^/])[^/@]*+@[^/]*+")
+LOGGED_PATH = 300
+"""Characters of a path in the log."""
+UNSUBSCRIBE_LINK = re.compile(r"^/unsubscribe/[^/]*+")
+"""Its token is a secret of the recipient."""
 
 
 def request_id(given: str | None) -> str:
@@ -41,7 +47,7 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         this_id = request_id(request.headers.get("X-Request-ID"))
         structlog.contextvars.clear_contextvars()
-        with structlog.contextvars.bound_contextvars(request_id=this_id):
+        with structlog.contextvars.bound_contextvars(request_id=this_id, client=logged_client(client_address(request))):
             started = time.perf_counter()
             response = self.get_response(request)
             response["X-Request-ID"] = this_id
@@ -49,15 +55,33 @@ class RequestIdMiddleware:
         return response
 
 
+def logged_client(address: str) -> str | None:
+    """The client's address as logs may have it: LOG_CLIENT_ADDRESS is full, masked (/24 or /48) or off."""
+    if settings.LOG_CLIENT_ADDRESS == "off":
+        return None
+    if settings.LOG_CLIENT_ADDRESS == "full":
+        return address[:100]
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    return str(ip_network((int(parsed), 24 if parsed.version == 4 else 48), strict=False).network_address)
+
+
 def log_access(method: str, path: str, status: int, started: float, user: object = None, **more: str) -> None:
-    """Count the request, and write one line. Without the query, and with e-mail addresses in the path masked.
+    """Count the request, and write one line. Without the query, and with e-mail addresses and secrets masked.
 
     more: the request_id, where it is not in the logger's context.
     """
     observe(method, path, status, started)
     took = round((time.perf_counter() - started) * 1000, 1)
-    more |= {"path": EMAIL_IN_PATH.sub("…", path)}
+    more |= {"path": logged_path(path)}
     logger.info("request", method=method, status=status, duration_ms=took, user_id=user, **more)
+
+
+def logged_path(path: str) -> str:
+    """The path as logs may have it."""
+    return UNSUBSCRIBE_LINK.sub("/unsubscribe/…", EMAIL_IN_PATH.sub("…", path[:LOGGED_PATH]))
 
 
 def _user_id(request: HttpRequest) -> object:
@@ -87,14 +111,27 @@ class ResponseMiddleware:
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
-    """NUL is legal in URLs and cookies, but PostgreSQL rejects it. WSGI servers do not limit bodies."""
+    """NUL is legal in URLs and cookies, but PostgreSQL rejects it. WSGI servers do not limit URLs and bodies."""
+    if len(request.path) + len(request.META.get("QUERY_STRING", "")) > settings.URL_LIMIT:
+        return problems.problem(request, 414, f"A path and its query have at most {settings.URL_LIMIT} characters.")
     if "\0" in request.path:
         return problems.problem(request, 404, problems.NOT_FOUND)
     if "%00" in request.META.get("QUERY_STRING", "") or "\0" in "".join(request.COOKIES.values()):
         return problems.problem(request, 400, "The query or a cookie contains a NUL character.")
     if _declared_length(request) > body_limit(request.path):
         return problems.problem(request, 413, "The body is too large.")
-    return None
+    return _refuse_flood(request)
+
+
+def _refuse_flood(request: HttpRequest) -> HttpResponse | None:
+    """Limits requests per network to pages and webhooks, which the API's throttle does not see."""
+    limit = next((limit for prefix, limit in settings.PAGE_RATES.items() if request.path.startswith(prefix)), None)
+    if limit is None or (request.path.startswith("/admin/") and request.method != "POST"):
+        return None
+    window = Window("page", f"{request.path.split('/')[1]} {client_network(request)}")
+    if window.add() <= limit:
+        return None
+    return problems.locked_out(request, RateLimited(window.seconds_left()))
 
 
 def _declared_length(request: HttpRequest) -> int:
@@ -114,9 +151,9 @@ def _with_api_headers(request: HttpRequest, response: HttpResponseBase) -> HttpR
     allowance = request.META.get(ALLOWANCE)
     if not isinstance(allowance, Allowance):
         # Refused before authentication, so it counts against the client's address.
-        allowance = count_request(request, f"address:{client_address(request)}")
+        allowance = count_request(request, f"address:{client_network(request)}")
         if allowance.is_exceeded:
-            response = problems.response_for(Throttled(allowance.seconds_left), request)
+            response = problems.response_for(RateLimited(allowance.seconds_left), request)
     for name, value in allowance.headers().items():
         response[name] = value
     # A browser may cache a response but must revalidate it by its ETag; shared caches may not.

@@ -8,12 +8,17 @@ from mail.unsubscribe.page import page as unsubscribe_page
 from monitor.metrics.page import metrics
 from project.docs import DocsView, SchemaView
 from project.health import healthz, readyz
+from project.index import IndexView
+from project.limits import LimitsView
 from project.login.sessions import SessionView
-from project.login.tokens import CurrentTokenView, TokensView
+from project.login.tokens import CurrentTokenView, TokensView, TokenView
 from rest.problems import unknown_url
 
 api: list[URLPattern | URLResolver] = [
+    path("", IndexView.as_view(), name="index"),
+    path("limits/", LimitsView.as_view(), name="limits"),
     path("tokens/", TokensView.as_view(), name="tokens"),
+    path("tokens/<uuid:token_id>/", TokenView.as_view(), name="token"),
     path("tokens/current/", CurrentTokenView.as_view(), name="current-token"),
     path("session/", SessionView.as_view(), name="session"),
     path("schema/", SchemaView.as_view(), name="schema"),

@@ -9,7 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+CHOSEN = os.environ.get("DJANGO_SETTINGS_MODULE")
+NOT_CHOSEN = " DJANGO_SETTINGS_MODULE is not set, which means production; developers set it to settings.development."
+os.environ["DJANGO_SETTINGS_MODULE"] = CHOSEN or "settings.production"
 
 
 def _start() -> WSGIHandler:
@@ -22,4 +24,4 @@ def _start() -> WSGIHandler:
 try:
     application = _start()
 except ImproperlyConfigured as error:
-    sys.exit(f"Legwork cannot start: {error}")
+    sys.exit(f"Legwork cannot start: {error}{'' if CHOSEN else NOT_CHOSEN}")

@@ -7,9 +7,12 @@ from rest_framework import serializers, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
-from rest.field_errors import FieldError, flatten
+from rest.field_errors import FieldError, first_errors
 
 Item = TypeVar("Item")
+
+MAX_BATCH_ERRORS = 500
+"""Errors listed for all items of a batch; beyond it each refused item has one."""
 
 
 class HasId(Protocol):
@@ -18,13 +21,16 @@ class HasId(Protocol):
 
 
 def parse_each(items: Iterable[object], parse: Callable[[object], Item]) -> list[Item | list[FieldError]]:
-    """The result of parse for each item, or the errors of the ValidationError that it raised."""
+    """The result of parse for each item, or the first errors of the ValidationError that it raised."""
     outcomes: list[Item | list[FieldError]] = []
+    listed = 0
     for item in items:
         try:
             outcomes.append(parse(item))
         except ValidationError as error:
-            outcomes.append(list(flatten(error.detail)))
+            errors = first_errors(error.detail)[: max(1, MAX_BATCH_ERRORS - listed)]
+            listed += len(errors)
+            outcomes.append(errors)
     return outcomes
 
 

@@ -15,6 +15,8 @@ from rest.json_value import has_nul
 
 MAX_DEPTH = 100
 """Levels of nesting. Far below other limits: Python's own encoder fails near 1000 levels."""
+MAX_CONTAINERS, MAX_VALUES = 100_000, 250_000
+"""Opening brackets and commas in a body, those in strings included. Without them 10 MiB would become 500 MB."""
 
 
 class JSONParser(BaseParser):
@@ -26,12 +28,15 @@ class JSONParser(BaseParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         text = stream.read()
+        containers = text.count(b"[") + text.count(b"{")
+        if containers > MAX_CONTAINERS or text.count(b",") > MAX_VALUES:
+            raise ParseError(f"The body has more than {MAX_VALUES} values, or {MAX_CONTAINERS} lists and objects.")
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             raise ParseError(f"The body is not JSON: {error}.") from None
         # Both conditions are cheap and hold for every bad body, so that most good ones are not traversed.
-        if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_too_deep(value):
+        if containers > MAX_DEPTH and _is_too_deep(value):
             raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
         if b"\\u0000" in text and has_nul(value):
             raise ParseError("The body contains a NUL character.")

@@ -36,9 +36,9 @@ class NewestFirst(CursorPagination):
         text = request.query_params.get("page_size")
         if text is None:
             return self.page_size
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= self.max_page_size):
             raise ValidationError({"page_size": f"A whole number from 1 to {self.max_page_size}."})
-        return min(int(text), self.max_page_size)
+        return int(text)
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         encoded = request.query_params.get(self.cursor_query_param)
@@ -78,9 +78,8 @@ class NewestFirst(CursorPagination):
         }
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        size = {"type": "integer", "minimum": 1, "default": self.page_size}
-        description = f"Rows per page; values above {self.max_page_size} mean {self.max_page_size}."
+        size = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
         return [
             {"name": self.cursor_query_param, "in": "query", "required": False, "schema": {"type": "string"}},
-            {"name": "page_size", "in": "query", "required": False, "schema": size, "description": description},
+            {"name": "page_size", "in": "query", "required": False, "schema": size, "description": "Rows per page."},
         ]

@@ -20,7 +20,7 @@ from psycopg2.errors import LockNotAvailable
 from rest_framework.exceptions import APIException, Throttled
 from rest_framework.views import set_rollback
 
-from rest.field_errors import FieldError, flatten
+from rest.field_errors import FieldError, first_errors, shortened
 from rest.read_only import WriteInSafeMethod
 
 logger = structlog.get_logger(__name__)
@@ -34,14 +34,15 @@ LOCK_RETRY_AFTER = 1
 DATABASE_RETRY_AFTER = 5
 
 
-def document(status: int, detail: str, instance: str, errors: Iterable[FieldError] = ()) -> bytes:
-    """The JSON text of a problem."""
+def document(status: int, detail: str, instance: str, errors: Iterable[FieldError] = (), code: str = "") -> bytes:
+    """The JSON text of a problem. code: which of several causes, as clients may compare it; by default the status's."""
     members: dict[str, Any] = {
         "type": QUOTA_EXCEEDED if status == 429 else "about:blank",
         "title": title(status),
         "status": status,
-        "detail": detail,
-        "instance": instance,
+        "detail": shortened(detail),
+        "instance": shortened(instance),
+        "code": code or HTTPStatus(status).name.lower(),
     }
     if found := list(errors):
         members["errors"] = found
@@ -58,8 +59,9 @@ def problem(
     detail: str,
     errors: Iterable[FieldError] = (),
     headers: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> HttpResponse:
-    body = document(status, detail, request.path, errors)
+    body = document(status, detail, request.path, errors, code)
     response = HttpResponse(body, content_type=MEDIA_TYPE, status=status, headers=dict(headers or {}))
     # CommonMiddleware would set it, but responses of the middleware outside it do not pass through.
     response["Content-Length"] = str(len(body))
@@ -84,35 +86,37 @@ def response_for(error: BaseException, request: HttpRequest) -> HttpResponse:
         case Http404():
             return problem(request, 404, NOT_FOUND)
         case PermissionDenied():
-            return problem(request, 403, "This is not allowed.")
+            return problem(request, 403, "This is not allowed.", code="permission_denied")
         case RequestDataTooBig():
             return problem(request, 413, "The body is too large.")
         case SuspiciousOperation() | BadRequest() | MultiPartParserError() | UnreadablePostError():
-            return problem(request, 400, "The request cannot be understood.")
+            return problem(request, 400, "The request cannot be understood.", code="malformed")
         case DataError():
             # DataError is a subclass of DatabaseError: a valid value did not fit a column; not an outage.
             logger.error("value_out_of_range", exc_info=error)
-            return problem(request, 400, "A value is out of range.")
+            return problem(request, 400, "A value is out of range.", code="out_of_range")
         case OperationalError() if isinstance(error.__cause__, LockNotAvailable):
             logger.warning("row_locked", exc_info=error)
             retry = {"Retry-After": str(LOCK_RETRY_AFTER)}
-            return problem(request, 503, "Another transaction is changing this right now; try again.", headers=retry)
+            detail = "Another transaction is changing this right now; try again."
+            return problem(request, 503, detail, headers=retry, code="locked")
         case OperationalError() | InterfaceError():
             logger.error("database_unavailable", exc_info=error)
             retry = {"Retry-After": str(DATABASE_RETRY_AFTER)}
-            return problem(request, 503, "The database is unreachable right now; try again.", headers=retry)
+            detail = "The database is unreachable right now; try again."
+            return problem(request, 503, detail, headers=retry, code="database_unavailable")
     logger.error("request_failed", exc_info=error)
     return _already_logged(problem(request, 500, "Internal error; it has been logged."))
 
 
 def _api_problem(error: APIException, request: HttpRequest) -> HttpResponse:
-    errors = list(flatten(error.detail)) if isinstance(error.detail, list | dict) else []
+    errors = first_errors(error.detail) if isinstance(error.detail, list | dict) else []
     headers = dict(getattr(error, "headers", {}))
     if challenge := getattr(error, "auth_header", None):
         headers.setdefault("WWW-Authenticate", challenge)
     if (wait := getattr(error, "wait", None)) is not None:
         headers.setdefault("Retry-After", str(wait))
-    response = problem(request, error.status_code, _summary(error, errors), errors, headers)
+    response = problem(request, error.status_code, _summary(error, errors), errors, headers, _code(error))
     return _already_logged(response) if error.status_code >= 500 else response
 
 
@@ -122,6 +126,11 @@ def _summary(error: APIException, errors: list[FieldError]) -> str:
     if len(errors) == 1 and not errors[0]["field"]:
         return errors[0]["detail"]
     return "The request is not valid; see errors."
+
+
+def _code(error: APIException) -> str:
+    """The error's own code. An invalid input has one code for all its errors, which each have their own."""
+    return str(getattr(error.detail, "code", "")) or "invalid"
 
 
 def _already_logged(response: HttpResponse) -> HttpResponse:
@@ -155,7 +164,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     if _for_people(request):
         return html_csrf_failure(request, reason)
-    return problem(request, 403, f"CSRF Failed: {reason}")
+    return problem(request, 403, f"CSRF Failed: {reason}", code="csrf_failed")
 
 
 def locked_out(request: HttpRequest, error: Throttled) -> HttpResponse:

@@ -26,7 +26,7 @@ LITERALS_AND_COMMENTS = re.compile(
     re.X | re.S,
 )
 """Parts of a statement whose words are not keywords (PostgreSQL, "Lexical Structure")."""
-SESSION_WRITE = re.compile(r'\s*(INSERT INTO|UPDATE|DELETE FROM) "django_session"\s', re.I)
+SESSION_WRITE = re.compile(r'\s*(INSERT INTO|UPDATE|DELETE FROM) "project_session"\s', re.I)
 """The only exception: a session ends at the first request after a password change, whatever the method. (Messages of
 the admin are in the session or a cookie.)"""
 

@@ -24,13 +24,13 @@ SHARE = 10
 
 
 class Conflict(APIException):
-    """409: the present state does not allow the request. headers: added to the response."""
+    """409: the present state does not allow the request. code: why. headers: added to the response."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
 
-    def __init__(self, detail: str, **headers: str) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, code: str = "conflict", **headers: str) -> None:
+        super().__init__(detail, code)
         self.headers = headers
 
 

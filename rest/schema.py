@@ -5,6 +5,7 @@ A view declares further ones: `problems = {"POST": (409, 422)}`.
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from threading import RLock
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +18,9 @@ from rest import problems
 from rest.strict import StrictSerializer
 
 Json = dict[str, Any]
+
+generating = RLock()
+"""Hold it while drf-spectacular generates a document: it is not thread-safe."""
 
 LIMITS = ("RateLimit", "RateLimit-Policy")
 
@@ -102,11 +106,12 @@ TEXT = {"type": "string"}
 PROBLEM: Json = {
     "type": "object",
     "description": "The body of every error response (RFC 9457).",
-    "required": ["type", "title", "status", "detail", "instance"],
+    "required": ["type", "title", "status", "code", "detail", "instance"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
         "title": TEXT,
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "code": {"type": "string", "description": "Which of the causes that a status may have, for programs."},
         "detail": TEXT,
         "instance": {"type": "string", "description": "The path of the request."},
         "errors": {

@@ -1,5 +1,6 @@
 """Rate limits per minute: counters in the shared cache, used by the API's throttling and by password checks."""
 
+import ipaddress
 import math
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.views import View
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -90,17 +92,28 @@ class Allowance:
         }
 
 
+class RateLimited(Throttled):
+    """429: the requests of this minute are used up."""
+
+    default_code = "rate_limited"
+
+
 class RateLimit(BaseThrottle):
-    """RATE_LIMIT_PER_MINUTE requests per user, or per client address without authentication."""
+    """RATE_LIMIT_PER_MINUTE requests per user, or per client network without authentication."""
 
     def allow_request(self, request: Request, view: View) -> bool:
-        user = request.user
-        subject = user_subject(user.pk) if user and user.is_authenticated else f"address:{client_address(request)}"
-        self.allowance = count_request(request, subject)
-        return not self.allowance.is_exceeded
+        self.allowance = count_request(request, subject_of(request))
+        if self.allowance.is_exceeded:
+            raise RateLimited(self.allowance.seconds_left)
+        return True
 
-    def wait(self) -> float:
-        return self.allowance.seconds_left
+
+def subject_of(request: Request) -> str:
+    """Whose requests are counted together."""
+    user = request.user
+    if user and user.is_authenticated:
+        return user_subject(user.pk)
+    return f"address:{client_network(request)}"
 
 
 def user_subject(user_id: int) -> str:
@@ -120,6 +133,40 @@ def count(subject: str, cost: int = 1) -> Allowance:
     return Allowance(settings.RATE_LIMIT_PER_MINUTE, window.add(cost), window.seconds_left())
 
 
+def charge_items(request: Request, items: int) -> None:
+    """Count a batch, whose request is counted already, as one request for each of its items. Raises RateLimited.
+
+    A refused batch costs nothing more, so that a smaller one may follow.
+    """
+    allowance = request.META.get(ALLOWANCE)
+    if items > 1 and isinstance(allowance, Allowance):
+        if allowance.used + items - 1 > allowance.limit:
+            raise RateLimited(allowance.seconds_left)
+        count_request(request, subject_of(request), items - 1)
+
+
+def charge_broadcast(request: Request, rows: int) -> None:
+    """As charge_items(), but at most half of a minute's requests: the caller must be able to follow the broadcast."""
+    charge_items(request, min(rows, max(1, settings.RATE_LIMIT_PER_MINUTE // 2)))
+
+
 def client_address(request: HttpRequest | Request) -> str:
     """The client's address. Trusts NUM_PROXIES entries of X-Forwarded-For; with 0 it ignores the header."""
     return BaseThrottle().get_ident(request) or ""  # type: ignore[arg-type]
+
+
+def client_network(request: HttpRequest | Request) -> str:
+    """The client's address, or the /64 of an IPv6 address: a customer has at least a /64 to himself."""
+    return network_of(client_address(request))
+
+
+def network_of(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address.strip().strip("[]"))
+    except ValueError:
+        return address[:100]
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if mapped := parsed.ipv4_mapped:
+            return str(mapped)
+        return str(ipaddress.ip_network((parsed.packed, 64), strict=False))
+    return str(parsed)

@@ -3,6 +3,7 @@
 import os
 from datetime import timedelta
 
+from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from settings import env
@@ -23,7 +24,6 @@ INSTALLED_APPS = [
     "monitor.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
@@ -41,6 +41,7 @@ MIDDLEWARE = [
     "project.health.HealthMiddleware",
     "project.middleware.ResponseMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "project.csp.PagePolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -50,6 +51,25 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "project.replicas.middleware.RoutingMiddleware",
 ]
+
+# Of pages: the admin, Swagger UI, the page of unsubscribing. What is no page may load nothing at all
+# (rest/security_headers.py). A script or style in a page needs the nonce, {{ request.csp_nonce }} in a template.
+CONTENT_SECURITY_POLICY = {
+    "EXCLUDE_URL_PREFIXES": ("/api/", "/webhooks/", "/static/", "/healthz", "/readyz", "/metrics"),
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    },
+}
 
 TEMPLATES = [
     {
@@ -89,6 +109,8 @@ CACHES["shared"] = CACHES["default"]
 if CACHES["default"]["BACKEND"].endswith(".LocMemCache"):
     CACHES["shared"] = {"BACKEND": "jobs.models.database_cache.DatabaseCache"}
 
+# Refuse connections from other machines (settings/development.py).
+LOOPBACK_ONLY = False
 WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1)
 
 # --- the task monitor -------------------------------------------------------------------------------------------
@@ -106,6 +128,9 @@ KNOX_TOKEN_MODEL = "project.Token"  # noqa: S105 a model's name
 # knox's migrations would create a table for its own model, which is replaced by ours.
 MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {"TOKEN_TTL": timedelta(days=env.integer("TOKEN_TTL_DAYS", 30, minimum=1)), "AUTO_REFRESH": False}
+# Cancel what a deactivated user has waiting or running, unless this is set.
+KEEP_WORK_OF_INACTIVE_USERS = env.boolean("KEEP_WORK_OF_INACTIVE_USERS", default=False)
+SESSION_ENGINE = "project.login.session_store"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 AUTHENTICATION_BACKENDS = ["project.login.passwords.ThrottledBackend"]
@@ -113,7 +138,7 @@ AUTHENTICATION_BACKENDS = ["project.login.passwords.ThrottledBackend"]
 LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "rest.problems.csrf_failure"
 PASSWORD_TRIES_PER_MINUTE = 5
-RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 6000, minimum=1)
+RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 30_000, minimum=1)
 # The number of proxies before us: only their entries in X-Forwarded-For are trusted.
 NUM_PROXIES = env.integer("NUM_PROXIES", 0)
 
@@ -123,7 +148,7 @@ REST_FRAMEWORK = {
         "project.login.authentication.TokenAuthentication",
         "project.login.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "rest.query.KnownParameters"],
     "DEFAULT_PARSER_CLASSES": ["rest.json.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest.json.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest.json.OnlyJSON",
@@ -137,9 +162,22 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 # The maximum bytes of a request body, in general and by path prefix, and the maximum seconds for its arrival.
+# Requests per minute from one address (an IPv6 /64) to what is not the API, by prefix of the path.
+PAGE_RATES = {
+    "/webhooks/": env.integer("WEBHOOK_RATE_PER_MINUTE", 60_000, minimum=1),
+    "/unsubscribe/": env.integer("UNSUBSCRIBE_RATE_PER_MINUTE", 600, minimum=1),
+    "/admin/login/": 60,
+}
+# The client's address in log lines: full, masked (its /24, or /48 of IPv6) or off.
+LOG_CLIENT_ADDRESS = env.choice("LOG_CLIENT_ADDRESS", "masked", ("full", "masked", "off"))
 BODY_LIMIT = 1024 * 1024
 BODY_LIMITS: dict[str, int] = {"/api/v1/mail/": 10 * BODY_LIMIT}
 BODY_SECONDS = 30
+# The bytes of a body that is read before the caller is known, and of all bodies that a web process holds.
+ANONYMOUS_BODY_LIMIT = 64 * 1024
+BODY_BUDGET = env.integer("BODY_BUDGET_MIB", 64, minimum=16) * 1024 * 1024
+# The characters of a request's path and query.
+URL_LIMIT = 8 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * BODY_LIMIT
 
 SPECTACULAR_SETTINGS = {
@@ -152,17 +190,37 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "ENUM_NAME_OVERRIDES": {"JobStatusEnum": "jobs.models.states.Status", "MessageStatusEnum": "mail.status.Status"},
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatusEnum": "jobs.models.states.Status",
+        "MessageStatusEnum": "mail.status.Status",
+        "SuppressionScopeEnum": "mail.reasons.Scope",
+        "TokenScopeEnum": "rest.scopes.Scope",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "rest.schema.add_shared_parts",
     ],
 }
 
+# --- quotas: what users may have at a time; GET limits/ shows them --------------------------------------------
+MAX_QUEUED_JOBS = env.integer("MAX_QUEUED_JOBS", 50_000, minimum=1)
+MAX_QUEUED_JOBS_TOTAL = env.integer("MAX_QUEUED_JOBS_TOTAL", 1_000_000, minimum=1)
+MAX_UNSENT_MESSAGES = env.integer("MAX_UNSENT_MESSAGES", 200_000, minimum=1)
+MAX_UNSENT_MESSAGES_TOTAL = env.integer("MAX_UNSENT_MESSAGES_TOTAL", 1_000_000, minimum=1)
+MAX_TEMPLATES = env.integer("MAX_TEMPLATES", 1000, minimum=1)
+MAX_TOKENS = env.integer("MAX_TOKENS", 1000, minimum=1)
+MAX_OUTPUT_BYTES = env.integer("MAX_OUTPUT_MIB", 1024, minimum=1) * 1024 * 1024
+# Calls of http.request per minute to one host, of all users together.
+MAX_CALLS_PER_HOST = env.integer("MAX_CALLS_PER_HOST", 6000, minimum=1)
+
 # --- the queue --------------------------------------------------------------------------------------------------
 WORKERS = env.integer("WORKERS", os.cpu_count() or 1)
 # Processes for kinds with threads (mail, HTTP calls) only, so that a long job of another kind never delays those.
 IO_WORKERS = env.integer("IO_WORKERS", os.cpu_count() or 1)
+# Jobs that a user may have running while others wait. 0: half of the workers, at least one.
+MAX_RUNNING_PER_USER = env.integer("MAX_RUNNING_PER_USER", 0)
+# Whether the kinds demo.* exist: any user may occupy a worker with them.
+DEMO_KINDS = env.boolean("DEMO_KINDS", default=False)
 WORKER_GRACE = env.integer("WORKER_GRACE", 30)
 JOB_RETENTION = {
     "succeeded": timedelta(days=env.integer("JOB_RETENTION", 7, minimum=1)),
@@ -173,6 +231,10 @@ JOB_RETENTION = {
 MEDIA_ROOT = BASE_DIR / env.text("MEDIA_ROOT", "var/output")
 FILE_UPLOAD_PERMISSIONS = 0o640
 HTTP_REQUEST_ALLOWED_HOSTS = env.texts("HTTP_REQUEST_ALLOWED_HOSTS", [])
+# Functions that django-q's schedules may call besides the project's own: dotted paths, or `package.module.*`.
+Q_FUNCTIONS = env.texts("Q_FUNCTIONS", [])
+# Ports that http.request may call besides 80 and 443; hosts of HTTP_REQUEST_ALLOWED_HOSTS may have any.
+HTTP_REQUEST_ALLOWED_PORTS = env.integers("HTTP_REQUEST_ALLOWED_PORTS", [])
 BROKER = env.broker("BROKER_URL", "orm://")
 Q_CLUSTER = {
     "name": "legwork",

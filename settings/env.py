@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Callable
 from datetime import date
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,55 @@ def defaults(**values: str) -> None:
     """Default values of variables that are not set."""
     for name, value in values.items():
         _env.ENVIRON.setdefault(name, value)
+
+
+DEVELOPMENT = {
+    "SECRET_KEY": "development-only-and-therefore-not-secret-at-all-0123456789",
+    "MAILGUN_API_KEY": "key-of-the-simulator",
+    "MAILGUN_WEBHOOK_SIGNING_KEY": "signing-key-of-the-simulator",
+}
+"""The secrets of development, which everybody can read here."""
+LONG_ENOUGH, VARIED_ENOUGH = 50, 15
+"""Characters of a secret key, and different ones among them."""
+
+
+def secret_key(name: str, value: str) -> str:
+    """The value, if nobody can guess it."""
+    if value in DEVELOPMENT.values() or "development-only" in value or "tests-only" in value:
+        raise ImproperlyConfigured(f"{name} is a key of development, which everybody knows; {MAKE_A_KEY}.")
+    if len(value) < LONG_ENOUGH or len(set(value)) < VARIED_ENOUGH:
+        rule = f"at least {LONG_ENOUGH} characters, {VARIED_ENOUGH} different ones among them"
+        raise ImproperlyConfigured(f"{name} must have {rule}; {MAKE_A_KEY}.")
+    return value
+
+
+MAKE_A_KEY = "make one with `openssl rand -base64 48`"
+
+
+def refuse_values_of_development() -> None:
+    for name, value in DEVELOPMENT.items():
+        if _env.ENVIRON.get(name) == value:
+            raise ImproperlyConfigured(f"{name} is that of development, which everybody knows; set your own.")
+
+
+def require_loopback(arguments: list[str]) -> None:
+    """Raises if these arguments of uvicorn or runserver name an address that other machines reach."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        host = following if argument == "--host" else argument.removeprefix("--host=")
+        if argument == "runserver":
+            host = following.rpartition(":")[0] if not following.startswith("-") else ""
+        if (argument in ("--host", "runserver") or host != argument) and host and not is_loopback(host):
+            raise ImproperlyConfigured(
+                f"{host} can be reached from other machines, and development has no secrets: use 127.0.0.1, or "
+                "DJANGO_SETTINGS_MODULE=settings.production."
+            )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def text(name: str, default: Any = MISSING) -> str:
@@ -57,6 +107,21 @@ def boolean(name: str, default: Any = MISSING) -> bool:
 def texts(name: str, default: Any = MISSING) -> list[str]:
     """A comma-separated list, stripped of blanks and empty items."""
     return [item.strip() for item in _read(_env.list, name, default, "a comma-separated list") if item.strip()]
+
+
+def choice(name: str, default: Any, choices: tuple[str, ...]) -> str:
+    value = text(name, default)
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}.")
+    return value
+
+
+def integers(name: str, default: Any = MISSING) -> list[int]:
+    """A comma-separated list of whole numbers."""
+    items = texts(name, default)
+    if not all(re.fullmatch("[0-9]{1,9}", item) for item in items):
+        raise ImproperlyConfigured(f"{name} must be a comma-separated list of whole numbers.")
+    return [int(item) for item in items]
 
 
 def database(name: str, default: Any = MISSING) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from settings import env
 from settings.base import *  # noqa: F403
 
 DEBUG = False
-SECRET_KEY = env.text("SECRET_KEY")
-if len(SECRET_KEY) < 50:
-    raise ImproperlyConfigured("SECRET_KEY must have at least 50 characters; make one with `openssl rand -base64 48`.")
+SECRET_KEY = env.secret_key("SECRET_KEY", env.text("SECRET_KEY"))
+# Earlier keys, which still verify and decrypt what was made with them. The first is the latest.
+SECRET_KEY_FALLBACKS = [env.secret_key("SECRET_KEY_FALLBACKS", key) for key in env.texts("SECRET_KEY_FALLBACKS", [])]
+env.refuse_values_of_development()
 ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS")
 PUBLIC_URL = env.text("PUBLIC_URL", f"https://{next(iter(ALLOWED_HOSTS), '')}")
 if not re.fullmatch(r"https?://\w[\w.-]*(:\d+)?/?", PUBLIC_URL):
@@ -26,6 +27,8 @@ SECURE_SSL_REDIRECT = env.boolean("SECURE_SSL_REDIRECT", default=True)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 365 * 24 * 3600)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-SECURE_HSTS_PRELOAD = True
+SECURE_HSTS_PRELOAD = env.boolean("SECURE_HSTS_PRELOAD", default=False)
+# Preloading is for whoever wants it: browsers forget it only after months.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True

@@ -10,6 +10,8 @@ env.defaults(
     MAILGUN_WEBHOOK_SIGNING_KEY="signing-key-of-the-simulator",
     MAIL_CHECK_DNS="0",
     METRICS_ALLOWED="127.0.0.1,::1",
+    DEMO_KINDS="1",
+    Q_FUNCTIONS="*",
 )
 
 from settings.base import *  # noqa: E402, F403

@@ -88,8 +88,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(autouse=True)
 def _fresh_counters() -> None:
-    """What other tests have asked for and tried counts against nobody's limits."""
+    """What other tests have asked for, tried and stored counts against nobody's limits."""
+    from jobs.usage import unfinished_jobs
+    from mail.usage import unsent_messages
+
     cache.clear()
+    unfinished_jobs.forget()
+    unsent_messages.forget()
 
 
 @pytest.fixture(

@@ -2,10 +2,10 @@
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.db import router, transaction
 
 from jobs.models import Job
+from project.models import Session
 from rest.read_only import is_read
 from routers import PRIMARY, PrimaryReplicaRouter, Route, pool, routed, use_primary, use_replica
 
@@ -143,7 +143,7 @@ WRITING = [
     "SELECT a$x$ FROM t; DELETE FROM t WHERE b$x$ = 1",
     "SELECT E'\\''; DELETE FROM t --'",
     "SELECT 1 -- '\n; DELETE FROM t -- '",
-    'DELETE FROM "django_session" WHERE true; DELETE FROM auth_user',
+    'DELETE FROM "project_session" WHERE true; DELETE FROM auth_user',
     "TRUNCATE t",
     "DROP TABLE t",
     "LOCK t",

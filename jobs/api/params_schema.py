@@ -11,14 +11,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.registry import Kind
+from rest.schema import generating
 from rest.strict import StrictSerializer
 
 JSON = "application/json"
 
 
-@cache
 def params_schema(kind: Kind) -> dict[str, Any]:
     """A self-contained JSON Schema of an object: references to shared components are replaced by their content."""
+    with generating:
+        return _generated(kind)
+
+
+@cache
+def _generated(kind: Kind) -> dict[str, Any]:
     document = _document(kind)
     body = document["paths"]["/params/"]["post"].get("requestBody", {"content": {JSON: {"schema": {}}}})
     components = document.get("components", {}).get("schemas", {})

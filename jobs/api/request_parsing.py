@@ -13,6 +13,7 @@ from jobs.errors import UniqueKeyTaken
 from jobs.models import Job
 from jobs.registry import UnknownKind, find_kind
 from jobs.submit import build, store, store_many
+from jobs.usage import unfinished_jobs
 from rest.batch import parse_each
 from rest.field_errors import FieldError
 
@@ -36,12 +37,13 @@ def parse_job(request: Request, data: object) -> Job:
 
 
 def store_batch(request: Request, items: list[object]) -> list[Job | list[FieldError]]:
-    """Store each valid item; per item the job or its errors, in order.
+    """Store each valid item; per item the job or its errors, in order. Raises QuotaExceeded, Full.
 
     One transaction stores all of them, so a client that gets an error response may send the whole batch again.
     """
     outcomes = parse_each(items, partial(parse_job, request))
     jobs = [job for job in outcomes if isinstance(job, Job)]
+    unfinished_jobs.take(request.user.pk, len(jobs))
     with transaction.atomic():
         store_many([job for job in jobs if job.unique_key is None])
         taken = {job.pk: errors for job in _by_key(jobs) if (errors := _key_errors(job))}

@@ -8,10 +8,14 @@ from rest_framework import serializers
 
 from jobs.models.attempt_errors import AttemptError
 from jobs.models.states import TERMINAL, Status
+from jobs.priorities import HIGHEST, LOWEST
+from jobs.sealing import shown_params
+from rest.fields import IntegerField, ListField, StringField, TimeField
 from rest.responses import etag, poll_headers
 from rest.site import Site
 from rest.strict import AnyValueField, StrictSerializer
 
+NOT_PUBLIC = "The job failed; its operators can see why."
 JOB_FIELDS = (
     "id",
     "kind",
@@ -42,19 +46,19 @@ class AnyObjectField(serializers.JSONField):
 class JobRequest(StrictSerializer):
     """The body of POST jobs/. Only kind is required; null means the same as absent."""
 
-    kind = serializers.CharField(min_length=1, max_length=100)
+    kind = StringField(min_length=1, max_length=100)
     params = AnyObjectField(required=False, allow_null=True)
-    run_at = serializers.DateTimeField(required=False, allow_null=True)
-    priority = serializers.IntegerField(required=False, allow_null=True, min_value=-100, max_value=100)
-    timeout = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=86_400)
-    max_attempts = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=1000)
-    unique_key = serializers.CharField(required=False, allow_null=True, min_length=1, max_length=255)
+    run_at = TimeField(required=False, allow_null=True)
+    priority = IntegerField(required=False, allow_null=True, min_value=LOWEST, max_value=HIGHEST)
+    timeout = IntegerField(required=False, allow_null=True, min_value=1, max_value=86_400)
+    max_attempts = IntegerField(required=False, allow_null=True, min_value=1, max_value=1000)
+    unique_key = StringField(required=False, allow_null=True, min_length=1, max_length=255)
 
 
 class BatchRequest(StrictSerializer):
     """The body of POST jobs/batch/. Each job is validated by itself."""
 
-    jobs = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
+    jobs = ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
 
 
 class ProgressResponse(serializers.Serializer[Any]):
@@ -120,11 +124,14 @@ def represent_job(row: dict[str, Any], url: str) -> dict[str, Any]:
     """job_representation() where the job's URL is known and no request is at hand."""
     errors = [public_error(error) for error in row["errors"]]
     error = errors[-1] if row["status"] == Status.FAILED and errors else None
-    return {"id": row["id"], "url": url} | row | {"errors": errors, "error": error}
+    shown = {"params": shown_params(row["params"]), "errors": errors, "error": error}
+    return {"id": row["id"], "url": url} | row | shown
 
 
 def public_error(error: AttemptError) -> dict[str, Any]:
-    return {"type": error["type"], "message": error["message"], "attempt": error["attempt"], "at": error["at"]}
+    """Without the traceback, and with the message only if it was written for the job's owner."""
+    message = error["message"] if error.get("public") else NOT_PUBLIC
+    return {"type": error["type"], "message": message, "attempt": error["attempt"], "at": error["at"]}
 
 
 def job_url(job_id: object, request: Site) -> str:

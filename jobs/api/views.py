@@ -36,6 +36,7 @@ from jobs.models.queryset import JobQuerySet
 from jobs.models.states import TERMINAL, Status
 from jobs.registry import Kind, kinds
 from jobs.submit import store
+from jobs.usage import unfinished_jobs
 from rest.batch import BatchResponse, batch_response
 from rest.idempotency import idempotent
 from rest.openapi import (
@@ -49,6 +50,8 @@ from rest.openapi import (
     RETRY_AFTER,
 )
 from rest.responses import Conflict, conditional, first_or_404
+from rest.strict import require_no_body
+from rest.throttling import charge_items
 from rest.watch.plans import VariesByPreference
 
 
@@ -88,6 +91,7 @@ class JobListView(VariesByPreference, GenericAPIView[Any]):
     @idempotent
     def _stored(self, request: Request) -> Response:
         job = parse_job(request, request.data)
+        unfinished_jobs.take(request.user.pk)
         try:
             store(job)
         except UniqueKeyTaken as error:
@@ -109,6 +113,7 @@ class BatchView(APIView):
         """Accept up to 500 jobs. An invalid one does not affect the others; results are in the order of the jobs."""
         body = BatchRequest(data=request.data)
         body.is_valid(raise_exception=True)
+        charge_items(request, len(body.validated_data["jobs"]))
         outcomes = store_batch(request, body.validated_data["jobs"])
         return batch_response(outcomes, lambda job_id: job_url(job_id, request))
 
@@ -138,7 +143,7 @@ class JobView(VariesByPreference):
         if not jobs.exists():
             raise NotFound
         if not jobs.filter(status__in=TERMINAL).delete()[0]:
-            raise Conflict("The job has not finished; only finished jobs can be deleted.")
+            raise Conflict("The job has not finished; only finished jobs can be deleted.", "unfinished")
         Output.objects.filter(job_id=job_id).discard()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -155,10 +160,11 @@ class CancellationView(APIView):
     def post(self, request: Request, job_id: UUID) -> Response:
         """Cancel a job: at once (200) if it waits, soon (202) if it runs. Repeating it gives the same response."""
         job = _owned_job(request, job_id)
+        require_no_body(request)
         try:
             cancel(job)
         except AlreadyFinished as error:
-            raise Conflict(f"The {error}.") from None
+            raise Conflict(f"The {error}.", "already_finished") from None
         running = job.status == Status.RUNNING
         return job_response(request, job, status.HTTP_202_ACCEPTED if running else status.HTTP_200_OK)
 
@@ -176,10 +182,12 @@ class RetryListView(APIView):
     def post(self, request: Request, job_id: UUID) -> Response:
         """Queue a failed or cancelled job again. Its attempts keep counting, with a new budget of attempts."""
         job = _owned_job(request, job_id)
+        require_no_body(request)
+        unfinished_jobs.take(request.user.pk)
         try:
             job.restart()
         except NotRestartable as error:
-            raise Conflict(f"The {error}.") from None
+            raise Conflict(f"The {error}.", "not_restartable") from None
         except UniqueKeyTaken as error:
             raise _key_conflict(error, request) from None
         return job_response(request, job, status.HTTP_202_ACCEPTED)
@@ -203,7 +211,7 @@ def job_response(request: Request, job: Job, code: int) -> Response:
 
 
 def _key_conflict(error: UniqueKeyTaken, request: Request) -> Conflict:
-    return Conflict(f"{error}.".capitalize(), Location=job_url(error.job_id, request))
+    return Conflict(f"{error}.".capitalize(), "unique_key_taken", Location=job_url(error.job_id, request))
 
 
 def _kind_representation(kind: Kind) -> dict[str, Any]:

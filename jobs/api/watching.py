@@ -77,6 +77,8 @@ def _shown(state: State, site: Site) -> dict[str, Any]:
 
 
 class JobEventsView(APIView):
+    query_parameters = ("after",)
+
     @extend_schema(operation_id="jobs_events", responses=EVENT_STREAM | NOTHING_LEFT, parameters=[LAST_EVENT_ID, AFTER])
     def get(self, request: Request, job_id: UUID) -> HttpResponse:
         """Server-sent events of one job: its present state, then each change, until it has finished.
@@ -95,6 +97,8 @@ class JobEventsView(APIView):
 
 
 class AllJobsEventsView(APIView):
+    query_parameters = ("after", "kind", "status")
+
     @extend_schema(
         operation_id="jobs_events_of_all",
         responses=EVENT_STREAM,

@@ -10,6 +10,7 @@ from functools import cache, cached_property, partial
 from django.db import close_old_connections
 from django_q.conf import Conf
 
+from jobs.brokers.fair_share import FairShare
 from jobs.brokers.pauses import PausedKinds
 from jobs.models import Job
 from jobs.models.claiming import CanBatch
@@ -29,6 +30,7 @@ class ClaimingBroker:
     """True in an I/O worker, which claims for pools of threads and is woken only by their jobs."""
     _claims = 0
     _queue_due_at = 0.0
+    _fair_share: FairShare | None = None
 
     @property
     def queue_name(self) -> str:
@@ -51,10 +53,9 @@ class ClaimingBroker:
         Claims only kinds that this process knows: during a rolling deployment the others wait for a newer worker.
         None of a paused kind or queue.
         """
-        kinds = _known_kinds()
-        if paused := self._paused_kinds.now():
-            kinds = tuple(kind for kind in kinds if kind not in paused)
-        claim = partial(Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=kinds, can_batch=can_batch)
+        claim = partial(
+            Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=self._claimed_kinds(), can_batch=can_batch
+        )
         return self._claim_in_turn(claim)
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
@@ -66,6 +67,22 @@ class ClaimingBroker:
         queue = self.queues and self.queues[0]
         return self._claim_in_turn(partial(Job.objects.claim_for_pools, worker, free, queue=queue or None))
 
+    def claim_for_others(self, worker: str) -> list[Job]:
+        """Claim a due job of a user below the ceiling, if others are at theirs (jobs/worker/reserve.py)."""
+        users = self.fair_share.at_ceiling()
+        if not users:
+            return []
+        claim = partial(Job.objects.claim, worker, queues=self.queues, kinds=self._claimed_kinds(), without_users=users)
+        found: list[Job] = claim(by_age=True) or claim()
+        return found
+
+    @property
+    def fair_share(self) -> FairShare:
+        """Made at first use, because `for_pools` is set after the forks."""
+        if self._fair_share is None:
+            self._fair_share = FairShare(in_pools=self.for_pools)
+        return self._fair_share
+
     def wake_for_due_jobs(self) -> None:
         """Called by dispatchers once a second: wake workers for due jobs that no notification was sent for."""
 
@@ -73,15 +90,26 @@ class ClaimingBroker:
     def _paused_kinds(self) -> PausedKinds:
         return PausedKinds()
 
+    def _claimed_kinds(self) -> tuple[str, ...]:
+        """Those that this process knows and that are not paused."""
+        known, paused = _known_kinds(), self._paused_kinds.now()
+        return tuple(kind for kind in known if kind not in paused) if paused else known
+
     def _claim_in_turn(self, claim: Callable[..., list[Job]]) -> list[Job]:
-        """By priority, and at every OLDEST_FIRST_EVERY-th call by age."""
+        """By priority, and at every OLDEST_FIRST_EVERY-th call by age; first for users below their ceiling."""
         if time.monotonic() >= self._queue_due_at:
             close_old_connections()
             Job.objects.queue_due()
             self._queue_due_at = time.monotonic() + QUEUE_DUE_EVERY
         self._claims += 1
-        starved = claim(by_age=True) if self._claims % OLDEST_FIRST_EVERY == 0 else []
-        return starved or claim()
+        by_age = self._claims % OLDEST_FIRST_EVERY == 0
+        if users := self.fair_share.passed_over():
+            started = time.monotonic()
+            claim_fairly = partial(claim, without_users=users)
+            if found := (claim_fairly(by_age=True) if by_age else []) or claim_fairly():
+                return found
+            self.fair_share.nobody_else_waits(time.monotonic() - started)
+        return (claim(by_age=True) if by_age else []) or claim()
 
 
 @cache

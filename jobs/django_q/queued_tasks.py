@@ -5,20 +5,18 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django_q.admin import QueueAdmin
 from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
 from django_q.models import OrmQ
 
+from jobs.django_q.admin import ReadOnlyQueue
+
 MAX_SHOWN = 200
 """Tasks on the page."""
 
-if admin.site.is_registered(OrmQ):
-    admin.site.unregister(OrmQ)
-
 
 @admin.register(OrmQ)
-class QueuedTasksAdmin(QueueAdmin):  # type: ignore[misc]
+class QueuedTasksAdmin(ReadOnlyQueue):
     """django-q's own page if the tasks are in its table."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

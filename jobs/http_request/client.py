@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
 from jobs.http_request.errors import Refused, Unreachable
-from jobs.http_request.ssrf import check_addresses
+from jobs.http_request.ssrf import check_addresses, check_port
 from rest.json_value import clean_text
 
 MAX_BODY: Final = 64 * 1024
@@ -123,11 +123,13 @@ def call(
     json: object = NO_BODY,
     timeout: float,
     allowed_hosts: Collection[str] = (),
+    allowed_ports: Collection[int] = (),
     on_interruption: OnInterruption = lambda shut_down: nullcontext(),
 ) -> HttpResponse:
     """Call the URL and follow redirects, all within `timeout` seconds. Raises Refused, Unreachable.
 
-    allowed_hosts: hosts whose addresses are not checked (ssrf.check_addresses).
+    allowed_hosts: hosts whose addresses and ports are not checked (ssrf.check_addresses). allowed_ports: besides 80 and
+    443.
     """
     deadline = _Deadline(timeout, on_interruption)
     request = _make_request(method, _parse(url), headers or {}, json)
@@ -135,11 +137,20 @@ def call(
         target = request.target
         addresses = _resolve(target, deadline)
         check_addresses(target.host, target.port, [str(sockaddr[0]) for _, sockaddr in addresses], allowed_hosts)
+        check_port(target.host, target.port, allowed_hosts, allowed_ports)
         response = _send(request, addresses[:MAX_ADDRESSES], deadline)
         if not response.location:
             return response
         request = _redirected(request, response.status, response.location)
     raise Refused(f"http.request follows at most {MAX_REDIRECTS} redirects")
+
+
+def host_of(url: str) -> str:
+    """The host in a URL; empty if it is not valid."""
+    try:
+        return (parse_url(url[:4096]).host or "").lower()
+    except ValueError:
+        return ""
 
 
 def _parse(url: str) -> _Target:

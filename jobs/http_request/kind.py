@@ -1,18 +1,20 @@
 """The job kind `http.request`: an HTTP call made later, and repeated while the other side has trouble."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
-from rest_framework import serializers
 
 from jobs.errors import JobError, PermanentError, RetryAfter, TransientError
-from jobs.http_request.client import METHODS, NO_BODY, HttpResponse, call
+from jobs.http_request.client import METHODS, NO_BODY, HttpResponse, call, host_of
 from jobs.http_request.errors import Refused, Unreachable
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
+from rest.fields import ChoiceField, DictField, IntegerField, ListField, StringField
 from rest.strict import AnyValueField, StrictSerializer
+from rest.throttling import Window
 
 CALL_TIMEOUT = 30.0
 """Seconds that one HTTP call may take, redirects included, unless the job's timeout is shorter."""
@@ -21,28 +23,56 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class HttpRequestParams(StrictSerializer):
-    """Params of http.request. expect: the statuses that count as success; any 2xx by default."""
+    """Params of http.request. expect: the statuses that count as success; any 2xx by default.
 
-    url = serializers.CharField(min_length=1, max_length=2048)
-    method = serializers.ChoiceField(METHODS, required=False)
-    headers = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
+    secret_headers: names of headers that are secret, besides Authorization, Proxy-Authorization and Cookie. Their
+    values are stored encrypted and shown to nobody.
+    """
+
+    url = StringField(min_length=1, max_length=2048)
+    method = ChoiceField(METHODS, required=False)
+    headers = DictField(child=StringField(max_length=4096, allow_blank=True), required=False, max_length=100)
+    secret_headers = ListField(child=StringField(max_length=100), required=False, max_length=20)
     json = AnyValueField(required=False, allow_null=True)
-    expect = serializers.ListField(
-        child=serializers.IntegerField(min_value=100, max_value=599), required=False, min_length=1, max_length=50
-    )
+    expect = ListField(child=IntegerField(min_value=100, max_value=599), required=False, min_length=1, max_length=50)
 
 
-@job("http.request", params=HttpRequestParams, timeout=minutes(1), retry=exponential(attempts=5), threads=16)
+ALWAYS_SECRET = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+def secrets(params: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The params, valid or not, with this change applied to the values of secret headers."""
+    headers, named = params.get("headers"), params.get("secret_headers")
+    if not isinstance(headers, dict):
+        return params
+    secret = ALWAYS_SECRET | {str(name).lower() for name in (named if isinstance(named, list) else ())}
+    changed = {
+        name: change(value) if name.lower() in secret and isinstance(value, str) else value
+        for name, value in headers.items()
+    }
+    return params | {"headers": changed}
+
+
+@job(
+    "http.request",
+    params=HttpRequestParams,
+    timeout=minutes(1),
+    retry=exponential(attempts=5),
+    threads=16,
+    secrets=secrets,
+)
 def http_request(
     run: Run,
     *,
     url: str,
     method: str = "GET",
     headers: dict[str, str] | None = None,
+    secret_headers: Sequence[str] = (),
     json: object = NO_BODY,
     expect: list[int] | None = None,
 ) -> dict[str, Any]:
     """Make an HTTP call later, retried while the other side has trouble; private addresses are refused."""
+    require_room(url)
     try:
         response = call(
             method,
@@ -51,6 +81,7 @@ def http_request(
             json=json,
             timeout=min(CALL_TIMEOUT, run.timeout),
             allowed_hosts=settings.HTTP_REQUEST_ALLOWED_HOSTS,
+            allowed_ports=settings.HTTP_REQUEST_ALLOWED_PORTS,
             on_interruption=run.on_interruption,
         )
     except Refused as error:
@@ -60,6 +91,13 @@ def http_request(
     if response.status not in (expect or range(200, 300)):
         raise error_for(response)
     return {"status": response.status, "headers": response.headers, "body": response.body}
+
+
+def require_room(url: str) -> None:
+    """Count a call of this URL's host. Raises RetryAfter beyond MAX_CALLS_PER_HOST in a minute."""
+    window = Window("calls", host_of(url))
+    if window.add() > settings.MAX_CALLS_PER_HOST:
+        raise RetryAfter(window.seconds_left(), "this host was called as often as allowed; the call is made later")
 
 
 def error_for(response: HttpResponse) -> JobError:

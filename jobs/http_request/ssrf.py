@@ -32,13 +32,25 @@ def check_addresses(host: str, port: int, addresses: Iterable[str], allowed_host
 
     allowed_hosts: `intra.example`, `10.0.0.5:8080`, `::1`, `[::1]:8080`; without a port, every port is allowed.
     """
-    bracketed = f"[{host}]" if ":" in host else host
-    if not {host, bracketed, f"{bracketed}:{port}"}.isdisjoint(map(str.lower, allowed_hosts)):
+    if _is_allowed(host, port, allowed_hosts):
         return
     for address in addresses:
         # Names the kind, not the address: API users must not learn what a name resolves to in the internal network.
         if kind := blocked_kind(address):
             raise Refused(f"http.request may not call {host}: its address is {kind}")
+
+
+def check_port(host: str, port: int, allowed_hosts: Collection[str], allowed_ports: Collection[int]) -> None:
+    """Raise Refused for a port other than 80, 443 and the allowed ones, unless the host is allowed."""
+    if port in (80, 443) or port in allowed_ports or _is_allowed(host, port, allowed_hosts):
+        return
+    allowed = ", ".join(map(str, sorted({80, 443, *allowed_ports})))
+    raise Refused(f"http.request may not call port {port}; it calls the ports {allowed}")
+
+
+def _is_allowed(host: str, port: int, allowed_hosts: Collection[str]) -> bool:
+    bracketed = f"[{host}]" if ":" in host else host
+    return not {host, bracketed, f"{bracketed}:{port}"}.isdisjoint(map(str.lower, allowed_hosts))
 
 
 def blocked_kind(address: str) -> str | None:

@@ -24,13 +24,18 @@ SQLITE = """(
 
 
 class AttemptError(TypedDict):
-    """One failed attempt. at: RFC 3339. traceback: shown to operators only."""
+    """One failed attempt. at: RFC 3339. traceback: shown to operators only.
+
+    public: whether the job's owner may see the message, which is so for the project's own classes of error: the words
+    of others may tell what is inside.
+    """
 
     attempt: int
     at: str
     type: str
     message: str
     traceback: str
+    public: bool
 
 
 def append_error(errors: Sequence[AttemptError], error: AttemptError) -> list[AttemptError]:

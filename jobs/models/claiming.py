@@ -9,7 +9,7 @@ whatever else waits.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import UUID
 
 from django.db import models, transaction
@@ -42,12 +42,16 @@ BY_OWNER = Q(status=Status.QUEUED, pool=REMOTE_POOL)
 
 @dataclass(frozen=True)
 class Claim:
-    """Which due jobs a claim may take. queues, kinds: None means all. by_age: the longest waiting first."""
+    """Which due jobs a claim may take.
+
+    queues, kinds: None means all. by_age: the longest waiting first. without_users: users whose jobs are passed over.
+    """
 
     pool: str
     queues: tuple[str, ...] | None
     kinds: tuple[str, ...] | None
     by_age: bool
+    without_users: tuple[int, ...] = ()
 
 
 class ClaimQuerySet(models.QuerySet[Any]):
@@ -79,30 +83,38 @@ class ClaimQuerySet(models.QuerySet[Any]):
         queues: Collection[str] | None = None,
         kinds: Collection[str] | None = None,
         by_age: bool = False,
+        without_users: Collection[int] = (),
         can_batch: CanBatch = lambda kind, run_alone: True,
     ) -> list[Any]:
         """Claim up to `limit` due jobs for this worker's main thread: they are running, under a lease.
 
         queues, kinds: only these; None means all. by_age: the longest waiting first, not the highest priority.
+        without_users: passes over their jobs.
         can_batch: asked for each job in order; the first job for which it is false ends the batch, or is claimed alone.
         """
         self._require_unfiltered()
-        claim = Claim(MAIN_THREAD, _tuple(queues), _tuple(kinds), by_age)
+        claim = Claim(MAIN_THREAD, _tuple(queues), _tuple(kinds), by_age, tuple(without_users))
         count = 1 if limit == 1 else self._batch_size(claim, limit, can_batch)
         if count == 1:
             return sql.sql_for(self.db).claim_first(self, claim, worker, LEASE)
         return self.lock_and_claim(self.matching(claim), worker, count, can_batch) if count else []
 
     def claim_for_pools(
-        self, worker: str, free: Mapping[str, int], *, queue: str | None = None, by_age: bool = False
+        self,
+        worker: str,
+        free: Mapping[str, int],
+        *,
+        queue: str | None = None,
+        by_age: bool = False,
+        without_users: Collection[int] = (),
     ) -> list[Any]:
         """Claim due jobs for this worker's pools of threads, per kind at most as many as it has free threads.
 
-        queue: None means all. by_age: see claim().
+        queue: None means all. by_age, without_users: see claim().
         """
         self._require_unfiltered()
         overdue = STARVED_AFTER if by_age else None
-        return sql.sql_for(self.db).claim_for_pools(self, worker, free, LEASE, queue, overdue)
+        return sql.sql_for(self.db).claim_for_pools(self, worker, free, LEASE, queue, overdue, tuple(without_users))
 
     def claim_for_owner(self, worker: str, owner: int, kinds: Collection[str]) -> Any:
         """Claim the best due job of this user for a remote worker; None if there is none.
@@ -117,10 +129,19 @@ class ClaimQuerySet(models.QuerySet[Any]):
         """The due jobs that this claim may take, best first."""
         due = self.longest_waiting(claim.queues) if claim.by_age else self.due(claim.queues)
         due = due.filter(pool=claim.pool)
+        if claim.without_users:
+            due = due.exclude(user__in=claim.without_users)
         return due if claim.kinds is None else due.filter(kind__in=claim.kinds)
 
-    def due_in_pool(self, pool: str, queue: str | None, *, by_age: bool) -> Self:
-        return self.matching(Claim(pool, None if queue is None else (queue,), None, by_age))
+    def due_in_pool(self, pool: str, queue: str | None, *, by_age: bool, without_users: tuple[int, ...] = ()) -> Self:
+        return self.matching(Claim(pool, None if queue is None else (queue,), None, by_age, without_users))
+
+    def running_by_user(self, *, in_pools: bool) -> "models.QuerySet[Any, tuple[int, str, int]]":
+        """User, pool and the number of running jobs, in main threads or in pools. Without the project's own jobs."""
+        running = self.filter(status=Status.RUNNING, user__isnull=False)
+        running = running.exclude(pool=MAIN_THREAD) if in_pools else running.filter(pool=MAIN_THREAD)
+        rows = running.order_by().values_list("user", "pool")
+        return cast("models.QuerySet[Any, tuple[int, str, int]]", rows.annotate(number=models.Count("pk")))
 
     def lock_and_claim(self, due: Self, worker: str, limit: int, can_batch: CanBatch | None = None) -> list[Any]:
         """Claim the first of these due jobs that nobody else has locked, in their order. can_batch: None: all may."""

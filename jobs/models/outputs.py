@@ -42,6 +42,10 @@ class OutputQuerySet(models.QuerySet[Any]):
         no_writer = Q(size__isnull=False) | Q(created_at__lt=timezone.now() - WRITTEN_WITHIN)
         return self.filter(no_writer).exclude(pk__in=needed.values("pk"))
 
+    def bytes_of(self, user_id: int) -> int:
+        """The size of all files of the user's jobs."""
+        return self.filter(job__user=user_id).aggregate(total=models.Sum("size"))["total"] or 0
+
     def discard(self) -> int:
         """Delete these rows and their files; returns how many. If a file cannot be deleted, its row stays."""
         count, last = 0, UUID(int=0)

@@ -37,10 +37,12 @@ class QueueSQL(Protocol):
         lease: timedelta,
         queue: str | None,
         overdue: timedelta | None,
+        without_users: tuple[int, ...],
     ) -> list[Any]:
         """Claim the best due jobs of each pool, at most as many as it has free threads.
 
         overdue: claim by age, and only jobs that have been due for longer than this; None: by priority.
+        without_users: passes over their jobs.
         """
 
     def read_in_index_order(self, rows: Rows) -> None:

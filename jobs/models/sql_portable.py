@@ -43,8 +43,10 @@ class Portable:
         lease: timedelta,
         queue: str | None,
         overdue: timedelta | None,
+        without_users: tuple[int, ...],
     ) -> list[Any]:
-        due = {pool: rows.due_in_pool(pool, queue, by_age=overdue is not None) for pool in free}
+        by_age = overdue is not None
+        due = {pool: rows.due_in_pool(pool, queue, by_age=by_age, without_users=without_users) for pool in free}
         waiting = [pool for pool, found in due.items() if found.exists()]  # an idle worker locks nothing
         if not waiting:
             return []

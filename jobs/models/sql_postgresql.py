@@ -27,10 +27,11 @@ CLAIM = """
 FIRST_OF_POOLS = """
     SELECT first.id FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
         SELECT id FROM jobs_job
-        WHERE pool = free.pool AND status = 'queued' AND {due}
+        WHERE pool = free.pool AND status = 'queued' {fair} AND {due}
         LIMIT free.threads FOR UPDATE SKIP LOCKED
     ) AS first
 """
+WITHOUT_USERS = "AND (user_id IS NULL OR user_id <> ALL (%s::int[]))"
 # The conditions choose the index, as in jobs/models/claiming.py.
 BY_PRIORITY = "priority >= -32768 ORDER BY priority DESC, run_at"
 BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC, run_at"
@@ -79,7 +80,10 @@ FIRST_DUE = CompiledQuery(lambda model, claim: model.objects.matching(claim).val
 
 class PostgreSQL:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
-        first, values = FIRST_DUE.sql(rows.model, claim, using=rows.db)
+        if claim.without_users:  # they change: compiled each time, not kept
+            first, values = rows.matching(claim).values("pk")[:1].query.get_compiler(using=rows.db).as_sql()
+        else:
+            first, values = FIRST_DUE.sql(rows.model, claim, using=rows.db)
         return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
 
     def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
@@ -98,14 +102,18 @@ class PostgreSQL:
         lease: timedelta,
         queue: str | None,
         overdue: timedelta | None,
+        without_users: tuple[int, ...],
     ) -> list[Any]:
-        values: list[Any] = [] if queue is None else [queue]
+        values: list[Any] = [list(without_users)] if without_users else []
+        if queue is not None:
+            values.append(queue)
         if overdue is None:
             due = BY_PRIORITY if queue is None else BY_PRIORITY_IN_QUEUE
         else:
             due = BY_AGE if queue is None else BY_AGE_IN_QUEUE
             values.append(overdue)
-        which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due)}))"
+        fair = WITHOUT_USERS if without_users else ""
+        which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due, fair=fair)}))"
         return _claim(rows, worker, lease, which, [list(free), list(free.values()), *values])
 
     def read_in_index_order(self, rows: Any) -> None:

@@ -7,13 +7,16 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
-from jobs.errors import PermanentError, WorkerLost
+from jobs.errors import JobError, PermanentError, WorkerLost
 from jobs.models import Job
 from jobs.models.attempt_errors import AttemptError
 from jobs.registry import UnknownKind, find_kind
 from jobs.retry import Retry, exponential, next_run
+from jobs.worker.interrupt import Interrupted
 from rest.json_value import NotStorable, clean_text, to_json
 
+PUBLIC = (JobError, Interrupted, ValidationError)
+"""Errors whose messages are written for the owner of the job."""
 MESSAGE_LIMIT = 2_000
 TRACEBACK_LIMIT = 20_000
 
@@ -65,6 +68,7 @@ def error_entry(error: BaseException, attempt: int) -> AttemptError:
         "type": type(error).__name__,
         "message": clean_text(_message(error))[:MESSAGE_LIMIT],
         "traceback": clean_text(lines)[-TRACEBACK_LIMIT:],
+        "public": isinstance(error, PUBLIC),
     }
 
 

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 SEPARATORS = ",;\t"
 
 
+MAX_LINE = 100_000
+"""Characters: a line of ever so many fields would take 30 times its size."""
+
+
 class BadFile(ValueError):
     """The file cannot be read. The message is a sentence that says why."""
 
@@ -19,6 +23,8 @@ def decode_csv(content: bytes) -> str:
         raise BadFile("The file is not UTF-8.") from None
     if "\0" in text:
         raise BadFile("The file contains a NUL character.")
+    if len(max(text.split("\n"), key=len)) > MAX_LINE:
+        raise BadFile(f"A line has more than {MAX_LINE} characters.")
     return text
 
 

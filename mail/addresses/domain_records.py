@@ -98,7 +98,7 @@ def check_dmarc(domain: str, texts: Sequence[str]) -> Finding:
         return Finding(domain, "DMARC", Verdict.MISSING, "no record", example)
     if len(records) > 1:
         return Finding(domain, "DMARC", Verdict.WRONG, f"{len(records)} records", "Keep one of them.")
-    tags = dict(re.findall(r"(\w+)\s*=\s*([^;]*[^;\s])", records[0]))
+    tags = {name: value.strip() for name, value in re.findall(r"(?<!\w)(\w++)\s*+=([^;]*+)", records[0])}
     if tags.get("p") not in ("none", "quarantine", "reject"):
         return Finding(domain, "DMARC", Verdict.WRONG, records[0], "Add p=none, p=quarantine or p=reject.")
     return Finding(domain, "DMARC", Verdict.OK, records[0])

@@ -11,10 +11,10 @@ from rest_framework.fields import empty
 
 from mail.addresses.normalize import MAX_ADDRESS_LENGTH
 from mail.addresses.parsing import BadAddress, Mailbox, has_control_characters, parse_deliverable, parse_mailbox
-from mail.models.stream import STREAM_NAME
+from mail.models.stream import LONGEST_NAME, STREAM_NAME
 from mail.rendering.budget import MAX_CHARACTERS
 from mail.rendering.content import MAX_LINE_LENGTH
-from rest.fields import Base64Field, StringField
+from rest.fields import Base64Field, DictField, StringField
 from rest.strict import StrictSerializer
 
 MAX_ENVELOPE_BYTES = 15_500
@@ -43,6 +43,8 @@ RESERVED_HEADERS = frozenset(
 """Header fields that a client may not set: we make them from the message's other fields, or servers add them."""
 RESERVED_HEADER_PREFIXES = ("content-", "x-mailgun-", "arc-", "resent-")
 RESERVED_METADATA = frozenset({"attempt_id"})
+MAX_LINES = 1000
+"""Header fields, or items of metadata."""
 MAX_NAME_LENGTH = 100
 """Characters in the name of a header field or of an item of metadata."""
 FIELD_NAME = re.compile(r"[!-9;-~]+")
@@ -111,10 +113,9 @@ class StreamField(StringField):
     }
 
     def to_internal_value(self, data: Any) -> str:
-        name = super().to_internal_value(data)
-        if not STREAM_NAME.fullmatch(name):
+        if not isinstance(data, str) or len(data) > LONGEST_NAME or not STREAM_NAME.fullmatch(data):
             self.fail("stream")
-        return name
+        return data
 
 
 class SourceField(StringField):
@@ -125,11 +126,11 @@ class SourceField(StringField):
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
-class LinesField(serializers.DictField):
+class LinesField(DictField):
     """A JSON object of names and lines of text."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(child=LineField(allow_blank=True), **options)
+        super().__init__(child=LineField(allow_blank=True), max_length=MAX_LINES, **options)
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         lines: dict[str, str] = super().to_internal_value(data)
@@ -155,7 +156,7 @@ class HeadersField(LinesField):
         return lines
 
     def name_error(self, name: str) -> str:
-        if not FIELD_NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+        if len(name) > MAX_NAME_LENGTH or not FIELD_NAME.fullmatch(name):
             return "This is not the name of a header field."
         if name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_HEADER_PREFIXES):
             return "This header field is set by the server and cannot be given."
@@ -166,7 +167,7 @@ class MetadataField(LinesField):
     """The client's own data about a message, shown with it and in its events."""
 
     def name_error(self, name: str) -> str:
-        if not FIELD_NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+        if len(name) > MAX_NAME_LENGTH or not FIELD_NAME.fullmatch(name):
             return f"A name has 1 to {MAX_NAME_LENGTH} printable ASCII characters, no spaces and no colons."
         return "This name is reserved." if name.lower() in RESERVED_METADATA else ""
 

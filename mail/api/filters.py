@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from jobs.api.filters import TimeFilter
-from mail.addresses.normalize import ascii_address
+from mail.addresses.normalize import MAX_ADDRESS_LENGTH, ascii_address
 from mail.importance import Importance
 from mail.models import Message
 from mail.models.queryset import MessageQuerySet
@@ -67,7 +67,7 @@ class MessageFilter(django_filters.FilterSet):  # type: ignore[misc]
         fields = ("status", "to", "tag", "importance", "stream", "broadcast", "created_after", "created_before")
 
     def filter_recipient(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
-        return messages.filter(address=ascii_address(value))
+        return messages.filter(address=ascii_address(value[:MAX_ADDRESS_LENGTH]))
 
     def filter_tag(self, messages: MessageQuerySet, name: str, value: str) -> MessageQuerySet:
         return messages.tagged(value)

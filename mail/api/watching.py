@@ -75,6 +75,8 @@ def _data(state: State, site: Site) -> bytes:
 
 
 class MessageEventsView(APIView):
+    query_parameters = ("after",)
+
     @extend_schema(
         operation_id="messages_events", responses=EVENT_STREAM | NOTHING_LEFT, parameters=[LAST_EVENT_ID, AFTER]
     )

@@ -21,6 +21,7 @@ from jobs.run import Run
 from mail.addresses.parsing import BadAddress, Mailbox, look_up_domains, parse_deliverable
 from mail.addresses.refused_rows import RefusedRow, first_refused, refused_row
 from mail.broadcasts import release
+from mail.importance import Importance
 from mail.models import Broadcast, Message, Stream, StreamSuppression, Suppression
 from mail.rendering.budget import BadTemplate, MissingVariable, RenderBudget
 from mail.rendering.content import require_body, subject_line
@@ -100,7 +101,7 @@ def _process_chunk(broadcast: Broadcast, template: CompiledTemplate) -> None:
     start = broadcast.next_row
     drafts, refused = _build_drafts(broadcast, template, broadcast.recipients[start : start + CHUNK_SIZE])
     addresses = [draft.message.address for draft in drafts]
-    forbidden = Suppression.objects.forbidden_among(addresses, broadcast.importance)
+    forbidden = Suppression.objects.forbidden_among(addresses, Importance.BULK)
     forbidden |= StreamSuppression.objects.forbidden_among(broadcast.user_id, broadcast.stream, addresses)
     with transaction.atomic():
         unchanged = Broadcast.objects.filter(pk=broadcast.pk, next_row=start, cancelled_at=None)

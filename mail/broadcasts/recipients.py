@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 from mail.addresses.csv_files import SEPARATORS, BadFile, decode_csv, split_rows
 from mail.addresses.normalize import MAX_ADDRESS_LENGTH
 from mail.addresses.refused_rows import MAX_REPORTED, RefusedRow, refused_row
-from rest.field_errors import FieldError, flatten
+from rest.field_errors import FieldError, first_errors
 from rest.fields import ObjectField, StringField
 from rest.strict import StrictSerializer
 
@@ -42,15 +42,14 @@ class Recipients:
 
 def read_list(items: Iterable[object]) -> Recipients:
     """From the list in a JSON body."""
-    found = Recipients()
+    found, serializer = Recipients(), RecipientRequest()
     for item in items:
-        body = RecipientRequest(data=item)
         try:
-            body.is_valid(raise_exception=True)
+            recipient = serializer.run_validation(item)
         except ValidationError as error:
-            found.refuse(flatten(error.detail))
+            found.refuse(first_errors(error.detail))
         else:
-            found.rows.append({"to": body.validated_data["to"], "context": body.validated_data.get("context") or {}})
+            found.rows.append({"to": recipient["to"], "context": recipient.get("context") or {}})
     return found
 
 

@@ -16,7 +16,8 @@ from mail.failure import Failure, FailureClass
 from mail.status import Status
 
 DETAIL_LENGTH = 500
-ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
+ADDRESS = re.compile(r"(?<![^\s<>()\[\],;:\"'])[^\s<>()\[\],;:\"'@]*+@[^\s<>()\[\],;:\"']++")
+"""From the start of a word, and possessive: a long text without any @ is read once."""
 
 
 class EventType(TextChoices):

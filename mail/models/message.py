@@ -20,7 +20,7 @@ from mail.models.attempt import Attempt
 from mail.models.event import Event
 from mail.models.queryset import MessageQuerySet
 from mail.models.stream import LONGEST_NAME
-from mail.status import PENDING, TERMINAL, UNDER_WAY, Status, outranked_by
+from mail.status import CANCELLABLE, PENDING, TERMINAL, UNDER_WAY, Status, outranked_by
 from rest.watch.table import new_version
 
 log = structlog.get_logger(__name__)
@@ -179,8 +179,7 @@ class Message(models.Model):
 
     def cancel(self) -> None:
         """Raises AlreadySent if a provider has it, is being called, or it has ended otherwise."""
-        waiting = {Status.SCHEDULED, Status.QUEUED}
-        cancelled = self._transition(waiting, status=Status.CANCELLED, finished_at=Now())
+        cancelled = self._transition(CANCELLABLE, status=Status.CANCELLED, finished_at=Now())
         if not cancelled and self.status != Status.CANCELLED:
             raise AlreadySent(self.pk, self.status)
 

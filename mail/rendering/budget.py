@@ -1,11 +1,11 @@
-"""What rendering may cost, and the errors that end it."""
+"""What compiling and rendering templates may cost, and the errors that end it."""
 
 import time
 
 MAX_CHARACTERS = 1024 * 1024
 """Of a source, of a result, and of any value in between."""
 RENDER_SECONDS = 0.5
-"""CPU time for all renderings that share a budget."""
+"""CPU time for all templates that share a budget, to compile and to render them."""
 UNSUBSCRIBE_URL = "unsubscribe_url"
 """A variable that only bulk mail has. Other mail that shows it is refused: its link would lead nowhere."""
 
@@ -24,7 +24,7 @@ class MissingVariable(BadTemplate):
 
 
 class RenderBudget:
-    """Bounds what rendering costs: CPU time in total, characters per result. spend() raises BadTemplate beyond that."""
+    """Bounds what templates cost: CPU time in total, characters per result. spend() raises BadTemplate beyond that."""
 
     def __init__(self, seconds: float = RENDER_SECONDS) -> None:
         self.seconds_left = seconds
@@ -32,8 +32,10 @@ class RenderBudget:
         self.deadline = 0.0
 
     def start(self) -> None:
+        """Raises BadTemplate if all of it is spent."""
         self.characters = 0
         self.deadline = time.thread_time() + self.seconds_left
+        self.spend()
 
     def stop(self) -> None:
         self.seconds_left = self.deadline - time.thread_time()
@@ -41,4 +43,4 @@ class RenderBudget:
     def spend(self, characters: int = 0) -> None:
         self.characters += characters
         if self.characters > 10 * MAX_CHARACTERS or time.thread_time() > self.deadline:
-            raise BadTemplate("It takes too long to render.")
+            raise BadTemplate("It takes too long to render, or the templates of the request do together.")

@@ -27,6 +27,8 @@ from rest.json_value import clean_text
 DELIMITERS = (("{%", "%}"), ("{{", "}}"), ("{#", "#}"))
 MAX_TAG_CHARACTERS = 100_000
 """Inside the tags and variables of a source: compiling them takes time."""
+MAX_TAGS = 20_000
+"""Tags, variables and comments of a source."""
 MAX_UNCLOSED = 100
 """Tags that a line may open and not close: for each the lexer scans to the end of the line."""
 MAX_SHOWN_NAME = 100
@@ -39,25 +41,31 @@ def render_text(
     """The source, compiled and rendered once. Raises BadTemplate."""
     if not any(opened in source for opened, _ in DELIMITERS):
         return _checked_result(source)
-    return SandboxedTemplate(source, autoescape=autoescape).render_text(context, budget)
+    budget = budget or RenderBudget()
+    return SandboxedTemplate(source, budget, autoescape=autoescape).render_text(context, budget)
 
 
 class SandboxedTemplate(Template):
-    """A compiled template. Raises BadTemplate for every error."""
+    """A compiled template. Raises BadTemplate for every error.
+
+    budget: shared by several templates, or a new one; compiling spends it as rendering does.
+    """
 
     budget: RenderBudget
     strict = False
 
-    def __init__(self, source: str, *, autoescape: bool = False) -> None:
-        _refuse_slow_source(source)
-        self.budget = RenderBudget()
-        self.budget.start()  # {% verbatim %} is rendered while it is compiled
+    def __init__(self, source: str, budget: RenderBudget | None = None, *, autoescape: bool = False) -> None:
+        self.budget = budget or RenderBudget()
+        self.budget.start()
         try:
+            _refuse_slow_source(source)
             super().__init__(source, engine=_HTML if autoescape else _TEXT)
         except BadTemplate:
             raise
         except Exception as error:  # the parser fails with many types of error, all caused by the source
             raise BadTemplate(_sentence(error)) from None
+        finally:
+            self.budget.stop()
 
     def compile_nodelist(self) -> NodeList:
         return _Parser(self).parse()
@@ -100,6 +108,7 @@ class _Parser(Parser):
         super().__init__(tokens, {}, [sandbox_library(template)], template.origin)
 
     def compile_filter(self, token: str) -> FilterExpression:
+        self.template.budget.spend()
         expression = _Expression(token, self, self.template)
         expression.var = _json_only(expression.var)
         expression.filters = [
@@ -111,6 +120,7 @@ class _Parser(Parser):
     def extend_nodelist(self, nodelist: NodeList, node: Node, token: Token) -> None:
         """Make each node spend the budget when it is rendered."""
         render, template = node.render_annotated, self.template
+        template.budget.spend()
         if isinstance(node, ForNode) and not node.nodelist_empty:
             node.sequence = _RequiredSequence(node.sequence)  # type: ignore[arg-type,assignment]
 
@@ -188,7 +198,11 @@ def _refuse_slow_source(source: str) -> None:
     """Raises BadTemplate for a source that would keep the lexer busy for long."""
     if len(source) > MAX_CHARACTERS:
         raise BadTemplate(f"It has more than {MAX_CHARACTERS} characters.")
+    if sum(source.count(opened) for opened, _ in DELIMITERS) > MAX_TAGS:
+        raise BadTemplate(f"It has more than {MAX_TAGS} tags and variables.")
     for line in source.split("\n"):
+        if "{" not in line:
+            continue
         for opened, closed in DELIMITERS:
             if line.count(opened, line.rfind(closed) + 1) > MAX_UNCLOSED:
                 raise BadTemplate(f"A line opens {opened} and never closes it.")

@@ -40,7 +40,7 @@ BY_STATUS = {
 REFUSED_STATUSES = frozenset({"invalid", "rejected", "failed"})
 """Anymail's statuses of a recipient that the provider does not send to."""
 DETAIL_LIMIT = 200
-ADDRESS = re.compile(r"[^\s<>\"']+@[^\s<>\"']+")
+ADDRESS = re.compile(r"(?<![^\s<>\"'])[^\s<>\"'@]*+@[^\s<>\"']++")
 
 
 def classify_error(error: BaseException) -> Failure:

@@ -18,8 +18,12 @@ def message_to_send(message_id: UUID) -> Message | None:
 
 
 def suppression_reason(message: Message) -> str:
-    """The reason of the strongest suppression of its address that forbids it; empty if there is none."""
-    query = _REASON_FOR_BULK if message.importance == Importance.BULK else _REASON
+    """The reason of the strongest suppression of its address that forbids it; empty if there is none.
+
+    A broadcast counts as bulk mail, whatever importance it claims.
+    """
+    is_bulk = message.importance == Importance.BULK or message.broadcast_id
+    query = _REASON_FOR_BULK if is_bulk else _REASON
     row = query.first(digest=address_digest(message.address))
     return str(row[0]) if row else ""
 

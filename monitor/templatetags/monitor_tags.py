@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from jobs.sealing import shown_params
 from monitor.job_times import times
 
 register = template.Library()
@@ -75,7 +76,8 @@ def size(number: float | str | None) -> str:
 
 @register.filter
 def pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    """Secrets in it are hidden (jobs/sealing.py)."""
+    return json.dumps(shown_params(value), indent=2, ensure_ascii=False, default=str)
 
 
 @register.filter

@@ -3,17 +3,23 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
+from uuid import UUID
 
-from rest import throttling
+from project.login.last_used import last_used
+from project.models import is_live
+from rest import scopes, throttling
 from rest.throttling import Allowance
 
 JOINS = """
     JOIN project_token AS token ON token.digest = asked.digest
     JOIN auth_user AS owner ON owner.id = token.user_id
 """
-COLUMNS = "token.user_id, token.expiry, owner.is_active"
+COLUMNS = (
+    "token.user_id, token.expiry, owner.is_active, "
+    "token.id, token.scope, token.last_used_on, token.password_digest, owner.password"
+)
 
 
 class Caller(NamedTuple):
@@ -22,9 +28,19 @@ class Caller(NamedTuple):
     user_id: int
     expiry: datetime | None
     is_active: bool
+    token_id: UUID
+    scope: str
+    last_used_on: date | None
+    password_digest: str
+    password: str
 
-    def may_call(self, now: datetime) -> bool:
-        return self.is_active and (self.expiry is None or self.expiry > now)
+    def may_read(self, path: str, now: datetime) -> bool:
+        """Whether the token is live and may GET this path; notes its use."""
+        live = is_live(self.expiry, self.password_digest, self.password, self.is_active, now)
+        if not live or not scopes.allows(self.scope, "GET", path):
+            return False
+        last_used.note(UUID(str(self.token_id)), self.last_used_on)
+        return True
 
 
 def count(users: Mapping[int, int]) -> dict[int, Allowance]:

@@ -38,6 +38,7 @@ STATEMENT = f"""
 """  # noqa: S608 names of columns
 """OFFSET 0 keeps PostgreSQL from computing the digest at each of its mentions."""
 
+JOBS = "/api/v1/jobs/"
 WIDTH = 1 + len(Caller._fields)
 """Columns before those of the job."""
 
@@ -77,7 +78,7 @@ def find(questions: list[Question]) -> Sequence[Found | None]:
     """None: a wrong, ended or exhausted token, another's job or none; the plain view says which."""
     rows, now = databases.read(STATEMENT, questions), timezone.now()
     asking = {number: Caller(*row[1:WIDTH]) for number, row in rows.items()}
-    users = {number: caller.user_id for number, caller in asking.items() if caller.may_call(now)}
+    users = {number: caller.user_id for number, caller in asking.items() if caller.may_read(JOBS, now)}
     allowances = callers.count(users)
     found: list[Found | None] = [None] * len(questions)
     for number, user_id in users.items():

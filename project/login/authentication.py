@@ -11,21 +11,41 @@ from django.utils import timezone
 from knox.auth import TokenAuthentication as KnoxAuthentication
 from knox.crypto import hash_token
 from rest_framework import authentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
+from project.login.last_used import last_used
 from project.models import Token
 from project.replicas import probe
 from project.replicas.read_your_writes import require_own_writes
+from rest import scopes
 from routers import PRIMARY, replica_was_read
 
 
+class InsufficientScope(PermissionDenied):
+    """The token's scope does not allow this request."""
+
+    default_code = "insufficient_scope"
+
+
 class TokenAuthentication(KnoxAuthentication):  # type: ignore[misc]
-    """knox's tokens, with one query and no writes: knox itself deletes expired tokens, even during a GET."""
+    """knox's tokens, with one query and no writes: knox itself deletes expired tokens, even during a GET.
+
+    Their scope is checked here, so that no view can forget it.
+    """
+
+    def authenticate(self, request: Request) -> tuple[User, Token] | None:
+        found: tuple[User, Token] | None = super().authenticate(request)
+        if found:
+            _, token = found
+            if not scopes.allows(token.scope, request.method or "", request.path):
+                raise InsufficientScope(scopes.refusal(token.scope))
+            last_used.note(token.pk, token.last_used_on)
+        return found
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, Token]:
         found = _find_token(hash_token(token.decode("ascii"))) if token.isascii() else None
-        if found is None or found.has_expired(timezone.now()) or not found.user.is_active:
+        if found is None or not found.authenticates(timezone.now()):
             raise AuthenticationFailed("Invalid token.")
         return found.user, found
 

@@ -5,14 +5,15 @@ from django.contrib.auth.models import User
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from rest.fields import StringField
 from rest.strict import StrictSerializer
 
 
 class Credentials(StrictSerializer):
     """A user name and a password."""
 
-    username = serializers.CharField(min_length=1, max_length=150)
-    password = serializers.CharField(min_length=1, max_length=1000, trim_whitespace=False)
+    username = StringField(min_length=1, max_length=150)
+    password = StringField(min_length=1, max_length=1000)
 
     def authenticate(self, request: Request) -> User:
         """The active user with these credentials. Otherwise raises an error that does not say which part was wrong."""

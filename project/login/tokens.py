@@ -1,8 +1,12 @@
-"""tokens/: login and logout for programs, with one token per device."""
+"""tokens/: login and logout for programs, with one token per device, and the end of all logins of a user."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+from uuid import UUID
 
+import structlog
+from django.conf import settings
+from django.contrib.auth import logout
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in
 from django.db.models import QuerySet
@@ -11,45 +15,59 @@ from django.views.decorators.cache import never_cache
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import generics, serializers
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from project.login.access import end_access
 from project.login.authentication import BasicCredentials
 from project.login.credentials import Credentials
 from project.models import Token
+from rest.fields import ChoiceField, StringField
 from rest.pagination import NewestFirst
+from rest.query import KnownParameters
+from rest.scopes import Scope
 from rest.strict import StrictSerializer
+from rest.usage import QuotaExceeded
+
+log = structlog.get_logger(__name__)
 
 
-class DeviceName(StrictSerializer):
+class DeviceRequest(StrictSerializer):
     """The body if the credentials are in the Authorization header."""
 
-    name = serializers.CharField(max_length=100, allow_blank=True, default="")
+    name = StringField(max_length=100, allow_blank=True, default="")
+    scope = ChoiceField(Scope.choices, default=Scope.ALL)
 
 
 class TokenRequest(Credentials):
-    """The credentials for a new token, and the name of the device that will use it."""
+    """The credentials for a new token, the name of the device that will use it, and what it may do."""
 
-    name = serializers.CharField(max_length=100, allow_blank=True, default="")
+    name = StringField(max_length=100, allow_blank=True, default="")
+    scope = ChoiceField(Scope.choices, default=Scope.ALL)
 
 
 class NewToken(serializers.Serializer[Any]):
     """The only response that contains a token's key."""
 
     token = serializers.CharField()
+    id = serializers.UUIDField()
     expires_at = serializers.DateTimeField(allow_null=True)
     name = serializers.CharField()
+    scope = serializers.ChoiceField(Scope.choices)
 
 
 class ListedToken(serializers.Serializer[Token]):
     """A token in the owner's list, without its key."""
 
+    id = serializers.UUIDField()
     name = serializers.CharField()
+    scope = serializers.ChoiceField(Scope.choices)
     created_at = serializers.DateTimeField(source="created")
     expires_at = serializers.DateTimeField(source="expiry", allow_null=True)
+    last_used_on = serializers.DateField(allow_null=True)
     current = serializers.SerializerMethodField()
 
     def get_current(self, token: Token) -> bool:
@@ -78,13 +96,13 @@ class TokensView(generics.ListAPIView[Token]):
         return [BasicCredentials()] if self._is_login() else super().get_authenticators()
 
     def get_permissions(self) -> Sequence[BasePermission]:
-        return [AllowAny()] if self._is_login() else [IsAuthenticated()]
+        return [AllowAny()] if self._is_login() else [IsAuthenticated(), KnownParameters()]
 
     def _is_login(self) -> bool:
         return self.request is not None and self.request.method == "POST"
 
     def get_queryset(self) -> QuerySet[Token]:
-        mine: QuerySet[Token] = Token.objects.live().filter(user_id=self.request.user.pk)
+        mine: QuerySet[Token] = Token.objects.live_for(cast("User", self.request.user))
         return mine
 
     @extend_schema(operation_id="tokens_list")
@@ -95,30 +113,48 @@ class TokensView(generics.ListAPIView[Token]):
     @extend_schema(operation_id="tokens_create", request=TokenRequest, responses={201: NewToken})
     def post(self, request: Request) -> Response:
         """Create a token. The credentials are in the body, or in Basic with at most a name in the body."""
-        user, name = _login(request)
+        user, wanted = _login(request)
         request.user = user  # so that this user's next reads wait for the write (RoutingMiddleware)
-        record, key = Token.objects.create(user, name=name)
+        if Token.objects.live_for(user).count() >= settings.MAX_TOKENS:
+            raise QuotaExceeded("tokens", settings.MAX_TOKENS)
+        record, key = Token.objects.create(user, **wanted)
         user_logged_in.send(sender=user.__class__, request=request._request, user=user)
-        answer = NewToken({"token": key, "expires_at": record.expiry, "name": record.name})
-        return Response(answer.data, status=201)
+        log.info("token_created", user_id=user.pk, token_id=str(record.pk), scope=record.scope)
+        answer = {"token": key, "id": record.pk, "expires_at": record.expiry}
+        return Response(NewToken(answer | wanted).data, status=201)
 
     @extend_schema(
         operation_id="tokens_destroy_all", responses={204: OpenApiResponse(description="All devices are logged out.")}
     )
     def delete(self, request: Request) -> Response:
-        """Log out all of the caller's devices."""
-        Token.objects.filter(user=request.user).delete()
+        """Log out all of the caller's devices and browsers."""
+        end_access(cast("User", request.user).pk)
+        if request.auth is None:
+            logout(request._request)  # deletes this browser's cookie as well
         return Response(status=204)
 
 
-def _login(request: Request) -> tuple[User, str]:
+def _login(request: Request) -> tuple[User, dict[str, Any]]:
+    """The user, and the name and scope of the new token."""
     if request.user.is_authenticated:
-        device = DeviceName(data=request.data)
+        device = DeviceRequest(data=request.data)
         device.is_valid(raise_exception=True)
-        return request.user, device.validated_data["name"]
+        return request.user, device.validated_data
     credentials = TokenRequest(data=request.data)
     credentials.is_valid(raise_exception=True)
-    return credentials.authenticate(request), credentials.validated_data["name"]
+    user = credentials.authenticate(request)
+    return user, {name: credentials.validated_data[name] for name in ("name", "scope")}
+
+
+@method_decorator(never_cache, name="dispatch")
+class TokenView(APIView):
+    @extend_schema(operation_id="tokens_destroy", responses={204: OpenApiResponse(description="Logged out.")})
+    def delete(self, request: Request, token_id: UUID) -> Response:
+        """Log out one of the caller's devices."""
+        if not Token.objects.filter(user=request.user, pk=token_id).delete()[0]:
+            raise NotFound
+        log.info("token_ended", user_id=request.user.pk, token_id=str(token_id))
+        return Response(status=204)
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -130,5 +166,7 @@ class CurrentTokenView(APIView):
         """Log out this device; 409 if the request was made with a session."""
         if not isinstance(request.auth, Token):
             raise NoTokenUsed
+        token_id = request.auth.pk
         request.auth.delete()
+        log.info("token_ended", user_id=request.user.pk, token_id=str(token_id))
         return Response(status=204)

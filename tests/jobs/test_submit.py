@@ -17,6 +17,7 @@ from rest_framework import serializers
 from jobs.errors import UniqueKeyTaken
 from jobs.models import Job, clock
 from jobs.models.states import Status
+from jobs.priorities import OWN_PRIORITY
 from jobs.registry import UnknownKind
 from jobs.retry import exponential
 from jobs.submit import build, submit, submit_many
@@ -39,7 +40,7 @@ def test_a_job_takes_what_it_is_not_told_from_its_kind(monkeypatch: pytest.Monke
     make_kind(monkeypatch, lambda run: None, timeout=77, retry=exponential(attempts=7), queue="slow")
     found = row(submit("test.kind"))
     expected = {"kind": "test.kind", "params": {}, "timeout": 77, "max_attempts": 7, "budget": 7, "queue": "slow"}
-    expected |= {"status": Status.QUEUED, "attempt": 0, "priority": 0, "user_id": None, "unique_key": None}
+    expected |= {"status": Status.QUEUED, "attempt": 0, "priority": OWN_PRIORITY, "user_id": None, "unique_key": None}
     expected |= {"backoff": None, "errors": [], "result": None, "started_at": None, "finished_at": None, "worker": ""}
     assert {name: found[name] for name in expected} == expected
     assert found["run_at"] == found["created_at"]

@@ -11,10 +11,16 @@ from typing import Any
 
 import pytest
 import uvicorn
+from django.contrib.auth.models import User
+from django.test import Client
 
 from project import asgi
 from project.health import ALIVE
+from project.login.large_bodies import is_known
+from tests.support.api_clients import make_token
 from tests.support.timeouts import PATIENCE
+
+pytest_plugins = ["tests.support.api_fixtures"]
 
 NOTHING, TOKENS = "/api/v1/nothing/", "/api/v1/tokens/"
 JSON = {"Content-Type": "application/json"}
@@ -268,3 +274,54 @@ def test_a_forwarded_address_is_not_believed_from_this_machine_either(port: int,
 def test_odd_bytes_on_the_wire_are_no_fault_of_the_server(port: int, line: bytes) -> None:
     answer = raw(port, line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 4"), answer
+
+
+# --- bodies of all requests together -------------------------------------------------------------------------------
+
+
+def test_a_large_body_is_read_for_a_known_caller_only(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ANONYMOUS_BODY_LIMIT = 10
+    monkeypatch.setattr(asgi, "is_known", lambda headers: (b"authorization", b"Token good") in headers)
+    good = (b"authorization", b"Token good")
+    for declared in ([(b"content-length", b"11")], CHUNKED):
+        answer = ask(chunks=[b"x" * 11, b"x"], headers=declared)
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Token")
+        assert ask(chunks=[b"x" * 11, b"x"], headers=[*declared, good]).status == 404
+    assert ask("/webhooks/nothing/", [b"x" * 11, b"x"], headers=CHUNKED).status == 404
+    assert asgi.body_budget.used == 0
+
+
+def test_bodies_beyond_the_budget_of_the_process_wait(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.BODY_BUDGET = 20
+    monkeypatch.setattr(asgi, "is_known", lambda headers: True)
+    settings.ANONYMOUS_BODY_LIMIT = 5
+    assert ask(chunks=[b"x" * 6, b"x" * 14], headers=CHUNKED).status == 404
+    answer = ask(chunks=[b"x" * 6, b"x" * 15], headers=CHUNKED)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert b'"code":"overloaded"' in answer.body
+    assert asgi.body_budget.used == 0, "the shares were given back"
+
+
+def test_anonymous_bodies_leave_half_of_the_budget(settings: Any) -> None:
+    settings.BODY_BUDGET = 20
+    assert ask(chunks=[b"x" * 10], headers=CHUNKED).status == 404
+    assert ask(chunks=[b"x" * 11], headers=CHUNKED).status == 503
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_token_and_a_session_are_known_and_nothing_else(ada: User) -> None:
+    browser = Client()
+    browser.force_login(ada)
+    session = browser.cookies["sessionid"].value.encode()
+    token = make_token(ada).encode()
+    assert is_known([(b"authorization", b"Token " + token)])
+    assert is_known([(b"cookie", b"a=b; sessionid=" + session)])
+    for headers in (
+        [],
+        [(b"authorization", b"Token stale")],
+        [(b"authorization", b"Token \xff")],
+        [(b"authorization", b"Basic " + token)],
+        [(b"cookie", b"sessionid=stale")],
+        [(b"cookie", b"\xff=\xff")],
+    ):
+        assert not is_known(headers)

@@ -73,10 +73,10 @@ def test_a_page_has_50_rows_and_at_most_200() -> None:
     def size(**query: str) -> int:
         return NewestFirst().get_page_size(Request(APIRequestFactory().get("/", query)))
 
-    assert (size(), size(page_size="7"), size(page_size="200"), size(page_size="201")) == (50, 7, 200, 200)
+    assert (size(), size(page_size="7"), size(page_size="200")) == (50, 7, 200)
 
 
-@pytest.mark.parametrize("size", ["0", "-1", "abc", "", "1.5", "1e3", " 5", "\u0661", "9" * 5000, "+1", "\0"])
+@pytest.mark.parametrize("size", ["0", "-1", "201", "abc", "", "1.5", "1e3", " 5", "\u0661", "9" * 5000, "+1", "\0"])
 def test_a_size_that_makes_no_sense_is_400(size: str) -> None:
     with pytest.raises(ValidationError) as error:
         page(Job.objects.none(), page_size=size)

@@ -23,7 +23,7 @@ from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from project import urls
-from rest.problems import flatten
+from rest.field_errors import flatten
 from rest.strict import StrictSerializer
 from tests.support.api_clients import QUOTA_EXCEEDED, assert_problem
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import ProgrammingError, connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -20,10 +19,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.models import Job
+from jobs.models.ids import new_id
 from jobs.run import Run
 from mail.addresses.normalize import address_digest
 from mail.models import Broadcast, Stream, StreamSuppression, Suppression, Template
 from mail.unsubscribe.one_click import Link
+from project.models import Session
 from rest.read_only import WriteInSafeMethod
 from tests.support.api_clients import assert_problem, make_token, make_user
 from tests.support.factories import make_job
@@ -206,6 +207,7 @@ def existing_objects(user: User) -> dict[str, Any]:
     StreamSuppression.objects.add(user.pk, "hello", digest, message.address, "ada")
     broadcast = Broadcast.objects.create(user=user, subject="Hi", recipients=[])
     mail = {
+        "token_id": new_id(),
         "message_id": message.pk,
         "broadcast_id": broadcast.pk,
         "name": "hello",

@@ -13,6 +13,7 @@ from settings import env
 
 PROGRAMS = {
     "check": [sys.executable, "manage.py", "check"],
+    "deployment check": [sys.executable, "manage.py", "check", "--deploy"],
     "web": [sys.executable, "-m", "uvicorn", "project.asgi:application", "--port", "1"],
     "worker": [sys.executable, "manage.py", "qcluster"],
 }
@@ -22,7 +23,8 @@ UNSHARED_CACHE = "legwork.W001"
 DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "settings.development"}
 PRODUCTION = {
     "DJANGO_SETTINGS_MODULE": "settings.production",
-    "SECRET_KEY": "k3y" * 20,
+    "SECRET_KEY": "a-long-key-of-many-different-characters-0123456789-ABCDEF",
+    "NUM_PROXIES": "1",
     "ALLOWED_HOSTS": "legwork.example.org",
     "DATABASE_URL": "sqlite:///:memory:",
 }
@@ -42,6 +44,11 @@ WRONG = [
     (DEVELOPMENT, "MAIL_GUARD_BOUNCES", "0"),
     (PRODUCTION, "SECRET_KEY", None),
     (PRODUCTION, "SECRET_KEY", "short"),
+    (PRODUCTION, "SECRET_KEY", "k3y" * 20),
+    (PRODUCTION, "SECRET_KEY", env.DEVELOPMENT["SECRET_KEY"]),
+    (PRODUCTION, "SECRET_KEY_FALLBACKS", "k3y" * 20),
+    (PRODUCTION, "MAILGUN_API_KEY", env.DEVELOPMENT["MAILGUN_API_KEY"]),
+    (PRODUCTION, "MAILGUN_WEBHOOK_SIGNING_KEY", env.DEVELOPMENT["MAILGUN_WEBHOOK_SIGNING_KEY"]),
     (PRODUCTION, "ALLOWED_HOSTS", None),
     (PRODUCTION, "DATABASE_URL", None),
 ]
@@ -59,6 +66,43 @@ def test_a_wrong_setting_stops_the_program_with_one_sentence(
     [sentence] = stopped.stderr.splitlines()
     assert name in sentence
     assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize("program", ["check", "web", "worker"])
+def test_without_a_word_it_is_production_and_refuses_to_start(program: str) -> None:
+    stopped = run(program, {"DJANGO_SETTINGS_MODULE": None, "SECRET_KEY": None})
+    assert stopped.returncode != 0
+    [sentence] = stopped.stderr.splitlines()
+    assert "SECRET_KEY is not set" in sentence
+    assert sentence.endswith("developers set it to settings.development.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (["uvicorn", "a:b", "--host", "0.0.0.0"], True),  # noqa: S104
+        (["uvicorn", "a:b", "--host=192.0.2.1", "--port", "1"], True),
+        (["uvicorn", "a:b", "--host", "::"], True),
+        (["manage.py", "runserver", "0.0.0.0:8000"], True),
+        (["uvicorn", "a:b", "--host", "127.0.0.1", "--port", "8000"], False),
+        (["uvicorn", "a:b", "--host", "::1"], False),
+        (["uvicorn", "a:b", "--port", "8000"], False),
+        (["manage.py", "runserver", "8000"], False),
+        (["manage.py", "runserver", "--noreload"], False),
+        (["manage.py", "runserver"], False),
+    ],
+)
+def test_development_listens_on_this_machine_only(arguments: list[str], refused: bool) -> None:
+    if refused:
+        with pytest.raises(ImproperlyConfigured, match="other machines"):
+            env.require_loopback(arguments)
+    else:
+        env.require_loopback(arguments)
+
+
+def test_a_deployment_that_takes_all_clients_for_one_is_noticed() -> None:
+    assert "legwork.W002" not in run("deployment check", PRODUCTION).stderr
+    assert "legwork.W002" in run("deployment check", {**PRODUCTION, "NUM_PROXIES": "0"}).stderr
 
 
 def test_a_worker_stops_at_a_wrong_setting_too() -> None:
@@ -90,6 +134,7 @@ def test_replicas_without_a_shared_cache_are_warned_of(cache: str, warned: bool)
 def run(program: str, changes: Mapping[str, str | None]) -> subprocess.CompletedProcess[str]:
     """The program with these variables; those that are None, and this test run's own settings, are not set."""
     ours = {"DATABASE_URL", "REPLICA_URLS", "CACHE_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "ALLOWED_HOSTS"}
+    ours |= {*env.DEVELOPMENT, "DEMO_KINDS", "Q_FUNCTIONS", "METRICS_ALLOWED"}  # defaults of the tests' settings
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment |= {name: value for name, value in changes.items() if value is not None}
     return subprocess.run(PROGRAMS[program], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)

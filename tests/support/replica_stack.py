@@ -23,7 +23,7 @@ COUNTING = {
 }
 COUNT = """
     SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements
-    WHERE query ~* '(jobs_job|project_token|auth_user|django_session)'
+    WHERE query ~* '(jobs_job|project_token|auth_user|project_session)'
 """
 """The statements that requests cause: those of the probe and of the set-up name no table."""
 JOB = {"kind": "demo.countdown", "params": {"seconds": 0}}

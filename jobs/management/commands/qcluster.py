@@ -19,6 +19,7 @@ from jobs.django_q.schedules import Schedules
 from jobs.django_q.settings import problems
 from jobs.registry import QUEUE_NAME, QUEUE_NAME_RULE, kinds
 from jobs.worker.io_worker import IoWorker, total_threads
+from jobs.worker.reserve import ReserveWorker
 from jobs.worker.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -66,6 +67,9 @@ class Command(BaseCommand):
         children += [
             Process("io-worker", partial(_io_worker, broker, once), total_threads()) for _ in range(io_workers)
         ]
+        if not once and workers:
+            occupied = [child.watchdog for child in children[:workers]]
+            children.append(Process("reserve-worker", lambda handle: ReserveWorker(handle, broker, occupied)))
         if not once:
             watched = tuple(children)
             children.append(Process("dispatcher", lambda handle: Dispatcher(broker, watched)))

@@ -13,7 +13,7 @@ from mail.broadcasts.recipients import MAX_IN_JSON
 from mail.importance import Importance
 from mail.models import Broadcast
 from mail.submit import default_expiry
-from rest.fields import BooleanField, StringField
+from rest.fields import BooleanField, ChoiceField, ListField, StringField, TimeField
 from rest.strict import AnyValueField, StrictSerializer
 
 
@@ -21,17 +21,17 @@ class BroadcastOptions(StrictSerializer):
     """The options that all messages of a broadcast share."""
 
     template = StringField(max_length=100)
-    importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
+    importance = ChoiceField(Importance.choices, required=False, allow_null=True)
     stream = StreamField(required=False, allow_null=True)
     track_opens = BooleanField(required=False, allow_null=True)
     track_clicks = BooleanField(required=False, allow_null=True)
     test_mode = BooleanField(required=False, allow_null=True)
-    reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MAX_REPLY_TO)
-    tags = serializers.ListField(
+    reply_to = ListField(child=MailboxField(), required=False, allow_null=True, max_length=MAX_REPLY_TO)
+    tags = ListField(
         child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MAX_TAGS
     )
-    send_at = serializers.DateTimeField(required=False, allow_null=True)
-    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    send_at = TimeField(required=False, allow_null=True)
+    expires_at = TimeField(required=False, allow_null=True)
 
     def get_fields(self) -> dict[str, Any]:
         """`from` is a keyword of Python, so it cannot be declared as an attribute."""
@@ -55,7 +55,7 @@ def _overflow_errors(given: dict[str, Any]) -> dict[str, Any]:
 class BroadcastRequest(BroadcastOptions):
     """The body of POST mail/broadcasts/ as JSON. Each recipient, {"to", "context"?}, is validated by itself, later."""
 
-    recipients = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=MAX_IN_JSON)
+    recipients = ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=MAX_IN_JSON)
 
 
 class BroadcastUpload(BroadcastOptions):

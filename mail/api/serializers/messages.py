@@ -24,7 +24,7 @@ from mail.api.fields import (
 )
 from mail.importance import Importance
 from mail.status import TERMINAL, Status
-from rest.fields import BooleanField, ObjectField, StringField
+from rest.fields import BooleanField, ChoiceField, ListField, ObjectField, StringField, TimeField
 from rest.responses import poll_headers
 from rest.site import Site
 from rest.strict import AnyValueField, StrictSerializer
@@ -68,27 +68,25 @@ class MessageRequest(StrictSerializer):
     """
 
     to = RecipientField()
-    reply_to = serializers.ListField(child=MailboxField(), required=False, allow_null=True, max_length=MAX_REPLY_TO)
+    reply_to = ListField(child=MailboxField(), required=False, allow_null=True, max_length=MAX_REPLY_TO)
     subject = LineField(required=False, allow_null=True, min_length=1)
     text = SourceField(required=False, allow_null=True, allow_blank=True)
     html = SourceField(required=False, allow_null=True, allow_blank=True)
     template = StringField(required=False, allow_null=True, max_length=100)
     context = ObjectField(required=False, allow_null=True)  # type: ignore[assignment]
     headers = HeadersField(required=False, allow_null=True)
-    tags = serializers.ListField(
+    tags = ListField(
         child=LineField(min_length=1, max_length=128), required=False, allow_null=True, max_length=MAX_TAGS
     )
     metadata = MetadataField(required=False, allow_null=True)
-    attachments = serializers.ListField(
-        child=AttachmentRequest(), required=False, allow_null=True, max_length=MAX_ATTACHMENTS
-    )
+    attachments = ListField(child=AttachmentRequest(), required=False, allow_null=True, max_length=MAX_ATTACHMENTS)
     track_opens = BooleanField(required=False, allow_null=True)
     track_clicks = BooleanField(required=False, allow_null=True)
     test_mode = BooleanField(required=False, allow_null=True)
-    importance = serializers.ChoiceField(Importance.choices, required=False, allow_null=True)
+    importance = ChoiceField(Importance.choices, required=False, allow_null=True)
     stream = StreamField(required=False, allow_null=True)
-    send_at = serializers.DateTimeField(required=False, allow_null=True)
-    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    send_at = TimeField(required=False, allow_null=True)
+    expires_at = TimeField(required=False, allow_null=True)
 
     def get_fields(self) -> dict[str, Any]:
         """`from` is a keyword of Python, so it cannot be declared as an attribute."""
@@ -150,7 +148,7 @@ def envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
 class MessageBatchRequest(StrictSerializer):
     """The body of POST mail/messages/batch/. Each message is validated by itself."""
 
-    messages = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
+    messages = ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
 
 
 class FailureResponse(serializers.Serializer[Any]):

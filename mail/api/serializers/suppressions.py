@@ -13,6 +13,7 @@ from mail.api.fields import MailboxField
 from mail.models import Suppression
 from mail.reasons import Reason, Scope
 from mail.suppressions.files import COLUMNS
+from rest.fields import ChoiceField, TimeField
 from rest.strict import StrictSerializer
 
 
@@ -20,9 +21,9 @@ class SuppressionRequest(StrictSerializer):
     """The body of POST mail/suppressions/."""
 
     address = MailboxField()
-    reason = serializers.ChoiceField(Reason.choices, default=Reason.MANUAL)
-    scope = serializers.ChoiceField(Scope.choices, default=Scope.ALL)
-    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    reason = ChoiceField(Reason.choices, default=Reason.MANUAL)
+    scope = ChoiceField(Scope.choices, default=Scope.ALL)
+    expires_at = TimeField(required=False, allow_null=True)
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
         if value and value <= timezone.now():
@@ -33,7 +34,7 @@ class SuppressionRequest(StrictSerializer):
 class SuppressionExport(StrictSerializer):
     """The query of GET mail/suppressions/export/. list: one of Mailgun's, in its format; without it all, in our own."""
 
-    list = serializers.ChoiceField(tuple(COLUMNS), required=False)
+    list = ChoiceField(tuple(COLUMNS), required=False)
 
 
 class SuppressionUpload(StrictSerializer):
@@ -43,7 +44,7 @@ class SuppressionUpload(StrictSerializer):
     """
 
     file = serializers.FileField()
-    list = serializers.ChoiceField(tuple(COLUMNS), required=False)
+    list = ChoiceField(tuple(COLUMNS), required=False)
 
 
 class SuppressionImported(serializers.Serializer[Any]):

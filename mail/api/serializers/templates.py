@@ -1,5 +1,6 @@
 """Serializers of templates, for requests and answers."""
 
+import re
 from typing import Any
 
 from django.urls import reverse
@@ -8,14 +9,14 @@ from rest_framework.request import Request
 
 from mail.api.fields import LineField, SourceField
 from mail.models import Template
-from mail.rendering.budget import BadTemplate
+from mail.rendering.budget import BadTemplate, RenderBudget
 from mail.rendering.sandbox import SandboxedTemplate
-from rest.fields import ObjectField
+from rest.fields import ObjectField, PatternField
 from rest.strict import StrictSerializer
 
 PARTS = ("subject", "text", "html")
 MAX_NAME_LENGTH = 100
-NAME = r"^[-a-zA-Z0-9_]+\Z"
+NAME = re.compile(r"[-a-zA-Z0-9_]+")
 
 
 class TemplateContent(StrictSerializer):
@@ -31,7 +32,8 @@ class TemplateContent(StrictSerializer):
             raise serializers.ValidationError(
                 {"text": [serializers.ErrorDetail("One of text and html is required.", "required")]}
             )
-        if errors := {part: error for part in PARTS if (error := _template_errors(given[part]))}:
+        budget = RenderBudget()
+        if errors := {part: error for part in PARTS if (error := _template_errors(given[part], budget))}:
             raise serializers.ValidationError(errors)
         return given
 
@@ -39,7 +41,9 @@ class TemplateContent(StrictSerializer):
 class TemplateRequest(TemplateContent):
     """The body of POST mail/templates/."""
 
-    name = serializers.RegexField(NAME, max_length=MAX_NAME_LENGTH)
+    name = PatternField(
+        NAME, max_length=MAX_NAME_LENGTH, invalid="A name has letters, digits, hyphens and underscores."
+    )
 
 
 class PreviewRequest(StrictSerializer):
@@ -85,9 +89,9 @@ def template_url(name: str, request: Request) -> str:
     return request.build_absolute_uri(reverse("template", args=[name]))
 
 
-def _template_errors(source: str) -> list[serializers.ErrorDetail]:
+def _template_errors(source: str, budget: RenderBudget) -> list[serializers.ErrorDetail]:
     try:
-        SandboxedTemplate(source)
+        SandboxedTemplate(source, budget)
     except BadTemplate as error:
         return [serializers.ErrorDetail(str(error), "template")]
     return []

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from jobs.api.serializers import JobResponse
 from jobs.api.views import job_response
+from jobs.usage import unfinished_jobs
 from mail.addresses.csv_files import BadFile
 from mail.addresses.refused_rows import first_refused
 from mail.api.serializers.broadcasts import (
@@ -36,9 +37,11 @@ from mail.broadcasts.recipients import Recipients, read_csv, read_list
 from mail.errors import NothingToCancel
 from mail.importance import Importance
 from mail.models import Broadcast, Template
+from mail.usage import unsent_messages
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
 from rest.responses import Conflict, conditional, etag, first_or_404
+from rest.throttling import charge_broadcast
 
 PARSERS = cast("list[type[BaseParser]]", api_settings.DEFAULT_PARSER_CLASSES)
 
@@ -69,6 +72,9 @@ class BroadcastListView(GenericAPIView[Any]):
         """Send one template to many addresses, by a job that makes the messages. Its result lists the bad rows."""
         given, recipients = _from_form(request) if isinstance(request.data, QueryDict) else _from_json(request)
         user = cast("User", request.user)
+        charge_broadcast(request, len(recipients.rows))
+        unfinished_jobs.take(user.pk)
+        unsent_messages.take(user.pk, len(recipients.rows) - recipients.refusals)
         template = _owned_template(given["template"], user)
         broadcast = Broadcast(
             user=user,

@@ -37,6 +37,7 @@ from mail.models.queryset import MessageQuerySet
 from mail.rendering.budget import RenderBudget
 from mail.resending import resend
 from mail.submit import cancel_message, store
+from mail.usage import unsent_messages
 from rest.batch import BatchResponse, batch_response
 from rest.idempotency import idempotent
 from rest.openapi import (
@@ -50,6 +51,8 @@ from rest.openapi import (
     RETRY_AFTER,
 )
 from rest.responses import Conflict, conditional, etag, first_or_404
+from rest.strict import require_no_body
+from rest.throttling import charge_items
 from rest.watch.plans import VariesByPreference
 
 
@@ -89,6 +92,7 @@ class MessageListView(GenericAPIView[Any]):
     def _stored(self, request: Request) -> Response:
         user = cast("User", request.user)
         draft = parse_message(request.data, user, templates_named_by([request.data], user), RenderBudget())
+        unsent_messages.take(user.pk)
         store([draft])
         return _answer(request, draft.message, status.HTTP_202_ACCEPTED)
 
@@ -106,6 +110,7 @@ class MessageBatchView(APIView):
         """Accept up to 500 messages. Each is accepted or refused by itself; the results are in the same order."""
         body = MessageBatchRequest(data=request.data)
         body.is_valid(raise_exception=True)
+        charge_items(request, len(body.validated_data["messages"]))
         look_up_recipient_domains(body.validated_data["messages"])
         return self._stored(request, body.validated_data["messages"])
 
@@ -139,10 +144,11 @@ class MessageCancellationView(APIView):
     def post(self, request: Request, message_id: UUID) -> Response:
         """Cancel a message, possible until a provider is called. Idempotent."""
         message = _owned_message(request, message_id)
+        require_no_body(request)
         try:
             cancel_message(message)
         except AlreadySent as error:
-            raise Conflict(f"The {error}.") from None
+            raise Conflict(f"The {error}.", "already_sent") from None
         return _answer(request, message, status.HTTP_200_OK)
 
 
@@ -158,10 +164,15 @@ class ResendListView(APIView):
     @idempotent
     def post(self, request: Request, message_id: UUID) -> Response:
         """Send a finished message again, as a new message linked to the old one."""
+        old = _owned_message(request, message_id)
+        require_no_body(request)
+        unsent_messages.take(request.user.pk)
         try:
-            message = resend(_owned_message(request, message_id))
-        except (StillUnderWay, Erased) as error:
-            raise Conflict(f"The {error}.") from None
+            message = resend(old)
+        except StillUnderWay as error:
+            raise Conflict(f"The {error}.", "unfinished") from None
+        except Erased as error:
+            raise Conflict(f"The {error}.", "erased") from None
         except Suppressed as error:
             raise Unprocessable(f"The {error}.") from None
         return _answer(request, message, status.HTTP_202_ACCEPTED)

@@ -19,4 +19,4 @@ def resume_if_permitted(request: Request, stopped: Broadcast | Stream) -> None:
     try:
         resume(stopped)
     except NotStopped as error:
-        raise Conflict(f"The {error}.") from None
+        raise Conflict(f"The {error}.", "not_stopped") from None

@@ -27,6 +27,8 @@ MAX_ROWS = 10_000
 
 
 class SuppressionExportView(APIView):
+    query_parameters = ("list",)
+
     @extend_schema(
         operation_id="suppressions_export",
         responses={(200, "text/csv"): OpenApiTypes.STR},

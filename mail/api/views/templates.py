@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar, cast
 
+import structlog
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -32,6 +34,9 @@ from mail.unsubscribe.one_click import preview_context
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from rest.responses import Conflict, conditional, etag, first_or_404
+from rest.usage import QuotaExceeded
+
+log = structlog.get_logger(__name__)
 
 CREATION_PARAMETERS = [IDEMPOTENCY_KEY, REPLAYED_CREATED, CREATED]
 
@@ -100,9 +105,12 @@ class TemplateView(APIView):
         _require_valid_name(name)
         body = TemplateContent(data=request.data)
         body.is_valid(raise_exception=True)
+        if not _owned(request).filter(name=name).exists():
+            _require_room(request)
         template, new = Template.objects.update_or_create(
             user=cast("User", request.user), name=name, defaults=body.validated_data
         )
+        log.info("template_saved", user_id=request.user.pk, name=name, created=new)
         return _answer(request, template, status.HTTP_201_CREATED if new else status.HTTP_200_OK)
 
     @extend_schema(operation_id="templates_delete", responses={204: None})
@@ -110,6 +118,7 @@ class TemplateView(APIView):
         """Delete a template. Messages and broadcasts made from it keep their content."""
         if not _owned(request).filter(name=name).delete()[0]:
             raise NotFound
+        log.info("template_deleted", user_id=request.user.pk, name=name)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -139,12 +148,21 @@ def _require_valid_name(name: str) -> None:
         raise NotFound
 
 
+def _require_room(request: Request) -> None:
+    if _owned(request).count() >= settings.MAX_TEMPLATES:
+        raise QuotaExceeded("templates", settings.MAX_TEMPLATES)
+
+
 def _created(request: Request, name: str, **content: str) -> Response:
+    _require_room(request)
     try:
         with transaction.atomic():
             template = Template.objects.create(user=cast("User", request.user), name=name, **content)
     except IntegrityError:
-        raise Conflict("You have a template of this name.", Location=template_url(name, request)) from None
+        raise Conflict(
+            "You have a template of this name.", "name_taken", Location=template_url(name, request)
+        ) from None
+    log.info("template_saved", user_id=request.user.pk, name=name, created=True)
     return _answer(request, template, status.HTTP_201_CREATED)
 
 

@@ -13,8 +13,10 @@ from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from jobs.errors import PermanentError
 from jobs.models import Job
 from jobs.models.states import TERMINAL, Status
+from jobs.worker.outcome import error_entry
 from tests.support.api_clients import assert_problem, client, make_token
 from tests.support.factories import make_error, make_job, make_user
 
@@ -173,7 +175,8 @@ def test_a_failed_job_shows_its_errors_without_tracebacks(api: APIClient, ada: U
     answer = api.get(url(make_job(Status.FAILED, user=ada, attempt=2, errors=errors)))
     shown = answer.json()
     assert shown["error"] == shown["errors"][-1]
-    assert shown["error"] == {"type": "RuntimeError", "message": "never", "attempt": 2, "at": errors[1]["at"]}
+    hidden = "The job failed; its operators can see why."
+    assert shown["error"] == {"type": "RuntimeError", "message": hidden, "attempt": 2, "at": errors[1]["at"]}
     assert [set(error) for error in shown["errors"]] == [{"type", "message", "attempt", "at"}] * 2
     assert b"traceback" not in answer.content.lower() + api.get(JOBS).content.lower()
 
@@ -207,8 +210,9 @@ def test_the_list_is_newest_first_and_has_the_form_of_the_contract(api: APIClien
 
 def test_a_page_has_fifty_jobs_unless_asked_otherwise_and_two_hundred_at_most(api: APIClient, ada: User) -> None:
     Job.objects.bulk_create(Job(user=ada, kind="demo.countdown", timeout=9) for _ in range(210))
-    sizes = [len(ids(api.get(JOBS, query))) for query in ({}, {"page_size": 7}, {"page_size": 999})]
+    sizes = [len(ids(api.get(JOBS, query))) for query in ({}, {"page_size": 7}, {"page_size": 200})]
     assert sizes == [50, 7, 200]
+    assert api.get(JOBS, {"page_size": 201}).status_code == 400
 
 
 def test_following_next_and_then_previous_visits_each_job_once(api: APIClient, ada: User) -> None:
@@ -383,3 +387,12 @@ def test_an_unfinished_job_is_not_deleted(api: APIClient, ada: User, status: Sta
     job = make_job(status, user=ada)
     assert_problem(api.delete(url(job)), 409)
     assert Job.objects.filter(pk=job.pk).exists()
+
+
+def test_a_failed_job_has_the_words_of_the_projects_own_errors_only(api: APIClient, ada: User) -> None:
+    for error, message in (
+        (PermanentError("no such account"), "no such account"),
+        (ValueError("password=secret"), "The job failed; its operators can see why."),
+    ):
+        job = make_job(Status.FAILED, user=ada, errors=[error_entry(error, 1)])
+        assert api.get(f"{JOBS}{job.pk}/").json()["error"]["message"] == message

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 JOBS, KINDS = "/api/v1/jobs/", "/api/v1/job-kinds/"
 # Always the same, because it is part of tests' names, and those must be the same to all of xdist's workers.
 NOBODYS = f"{JOBS}01234567-89ab-7cde-8f01-23456789abcd/"
-MEMBERS = {"type", "title", "status", "detail", "instance"}
+MEMBERS = {"type", "title", "status", "code", "detail", "instance"}
 INTERNAL = (
     "Traceback",
     "django",

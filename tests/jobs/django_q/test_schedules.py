@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
@@ -210,3 +212,35 @@ def earlier(seconds: int) -> Any:
 
 def queued() -> list[dict[str, Any]]:
     return [SignedPackage.loads(row.payload) for row in OrmQ.objects.order_by("pk")]
+
+
+@pytest.mark.parametrize(
+    ("function", "hook", "allowed"),
+    [
+        ("os.system", None, False),
+        ("math.sqrt", None, True),
+        ("math.pow", None, False),
+        ("statistics.mean", None, True),
+        ("statistics_of.others", None, False),
+        ("project.login.access.end_access_of_inactive_users", None, True),
+        ("math.sqrt", "os.system", False),
+    ],
+)
+def test_a_schedule_calls_what_it_may(
+    schedules: Schedules, settings: Any, function: str, hook: str | None, allowed: bool
+) -> None:
+    settings.Q_FUNCTIONS = ["math.sqrt", "statistics.*"]
+    schedule(function, name="one", hook=hook)
+    assert schedules.fire_due() == allowed
+    assert OrmQ.objects.count() == allowed
+
+
+def test_the_admin_shows_schedules_and_changes_none(settings: Any) -> None:
+    row = schedule("math.sqrt", 4)
+    browser = Client()
+    browser.force_login(User.objects.create_superuser("root"))
+    assert browser.get("/admin/django_q/schedule/").status_code == 200
+    assert browser.get("/admin/django_q/schedule/add/").status_code == 403
+    assert browser.post(f"/admin/django_q/schedule/{row.pk}/change/", {"func": "os.system"}).status_code == 403
+    assert browser.post(f"/admin/django_q/schedule/{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert Schedule.objects.get().func == "math.sqrt"

@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from jobs.models import Job
 from mail.broadcasts import fan_out
 from mail.models import Broadcast, Message, Suppression, Template
+from mail.sending.statements import suppression_reason
 from rest.json_value import to_json
 from tests.support.api_clients import client, make_token
 from tests.support.factories import make_user
@@ -41,7 +42,7 @@ def test_each_recipient_gets_a_message_of_their_own(api: APIClient, ada: User) -
     assert {(message.user, message.importance, message.status) for message in messages} == {(ada, "bulk", "queued")}
     sends = Job.objects.filter(kind="mail.send_bulk")
     assert {job.pk for job in sends} == {message.job_id for message in messages}
-    assert {(job.user, job.priority) for job in sends} == {(None, -10)}
+    assert {(job.user, job.priority) for job in sends} == {(None, 990)}
     assert {job.params["message"] for job in sends} == {str(message.pk) for message in messages}
 
 
@@ -94,7 +95,7 @@ def test_however_much_is_wrong_the_result_can_be_kept(api: APIClient, row: Any) 
 def test_suppressed_addresses_are_counted(api: APIClient) -> None:
     Suppression.objects.suppress("reader1@example.org", "unsubscribe", "bulk", None, source="test")
     assert run(post(api))["suppressed"] == 1
-    assert run(post(api, importance="normal"))["suppressed"] == 0
+    assert run(post(api, importance="normal"))["suppressed"] == 1
     assert Message.objects.filter(importance="normal").count() == 3
 
 
@@ -150,3 +151,13 @@ def test_a_chunk_costs_few_statements(api: APIClient, django_assert_max_num_quer
     answer = post(api, recipients=recipients(500))
     with django_assert_max_num_queries(19):
         assert run(answer)["accepted"] == 500
+
+
+def test_the_unsubscribed_get_no_broadcast_whatever_importance_it_claims(api: APIClient) -> None:
+    Suppression.objects.suppress("reader1@example.org", "unsubscribe", "bulk", None, source="test")
+    result = run(post(api, importance="normal"))
+    assert (result["accepted"], result["suppressed"]) == (3, 1)
+    message = Message.objects.get(address="reader1@example.org")
+    assert suppression_reason(message) == "unsubscribe"
+    alone = Message.objects.get(address="reader0@example.org")
+    assert suppression_reason(alone) == ""

@@ -62,7 +62,7 @@ def test_an_account_is_locked_from_everywhere_whether_it_exists_or_not(ada: User
         assert log_in(name, "wrong", REMOTE_ADDR=f"192.0.2.{last}").status_code == 400
     answer = log_in(name, REMOTE_ADDR="192.0.2.9")
     assert_locked(answer)
-    assert set(answer.json()) == {"type", "title", "status", "detail", "instance"}
+    assert set(answer.json()) == {"type", "title", "status", "code", "detail", "instance"}
 
 
 @pytest.mark.parametrize("name", ["ADA", "\uff41\uff44\uff41", " ada "])
@@ -139,3 +139,33 @@ def test_a_cache_that_is_down_locks_nobody_out(ada: User, monkeypatch: pytest.Mo
     assert log_in().status_code == 201
     assert log_in(password="wrong").status_code == 400
     assert "RateLimit" in client(make_token(ada)).get(TOKENS)
+
+
+# --- who is known --------------------------------------------------------------------------------------------------
+
+
+def test_who_has_logged_in_from_here_is_not_locked_out_by_others(ada: User) -> None:
+    assert log_in(REMOTE_ADDR="192.0.2.1").status_code == 201
+    for last in range(20, 26):
+        log_in(password="wrong", REMOTE_ADDR=f"192.0.2.{last}")
+    assert_locked(log_in(REMOTE_ADDR="192.0.2.9"))
+    assert log_in(REMOTE_ADDR="192.0.2.1").status_code == 201
+    for _ in range(5):
+        log_in(password="wrong", REMOTE_ADDR="192.0.2.1")
+    assert_locked(log_in(REMOTE_ADDR="192.0.2.1"))
+
+
+def test_who_has_a_session_is_not_locked_out_by_others(ada: User) -> None:
+    browser = browser_with_csrf(REMOTE_ADDR="192.0.2.1")
+    browser.force_login(ada)
+    browser.get("/api/v1/session/")
+    for last in range(20, 26):
+        log_in(password="wrong", REMOTE_ADDR=f"192.0.2.{last}")
+    assert post_session(browser, **csrf(browser)).status_code == 200
+
+
+def test_the_addresses_of_an_ipv6_network_are_one(ada: User) -> None:
+    for number in range(5):
+        log_in(f"user-{number}", "wrong", REMOTE_ADDR=f"2001:db8::{number}")
+    assert_locked(log_in(REMOTE_ADDR="2001:db8::ffff"))
+    assert log_in(REMOTE_ADDR="2001:db8:0:1::1").status_code == 201

@@ -132,7 +132,7 @@ def test_nothing_that_a_handler_raises_ends_its_worker(busy: BusyStack, client: 
     failed = {ending: client.wait_for(job["id"], "failed") for ending, job in jobs.items()}
 
     assert failed["SystemExit"]["error"]["type"] == "SystemExit"
-    assert failed["an exception"]["error"]["message"] == "it broke"
+    assert failed["an exception"]["error"]["message"] == "The job failed; its operators can see why."
     assert {ending: job["attempt"] for ending, job in failed.items()} == dict.fromkeys(ENDINGS, 2) | {"no JSON": 1}
     assert workers_of(busy) == workers
 

@@ -47,13 +47,15 @@ def served() -> list[str] | None:
 def test_without_a_name_all_queues_are_served() -> None:
     call_command("qcluster", workers=2, io_workers=1)
     assert served() is None
-    assert (STARTED, ONCE) == ([["worker", "worker", "io-worker", "dispatcher"]], [False])
+    assert (STARTED, ONCE) == ([["worker", "worker", "io-worker", "reserve-worker", "dispatcher"]], [False])
 
 
 @pytest.mark.parametrize(("workers", "io_workers"), [(1, 0), (0, 1)])
 def test_a_cluster_may_have_one_sort_of_workers_only(workers: int, io_workers: int) -> None:
     call_command("qcluster", workers=workers, io_workers=io_workers)
-    assert [["worker"] * workers + ["io-worker"] * io_workers + ["dispatcher"]] == STARTED
+    assert [
+        ["worker"] * workers + ["io-worker"] * io_workers + ["reserve-worker"] * bool(workers) + ["dispatcher"]
+    ] == STARTED
 
 
 def test_without_options_the_settings_count(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +117,7 @@ def test_settings_that_cannot_work_are_one_sentence_and_no_restart_loop(settings
 def test_the_number_of_workers_may_stand_in_q_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Conf.conf, "workers", 3)
     call_command("qcluster", io_workers=0)
-    assert STARTED == [["worker"] * 3 + ["dispatcher"]]
+    assert STARTED == [["worker"] * 3 + ["reserve-worker", "dispatcher"]]
 
 
 def test_a_cluster_has_the_settings_that_alt_clusters_has_for_it(
@@ -127,7 +129,7 @@ def test_a_cluster_has_the_settings_that_alt_clusters_has_for_it(
     mail = {"name": "not used", "workers": 2, "timeout": 7, "recycle": 100}
     settings.Q_CLUSTER = settings.Q_CLUSTER | {"ALT_CLUSTERS": {"mail": mail}}
     call_command("qcluster", queue="mail", io_workers=0)
-    assert STARTED == [["worker"] * 2 + ["dispatcher"]]
+    assert STARTED == [["worker"] * 2 + ["reserve-worker", "dispatcher"]]
     assert (Conf.TIMEOUT, Conf.conf["recycle"], Conf.CLUSTER_NAME) == (7, 100, "mail")
 
 

@@ -59,7 +59,7 @@ def test_a_message_is_accepted_with_its_address_and_its_job(api: APIClient, ada:
     assert (message.text, message.html) == ("Dear A&B", "<b>A&amp;B</b>")
 
 
-@pytest.mark.parametrize(("importance", "priority"), [("critical", 10), ("normal", 0), ("bulk", -10)])
+@pytest.mark.parametrize(("importance", "priority"), [("critical", 1010), ("normal", 1000), ("bulk", 990)])
 def test_its_job_is_nobodys_and_as_urgent_as_it_is_important(api: APIClient, importance: str, priority: int) -> None:
     shown = post(api, importance=importance).json()
     job = Job.objects.get()

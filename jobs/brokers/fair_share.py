@@ -1,0 +1,60 @@
+"""Which users' jobs a claim passes over, so that no user occupies all workers while others wait.
+
+Once a second each worker process asks which users have as many running jobs as MAX_RUNNING_PER_USER allows. Its claims
+pass over their jobs. A claim that finds nothing without them shows that nobody else waits: then they may have the rest,
+and for a while claims do not look again. With one user the claim costs what it costs without any of this.
+"""
+
+import time
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from jobs.models import Job
+from jobs.models.claiming import MAIN_THREAD
+from jobs.registry import kinds
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at who has how many running jobs, and between two looks whether anybody else waits."""
+SHARE = 20.0
+"""A look whether others wait reads all jobs of the users passed over. If that takes long, the next one waits so many
+times as long: looking takes at most 5 % of a worker's time."""
+
+
+class FairShare:
+    """Of one worker process. in_pools: it claims for pools of threads and not for its main thread."""
+
+    def __init__(self, *, in_pools: bool) -> None:
+        self.in_pools = in_pools
+        self._users: tuple[int, ...] = ()
+        self._look_at = 0.0
+        self._alone_until = 0.0
+
+    def passed_over(self) -> tuple[int, ...]:
+        """The users whose jobs a claim passes over now; empty while nobody else waits."""
+        now = time.monotonic()
+        return self.at_ceiling() if now >= self._alone_until else ()
+
+    def at_ceiling(self) -> tuple[int, ...]:
+        """The users that have as many running jobs as they may while others wait. Asks once a second."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            ceilings = ceilings_of_pools() if self.in_pools else {MAIN_THREAD: ceiling()}
+            rows = Job.objects.running_by_user(in_pools=self.in_pools)
+            self._users = tuple({user for user, pool, number in rows if number >= ceilings.get(pool, number)})
+            self._look_at = now + LOOK_EVERY
+        return self._users
+
+    def nobody_else_waits(self, took: float) -> None:
+        """A claim that passed them over has found nothing, and took so many seconds."""
+        self._alone_until = time.monotonic() + max(LOOK_EVERY, took * SHARE)
+
+
+def ceiling() -> int:
+    """Jobs that a user may have running in main threads while others wait."""
+    return settings.MAX_RUNNING_PER_USER or max(1, settings.WORKERS // 2)
+
+
+def ceilings_of_pools() -> Mapping[str, int]:
+    """The same by pool: half of its threads."""
+    return {kind.pool: max(1, kind.threads * max(1, settings.IO_WORKERS) // 2) for kind in kinds() if kind.pool}

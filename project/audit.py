@@ -1,0 +1,43 @@
+"""The audit trail: a log event for each login, failed login, logout and action in the admin. No secrets.
+
+Tokens, templates and suppressions are logged where they change.
+"""
+
+from typing import Any
+
+import structlog
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models.signals import post_save
+from django.dispatch import receiver
+
+log = structlog.get_logger(__name__)
+
+ACTIONS = {1: "added", 2: "changed", 3: "deleted"}
+
+
+@receiver(user_logged_in)
+def log_login(sender: Any, user: User, **more: Any) -> None:
+    log.info("login", user_id=user.pk)
+
+
+@receiver(user_logged_out)
+def log_logout(sender: Any, user: User | None, **more: Any) -> None:
+    if user is not None:
+        log.info("logout", user_id=user.pk)
+
+
+@receiver(user_login_failed)
+def log_failed_login(sender: Any, credentials: dict[str, Any], **more: Any) -> None:
+    """With the account's id if there is one: what was typed as a name may be a password."""
+    name = str(credentials.get("username") or "")[:150]
+    account = None if "\0" in name else User.objects.filter(username=name).values_list("pk", flat=True).first()
+    log.warning("login_failed", user_id=account)
+
+
+@receiver(post_save, sender=LogEntry)
+def log_admin_action(sender: Any, instance: LogEntry, **more: Any) -> None:
+    what = instance.content_type.model if instance.content_type else ""
+    action = ACTIONS.get(instance.action_flag, "")
+    log.info("admin_action", user_id=instance.user_id, action=action, model=what, object_id=instance.object_id)

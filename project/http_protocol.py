@@ -1,0 +1,114 @@
+"""Bounds what uvicorn's HTTP parser accepts, however uvicorn is started: the size of a head, and its time to arrive.
+
+By itself uvicorn collects an unfinished head without any bound, answers what is malformed in plain text, and names
+itself in every response. Its settings for that exist for a slower parser, or not at all.
+"""
+
+from functools import wraps
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from rest import problems
+from rest.security_headers import FIELDS
+
+MAX_HEAD = 64 * 1024
+"""Bytes of a request line and its header fields, after the first read of a head (at most 256 KiB)."""
+HEAD_SECONDS = 20.0
+"""From the start of a connection or request to the end of its head."""
+LINES = {400: b"HTTP/1.1 400 Bad Request", 408: b"HTTP/1.1 408 Request Timeout", 431: b"HTTP/1.1 431 "}
+
+
+def harden(protocol: Any = HttpToolsProtocol) -> None:
+    """Change the class, which uvicorn has chosen before it imports the application."""
+    if getattr(protocol, "is_hardened", False):
+        return
+    protocol.is_hardened = True
+    made, received, lost = protocol.connection_made, protocol.data_received, protocol.connection_lost
+    begun, complete = protocol.on_message_begin, protocol.on_headers_complete
+
+    @wraps(made)
+    def connection_made(self: Any, transport: Any) -> None:
+        self.config.encoded_headers = _without_server(self.config.encoded_headers)
+        self.server_state.default_headers = _without_server(self.server_state.default_headers)
+        self.head_bytes, self.head_timer, self.head_begun = 0, None, False
+        made(self, transport)
+        _start_timer(self)
+
+    @wraps(received)
+    def data_received(self: Any, data: bytes) -> None:
+        self.head_is_new = False
+        received(self, data)
+        if self.head_bytes is not None:
+            # Of the read with which it began, most may belong to earlier requests.
+            self.head_bytes += 0 if self.head_is_new else len(data)
+            if self.head_begun:
+                _start_timer(self)
+            if self.head_bytes > MAX_HEAD and not self.transport.is_closing():
+                _refuse(self, 431, "The request line and the header fields are too long.")
+
+    @wraps(begun)
+    def on_message_begin(self: Any) -> None:
+        self.head_bytes, self.head_is_new, self.head_begun = 0, True, True
+        begun(self)
+
+    @wraps(complete)
+    def on_headers_complete(self: Any) -> None:
+        self.head_bytes, self.head_begun = None, False
+        _stop_timer(self)
+        complete(self)
+
+    @wraps(protocol.on_message_complete)
+    def on_message_complete(self: Any, complete: Any = protocol.on_message_complete) -> None:
+        complete(self)
+        self.head_bytes, self.head_is_new = 0, True
+
+    @wraps(lost)
+    def connection_lost(self: Any, error: Exception | None) -> None:
+        _stop_timer(self)
+        lost(self, error)
+
+    @wraps(protocol.send_400_response)
+    def send_400_response(self: Any, message: str) -> None:
+        _refuse(self, 400, "This is not a valid HTTP request.")
+
+    for function in (connection_made, data_received, on_message_begin, on_headers_complete, on_message_complete):
+        setattr(protocol, function.__name__, function)
+    protocol.connection_lost, protocol.send_400_response = connection_lost, send_400_response
+
+
+def _without_server(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [field for field in headers if field[0].lower() != b"server"]
+
+
+def _start_timer(protocol: Any) -> None:
+    if protocol.head_timer is None:
+        protocol.head_timer = protocol.loop.call_later(HEAD_SECONDS, _head_is_late, protocol)
+
+
+def _stop_timer(protocol: Any) -> None:
+    if protocol.head_timer is not None:
+        protocol.head_timer.cancel()
+        protocol.head_timer = None
+
+
+def _head_is_late(protocol: Any) -> None:
+    """Between two requests of a connection uvicorn's own timeout applies."""
+    protocol.head_timer = None
+    if protocol.head_begun and not protocol.transport.is_closing():
+        _refuse(protocol, 408, "The header fields took too long to arrive.")
+    elif protocol.cycle is None and not protocol.transport.is_closing():
+        protocol.transport.close()
+
+
+def _refuse(protocol: Any, status: int, detail: str) -> None:
+    body = problems.document(status, detail, "")
+    fields = [
+        (b"content-type", problems.MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        *FIELDS,
+    ]
+    head = b"\r\n".join([LINES[status], *(name + b": " + value for name, value in fields)])
+    protocol.transport.write(head + b"\r\n\r\n" + body)
+    protocol.transport.close()

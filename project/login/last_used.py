@@ -1,0 +1,70 @@
+"""Records the day on which each token was last used: collected in memory, written by a thread, never by a request."""
+
+import threading
+from datetime import date
+from uuid import UUID
+
+import structlog
+from django.db import connections
+from django.utils import timezone
+
+from project.models import Token
+
+log = structlog.get_logger(__name__)
+
+WRITE_EVERY = 10.0
+"""Seconds. What a killed process has not written is noted again at the token's next use."""
+MOST = 100_000
+"""Tokens that one process remembers; beyond it, further ones wait for the next day."""
+
+
+class LastUsed:
+    """Thread-safe. One write a day for each token, process by process; those of many tokens share a statement."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._day: date | None = None
+        self._noted: set[UUID] = set()
+        self._unwritten: set[UUID] = set()
+        self._thread: threading.Thread | None = None
+
+    def note(self, token_id: UUID, last_used_on: date | None) -> None:
+        """last_used_on: the token's column, as loaded."""
+        today = timezone.now().date()
+        if last_used_on == today or (self._day == today and token_id in self._noted):
+            return
+        with self._lock:
+            if self._day != today:
+                self._day, self._noted = today, set()
+            if len(self._noted) < MOST:
+                self._noted.add(token_id)
+                self._unwritten.add(token_id)
+
+    def write(self) -> None:
+        """Write what was noted. If the database is away, it is written next time."""
+        with self._lock:
+            tokens, day = self._unwritten, self._day
+            self._unwritten = set()
+        if not tokens:
+            return
+        try:
+            Token.objects.filter(pk__in=tokens).exclude(last_used_on=day).update(last_used_on=day)
+        except Exception:
+            log.warning("last_use_not_written", exc_info=True)
+            with self._lock:
+                self._unwritten |= tokens
+
+    def start(self) -> None:
+        """Write every WRITE_EVERY seconds, until the process ends."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._loop, name="last-used", daemon=True)
+            self._thread.start()
+
+    def _loop(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(WRITE_EVERY):
+            self.write()
+            connections.close_all()
+
+
+last_used = LastUsed()

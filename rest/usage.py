@@ -1,0 +1,118 @@
+"""How much of a bounded thing each user has, counted by the database now and then and by this process in between.
+
+Counting at every request would cost more than what is counted. A bound is kept to within what other processes have
+accepted since the last count, a second or so.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from rest_framework.exceptions import APIException
+
+Count = Callable[[], Mapping[int | None, int]]
+"""Counts in the database, by user id; None: what belongs to the project itself."""
+
+MIN_AGE = 0.1
+"""Seconds. A count is not repeated sooner, even to spare a user a refusal."""
+MAX_AGE = 1.0
+"""Seconds after which the next request counts anew,"""
+SHARE = 20.0
+"""or this many times as long as the count took, if that is longer: counting takes at most 5 % of a process's time."""
+RETRY_AFTER = 5
+"""Seconds."""
+
+
+class QuotaExceeded(APIException):
+    """429: the user has as much as allowed of what a setting bounds."""
+
+    status_code = 429
+    default_code = "quota_exceeded"
+
+    def __init__(self, what: str, bound: int) -> None:
+        super().__init__(f"You may have {bound} {what} at a time, and this request would exceed it.")
+        self.wait = RETRY_AFTER
+
+
+class Full(APIException):
+    """503: all users together have as much as the service takes."""
+
+    status_code = 503
+    default_code = "queue_full"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The service has as many {what} as it takes; try again later.")
+        self.wait = RETRY_AFTER
+
+
+class Usage:
+    """What users have of one thing. Thread-safe.
+
+    what: its name in sentences. bound, total_bound: of one user, and of all; read at each check, as settings are.
+    """
+
+    def __init__(self, what: str, count: Count, bound: Callable[[], int], total_bound: Callable[[], int]) -> None:
+        self.what = what
+        self.bound = bound
+        self.total_bound = total_bound
+        self._count = count
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._by_user: Counter[int | None] = Counter()
+        self._total = 0
+        self._counted_at = float("-inf")
+        self._took = 0.0
+
+    def take(self, user_id: int | None, adding: int = 1) -> None:
+        """Note that the user is about to get so many more. Raises QuotaExceeded, Full. Counts if the count is old."""
+        if self.is_stale():
+            self.count()
+        if not self.has_room(user_id, adding) and self._age() > max(MIN_AGE, self._took * SHARE):
+            self.count()
+        self.take_counted(user_id, adding)
+
+    def take_counted(self, user_id: int | None, adding: int = 1) -> None:
+        """take() without a query, for callers on an event loop. They call count() elsewhere when is_stale()."""
+        with self._lock:
+            if self._by_user[user_id] + adding > self.bound():
+                raise QuotaExceeded(self.what, self.bound())
+            if self._total + adding > self.total_bound():
+                raise Full(self.what)
+            self._by_user[user_id] += adding
+            self._total += adding
+
+    def has_room(self, user_id: int | None, adding: int = 1) -> bool:
+        with self._lock:
+            return self._by_user[user_id] + adding <= self.bound() and self._total + adding <= self.total_bound()
+
+    def used_by(self, user_id: int | None) -> int:
+        """As of the latest count; counts if that is old."""
+        if self.is_stale():
+            self.count()
+        with self._lock:
+            return self._by_user[user_id]
+
+    def is_stale(self) -> bool:
+        return self._age() > max(MAX_AGE, self._took * SHARE)
+
+    def count(self) -> None:
+        """Count in the database. If another thread is counting, its result will do, unless there is none yet."""
+        if not self._counting.acquire(blocking=self._counted_at == float("-inf")):
+            return
+        try:
+            started = time.monotonic()
+            found = self._count()
+            with self._lock:
+                self._by_user, self._total = Counter(found), sum(found.values())
+                self._counted_at = time.monotonic()
+                self._took = self._counted_at - started
+        finally:
+            self._counting.release()
+
+    def forget(self) -> None:
+        """Count anew at the next use (tests)."""
+        self._counted_at = float("-inf")
+
+    def _age(self) -> float:
+        return time.monotonic() - self._counted_at

@@ -1,0 +1,117 @@
+"""The HTTP front of deploy/haproxy before a real web process: whoever is slow or endless keeps nobody else waiting."""
+
+import contextlib
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from demo.eventually import eventually
+from demo.processes import Process, free_port
+from tests.support.servers.haproxy import DEPLOY, program
+from tests.support.stack import Stack
+
+SLOW, ENDLESS = 500, 20
+GETS = 40
+QUICK = 2.0
+"""Seconds: much less than the slow ones are given, on any machine."""
+
+
+@pytest.fixture(scope="module")
+def front(_sqlite_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its address, before the web process of the stack."""
+    folder, port, web = tmp_path_factory.mktemp("front"), free_port(), f"127.0.0.1:{_sqlite_stack.port}"
+    env = {"FRONT_BIND": f"127.0.0.1:{port}", "WEB_1": web, "WEB_2": web}
+    command = [program(), "-W", "-db", "-dW", "-f", str(DEPLOY / "front.cfg")]
+    process = Process("front", command, log=folder / "front.log", env=env, cwd=folder)
+    process.start()
+    url = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        process.check()
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{url}/healthz", timeout=5).ok
+        return False
+
+    eventually(ready, 60, "the front")
+    yield url
+    process.stop()
+
+
+def port_of(front: str) -> int:
+    return int(front.rpartition(":")[2])
+
+
+@pytest.mark.usefixtures("sqlite_stack")
+def test_requests_pass_with_headers_and_without_a_server_name(front: str) -> None:
+    answer = requests.get(f"{front}/api/v1/", timeout=30)
+    assert answer.status_code == 200
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Server" not in answer.headers
+
+
+@pytest.mark.usefixtures("sqlite_stack")
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("POST", "/api/v1/tokens/", {"Content-Length": str(2 * 1024 * 1024)}, 413),
+        ("POST", "/api/v1/mail/messages/", {"Content-Length": str(11 * 1024 * 1024)}, 413),
+        ("GET", "/api/v1/jobs/?kind=" + "x" * 9000, {}, 414),
+        ("BREW", "/api/v1/jobs/", {}, 405),
+        ("GET", "/metrics", {}, 404),
+    ],
+)
+def test_what_is_too_much_is_refused_with_a_problem(
+    front: str, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    lines = [f"{method} {path} HTTP/1.1", "Host: a", *(f"{name}: {value}" for name, value in headers.items())]
+    with socket.create_connection(("127.0.0.1", port_of(front)), timeout=60) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        received = connection.recv(65536)
+    assert received.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"application/problem+json" in received
+
+
+@pytest.mark.usefixtures("sqlite_stack")
+def test_a_malformed_request_gets_a_closed_connection(front: str) -> None:
+    for text in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n\r\n", b"\0" * 100):
+        with socket.create_connection(("127.0.0.1", port_of(front)), timeout=60) as connection:
+            connection.sendall(text)
+            assert connection.recv(65536) == b""
+
+
+@pytest.mark.usefixtures("sqlite_stack")
+def test_others_are_served_while_hundreds_are_slow_and_some_are_endless(front: str) -> None:
+    """They come from one address, so that more than the allowed number are turned away at once."""
+    opened: list[socket.socket] = []
+    try:
+        for number in range(SLOW + ENDLESS):
+            with contextlib.suppress(OSError):
+                connection = socket.create_connection(("127.0.0.1", port_of(front)), timeout=60)
+                opened.append(connection)
+                connection.sendall(b"GET /api/v1/ HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+                if number >= SLOW:
+                    connection.settimeout(0.05)
+                    for _ in range(50):
+                        connection.sendall(b"x" * 1024)
+        # Another address of this machine is another client.
+        waits = []
+        for _ in range(GETS):
+            began = time.monotonic()
+            assert get_from("127.0.0.2", port_of(front)).startswith(b"HTTP/1.1 200 ")
+            waits.append(time.monotonic() - began)
+    finally:
+        for connection in opened:
+            connection.close()
+    p95 = statistics.quantiles(waits, n=20)[-1]
+    print(f"beside {SLOW} slow and {ENDLESS} endless clients: p95 {1000 * p95:.0f} ms of {GETS} GETs")  # noqa: T201
+    assert p95 < QUICK
+
+
+def get_from(address: str, port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(address, 0)) as connection:
+        connection.sendall(b"GET /api/v1/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        return connection.recv(65536)
