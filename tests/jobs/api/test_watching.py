@@ -60,7 +60,7 @@ def test_a_last_event_id_that_no_event_can_have_is_refused(api: Any, id_: str) -
 def test_unknown_parameters_are_refused(api: Any, query: dict[str, str]) -> None:
     answer = api.get(events_of(make_job(user=api.user)), query)
     assert answer.status_code == 400
-    assert "allowed are: after" in answer.json()["errors"][0]["detail"]
+    assert "Allowed: after" in answer.json()["errors"][0]["detail"]
 
 
 def test_an_unknown_status_is_refused_with_the_choices(api: Any) -> None:
