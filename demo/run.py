@@ -64,6 +64,7 @@ def _password(file: Path) -> str:
 
 def _introduce(stack: Stack, password: str) -> None:
     step("Legwork is up; Ctrl-C stops it.")
+    say(f"Jobs and mail      [cyan]{stack.url}/[/]")
     say(f"API documentation  [cyan]{stack.url}/api/v1/docs/[/]")
     say(f"Task monitor       [cyan]{stack.url}/admin/[/]")
     say(f"Inbox              [cyan]{stack.mailgun_url}/[/], of the simulated Mailgun")

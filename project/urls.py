@@ -6,10 +6,11 @@ from django.views.generic import RedirectView
 
 from mail.unsubscribe.page import page as unsubscribe_page
 from monitor.metrics.page import metrics
-from project.docs import DocsView, SchemaView
+from project.docs import SchemaView, docs
 from project.health import healthz, readyz
 from project.login.sessions import SessionView
 from project.login.tokens import CurrentTokenView, TokensView
+from project.page.views import page
 from rest.problems import unknown_url
 
 api: list[URLPattern | URLResolver] = [
@@ -17,14 +18,14 @@ api: list[URLPattern | URLResolver] = [
     path("tokens/current/", CurrentTokenView.as_view(), name="current-token"),
     path("session/", SessionView.as_view(), name="session"),
     path("schema/", SchemaView.as_view(), name="schema"),
-    path("docs/", DocsView.as_view(url_name="schema"), name="docs"),
+    path("docs/", docs, name="docs"),
     path("", include("jobs.api.urls")),
     path("", include("jobs.remote.urls")),
     path("mail/", include("mail.api.urls")),
 ]
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="docs")),
+    path("", page, name="page"),
     path("api/v1/", include(api)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

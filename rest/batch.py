@@ -8,6 +8,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
 from rest.field_errors import FieldError, flatten
+from rest.openapi import ORIGIN, UUID_EXAMPLE, example
 
 Item = TypeVar("Item")
 
@@ -39,6 +40,12 @@ def batch_response(outcomes: Sequence[HasId | list[FieldError]], url: Callable[[
     return Response(body, status=status.HTTP_202_ACCEPTED)
 
 
+class ItemsField(serializers.ListField):
+    """A list whose items the view validates one by one. item: the serializer that describes one."""
+
+    item: serializers.Serializer[Any] | type[serializers.Serializer[Any]]
+
+
 class FieldErrorResponse(serializers.Serializer[Any]):
     field = serializers.CharField(allow_blank=True)
     code = serializers.CharField()
@@ -53,6 +60,14 @@ class BatchResult(serializers.Serializer[Any]):
     errors = FieldErrorResponse(many=True, required=False)  # type: ignore[assignment]
 
 
+@example(
+    results=[
+        {"id": UUID_EXAMPLE, "url": f"{ORIGIN}/api/v1/jobs/{UUID_EXAMPLE}/"},
+        {"errors": [{"field": "kind", "code": "unknown", "detail": "There is no kind make.coffee; see job-kinds/."}]},
+    ],
+    accepted=1,
+    refused=1,
+)
 class BatchResponse(serializers.Serializer[Any]):
     results = BatchResult(many=True)
     accepted = serializers.IntegerField(min_value=0)

@@ -1,7 +1,38 @@
-"""OpenAPI parameters for header fields that several resources share."""
+"""OpenAPI parts that several resources share: header fields as parameters, and examples of serializers."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from drf_spectacular.drainage import get_override
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema_serializer
+from rest_framework import serializers
+
+Serializer = TypeVar("Serializer", bound=type[serializers.BaseSerializer[Any]])
+
+ORIGIN = "https://legwork.example.org"
+UUID_EXAMPLE = "019ac3f1-8f3e-7c21-9d2b-6f0d1c2b3a49"
+EXAMPLE = "x-example"
+"""The key under which a component's schema carries these values until rest/examples.py takes them."""
+
+
+def example(**values: Any) -> Callable[[Serializer], Serializer]:
+    """Decorator of a serializer: values for the example of its JSON, besides those of its base class.
+
+    rest/examples.py adds the fields left out.
+    """
+
+    def decorate(serializer: Serializer) -> Serializer:
+        inherited = get_override(serializer, "extensions", {}).get(EXAMPLE, {})
+        return extend_schema_serializer(extensions={EXAMPLE: inherited | values})(serializer)
+
+    return decorate
+
+
+def named_examples(examples: dict[str, Any]) -> list[OpenApiExample]:
+    """Complete ones, by name."""
+    return [OpenApiExample(name, value=value) for name, value in examples.items()]
+
 
 LOCATION = OpenApiParameter("Location", OpenApiTypes.URI, "header", response=[202], description="Where the job is.")
 RETRY_AFTER = OpenApiParameter(

@@ -13,6 +13,8 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from rest.openapi import ORIGIN
+
 
 class NewestFirst(CursorPagination):
     """Orders by id, which as a UUIDv7 is the creation time, or by the view's `ordering`.
@@ -74,7 +76,11 @@ class NewestFirst(CursorPagination):
         return {
             "type": "object",
             "required": ["next", "previous", "results"],
-            "properties": {"next": link, "previous": link, "results": schema},
+            "properties": {
+                "next": link | {"example": f"{ORIGIN}/api/v1/?cursor=cD0wMTlhYzNmMQ%3D%3D"},
+                "previous": link | {"example": None},
+                "results": schema,
+            },
         }
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:

@@ -1,24 +1,30 @@
 """The OpenAPI document: drf-spectacular's description of the views, plus the error responses of every operation.
 
-A view declares further ones: `problems = {"POST": (409, 422)}`.
+A view declares further ones: `problems = {"POST": (409, 422)}`. The first words of a method's docstring are the
+operation's summary. Examples: rest/examples.py.
 """
 
+import re
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from drf_spectacular import openapi
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import SAFE_METHODS
 
 from rest import problems
-from rest.strict import StrictSerializer
+from rest.batch import ItemsField
+from rest.examples import add_examples
+from rest.openapi import UUID_EXAMPLE
+from rest.strict import AnyValueField, StrictSerializer
 
 Json = dict[str, Any]
 
-LIMITS = ("RateLimit", "RateLimit-Policy")
+ON_EVERY_RESPONSE = ("X-Request-ID", "RateLimit", "RateLimit-Policy")
+PATH_EXAMPLES = {"address": "ada@example.org", "name": "news"}
 
 
 class AutoSchema(openapi.AutoSchema):
@@ -26,15 +32,46 @@ class AutoSchema(openapi.AutoSchema):
         operation: Json | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        responses = operation["responses"]
-        # Errors that the view describes itself have the same shape.
-        described = {int(status) for status in responses if status.isdigit() and int(status) >= 400}
-        for status in sorted(described.union(self._error_statuses(operation))):
-            responses[str(status)] = _problem_response(status, responses.get(str(status), {}))
+        responses: Json = operation["responses"]
         for response in responses.values():
-            response["headers"] = {**response.get("headers", {}), **_refs("X-Request-ID", *LIMITS)}
+            response["headers"] = {**response.get("headers", {}), **_refs("headers", *ON_EVERY_RESPONSE)}
+        # Errors that the view describes itself have the same shape.
+        described = {status for status in responses if int(status) >= 400}
+        responses |= {status: _problem_response(int(status), responses[status]["description"]) for status in described}
+        shared = {str(status): problem_name(status) for status in self._error_statuses(operation)}
+        responses |= {
+            status: {"$ref": f"#/components/responses/{name}"}
+            for status, name in shared.items()
+            if status not in described
+        }
         operation["responses"] = dict(sorted(responses.items()))
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "path":
+                is_uuid = parameter["schema"].get("format") == "uuid"
+                parameter["example"] = UUID_EXAMPLE if is_uuid else PATH_EXAMPLES.get(parameter["name"], "example")
         return operation
+
+    def get_summary(self) -> str:
+        return re.split(r"[.:;]\s", self.get_description())[0].removesuffix(".")
+
+    def get_tags(self) -> list[str]:
+        """The collection: the first part of the path, in mail/ the second."""
+        collections = [part for part in self._tokenize_path() if part != "mail"]
+        return collections[:1] or ["index"]
+
+    def _map_serializer_field(self, field: Any, direction: Any, bypass_extensions: bool = False) -> Json:
+        schema: Json = super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
+        if isinstance(field, AnyValueField):
+            # Not oneOf of {} and null, which is how drf-spectacular says that null is allowed.
+            return {name: value for name, value in schema.items() if name == "description"}
+        if isinstance(field, ItemsField):
+            item = field.item() if isinstance(field.item, type) else field.item
+            return schema | {"items": self.resolve_serializer(item, direction).ref}
+        return schema
+
+    def _get_request_for_media_type(self, serializer: Any, direction: str = "request") -> tuple[Json, bool]:
+        schema, required = super()._get_request_for_media_type(serializer, direction)  # type: ignore[no-untyped-call]
+        return schema, required or isinstance(serializer, PolymorphicProxySerializer)
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Json:
         schema: Json = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
@@ -61,10 +98,15 @@ class AutoSchema(openapi.AutoSchema):
             yield 403
 
 
-def _problem_response(status: int, described: Json) -> Json:
+def problem_name(status: int) -> str:
+    """The name of the shared response: 404 is NotFound."""
+    return re.sub(r"[^A-Za-z]", "", problems.title(status).title())
+
+
+def _problem_response(status: int, description: str = "") -> Json:
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    headers = described.get("headers", {}) | _refs(*HEADERS_OF.get(status, ()))
-    description = described.get("description") or DESCRIPTIONS.get(status) or HTTPStatus(status).phrase
+    headers = _refs("headers", *HEADERS_OF.get(status, ()), *ON_EVERY_RESPONSE)
+    description = description or DESCRIPTIONS.get(status) or problems.title(status)
     return {"description": description, "content": content, "headers": headers}
 
 
@@ -86,8 +128,8 @@ DESCRIPTIONS = {
 }
 
 
-def _refs(*names: str) -> Json:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+def _refs(section: str, *names: str) -> Json:
+    return {name: {"$ref": f"#/components/{section}/{name}"} for name in names}
 
 
 def add_shared_parts(result: Json, generator: object, request: object, public: bool) -> Json:
@@ -95,7 +137,15 @@ def add_shared_parts(result: Json, generator: object, request: object, public: b
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = PROBLEM
     components.setdefault("headers", {}).update(HEADERS)
+    add_examples(result)
+    components["responses"] = {problem_name(status): _problem_response(status) for status in _shared_statuses(result)}
     return result
+
+
+def _shared_statuses(document: Json) -> list[int]:
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    responses = [item for operation in operations for item in operation["responses"].items()]
+    return sorted({int(status) for status, response in responses if "$ref" in response})
 
 
 TEXT = {"type": "string"}
@@ -134,7 +184,7 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
     name = "token"
 
     def get_security_definition(self, auto_schema: openapi.AutoSchema) -> Json:
-        description = "For programs: `Token <key>`, with a key from `POST tokens/`."
+        description = "For programs: `Token <key>`, with a key from `POST tokens/`. This page supplies the word Token."
         return {"type": "apiKey", "in": "header", "name": "Authorization", "description": description}
 
 

@@ -22,6 +22,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-@extend_schema_field({"type": ["array", "boolean", "number", "object", "string"]})
+@extend_schema_field({})
 class AnyValueField(serializers.JSONField):
-    """Any JSON value; null only with allow_null."""
+    """Any JSON value, null included."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"allow_null": True})

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from jobs.models.attempt_errors import AttemptError
 from jobs.models.states import TERMINAL, Status
+from rest.openapi import ORIGIN, UUID_EXAMPLE, example
 from rest.responses import etag, poll_headers
 from rest.site import Site
 from rest.strict import AnyValueField, StrictSerializer
@@ -51,17 +52,13 @@ class JobRequest(StrictSerializer):
     unique_key = serializers.CharField(required=False, allow_null=True, min_length=1, max_length=255)
 
 
-class BatchRequest(StrictSerializer):
-    """The body of POST jobs/batch/. Each job is validated by itself."""
-
-    jobs = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
-
-
+@example(percent=40, message="12 s left")
 class ProgressResponse(serializers.Serializer[Any]):
     percent = serializers.FloatField(min_value=0, max_value=100)
     message = serializers.CharField(allow_blank=True)
 
 
+@example(type="TransientError", message="attempt 1 was asked to fail")
 class ErrorResponse(serializers.Serializer[Any]):
     """One failed attempt."""
 
@@ -71,6 +68,18 @@ class ErrorResponse(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
 
 
+@example(
+    url=f"{ORIGIN}/api/v1/jobs/{UUID_EXAMPLE}/",
+    kind="demo.countdown",
+    params={"seconds": 20},
+    status="running",
+    attempt=1,
+    max_attempts=3,
+    priority=0,
+    timeout=4200,
+    started_at="2026-03-01T12:00:00.012345Z",
+    errors=[],
+)
 class JobResponse(serializers.Serializer[Any]):
     """A job, as its owner sees it."""
 
@@ -89,12 +98,24 @@ class JobResponse(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
-    result = AnyValueField(allow_null=True)
+    result = AnyValueField()
     error = ErrorResponse(allow_null=True)
     errors = ErrorResponse(many=True)  # type: ignore[assignment]
     cancel_requested = serializers.BooleanField()
 
 
+@example(
+    name="demo.countdown",
+    description="Count seconds and report progress; the first attempts fail if asked to.",
+    params_schema={
+        "type": "object",
+        "properties": {"seconds": {"type": "integer", "minimum": 0, "maximum": 3600}},
+        "required": ["seconds"],
+    },
+    timeout=4200,
+    max_attempts=3,
+    queue="default",
+)
 class KindResponse(serializers.Serializer[Any]):
     """A kind of job that clients may post."""
 

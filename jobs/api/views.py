@@ -14,12 +14,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.api.filters import JobFilter
+from jobs.api.openapi import JOB_REQUEST, BatchRequest
 from jobs.api.params_schema import params_schema
 from jobs.api.request_parsing import parse_job, store_batch
 from jobs.api.serializers import (
     JOB_FIELDS,
-    BatchRequest,
-    JobRequest,
     JobResponse,
     KindsResponse,
     job_etag,
@@ -75,7 +74,7 @@ class JobListView(VariesByPreference, GenericAPIView[Any]):
 
     @extend_schema(
         operation_id="jobs_create",
-        request=JobRequest,
+        request=JOB_REQUEST,
         responses={202: JobResponse},
         parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION, RETRY_AFTER, PREFER, PREFERENCE_APPLIED],
     )

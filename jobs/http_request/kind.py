@@ -26,7 +26,7 @@ class HttpRequestParams(StrictSerializer):
     url = serializers.CharField(min_length=1, max_length=2048)
     method = serializers.ChoiceField(METHODS, required=False)
     headers = serializers.DictField(child=serializers.CharField(max_length=4096, allow_blank=True), required=False)
-    json = AnyValueField(required=False, allow_null=True)
+    json = AnyValueField(required=False)
     expect = serializers.ListField(
         child=serializers.IntegerField(min_value=100, max_value=599), required=False, min_length=1, max_length=50
     )

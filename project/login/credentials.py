@@ -5,9 +5,11 @@ from django.contrib.auth.models import User
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from rest.openapi import example
 from rest.strict import StrictSerializer
 
 
+@example(username="ada", password="correct horse battery staple")  # noqa: S106 an example
 class Credentials(StrictSerializer):
     """A user name and a password."""
 

@@ -17,8 +17,10 @@ from rest_framework.views import APIView
 
 from project.login.authentication import SessionAuthentication
 from project.login.credentials import Credentials
+from rest.openapi import example
 
 
+@example(username="ada")
 class SessionUser(serializers.Serializer[Any]):
     """The user who sent the request."""
 
@@ -26,6 +28,7 @@ class SessionUser(serializers.Serializer[Any]):
     username = serializers.CharField(source="get_username")
 
 
+@example(authenticated=True)
 class Session(serializers.Serializer[Any]):
     """Whether a user is logged in, and which."""
 

@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 from project.login.authentication import BasicCredentials
 from project.login.credentials import Credentials
 from project.models import Token
+from rest.openapi import example
 from rest.pagination import NewestFirst
 from rest.strict import StrictSerializer
 
@@ -30,12 +31,14 @@ class DeviceName(StrictSerializer):
     name = serializers.CharField(max_length=100, allow_blank=True, default="")
 
 
+@example(username="ada", password="correct horse battery staple", name="laptop")  # noqa: S106 an example
 class TokenRequest(Credentials):
     """The credentials for a new token, and the name of the device that will use it."""
 
     name = serializers.CharField(max_length=100, allow_blank=True, default="")
 
 
+@example(token="5b1c…e7", expires_at="2026-03-31T12:00:00.000000Z", name="laptop")  # noqa: S106 an example
 class NewToken(serializers.Serializer[Any]):
     """The only response that contains a token's key."""
 
@@ -44,6 +47,7 @@ class NewToken(serializers.Serializer[Any]):
     name = serializers.CharField()
 
 
+@example(name="laptop", expires_at="2026-03-31T12:00:00.000000Z", current=True)
 class ListedToken(serializers.Serializer[Token]):
     """A token in the owner's list, without its key."""
 

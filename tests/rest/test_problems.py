@@ -218,7 +218,6 @@ def test_the_admin_keeps_its_pages(admin_client: Client) -> None:
     assert admin_client.get("/admin/nothing/")["Content-Type"].startswith("text/html")
     assert admin_client.get("/admin/").status_code == 200
     assert Client().get("/admin").headers["Location"] == "/admin/"
-    assert Client().get("/").headers["Location"] == "/api/v1/docs/"
 
 
 def test_the_limit_of_requests_is_429_with_its_header_fields(settings: Any) -> None:

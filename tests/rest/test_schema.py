@@ -10,7 +10,10 @@ from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
+
+from jobs.registry import kinds
 
 SAMPLES = {"uuid": "01900000-0000-7000-8000-000000000000", "int": "1", "str": "x", "slug": "x", "path": "x"}
 
@@ -70,12 +73,68 @@ def test_every_operation_documents_the_problems_it_can_answer() -> None:
             assert ("403" in answers) is (method != "get"), (path, method)
 
 
-def test_every_documented_error_is_a_problem() -> None:
+def test_errors_are_shared_and_all_are_problems() -> None:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    shared = document()["components"]["responses"]
+    assert shared["NotFound"]["description"]
+    for answer in shared.values():
+        assert answer["content"] == problem
     for path, method, operation in operations():
         for status, answer in operation["responses"].items():
-            assert "RateLimit" in answer["headers"], (path, method, status)
+            if "$ref" in answer:
+                answer = shared[answer["$ref"].removeprefix("#/components/responses/")]
+                assert int(status) >= 400, (path, method, status)
+            assert {"RateLimit", "X-Request-ID"} <= set(answer["headers"]), (path, method, status)
             assert int(status) < 400 or answer["content"] == problem, (path, method, status)
+
+
+def test_every_operation_has_a_summary_a_described_tag_and_examples_of_its_json() -> None:
+    tags = {tag["name"] for tag in document()["tags"] if tag["description"]}
+    for path, method, operation in operations():
+        assert 3 < len(operation["summary"]) < 120, (path, method)
+        assert set(operation["tags"]) <= tags, (path, method, "add it to SPECTACULAR_SETTINGS['TAGS']")
+        assert not [each for each in operation.get("parameters", []) if each["in"] == "path" and "example" not in each]
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in [each for body in bodies for each in body.get("content", {}).items()]:
+            if content[0] == "application/json":
+                assert content[1]["examples"], (path, method)
+
+
+def test_the_examples_are_what_their_schemas_say() -> None:
+    components = {"components": document()["components"]}
+    for path, method, operation in operations():
+        for body in [operation.get("requestBody", {}), *operation["responses"].values()]:
+            for content in body.get("content", {}).values():
+                validator = OAS31Validator(components | content["schema"])
+                for example in content.get("examples", {}).values():
+                    value = resolved(example)["value"]
+                    assert not list(validator.iter_errors(value)), (path, method, value)
+
+
+def test_there_is_a_variant_of_a_job_for_each_kind() -> None:
+    schemas = document()["components"]["schemas"]
+    mapping = schemas["JobRequest"]["discriminator"]["mapping"]
+    assert list(mapping) == [kind.name for kind in kinds() if not kind.internal]
+    countdown = schemas[mapping["demo.countdown"].rpartition("/")[2]]
+    assert countdown["properties"]["kind"] == {"type": "string", "const": "demo.countdown"}
+    assert schemas[countdown["properties"]["params"]["$ref"].rpartition("/")[2]]["required"] == ["seconds"]
+
+
+def test_any_json_is_the_empty_schema_and_items_are_references() -> None:
+    schemas = document()["components"]["schemas"]
+    assert schemas["JobResponse"]["properties"]["result"] == {}
+    items_of = {"BatchRequest": "jobs", "MessageBatchRequest": "messages", "BroadcastRequest": "recipients"}
+    for name, items in items_of.items():
+        assert set(schemas[name]["properties"][items]["items"]) == {"$ref"}
+
+
+def resolved(node: Any) -> Any:
+    if "$ref" not in node:
+        return node
+    found = document()
+    for part in node["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return found
 
 
 def test_a_conflict_that_a_view_declares_is_documented() -> None:

@@ -9,12 +9,14 @@ from rest_framework.request import Request
 
 from mail.api.fields import LineField, MailboxField, SenderField, StreamField
 from mail.api.serializers.messages import MAX_REPLY_TO, MAX_TAGS, envelope_errors, time_errors
-from mail.broadcasts.recipients import MAX_IN_JSON
+from mail.broadcasts.recipients import MAX_IN_JSON, RecipientRequest
 from mail.importance import Importance
 from mail.models import Broadcast
 from mail.submit import default_expiry
+from rest.batch import ItemsField
 from rest.fields import BooleanField, StringField
-from rest.strict import AnyValueField, StrictSerializer
+from rest.openapi import ORIGIN, UUID_EXAMPLE, example
+from rest.strict import StrictSerializer
 
 
 class BroadcastOptions(StrictSerializer):
@@ -52,10 +54,21 @@ def _overflow_errors(given: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+class RecipientItems(ItemsField):
+    item = RecipientRequest
+
+
+@example(
+    template="news",
+    recipients=[
+        {"to": "Ada <ada@example.org>", "context": {"name": "Ada"}},
+        {"to": "grace@example.org", "context": {"name": "Grace"}},
+    ],
+)
 class BroadcastRequest(BroadcastOptions):
     """The body of POST mail/broadcasts/ as JSON. Each recipient, {"to", "context"?}, is validated by itself, later."""
 
-    recipients = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=MAX_IN_JSON)
+    recipients = RecipientItems(min_length=1, max_length=MAX_IN_JSON)
 
 
 class BroadcastUpload(BroadcastOptions):
@@ -64,6 +77,17 @@ class BroadcastUpload(BroadcastOptions):
     file = serializers.FileField()
 
 
+@example(
+    url=f"{ORIGIN}/api/v1/mail/broadcasts/{UUID_EXAMPLE}/",
+    job=f"{ORIGIN}/api/v1/jobs/{UUID_EXAMPLE}/",
+    messages=f"{ORIGIN}/api/v1/mail/messages/?broadcast={UUID_EXAMPLE}",
+    subject="News for {{ name }}",
+    importance="bulk",
+    stream="news",
+    tags=["march"],
+    finished_at="2026-03-01T12:00:02.345678Z",
+    accepted=2,
+)
 class BroadcastSummary(serializers.Serializer[Any]):
     """A broadcast in a list."""
 
@@ -87,6 +111,7 @@ class BroadcastSummary(serializers.Serializer[Any]):
     suppressed = serializers.IntegerField(min_value=0, help_text="Messages made to suppressed addresses.")
 
 
+@example(figures={"delivered": 1, "sent": 1})
 class BroadcastResponse(BroadcastSummary):
     """A broadcast by itself."""
 

@@ -24,10 +24,12 @@ from mail.api.fields import (
 )
 from mail.importance import Importance
 from mail.status import TERMINAL, Status
+from rest.batch import ItemsField
 from rest.fields import BooleanField, ObjectField, StringField
+from rest.openapi import ORIGIN, UUID_EXAMPLE, example
 from rest.responses import poll_headers
 from rest.site import Site
-from rest.strict import AnyValueField, StrictSerializer
+from rest.strict import StrictSerializer
 
 SUMMARY_COLUMNS = (
     "id",
@@ -59,7 +61,17 @@ DETAIL_COLUMNS = (*SUMMARY_COLUMNS, *OPTION_COLUMNS, "broadcast_id", "text", "ht
 
 MAX_ATTACHMENTS, MAX_REPLY_TO, MAX_TAGS = 100, 10, 3
 
+MESSAGE = {
+    "to": "Ada <ada@example.org>",
+    "subject": "Hi {{ name }}",
+    "text": "Dear {{ name }}",
+    "context": {"name": "Ada"},
+    "tags": ["welcome"],
+}
+"""An example."""
 
+
+@example(**MESSAGE)
 class MessageRequest(StrictSerializer):
     """The body of POST mail/messages/. null means the same as leaving the field out.
 
@@ -147,10 +159,15 @@ def envelope_errors(given: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+class MessageItems(ItemsField):
+    item = MessageRequest
+
+
+@example(messages=[MESSAGE])
 class MessageBatchRequest(StrictSerializer):
     """The body of POST mail/messages/batch/. Each message is validated by itself."""
 
-    messages = serializers.ListField(child=AnyValueField(allow_null=True), min_length=1, max_length=500)
+    messages = MessageItems(min_length=1, max_length=500)
 
 
 class FailureResponse(serializers.Serializer[Any]):
@@ -162,6 +179,20 @@ class FailureResponse(serializers.Serializer[Any]):
         return {"class": serializers.CharField()} | super().get_fields()
 
 
+@example(
+    url=f"{ORIGIN}/api/v1/mail/messages/{UUID_EXAMPLE}/",
+    to=MESSAGE["to"],
+    subject="Hi Ada",
+    importance="normal",
+    status="delivered",
+    provider="mailgun",
+    tags=["welcome"],
+    metadata={"order": "17"},
+    expires_at="2026-03-04T12:00:00.000000Z",
+    sent_at="2026-03-01T12:00:00.345678Z",
+    finished_at="2026-03-01T12:00:01.234567Z",
+    **{"from": "Legwork <legwork@mg.example.org>"},
+)
 class MessageSummary(serializers.Serializer[Any]):
     """A message in a list."""
 
@@ -190,6 +221,7 @@ class MessageSummary(serializers.Serializer[Any]):
         return super().get_fields() | {"from": serializers.CharField()}
 
 
+@example(type="delivered", detail="250 OK", provider="mailgun")
 class TimelineEntry(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
     type = serializers.CharField()

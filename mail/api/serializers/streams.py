@@ -11,9 +11,15 @@ from mail.api.fields import MailboxField
 from mail.api.stream_figures import DAYS, stream_figures
 from mail.models import Stream, StreamSuppression
 from mail.policy.guard import STREAM_DAYS, rates_of_stream
+from rest.openapi import ORIGIN, example
 from rest.strict import StrictSerializer
 
 
+@example(
+    name="news",
+    url=f"{ORIGIN}/api/v1/mail/streams/news/",
+    suppressions=f"{ORIGIN}/api/v1/mail/streams/news/suppressions/",
+)
 class StreamSummary(serializers.Serializer[Any]):
     """A stream in a list."""
 
@@ -23,6 +29,7 @@ class StreamSummary(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
+@example(bounce_rate=0.4, complaint_rate=0.01, figures={"delivered": 996, "bounced": 4})
 class StreamResponse(StreamSummary):
     """A stream by itself."""
 
@@ -44,12 +51,19 @@ class StreamResponse(StreamSummary):
     )
 
 
+@example(address="ada@example.org")
 class StreamSuppressionRequest(StrictSerializer):
     """The body of POST mail/streams/{name}/suppressions/."""
 
     address = MailboxField()
 
 
+@example(
+    address="ada@example.org",
+    url=f"{ORIGIN}/api/v1/mail/streams/news/suppressions/ada@example.org/",
+    stream="news",
+    source="one-click",
+)
 class StreamSuppressionResponse(serializers.Serializer[Any]):
     """An address suppressed for the stream."""
 

@@ -13,9 +13,11 @@ from mail.api.fields import MailboxField
 from mail.models import Suppression
 from mail.reasons import Reason, Scope
 from mail.suppressions.files import COLUMNS
+from rest.openapi import ORIGIN, example
 from rest.strict import StrictSerializer
 
 
+@example(address="ada@example.org", reason="manual")
 class SuppressionRequest(StrictSerializer):
     """The body of POST mail/suppressions/."""
 
@@ -46,6 +48,12 @@ class SuppressionUpload(StrictSerializer):
     list = serializers.ChoiceField(tuple(COLUMNS), required=False)
 
 
+@example(
+    imported=120,
+    known=3,
+    refused=[{"row": 7, "errors": [{"field": "address", "code": "invalid", "detail": "…"}]}],
+    refusals=1,
+)
 class SuppressionImported(serializers.Serializer[Any]):
     """The result of an import. refused: the first bad rows; row 1 is the one after the header."""
 
@@ -55,6 +63,13 @@ class SuppressionImported(serializers.Serializer[Any]):
     refusals = serializers.IntegerField(help_text="How many rows are bad.")
 
 
+@example(
+    address="bounce@example.org",
+    url=f"{ORIGIN}/api/v1/mail/suppressions/bounce@example.org/",
+    reason="bounce",
+    scope="all",
+    source="mailgun",
+)
 class SuppressionResponse(serializers.Serializer[Any]):
     """A suppressed address."""
 

@@ -11,13 +11,17 @@ from mail.models import Template
 from mail.rendering.budget import BadTemplate
 from mail.rendering.sandbox import SandboxedTemplate
 from rest.fields import ObjectField
+from rest.openapi import ORIGIN, example
 from rest.strict import StrictSerializer
 
 PARTS = ("subject", "text", "html")
 MAX_NAME_LENGTH = 100
 NAME = r"^[-a-zA-Z0-9_]+\Z"
+TEMPLATE = {"subject": "News for {{ name }}", "text": "Dear {{ name }}, …"}
+"""An example."""
 
 
+@example(**TEMPLATE)
 class TemplateContent(StrictSerializer):
     """The body of PUT mail/templates/{name}/: subject, and text, html or both. All are Django templates."""
 
@@ -36,18 +40,21 @@ class TemplateContent(StrictSerializer):
         return given
 
 
+@example(name="news", **TEMPLATE)
 class TemplateRequest(TemplateContent):
     """The body of POST mail/templates/."""
 
     name = serializers.RegexField(NAME, max_length=MAX_NAME_LENGTH)
 
 
+@example(context={"name": "Ada"})
 class PreviewRequest(StrictSerializer):
     """The body of POST mail/templates/{name}/preview/."""
 
     context = ObjectField(required=False, allow_null=True)  # type: ignore[assignment]
 
 
+@example(name="news", url=f"{ORIGIN}/api/v1/mail/templates/news/", **TEMPLATE)
 class TemplateResponse(serializers.Serializer[Any]):
     """A stored template."""
 
@@ -60,6 +67,7 @@ class TemplateResponse(serializers.Serializer[Any]):
     updated_at = serializers.DateTimeField()
 
 
+@example(subject="News for Ada", text="Dear Ada, …")
 class PreviewResponse(serializers.Serializer[Any]):
     """A rendered template."""
 

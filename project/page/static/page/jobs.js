@@ -1,0 +1,177 @@
+// The part of the page about jobs: post one, watch them all.
+
+import { announce } from "./announcements.js";
+import { get, post } from "./api.js";
+import { onSubmit, timeOf } from "./forms.js";
+import { JobRow } from "./job-row.js";
+import { Rows } from "./rows.js";
+import { SchemaForm } from "./schema-form.js";
+import { Stream, Watchers } from "./watching.js";
+import { explained } from "./words.js";
+
+const REFRESH = 10; // seconds between two looks at the list without a stream, for jobs that were posted elsewhere
+const CONNECTION = { live: "Live", interrupted: "Connection lost, trying again …", refused: "Updated every few seconds" };
+
+const form = document.getElementById("job-form");
+const kindChoice = document.getElementById("job-kind");
+const kindHint = document.getElementById("job-kind-hint");
+const params = document.getElementById("job-params");
+const filter = document.getElementById("job-filter");
+const more = document.getElementById("job-list-more");
+const empty = document.getElementById("job-list-empty");
+const connection = document.getElementById("job-connection");
+const listProblem = document.getElementById("job-list-problem");
+
+const rows = new Rows(document.getElementById("job-list"), () => new JobRow(show));
+const stream = new Stream("jobs/events/", "job", showIfWanted, connected);
+const watchers = new Watchers();
+const statuses = new Map();
+let kinds = new Map();
+let schemaForm = null;
+let older = null;
+let polling = null;
+
+export async function start() {
+  stream.start();
+  await loadKinds();
+  await loadList();
+}
+
+export function stop() {
+  stream.stop();
+  stopPolling();
+  rows.clear();
+  statuses.clear();
+}
+
+/** The stream tells of changes from its opening on. What happened before, or while it was away, is in the list. */
+function connected(state) {
+  connection.textContent = CONNECTION[state];
+  connection.dataset.state = state;
+  if (state === "live") {
+    stopPolling();
+    catchUp();
+  } else if (state === "refused" && !polling) {
+    polling = setInterval(() => document.hidden || catchUp(), REFRESH * 1000);
+    rows.unfinished().forEach(watch);
+  }
+}
+
+function stopPolling() {
+  clearInterval(polling);
+  polling = null;
+  watchers.stop();
+}
+
+function watch(job) {
+  if (polling && !job.finished_at) watchers.add(`jobs/${job.id}/`, show);
+}
+
+async function catchUp() {
+  if (filter.value) return;
+  const asked = performance.now();
+  try {
+    const { data } = await get("jobs/");
+    for (const job of data.results) show(job, asked);
+  } catch {
+    // Told by the stream's state, and tried again.
+  }
+}
+
+onSubmit(form, postJob, (field) => {
+  const [name, ...rest] = field.split(".");
+  return name === "params" ? schemaForm.input(rest.join(".")) : form.elements[name];
+});
+kindChoice.addEventListener("change", chooseKind);
+filter.addEventListener("change", loadList);
+more.addEventListener("click", () => loadPage(older));
+
+async function loadKinds() {
+  const { data } = await get("job-kinds/");
+  kinds = new Map(data.results.map((kind) => [kind.name, kind]));
+  const chosen = kindChoice.value;
+  kindChoice.replaceChildren(...[...kinds.keys()].map((name) => new Option(name, name, false, name === chosen)));
+  chooseKind();
+}
+
+function chooseKind() {
+  const kind = kinds.get(kindChoice.value);
+  kindHint.textContent = kind.description;
+  schemaForm = new SchemaForm(kind.params_schema, params);
+  form.elements.max_attempts.placeholder = kind.max_attempts ?? "no limit";
+}
+
+async function postJob() {
+  const { run_at: runAt, priority, max_attempts: attempts } = form.elements;
+  const asked = performance.now();
+  const job = await post("jobs/", {
+    kind: kindChoice.value,
+    params: schemaForm.read(),
+    run_at: timeOf(runAt),
+    priority: numberOf(priority),
+    max_attempts: numberOf(attempts),
+  });
+  show(job, asked);
+  announce(`${job.kind} was accepted.`);
+}
+
+function numberOf(input) {
+  return input.value === "" ? null : Number(input.value);
+}
+
+async function loadList() {
+  rows.clear();
+  const query = new URLSearchParams(filter.value.split(" ").filter(Boolean).map((status) => ["status", status]));
+  await loadPage(`?${query}`);
+}
+
+/** query: of the list's URL; the answer's `next` is such a URL with a cursor. */
+async function loadPage(query) {
+  listProblem.hidden = true;
+  const asked = performance.now();
+  try {
+    const { data } = await get(`jobs/${query}`);
+    older = data.next && new URL(data.next).search;
+    for (const job of data.results) show(job, asked);
+  } catch (error) {
+    listProblem.textContent = explained(error);
+    listProblem.hidden = false;
+  }
+  more.hidden = !older;
+  showEmptiness();
+}
+
+/** Called with each state of each job that the page learns of. asked: when it was asked for. */
+function show(job, asked) {
+  rows.put(job, asked);
+  const { item } = rows.get(job.id);
+  tell(item);
+  watch(item);
+  showEmptiness();
+  return item.finished_at ? "done" : "to be continued";
+}
+
+/** The stream tells of all jobs. A job that the filter left out stays out; one that is shown stays, whatever becomes of it. */
+function showIfWanted(job) {
+  if (rows.get(job.id) || !filter.value || filter.value.split(" ").includes(job.status)) show(job);
+}
+
+function tell(job) {
+  const before = statuses.get(job.id);
+  statuses.set(job.id, job.status);
+  if (!before || before === job.status || !job.finished_at) return;
+  announce(`${job.kind} ${job.status === "cancelled" ? "was cancelled" : `has ${job.status}`}.`);
+}
+
+function showEmptiness() {
+  empty.hidden = rows.size > 0 || !listProblem.hidden;
+  if (empty.hidden || empty.dataset.filter === filter.value) return;
+  empty.dataset.filter = filter.value;
+  const [title, text] = filter.value
+    ? ["Nothing here", "None of your jobs is in this state."]
+    : ["No jobs yet", "Post one, and watch here how it is getting on."];
+  empty.replaceChildren(
+    Object.assign(document.createElement("h2"), { textContent: title }),
+    Object.assign(document.createElement("p"), { textContent: text }),
+  );
+}
