@@ -1,6 +1,6 @@
 """Publishes to Amazon CloudWatch how long jobs wait: the figures by which a group of worker machines is scaled.
 
-A maintenance task (see jobs.cluster.maintenance), imported only if CLOUDWATCH_NAMESPACE is set: boto3 takes memory.
+Imported only if CLOUDWATCH_NAMESPACE is set: boto3 takes memory.
 Region, credentials and endpoint are those that boto3 finds: AWS_DEFAULT_REGION, the machine's role, AWS_ENDPOINT_URL.
 """
 
@@ -8,7 +8,6 @@ import boto3
 from botocore.config import Config
 from django.conf import settings
 
-from jobs.cluster.maintenance import every
 from jobs.models import Job
 
 DIMENSIONS = [{"Name": "Role", "Value": "worker"}]
@@ -16,7 +15,6 @@ SECONDS = 5
 """That CloudWatch has to answer. Publishing runs in a thread of the dispatcher's and is tried again a minute later."""
 
 
-@every(minutes=1)
 def publish_backlog() -> int:
     """Publish OldestWaitingSeconds and WaitingJobs; returns the number of figures.
 

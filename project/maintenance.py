@@ -14,7 +14,7 @@ every(minutes=0.25)(end_access_of_inactive_users)
 every(minutes=0.25)(cancel_work_of_inactive_users)
 
 if settings.CLOUDWATCH_NAMESPACE:
-    import_module("project.cloudwatch")
+    every(minutes=1)(import_module("project.cloudwatch").publish_backlog)
 
 
 @hourly

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 LONGEST_WAIT = 30
 """Seconds: proxies and clients usually give up after a minute."""
 
-QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+QUOTED = re.compile(r'"((?:[^"\\]|\\.){0,100})"')
 
 
 def wait_seconds(request: Request) -> int:

@@ -25,7 +25,7 @@ from rest.strict import AnyValueField, StrictSerializer
 Json = dict[str, Any]
 
 ON_EVERY_RESPONSE = ("X-Request-ID", "RateLimit", "RateLimit-Policy")
-PATH_EXAMPLES = {"address": "ada@example.org", "name": "news"}
+PATH_EXAMPLES = {"address": "ada@example.org", "lease_id": f"{UUID_EXAMPLE}-1", "name": "news"}
 
 generating = RLock()
 """Hold it while drf-spectacular generates a document: it is not thread-safe."""

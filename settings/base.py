@@ -44,8 +44,6 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "project.csp.PagePolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    # Only for views that name a policy (project/page/policy.py).
-    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -139,7 +139,8 @@ class ClaimQuerySet(models.QuerySet[Any]):
     def running_by_user(self, *, in_pools: bool) -> "models.QuerySet[Any, tuple[int, str, int]]":
         """User, pool and the number of running jobs, in main threads or in pools. Without the project's own jobs."""
         running = self.filter(status=Status.RUNNING, user__isnull=False)
-        running = running.exclude(pool=MAIN_THREAD) if in_pools else running.filter(pool=MAIN_THREAD)
+        main, remote = Q(pool=MAIN_THREAD), Q(pool=REMOTE_POOL)
+        running = running.exclude(main | remote) if in_pools else running.filter(main)
         rows = running.order_by().values_list("user", "pool")
         return cast("models.QuerySet[Any, tuple[int, str, int]]", rows.annotate(number=models.Count("pk")))
 

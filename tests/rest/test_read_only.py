@@ -219,6 +219,7 @@ def existing_objects(user: User) -> dict[str, Any]:
         "job_id": job.pk,
         "lease_id": f"{job.pk}-1",
         "object_id": job.pk,
+        "pk": job.pk,
         "id": user.pk,
         "token": Link(message.pk, digest).token,
         **mail,

@@ -23,6 +23,7 @@ PUBLIC = {
     ("GET", "/admin"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/metrics"),  # guarded by METRICS_TOKEN and METRICS_ALLOWED
     ("GET", "/api/v1/"),
     ("GET", "/api/v1/schema/"),
     ("GET", "/api/v1/docs/"),
