@@ -1,6 +1,6 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage servers check lint format docs lock bench chaos mail-chaos soak clean
+.PHONY: help demo run test coverage servers check lint format docs lock bench cluster chaos mail-chaos soak clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
@@ -58,6 +58,9 @@ format: $(READY)  ## Format the code and mend what can be mended by itself
 docs: $(READY)  ## Write the pages of docs/ that are made from code: life cycles, failures of mail
 	@$(python) -m tests.generated_pages
 	@$(python) -m tests.provider_cases
+
+cluster: $(READY) servers  ## Start the whole topology, run the demo on it, kill each part under load; KEEP=1 stays up
+	@$(development) $(python) -m tests.cluster $(if $(KEEP),--keep)
 
 chaos: $(READY)  ## Kill everything at random for five minutes, then count; CHAOS="--seconds 60 --jobs 2000 --seed 1"
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -23,7 +23,7 @@ class Client:
             self._session.headers["Authorization"] = f"Token {token}"
 
     @classmethod
-    def login(cls, url: str, username: str, password: str) -> "Client":
+    def login(cls, url: str, username: str, password: str) -> Self:
         answer = cls(url).post("tokens/", {"username": username, "password": password}, expect=201)
         return cls(url, answer.json()["token"])
 

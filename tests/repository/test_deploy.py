@@ -133,7 +133,7 @@ def test_what_moto_can_create_is_created(aws: None) -> None:
     queues = boto3.client("sqs")
     url = queues.get_queue_url(QueueName="legwork-jobs")["QueueUrl"]
     policy = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"]
-    assert json.loads(policy)["maxReceiveCount"] == 20
+    assert json.loads(policy)["maxReceiveCount"] == 1000
     assert (
         len(boto3.client("ec2").describe_subnets(Filters=[{"Name": "cidr-block", "Values": ["10.20.*"]}])["Subnets"])
         == 4
