@@ -22,7 +22,7 @@ demo: $(READY)  ## Start everything, run a job and send some mails before your e
 run: $(READY)  ## Start everything and stay up on port 8000, or PORT, until Ctrl-C
 	@$(development) $(python) -m demo.run
 
-test: $(READY) servers  ## Run every test (installs PostgreSQL, Redis, HAProxy and Chromium where missing)
+test: $(READY) servers  ## Run every test (installs servers, Chromium and Node.js where missing)
 	@PYTHONHASHSEED=0 $(python) -m pytest $(PYTEST) $(TESTS)
 
 coverage: $(READY) servers  ## Run every test and report the lines and branches that none of them reaches
@@ -35,8 +35,9 @@ servers:
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@bin/debian --for "the openssl command" --unless bin/openssl openssl
 	@bin/debian --for "HAProxy" --unless bin/haproxy haproxy
-	@bin/debian --for "Node.js" --unless bin/node nodejs
 	@bin/debian --for "Chromium" --unless bin/chromium chromium
+	@bin/debian --for "Node.js with npm" --unless bin/node nodejs npm
+	@bin/npm-packages
 
 check: lint test  ## Format, lint, types, migrations, deployment settings, then the tests: what CI runs
 

@@ -27,7 +27,8 @@ class Download(FileResponse):
 class OutputView(APIView):
     @extend_schema(
         operation_id="jobs_output",
-        responses={(200, "*/*"): OpenApiTypes.BINARY, 304: None},
+        # Whatever type the kind gave the file; the first is what generated clients look for.
+        responses={(200, "application/octet-stream", "*/*"): OpenApiTypes.BINARY, 304: None},
         parameters=[IF_NONE_MATCH, ETAG, CONTENT_DISPOSITION],
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:

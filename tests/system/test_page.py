@@ -2,8 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.browser import Tab, chromium, open_tab
@@ -17,6 +22,7 @@ user, _ = User.objects.get_or_create(username={USER!r})
 user.set_password({PASSWORD!r})
 user.save()
 """
+PHONE = {"width": 390, "height": 844}
 expect.set_options(timeout=PATIENCE * 1000)
 
 
@@ -33,12 +39,6 @@ def tab(browser: Browser, sqlite_stack: Stack) -> Iterator[Tab]:
         yield opened
 
 
-@pytest.fixture
-def page(tab: Tab) -> Page:
-    """Logged in; what the browser complains about fails the test."""
-    return log_in(tab)
-
-
 def log_in(tab: Tab) -> Page:
     page = tab.open()
     page.get_by_label("User name").fill(USER)
@@ -51,6 +51,7 @@ def log_in(tab: Tab) -> Page:
 def post_countdown(page: Page, seconds: int, **params: str) -> Locator:
     """The row of a new job."""
     rows = page.locator("#job-list > li")
+    page.get_by_role("heading", name="Your jobs").wait_for()
     expect(page.get_by_label("Kind")).not_to_have_value("")
     page.get_by_label("Kind").select_option("demo.countdown")
     page.get_by_label("seconds").fill(str(seconds))
@@ -83,7 +84,7 @@ def test_a_job_shows_its_progress_until_it_has_succeeded(tab: Tab) -> None:
     expect(row.get_by_role("progressbar")).to_be_visible()
     expect(row.locator(".message")).to_have_text(re.compile(r"\d s left"))
     expect(row.locator(".status")).to_have_text("Succeeded")
-    expect(row.locator(".message")).to_contain_text("counted 3")
+    expect(row.locator(".message")).to_contain_text("counted: 3")
     assert tab.complaints == []
 
 
@@ -98,3 +99,151 @@ def test_a_running_job_is_cancelled_and_retried(tab: Tab) -> None:
     row.get_by_role("button", name="Cancel").click()
     expect(row.locator(".status")).to_have_text("Cancelled")
     assert tab.complaints == []
+
+
+def test_a_file_that_a_job_has_produced_is_downloaded(tab: Tab, tmp_path: Path) -> None:
+    page = log_in(tab)
+    page.get_by_label("Kind").select_option("report.activity")
+    page.locator("#param-days").fill("2")
+    page.get_by_role("button", name="Post job").click()
+    row = page.locator("#job-list > li").filter(has_text="report.activity").first
+    with page.expect_download() as download:
+        row.get_by_role("link", name=re.compile(r"Download activity-.*\.csv")).click()
+    download.value.save_as(tmp_path / "report.csv")
+    assert (tmp_path / "report.csv").read_text().startswith("day,jobs_created")
+    assert tab.complaints == []
+
+
+def test_what_the_server_refuses_is_told_at_its_field(tab: Tab) -> None:
+    page = log_in(tab)
+    page.get_by_label("Kind").select_option("report.activity")
+    page.locator("#param-first_day").fill("2026-01-01")
+    page.get_by_role("button", name="Post job").click()
+    expect(page.locator("#job-form .problem")).to_contain_text("Give either days, or first_day and last_day.")
+
+    page.get_by_label("Kind").select_option("http.request")
+    page.locator("#param-url").fill("https://example.org/")
+    page.locator("#param-json").fill("{oops")
+    page.get_by_role("button", name="Post job").click()
+    expect(page.locator("#job-form .problem")).to_contain_text("json is not JSON")
+
+    page.get_by_role("link", name="Mail").click()
+    page.get_by_label("To", exact=True).fill("nobody")
+    page.get_by_label("Subject").fill("Hi")
+    page.get_by_label("Text").fill("Dear all")
+    page.get_by_role("button", name="Send mail").click()
+    expect(page.get_by_label("To", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("To", exact=True)).to_be_focused()
+    expect(page.locator("#mail-to-error")).not_to_be_empty()
+
+
+def test_a_mail_shows_its_timeline(tab: Tab) -> None:
+    page = log_in(tab)
+    page.get_by_role("link", name="Mail").click()
+    page.get_by_label("To", exact=True).fill("Ada <ada@example.org>")
+    page.get_by_label("Subject").fill("Minutes of the meeting")
+    page.get_by_label("Text").fill("Dear Ada")
+    page.get_by_role("button", name="Send mail").click()
+    row = page.locator("#mail-list > li").first
+    expect(row.get_by_role("heading", name="Minutes of the meeting")).to_be_visible()
+    expect(row.locator(".timeline li").first).to_contain_text("Created")
+    expect(page.get_by_label("Subject")).to_have_value("")
+
+
+def test_everything_can_be_done_by_keyboard(tab: Tab) -> None:
+    page = log_in(tab)
+    row = post_countdown(page, 600)
+    expect(row.locator(".status")).to_have_text("Running")
+    row.get_by_role("button", name="Cancel").focus()
+    page.keyboard.press("Enter")
+    # The focused button goes away, and the focus moves to the one beside it.
+    expect(row.get_by_role("button", name="Details")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(row.locator(".row-details")).to_contain_text("Params")
+    expect(page.get_by_role("status").filter(has_text="demo.countdown was cancelled.")).to_have_count(1)
+
+
+def test_a_post_without_the_csrf_header_is_403(tab: Tab) -> None:
+    log_in(tab)
+    body = '{"kind": "demo.countdown", "params": {"seconds": 0}}'
+    options = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": body}
+    answer = tab.fetch("/api/v1/jobs/", **options)
+    assert answer["status"] == 403
+    assert "CSRF" in answer["body"]
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 403), ("localhost", 401)])
+def test_a_form_on_another_page_cannot_post(tab: Tab, another_origin: int, host: str, status: int) -> None:
+    """From the same host the browser sends the session cookie along; to another site's request it does not (Lax)."""
+    page = log_in(tab)
+    page.goto(f"http://{host}:{another_origin}/")
+    with page.expect_response(lambda answer: "/api/v1/jobs/" in answer.url) as answer:
+        page.get_by_role("button", name="Win").click()
+    assert answer.value.status == status
+
+
+@pytest.mark.parametrize("options", [{"color_scheme": "light"}, {"color_scheme": "dark", "viewport": PHONE}])
+def test_axe_finds_nothing_serious(browser: Browser, sqlite_stack: Stack, options: dict[str, Any]) -> None:
+    sqlite_stack.run_code(MAKE_USER)
+    # axe is injected as an inline script, which the policy would refuse.
+    with open_tab(browser, sqlite_stack.url, **options, bypass_csp=True) as tab:
+        page = tab.open()
+        page.get_by_label("User name").wait_for()
+        assert findings(page) == []
+        log_in(tab)
+        page.locator("#job-list > li, #job-list-empty").first.wait_for()
+        for button in page.get_by_role("button", name="Details").all()[:2]:
+            button.click()
+        for part in ("Jobs", "Mail"):
+            page.get_by_role("link", name=part).click()
+            page.get_by_role("heading", name=f"Your {part.lower()}").wait_for()
+            for composer in page.locator(".composer:not([open]):visible").all():
+                composer.locator("summary").first.click()
+            assert findings(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_swagger_ui_keeps_to_its_policy_and_executes_as_it_stands(tab: Tab) -> None:
+    log_in(tab)
+    page = tab.open("/api/v1/docs/")
+    operation = page.locator("#operations-jobs-jobs_create")
+    operation.get_by_role("button", name=re.compile("Accept a job")).first.click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".live-responses-table td.response-col_status:not(.col_header)")).to_contain_text("202")
+    assert tab.complaints == []
+
+
+def findings(page: Page) -> list[str]:
+    """What axe-core finds with an impact of serious or critical."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {node['html']}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+@pytest.fixture
+def another_origin(sqlite_stack: Stack) -> Iterator[int]:
+    """The port of a server whose page has a form that posts a job to the stack."""
+    form = f"""<!doctype html><form method="post" enctype="text/plain" action="{sqlite_stack.url}/api/v1/jobs/">
+      <input name='{{"kind": "demo.countdown", "unique_key": "' value='"}}'><button>Win</button></form>"""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(form.encode())
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()

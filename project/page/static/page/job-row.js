@@ -7,24 +7,18 @@ import { ago, capitalised, duration, exactly, explained, moment, oneLine } from 
 const RESTARTABLE = ["failed", "cancelled"];
 
 export class JobRow {
-  /** onChange(job): called with the server's answer when the job was cancelled or retried here. */
-  constructor(onChange) {
+  /** onAnswer(job, asked): called with the server's answer when the job was cancelled or retried here. */
+  constructor(onAnswer) {
     const { element, part } = copyOf("job-row");
     this.element = element;
     this.part = part;
     disclosure(part(".details"), part(".row-details"), () => this.#writeDetails());
-    onClick(
-      part(".cancel"),
-      part(".problem"),
-      async () => onChange(await post(`jobs/${this.job.id}/cancellation/`)),
-      explained,
-    );
-    onClick(
-      part(".retry"),
-      part(".problem"),
-      async () => onChange(await post(`jobs/${this.job.id}/retries/`)),
-      explained,
-    );
+    const act = (path) => async () => {
+      const asked = performance.now();
+      onAnswer(await post(`jobs/${this.job.id}/${path}/`), asked);
+    };
+    onClick(part(".cancel"), part(".problem"), act("cancellation"), explained);
+    onClick(part(".retry"), part(".problem"), act("retries"), explained);
   }
 
   update(job) {
@@ -57,11 +51,12 @@ export class JobRow {
     toggle(this.part(".cancel"), !job.finished_at && !job.cancel_requested, details);
     toggle(this.part(".retry"), RESTARTABLE.includes(job.status), details);
     const download = this.part(".download");
-    toggle(download, Boolean(job.output), details);
-    if (job.output) {
+    const filename = filenameOf(job);
+    toggle(download, Boolean(filename), details);
+    if (filename) {
       // A plain link: the session cookie goes along by itself, and the browser saves the file.
       download.href = address(`jobs/${job.id}/output/`);
-      download.textContent = `Download ${job.output.filename}`;
+      download.setAttribute("aria-label", `Download ${filename}`);
     }
     for (const [button, verb] of [[".details", "Details of"], [".cancel", "Cancel"], [".retry", "Retry"]]) {
       this.part(button).setAttribute("aria-label", `${verb} ${job.kind}, ${ago(job.created_at)}`);
@@ -112,6 +107,11 @@ export function stateOf(job) {
     default:
       return "";
   }
+}
+
+/** Of the file that the job has produced, or "". Kinds that produce one name it in their result. */
+function filenameOf(job) {
+  return job.output?.filename ?? (job.status === "succeeded" && job.result?.filename) ?? "";
 }
 
 function pretty(value) {

@@ -1,15 +1,16 @@
 // The part of the page about jobs: post one, watch them all.
 
-import { ApiError, get, post, seconds } from "./api.js";
 import { announce } from "./announcements.js";
+import { get, post } from "./api.js";
 import { onSubmit, timeOf } from "./forms.js";
 import { JobRow } from "./job-row.js";
 import { Rows } from "./rows.js";
 import { SchemaForm } from "./schema-form.js";
-import { Followers } from "./watching.js";
+import { Stream, Watchers } from "./watching.js";
 import { explained } from "./words.js";
 
-const REFRESH = 10; // seconds between two looks at the list, for jobs that were posted elsewhere
+const REFRESH = 10; // seconds between two looks at the list without a stream, for jobs that were posted elsewhere
+const CONNECTION = { live: "Live", interrupted: "Connection lost, trying again …", refused: "Updated every few seconds" };
 
 const form = document.getElementById("job-form");
 const kindChoice = document.getElementById("job-kind");
@@ -18,28 +19,63 @@ const params = document.getElementById("job-params");
 const filter = document.getElementById("job-filter");
 const more = document.getElementById("job-list-more");
 const empty = document.getElementById("job-list-empty");
+const connection = document.getElementById("job-connection");
 const listProblem = document.getElementById("job-list-problem");
 
 const rows = new Rows(document.getElementById("job-list"), () => new JobRow(show));
-const followers = new Followers();
+const stream = new Stream("jobs/events/", "job", showIfWanted, connected);
+const watchers = new Watchers();
 const statuses = new Map();
 let kinds = new Map();
 let schemaForm = null;
 let older = null;
-let refreshing = null;
+let polling = null;
 
 export async function start() {
+  stream.start();
   await loadKinds();
   await loadList();
-  refreshing = new AbortController();
-  refresh(refreshing.signal);
 }
 
 export function stop() {
-  refreshing?.abort();
-  followers.stop();
+  stream.stop();
+  stopPolling();
   rows.clear();
   statuses.clear();
+}
+
+/** The stream tells of changes from its opening on. What happened before, or while it was away, is in the list. */
+function connected(state) {
+  connection.textContent = CONNECTION[state];
+  connection.dataset.state = state;
+  if (state === "live") {
+    stopPolling();
+    catchUp();
+  } else if (state === "refused" && !polling) {
+    polling = setInterval(() => document.hidden || catchUp(), REFRESH * 1000);
+    rows.unfinished().forEach(watch);
+  }
+}
+
+function stopPolling() {
+  clearInterval(polling);
+  polling = null;
+  watchers.stop();
+}
+
+function watch(job) {
+  if (polling && !job.finished_at) watchers.add(`jobs/${job.id}/`, show);
+}
+
+async function catchUp() {
+  if (filter.value) return;
+  const asked = performance.now();
+  try {
+    const { data } = await get("jobs/");
+    for (const job of data.results) show(job, asked);
+  } catch {
+    // Told by the stream's state, and tried again.
+  }
 }
 
 onSubmit(form, postJob, (field) => {
@@ -67,6 +103,7 @@ function chooseKind() {
 
 async function postJob() {
   const { run_at: runAt, priority, max_attempts: attempts } = form.elements;
+  const asked = performance.now();
   const job = await post("jobs/", {
     kind: kindChoice.value,
     params: schemaForm.read(),
@@ -74,7 +111,7 @@ async function postJob() {
     priority: numberOf(priority),
     max_attempts: numberOf(attempts),
   });
-  show(job);
+  show(job, asked);
   announce(`${job.kind} was accepted.`);
 }
 
@@ -91,10 +128,11 @@ async function loadList() {
 /** query: of the list's URL; the answer's `next` is such a URL with a cursor. */
 async function loadPage(query) {
   listProblem.hidden = true;
+  const asked = performance.now();
   try {
     const { data } = await get(`jobs/${query}`);
     older = data.next && new URL(data.next).search;
-    data.results.forEach(show);
+    for (const job of data.results) show(job, asked);
   } catch (error) {
     listProblem.textContent = explained(error);
     listProblem.hidden = false;
@@ -103,18 +141,26 @@ async function loadPage(query) {
   showEmptiness();
 }
 
-/** Called with each state of each job that the page learns of. */
-function show(job) {
-  rows.put(job);
-  tell(job);
-  if (!job.finished_at) followers.add(`jobs/${job.id}/`, show);
+/** Called with each state of each job that the page learns of. asked: when it was asked for. */
+function show(job, asked) {
+  rows.put(job, asked);
+  const { item } = rows.get(job.id);
+  tell(item);
+  watch(item);
   showEmptiness();
+  return item.finished_at ? "done" : "to be continued";
+}
+
+/** The stream tells of all jobs. A job that the filter left out stays out; one that is shown stays, whatever becomes of it. */
+function showIfWanted(job) {
+  if (rows.get(job.id) || !filter.value || filter.value.split(" ").includes(job.status)) show(job);
 }
 
 function tell(job) {
   const before = statuses.get(job.id);
   statuses.set(job.id, job.status);
-  if (before && before !== job.status && job.finished_at) announce(`${job.kind} has ${job.status === "cancelled" ? "been cancelled" : job.status}.`);
+  if (!before || before === job.status || !job.finished_at) return;
+  announce(`${job.kind} ${job.status === "cancelled" ? "was cancelled" : `has ${job.status}`}.`);
 }
 
 function showEmptiness() {
@@ -128,18 +174,4 @@ function showEmptiness() {
     Object.assign(document.createElement("h2"), { textContent: title }),
     Object.assign(document.createElement("p"), { textContent: text }),
   );
-}
-
-async function refresh(signal) {
-  for (;;) {
-    await seconds(REFRESH, signal).catch(() => {});
-    if (signal.aborted) return;
-    if (document.hidden || filter.value) continue;
-    try {
-      const { data } = await get("jobs/", { signal });
-      data.results.filter((job) => !rows.has(job.id)).forEach(show);
-    } catch (error) {
-      if (error instanceof ApiError && error.status === 401) return;
-    }
-  }
 }

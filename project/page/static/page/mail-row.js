@@ -7,14 +7,17 @@ import { ago, capitalised, exactly, explained, moment } from "./words.js";
 const BEFORE_SENDING = ["scheduled", "queued"];
 
 export class MailRow {
-  /** onChange(message): called with the server's answer when the message was cancelled or sent again here. */
-  constructor(onChange) {
+  /** onAnswer(message, asked): called with the server's answer when the message was cancelled or sent again here. */
+  constructor(onAnswer) {
     const { element, part } = copyOf("mail-row");
     this.element = element;
     this.part = part;
     this.timeline = [];
     disclosure(part(".details"), part(".timeline"), () => this.#load());
-    const act = (path) => async () => onChange(await post(`mail/messages/${this.message.id}/${path}/`));
+    const act = (path) => async () => {
+      const asked = performance.now();
+      onAnswer(await post(`mail/messages/${this.message.id}/${path}/`), asked);
+    };
     onClick(part(".cancel"), part(".problem"), act("cancellation"), explained);
     onClick(part(".resend"), part(".problem"), act("resends"), explained);
   }
@@ -73,6 +76,7 @@ function entryElement({ at, type, detail, provider }) {
 }
 
 function stateOf(message) {
+  if (message.status === "complained") return "The recipient reported it as spam";
   if (message.failure) return message.failure.detail;
   const { status, provider, opens, clicks } = message;
   if (status === "scheduled") return `Will be sent ${moment(message.send_at)}`;

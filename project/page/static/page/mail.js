@@ -5,7 +5,7 @@ import { get, post } from "./api.js";
 import { onSubmit, timeOf } from "./forms.js";
 import { MailRow } from "./mail-row.js";
 import { Rows } from "./rows.js";
-import { Followers } from "./watching.js";
+import { Watchers } from "./watching.js";
 import { explained } from "./words.js";
 
 const form = document.getElementById("mail-form");
@@ -14,7 +14,7 @@ const empty = document.getElementById("mail-list-empty");
 const listProblem = document.getElementById("mail-list-problem");
 
 const rows = new Rows(document.getElementById("mail-list"), () => new MailRow(sent));
-const followers = new Followers();
+const watchers = new Watchers();
 const statuses = new Map();
 let older = null;
 
@@ -23,13 +23,14 @@ export async function start() {
 }
 
 export function stop() {
-  followers.stop();
+  watchers.stop();
   rows.clear();
   statuses.clear();
 }
 
 onSubmit(form, async () => {
   const { to, subject, text, importance, send_at: sendAt } = form.elements;
+  const asked = performance.now();
   const message = await post("mail/messages/", {
     to: to.value,
     subject: subject.value,
@@ -37,23 +38,26 @@ onSubmit(form, async () => {
     importance: importance.value,
     send_at: timeOf(sendAt),
   });
-  sent(message);
+  sent(message, asked);
   form.reset();
   announce(`Mail to ${message.to} was accepted.`);
 });
 more.addEventListener("click", () => loadPage(older));
 
-function sent(message) {
-  const isNew = show(message);
+/** A new message's timeline is open from the beginning. */
+function sent(message, asked) {
+  const isNew = !rows.get(message.id);
+  show(message, asked);
   if (isNew) rows.get(message.id).open();
 }
 
 async function loadPage(query) {
   listProblem.hidden = true;
+  const asked = performance.now();
   try {
     const { data } = await get(`mail/messages/${query}`);
     older = data.next && new URL(data.next).search;
-    data.results.forEach(show);
+    for (const message of data.results) show(message, asked);
   } catch (error) {
     listProblem.textContent = explained(error);
     listProblem.hidden = false;
@@ -62,12 +66,13 @@ async function loadPage(query) {
   empty.hidden = rows.size > 0 || !listProblem.hidden;
 }
 
-function show(message) {
-  const isNew = rows.put(message);
-  const before = statuses.get(message.id);
-  statuses.set(message.id, message.status);
-  if (before && before !== message.status) announce(`Mail to ${message.to}: ${message.status}.`);
-  if (!message.finished_at) followers.add(`mail/messages/${message.id}/`, show);
+function show(message, asked) {
+  rows.put(message, asked);
+  const { item } = rows.get(message.id);
+  const before = statuses.get(item.id);
+  statuses.set(item.id, item.status);
+  if (before && before !== item.status) announce(`Mail to ${item.to}: ${item.status}.`);
+  if (!item.finished_at) watchers.add(`mail/messages/${item.id}/`, show, "message");
   empty.hidden = true;
-  return isNew;
+  return item.finished_at ? "done" : "to be continued";
 }

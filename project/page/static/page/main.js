@@ -11,6 +11,7 @@ const PARTS = ["jobs", "mail"];
 const TITLES = { jobs: "Jobs", mail: "Mail" };
 const CLOCK = 10_000; // milliseconds between two updates of "5 min. ago"
 
+const NARROW = window.matchMedia("(max-width: 860px)");
 const byId = (id) => document.getElementById(id);
 let user = null;
 let chosen = PARTS[0];
@@ -33,6 +34,8 @@ async function enter() {
   byId("login").hidden = true;
   byId("username").textContent = user.username;
   for (const id of ["account", "sections"]) byId(id).hidden = false;
+  // Where form and list do not fit beside each other, the list comes first.
+  for (const composer of document.querySelectorAll(".composer")) composer.open = !NARROW.matches;
   showPart();
   await Promise.all([jobs.start(), mail.start()]);
 }

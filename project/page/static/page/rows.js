@@ -1,6 +1,6 @@
 // A list of rows that stays as it is while they change: newest first, each row one element that is updated in place.
 
-/** makeRow(item) gives an object with `element` and `update(item)`. Items have an `id`, a UUIDv7, which sorts by age. */
+/** makeRow() gives an object with `element` and `update(item)`. Items have an `id`, a UUIDv7, which sorts by age. */
 export class Rows {
   #rows = new Map();
 
@@ -13,28 +13,36 @@ export class Rows {
     return this.#rows.size;
   }
 
-  has(id) {
-    return this.#rows.has(id);
+  /**
+   * Add or update the item's row. asOf: when it was asked for; an answer that was asked for before the row's latest
+   * update is out of date, and ignored. Returns true for a new row.
+   */
+  put(item, asOf = performance.now()) {
+    const known = this.#rows.get(item.id);
+    if (known && asOf < known.updated) return false;
+    const row = known ?? this.#add(item);
+    row.item = item;
+    row.updated = performance.now();
+    row.update(item);
+    return !known;
   }
 
-  /** Returns true for a new row. */
-  put(item) {
-    const known = this.#rows.get(item.id);
-    if (known) {
-      known.update(item);
-      return false;
-    }
-    const row = this.makeRow(item);
+  #add(item) {
+    const row = this.makeRow();
     row.element.dataset.id = item.id;
-    row.update(item);
     const older = [...this.list.children].find((element) => element.dataset.id < item.id);
     this.list.insertBefore(row.element, older ?? null);
     this.#rows.set(item.id, row);
-    return true;
+    return row;
   }
 
   get(id) {
     return this.#rows.get(id);
+  }
+
+  /** The items that are not finished. */
+  unfinished() {
+    return [...this.#rows.values()].map((row) => row.item).filter((item) => !item.finished_at);
   }
 
   clear() {

@@ -78,7 +78,7 @@ function inputFor(schema) {
   if (schema.enum) {
     const options = schema.enum.filter((value) => value !== null && value !== "");
     const select = element("select", {});
-    select.append(new Option("", ""), ...options.map((value) => new Option(value, value)));
+    select.append(new Option("–", ""), ...options.map((value) => new Option(value, value)));
     return select;
   }
   switch (schema.type) {

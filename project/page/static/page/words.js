@@ -5,7 +5,7 @@ import { ApiError } from "./api.js";
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-const relative = new Intl.RelativeTimeFormat("en", { style: "short" });
+const relative = new Intl.RelativeTimeFormat("en", { style: "narrow" });
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const calendar = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
@@ -14,7 +14,7 @@ export function capitalised(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** "just now", "5 min. ago", "in 2 hr.", or a date. */
+/** "just now", "5min ago", "in 2h", or a date. */
 export function ago(time, now = Date.now()) {
   const passed = (now - Date.parse(time)) / 1000;
   const size = Math.abs(passed);
@@ -45,12 +45,12 @@ export function duration(from, to) {
   return minutes < 60 ? `${minutes} min ${Math.round(total % MINUTE)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** A JSON object on one line: "seconds 20 · error transient". */
+/** A JSON object on one line: "seconds: 20 · error: transient". */
 export function oneLine(value) {
   if (value === null || typeof value !== "object") return String(value ?? "");
   if (Array.isArray(value)) return JSON.stringify(value);
   return Object.entries(value)
-    .map(([name, item]) => `${name} ${typeof item === "object" ? JSON.stringify(item) : item}`)
+    .map(([name, item]) => `${name}: ${typeof item === "object" ? JSON.stringify(item) : item}`)
     .join(" · ");
 }
 
