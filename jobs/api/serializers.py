@@ -36,6 +36,7 @@ JOB_FIELDS = (
     "result",
     "errors",
     "cancel_requested",
+    "output",
 )
 """The columns that job_representation() reads, for .values()."""
 
@@ -74,6 +75,21 @@ class ErrorResponse(serializers.Serializer[Any]):
 
 
 @example(
+    url=f"{ORIGIN}/api/v1/jobs/{UUID_EXAMPLE}/output/",
+    filename="report.csv",
+    content_type="text/csv; charset=utf-8",
+    size=1234,
+)
+class OutputResponse(serializers.Serializer[Any]):
+    """The file that the job has produced. size: bytes."""
+
+    url = serializers.URLField()
+    filename = serializers.CharField()
+    content_type = serializers.CharField()
+    size = serializers.IntegerField(min_value=0)
+
+
+@example(
     url=f"{ORIGIN}/api/v1/jobs/{UUID_EXAMPLE}/",
     kind="demo.countdown",
     params={"seconds": 20},
@@ -84,6 +100,7 @@ class ErrorResponse(serializers.Serializer[Any]):
     timeout=4200,
     started_at="2026-03-01T12:00:00.012345Z",
     errors=[],
+    output=None,
 )
 class JobResponse(serializers.Serializer[Any]):
     """A job, as its owner sees it."""
@@ -107,6 +124,7 @@ class JobResponse(serializers.Serializer[Any]):
     error = ErrorResponse(allow_null=True)
     errors = ErrorResponse(many=True)  # type: ignore[assignment]
     cancel_requested = serializers.BooleanField()
+    output = OutputResponse(allow_null=True)
 
 
 @example(
@@ -146,8 +164,21 @@ def represent_job(row: dict[str, Any], url: str) -> dict[str, Any]:
     """job_representation() where the job's URL is known and no request is at hand."""
     errors = [public_error(error) for error in row["errors"]]
     error = errors[-1] if row["status"] == Status.FAILED and errors else None
-    shown = {"params": shown_params(row["params"]), "errors": errors, "error": error}
+    shown = {
+        "params": shown_params(row["params"]),
+        "errors": errors,
+        "error": error,
+        "output": represent_output(row, url),
+    }
     return {"id": row["id"], "url": url} | row | shown
+
+
+def represent_output(row: dict[str, Any], url: str) -> dict[str, Any] | None:
+    """The file of a job that has succeeded, which an earlier attempt may have written in vain. url: the job's."""
+    file = row["output"]
+    if not file or row["status"] != Status.SUCCEEDED or file["attempt"] != row["attempt"]:
+        return None
+    return {"url": f"{url}output/", **{name: file[name] for name in ("filename", "content_type", "size")}}
 
 
 def job_row(job: Job) -> dict[str, Any]:

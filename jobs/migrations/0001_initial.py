@@ -148,6 +148,14 @@ class Migration(migrations.Migration):
                     models.JSONField(blank=True, default=list, encoder=django.core.serializers.json.DjangoJSONEncoder),
                 ),
                 (
+                    "output",
+                    models.JSONField(
+                        blank=True,
+                        help_text="The file of the attempt that it names (jobs/models/outputs.py).",
+                        null=True,
+                    ),
+                ),
+                (
                     "user",
                     models.ForeignKey(
                         blank=True,

@@ -100,6 +100,9 @@ class Job(models.Model):
     progress = models.JSONField(default=no_progress, encoder=DjangoJSONEncoder)
     result = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)
     errors = models.JSONField(default=list, blank=True, encoder=DjangoJSONEncoder)
+    output = models.JSONField(
+        null=True, blank=True, help_text="The file of the attempt that it names (jobs/models/outputs.py)."
+    )
 
     objects = JobQuerySet.as_manager()
 

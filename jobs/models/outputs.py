@@ -7,7 +7,6 @@ a row. The file counts as the job's output only if the attempt that wrote it suc
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from time import sleep
 from typing import IO, Any, Self
 from uuid import UUID
@@ -94,8 +93,15 @@ class Output(models.Model):
         self.size = file.seek(0, 2)
         file.seek(0)
         self.place = default_storage.save(self.place, File(file))
-        _write(partial(self.save, update_fields=["place", "size"]))
+        _write(self._complete)
         log.info("output_stored", output=str(self.pk), size=self.size)
+
+    def _complete(self) -> None:
+        """Also on the job's row, from which clients are told of the file once the attempt has succeeded."""
+        self.save(update_fields=["place", "size"])
+        shown = {"filename": self.filename, "content_type": self.content_type, "size": self.size}
+        jobs = Output.job.field.related_model._base_manager.filter(pk=self.job_id)  # importing Job would be a cycle
+        jobs.filter(attempt=self.attempt, worker=self.worker).update(output=shown | {"attempt": self.attempt})
 
     def discard(self) -> None:
         """Delete the file, if it exists, then the row."""

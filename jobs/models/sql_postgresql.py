@@ -43,7 +43,7 @@ INSERT = """
     INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
     VALUES (0, '', false, '{{"percent": 0, "message": ""}}', '[]', {places})
 """
-WRITTEN_BY_WORKERS = {"attempt", "worker", "cancel_requested", "progress", "errors"}
+WRITTEN_BY_WORKERS = {"attempt", "worker", "cancel_requested", "progress", "errors", "output"}
 """Columns with the same value in every new job: constants in the text of a statement cost next to nothing."""
 
 INSERT_MANY = """

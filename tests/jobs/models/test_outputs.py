@@ -72,6 +72,26 @@ def make_output(user: User | None = None, **fields: Any) -> Job:
     return job
 
 
+def test_a_job_tells_of_its_file_once_it_has_succeeded(api: APIClient, ada: User) -> None:
+    job = make_job(Status.RUNNING, user=ada)
+    write(Run(job))
+    assert api.get(f"/api/v1/jobs/{job.pk}/").json()["output"] is None
+    job.succeed(None)
+    assert api.get(f"/api/v1/jobs/{job.pk}/").json()["output"] == {
+        "url": f"http://testserver/api/v1/jobs/{job.pk}/output/",
+        "filename": "Größe 1.bin",
+        "content_type": "application/x-thing",
+        "size": len(CONTENT),
+    }
+    assert api.get("/api/v1/jobs/").json()["results"][0]["output"]["size"] == len(CONTENT)
+
+
+def test_the_file_of_an_earlier_attempt_is_not_told_of(api: APIClient, ada: User) -> None:
+    job = make_output(ada)
+    Job.objects.filter(pk=job.pk).update(attempt=2)
+    assert api.get(f"/api/v1/jobs/{job.pk}/").json()["output"] is None
+
+
 def url_of(job: Job) -> str:
     return f"/api/v1/jobs/{job.pk}/output/"
 
