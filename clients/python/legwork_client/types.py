@@ -19,6 +19,7 @@ MessageStatus = Literal[
     "expired",
     "cancelled",
 ]
+TokenScope = Literal["all", "read", "leases"]
 
 
 Failure = TypedDict(
@@ -104,6 +105,7 @@ class Job(TypedDict):
     error: "Error | Any"
     errors: "list[Error]"
     cancel_requested: "bool"
+    output: "Output | Any"
 
 
 class Kind(TypedDict):
@@ -131,9 +133,12 @@ class Lease(TypedDict):
 class ListedToken(TypedDict):
     """A token in the owner's list, without its key."""
 
+    id: "str"
     name: "str"
+    scope: "TokenScope"
     created_at: "str"
     expires_at: "str | None"
+    last_used_on: "str | None"
     current: "bool"
 
 
@@ -141,8 +146,19 @@ class NewToken(TypedDict):
     """The only response that contains a token's key."""
 
     token: "str"
+    id: "str"
     expires_at: "str | None"
     name: "str"
+    scope: "TokenScope"
+
+
+class Output(TypedDict):
+    """The file that the job has produced. size: bytes."""
+
+    url: "str"
+    filename: "str"
+    content_type: "str"
+    size: "int"
 
 
 class Progress(TypedDict):
