@@ -105,13 +105,18 @@ def read_before_writing(statement: str, questions: Sequence[Sequence[str]]) -> d
 def _execute(
     alias: str, statement: str, questions: Sequence[Sequence[str]] = (), *, readonly: bool = True
 ) -> list[Row]:
-    """A read, on this thread's connection; a second time on a new one if the first was broken."""
+    """A read, on this thread's connection; a second time on a new one if the first was broken.
+
+    Not while the primary is known to be out: a new connection would wait for it once more.
+    """
     values = [array_literal(part) for part in zip(*questions, strict=True)]
     if connections[alias].connection is not None:
         try:
             return execute_prepared(connections[alias], statement, values)
         except (DatabaseError, InterfaceError):
             connections[alias].close()
+            if alias == PRIMARY and pool.primary_is_out:
+                raise
     return execute_prepared(_connected(alias, readonly), statement, values)
 
 

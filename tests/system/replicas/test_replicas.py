@@ -71,9 +71,9 @@ def test_authenticated_reads_never_touch_the_primary_and_spread_evenly(topology:
     assert Counter(answers) == {200: 1000}
     assert counts[topology.primary.port] == 0
     one, other = (counts[standby.port] for standby in topology.standbys)
-    assert one + other >= 2000  # the token, and the job
-    # Of 1,000 draws: six standard deviations.
-    assert 0.68 < one / other < 1.47
+    # Requests that come at the same time share a statement, and so a draw: there are at least 125.
+    assert one + other >= 125
+    assert 0.33 < one / other < 3
 
 
 def test_writes_go_to_the_primary_only(topology: Topology) -> None:
@@ -190,7 +190,8 @@ def test_a_primary_that_stands_still_keeps_no_reader_waiting_and_refuses_writes(
         with lost_time() as lost:
             refused = client.post("jobs/", JOB)
         assert refused.status_code == 503
-        assert topology.seconds_for(refused) - lost() < 3
+        # Two seconds for each of two tries: with others, and by itself.
+        assert topology.seconds_for(refused) - lost() < 5
         assert Counter(client.get(url).status_code for _ in range(100)) == {200: 100}
     eventually(lambda: client.post("jobs/", JOB).ok, 60, "a POST", pause=0.1)
     assert Counter(reads_own_write(client) for _ in range(20)) == {200: 20}
