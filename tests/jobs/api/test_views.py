@@ -28,6 +28,7 @@ KEYS = {
     *("id", "url", "kind", "params", "status", "progress", "attempt", "max_attempts", "priority", "timeout"),
     *("unique_key", "run_at", "created_at", "started_at", "finished_at", "result", "error", "errors"),
     "cancel_requested",
+    "output",
 }
 TIMES = ("run_at", "created_at", "started_at", "finished_at")
 RFC_3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -69,6 +70,7 @@ def test_a_posted_job_is_accepted_in_the_form_of_the_contract(api: APIClient) ->
         "error": None,
         "errors": [],
         "cancel_requested": False,
+        "output": None,
     }
 
 
