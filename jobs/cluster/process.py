@@ -21,6 +21,8 @@ from jobs.worker.watchdog import JobIds, Predecessor, StartedJob, Watchdog
 
 SUPERVISOR_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
 PR_SET_PDEATHSIG = 1
+WORKER_ROLES = ("worker", "io-worker", "reserve-worker")
+"""The roles of processes that run jobs (jobs/management/commands/qcluster.py)."""
 CLUSTER_ID = secrets.token_hex(3)
 """Random; drawn in the supervisor before the forks, so the same in all its children."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from jobs.cluster.process import WORKER_ROLES
 from jobs.models import Cluster, Job
 from jobs.models.states import Status
 
@@ -60,7 +61,7 @@ def _workers(cluster: Cluster, jobs: dict[str, list[Any]]) -> list[Worker]:
     return [
         Worker(each["role"], each["pid"], each["memory"], each["busy"], jobs[each["name"]][:SHOWN])
         for each in cluster.processes
-        if each["role"] in ("worker", "io-worker")
+        if each["role"] in WORKER_ROLES
     ]
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from jobs.cluster.process import WORKER_ROLES
 from jobs.models import Job
 from jobs.models.states import Status
 from monitor.dashboard import database
@@ -121,7 +122,7 @@ def _clusters(facts: Facts) -> Iterator[Metric]:
     yield _gauge("legwork_clusters_lost", "Clusters that stopped reporting.", len(facts.clusters) - len(alive))
     workers = GaugeMetricFamily("legwork_workers", "Worker processes.", labels=["role"])
     busy = GaugeMetricFamily("legwork_workers_busy", "Worker processes that run a job.", labels=["role"])
-    for role in ("worker", "io-worker"):
+    for role in WORKER_ROLES:
         processes = [process for cluster in alive for process in cluster.workers(role)]
         workers.add_metric([role], len(processes))
         busy.add_metric([role], sum(bool(process["busy"]) for process in processes))

@@ -129,9 +129,9 @@ class Blows:
         return self._cut(1)
 
     def freeze(self) -> bool:
-        """A worker of either sort. Killed for it, it counts as killed when it was frozen."""
+        """A worker of any sort. Killed for it, it counts as killed when it was frozen."""
         cluster = self.dice.choice(self.clusters)
-        workers = [*cluster.children("worker"), *cluster.children("io-worker")]
+        workers = cluster.workers()
         if not workers or cluster in self._frozen_clusters:
             return False
         worker, began = self.dice.choice(workers), time.time()

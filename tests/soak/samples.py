@@ -7,6 +7,7 @@ from statistics import median
 
 import psycopg2
 
+from jobs.cluster.process import WORKER_ROLES
 from tests.support.cluster_stack import Cluster
 
 BACKENDS = """
@@ -18,7 +19,7 @@ BACKENDS = """
 IDLE = "idle"
 """The state of a backend that passes notifications on. It does so in a transaction, whose start is shown as that of its
 last statement: how long it takes is to be seen only by looking again."""
-ROLES = ["worker", "io-worker", "dispatcher"]
+ROLES = [*WORKER_ROLES, "dispatcher"]
 MIB = 1024
 
 

@@ -14,6 +14,7 @@ import pytest
 from demo.eventually import eventually
 from demo.processes import Process
 from demo.stack import MANAGE, ROOT
+from jobs.cluster.process import WORKER_ROLES
 from tests.conftest import DATABASES, make_database
 from tests.support.stack import Stack
 
@@ -62,8 +63,12 @@ class Cluster(Process):
             pause=PAUSE,
         )
 
+    def workers(self) -> list[int]:
+        """The process ids of its living workers of all sorts, each sort oldest first."""
+        return [worker for role in WORKER_ROLES for worker in self.children(role)]
+
     def ready_workers(self) -> list[int]:
-        """The process ids of its workers of both sorts."""
+        """The process ids of its workers that run jobs at any time: all but the reserve worker."""
         ready = {int(event["worker"].rpartition(":")[2]) for event in self.events("worker_started")}
         return [worker for role in ("worker", "io-worker") for worker in self.children(role) if worker in ready]
 

@@ -72,9 +72,7 @@ def test_a_broken_schedule_stops_no_other_and_cron_schedules_fire(features: Feat
 
 def test_django_qs_monitoring_finds_the_cluster(features: Features) -> None:
     def known() -> bool:
-        cluster = features.cluster
-        workers = sorted([*cluster.children("worker"), *cluster.children("io-worker")])
-        return [pids for _, pids in features.ask("show_clusters()")] == [workers]
+        return [pids for _, pids in features.ask("show_clusters()")] == [sorted(features.cluster.workers())]
 
     eventually(known, WITHIN, "the cluster's status", pause=0.5)
     [[cluster_id, _]] = features.ask("show_clusters()")

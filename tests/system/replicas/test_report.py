@@ -18,7 +18,8 @@ pytestmark = pytest.mark.xdist_group("report")
 
 BIG_READS = """
     SELECT count(*)::int, coalesce(sum(calls), 0)::int, coalesce(bool_and(query LIKE 'DECLARE%'), false)
-    FROM pg_stat_statements WHERE query ~ 'FROM "(jobs_job|mail_message)".* GROUP BY' AND query !~ 'pg_stat_statements'
+    FROM pg_stat_statements
+    WHERE query ~ 'AS "day".* FROM "(jobs_job|mail_message)".* GROUP BY' AND query !~ 'pg_stat_statements'
 """
 """How many statements there are, how often they were run, and whether all went through a server-side cursor."""
 LOOKS = r"""
@@ -28,9 +29,10 @@ LOOKS = r"""
 """How often somebody has looked whether a server knows of an attempt."""
 MANY = """
     INSERT INTO jobs_job (id, user_id, kind, params, queue, pool, priority, timeout, request_id, status, attempt,
-        worker, run_at, created_at, started_at, finished_at, cancel_requested, progress, errors)
+        worker, run_at, created_at, started_at, finished_at, cancel_requested, progress, errors, version)
     SELECT gen_random_uuid(), (SELECT id FROM auth_user WHERE username = '{user}'), 'demo.countdown', '{{}}', 'default',
-        '', 0, 60, '', 'succeeded', 1, 'x', now(), '2026-05-01T12:00Z', now(), '2026-05-02T12:00Z', false, '{{}}', '[]'
+        '', 0, 60, '', 'succeeded', 1, 'x', now(), '2026-05-01T12:00Z', now(), '2026-05-02T12:00Z', false,
+        '{{}}', '[]', 1
     FROM generate_series(1, {count})
 """
 FIGURES = 5
