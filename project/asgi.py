@@ -21,6 +21,7 @@ from django.conf import settings
 from project.wsgi import application as django_application
 
 # isort: split
+from mail.webhooks.counts import webhook_counts
 from project import docs, health
 from project.gathering import dispatch as gathering
 from project.http_protocol import harden
@@ -65,6 +66,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         end_watches_at_shutdown()
         last_used.start()
+        webhook_counts.start()
         docs.build()
     if scope["type"] != "http":
         # a2wsgi answers lifespan messages and closes websockets.

@@ -5,6 +5,7 @@ rescue() is for leases that expired (called by the dispatcher); take_over() for 
 and a machine's clock may be wrong.
 """
 
+from collections import Counter as Numbers
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
 from jobs.errors import WorkerLost
-from jobs.models import Job
+from jobs.models import Counter, Job
 from jobs.models.leases import LEASE
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
@@ -28,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 BATCH = 100
 """Jobs that one transaction rescues."""
+RESCUED = "rescued_leases"
+"""The counter, by kind and by the error that ended the attempt."""
 Diagnosis = Callable[[Any], BaseException]
 """The error that ended an attempt. Takes the job, annotated with the database's now."""
 
@@ -65,21 +68,24 @@ def _rescue_batch(lost: JobQuerySet, diagnose: Diagnosis) -> tuple[int, set[UUID
     with transaction.atomic():
         running = lost.filter(status=Status.RUNNING).select_for_update(skip_locked=True).without_history()
         jobs = list(running.annotate(now=Now())[:BATCH])
-        return len(jobs), {job.pk for job in jobs if not _rescue_one(job, diagnose)}
+        errors = {job.pk: _rescue_one(job, diagnose) for job in jobs}
+        Counter.objects.add(RESCUED, Numbers((job.kind, error) for job in jobs if (error := errors[job.pk])))
+        return len(jobs), {pk for pk, error in errors.items() if not error}
 
 
-def _rescue_one(job: Any, diagnose: Diagnosis) -> bool:
-    """False if the attempt could not be ended, which must not keep the others from their rescue."""
+def _rescue_one(job: Any, diagnose: Diagnosis) -> str:
+    """The error that ended the attempt; "" if it could not be ended, which must not keep others from their rescue."""
     try:
         with transaction.atomic():
-            record_failure(job, diagnose(job))
+            error = diagnose(job)
+            record_failure(job, error)
     except (OperationalError, InterfaceError):
         raise  # an outage, not a fault of this job
     except Exception:
         log.exception("job_not_rescued", job_id=str(job.pk), attempt=job.attempt)
-        return False
+        return ""
     log.warning("job_rescued", job_id=str(job.pk), attempt=job.attempt, worker=job.worker)
-    return True
+    return type(error).__name__
 
 
 def _killed_for_timeout(job: Job) -> TimedOut:

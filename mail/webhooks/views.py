@@ -31,6 +31,7 @@ from mail.events.provider_event import MAILGUN, NotAnEvent, ProviderEvent
 from mail.models import WebhookToken
 from mail.providers import accounts
 from mail.webhooks import refusals
+from mail.webhooks.counts import Outcome, webhook_counts
 from mail.webhooks.signature import BadSignature, NoSignature, check_age, token_of
 
 log = structlog.get_logger(__name__)
@@ -87,13 +88,17 @@ class WebhookView(AnymailCoreWebhookView):  # type: ignore[misc]
             with transaction.atomic():
                 response = self.receive(request)
         except self.never_acceptable as error:
-            if isinstance(error, UNVERIFIED) and not isinstance(error, NoSignature):
+            is_unverified = isinstance(error, UNVERIFIED) and not isinstance(error, NoSignature)
+            webhook_counts.note(self.esp, Outcome.UNVERIFIED if is_unverified else Outcome.REFUSED)
+            if is_unverified:
                 refusals.record_unverified(self.esp, str(error))
             log.warning("webhook_refused", esp=self.esp, error=type(error).__name__, reason=_reason(error))
             return _problem(request, NotAcceptable(_reason(error)))
         except Exception:
+            webhook_counts.note(self.esp, Outcome.FAILED)
             log.exception("webhook_failed", esp=self.esp)
             return _problem(request, TryAgain())
+        webhook_counts.note(self.esp, Outcome.ACCEPTED)
         refusals.record_accepted(self.esp)
         return response
 

@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from jobs.cluster.process import WORKER_ROLES
-from jobs.models import Job
+from jobs.models import Counter, Job
 from jobs.models.states import Status
+from jobs.worker.rescue import RESCUED
+from mail.webhooks.counts import WEBHOOKS
 from monitor.dashboard import database
 from monitor.dashboard.facts import Facts
 from monitor.histogram import BOUNDS
@@ -94,7 +96,10 @@ def _finished() -> Iterator[Metric]:
         by_type[kind, name] += count
     for labels, count in sorted(by_type.items()):
         errors.add_metric(labels, count)
-    yield from (finished, attempts, wait, run, errors)
+    rescued = CounterMetricFamily("legwork_leases_rescued", "Attempts ended by a rescue.", labels=["kind", "reason"])
+    for labels, count in Counter.objects.totals(RESCUED).items():
+        rescued.add_metric(labels, count)
+    yield from (finished, attempts, wait, run, errors, rescued)
 
 
 def _unfinished(facts: Facts) -> Iterator[Metric]:
@@ -143,10 +148,15 @@ def _mail(facts: Facts) -> Iterator[Metric]:
     mail = CounterMetricFamily("legwork_mail", "Mail by what happened.", labels=["provider", "outcome"])
     for row in MailFigures.objects.filter(minute=EVER).order_by("provider", "outcome"):
         mail.add_metric([row.provider, row.outcome], row.count)
+    webhooks = CounterMetricFamily(
+        "legwork_webhooks", "Webhooks by how they were answered.", labels=["service", "outcome"]
+    )
+    for labels, count in Counter.objects.totals(WEBHOOKS).items():
+        webhooks.add_metric(labels, count)
     is_open = GaugeMetricFamily("legwork_mail_provider_open", "1 while its breaker is open.", labels=["provider"])
     for provider in facts.providers:
         is_open.add_metric([provider.name], 1 if provider.opened_at else 0)
-    yield from (mail, is_open)
+    yield from (mail, webhooks, is_open)
 
 
 def _databases(facts: Facts) -> Iterator[Metric]:

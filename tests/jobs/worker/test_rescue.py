@@ -7,12 +7,12 @@ import pytest
 from django.utils import timezone
 
 from jobs.errors import RetryAfter, WorkerLost
-from jobs.models import Job
+from jobs.models import Counter, Job
 from jobs.models.leases import LEASE
 from jobs.models.states import Status
 from jobs.worker import rescue as rescue_module
 from jobs.worker.outcome import error_entry, record_failure
-from jobs.worker.rescue import BATCH, rescue
+from jobs.worker.rescue import BATCH, RESCUED, rescue
 from tests.support.factories import clock_wrong_by, make_job
 from tests.support.timeouts import PATIENCE
 
@@ -108,6 +108,20 @@ def test_a_lost_job_keeps_its_place_in_the_line() -> None:
 
     Job.objects.queue_due()
     assert Job.objects.claim("there:2", limit=2) == [lost, waiting]
+
+
+def test_rescued_leases_are_counted_by_kind_and_reason() -> None:
+    make_lost_job(began=AN_HOUR_AGO, last_renewal=AN_HOUR_AGO, timeout=10)
+    make_lost_job(began=AN_HOUR_AGO, last_renewal=AN_HOUR_AGO, timeout=10)
+    make_lost_job(began=AN_HOUR_AGO, last_renewal=AN_HOUR_AGO + timedelta(seconds=12), timeout=10)
+    cannot = make_job(Status.RUNNING, backoff={"from": "the next release"}, lease_expires_at=AN_HOUR_AGO)
+
+    rescue(Job.objects.filter(pk=cannot.pk))
+
+    assert Counter.objects.totals(RESCUED) == {
+        ("demo.countdown", "WorkerLost"): 2,
+        ("demo.countdown", "TimedOut"): 1,
+    }
 
 
 @pytest.mark.parametrize(("max_attempts", "status"), [(1, "failed"), (2, "retrying")])

@@ -8,8 +8,10 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs.models import Cluster, Pause
+from jobs.models import Cluster, Job, Pause
 from jobs.models.states import Status
+from jobs.worker.rescue import rescue
+from mail.webhooks.counts import Outcome, webhook_counts
 from monitor.metrics import queue
 from monitor.rollups import depth
 from monitor.rollups.finished_jobs import count_finished_jobs
@@ -69,6 +71,17 @@ def test_queues_clusters_and_pauses_are_gauges() -> None:
     assert (found["legwork_clusters_up", ""], found["legwork_clusters_lost", ""]) == (1, 1)
     assert found["legwork_workers_busy", "role=worker"] == 1
     assert found["legwork_paused", "name=mail,scope=queue"] == 1
+
+
+def test_rescues_and_webhooks_are_counters() -> None:
+    make_job(Status.RUNNING, lease_expires_at=timezone.now() - timedelta(minutes=1))
+    rescue(Job.objects.expired())
+    webhook_counts.write()
+    webhook_counts.note("mailgun", Outcome.ACCEPTED)
+    webhook_counts.write()
+    found = samples()
+    assert found["legwork_leases_rescued_total", "kind=demo.countdown,reason=WorkerLost"] == 1
+    assert found["legwork_webhooks_total", "outcome=accepted,service=mailgun"] >= 1
 
 
 def test_http_requests_are_counted_by_route() -> None:

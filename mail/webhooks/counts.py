@@ -1,0 +1,69 @@
+"""Counts webhooks by service and answer: collected in memory, written by a thread, never by a request."""
+
+import threading
+from collections import Counter as Numbers
+from enum import StrEnum
+
+import structlog
+from django.db import connections, transaction
+
+from jobs.models import Counter
+
+log = structlog.get_logger(__name__)
+
+WEBHOOKS = "webhooks"
+"""The counter."""
+WRITE_EVERY = 2.0
+"""Seconds. What a killed process has not written is not counted."""
+
+
+class Outcome(StrEnum):
+    """accepted: stored, or known already. refused: never acceptable. unverified: of those, forged or with another key.
+    failed: the provider should send it again."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNVERIFIED = "unverified"
+    FAILED = "failed"
+
+
+class WebhookCounts:
+    """Thread-safe. The counts of one process, until they are added to the database's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unwritten: Numbers[tuple[str, str]] = Numbers()
+        self._thread: threading.Thread | None = None
+
+    def note(self, service: str, outcome: Outcome) -> None:
+        with self._lock:
+            self._unwritten[service, outcome.value] += 1
+
+    def write(self) -> None:
+        """Add what was noted to the database's. If it is away, that is done next time."""
+        with self._lock:
+            counts, self._unwritten = self._unwritten, Numbers()
+        if not counts:
+            return
+        try:
+            with transaction.atomic():
+                Counter.objects.add(WEBHOOKS, counts)
+        except Exception:
+            log.warning("webhook_counts_not_written", exc_info=True)
+            with self._lock:
+                self._unwritten += counts
+
+    def start(self) -> None:
+        """Write every WRITE_EVERY seconds, until the process ends."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._loop, name="webhook-counts", daemon=True)
+            self._thread.start()
+
+    def _loop(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(WRITE_EVERY):
+            self.write()
+            connections.close_all()
+
+
+webhook_counts = WebhookCounts()
