@@ -4,9 +4,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from mail.admin.read_only import ReadOnlyAdmin, ResumableAdmin, preformatted
+from mail.admin.read_only import ReadOnlyAdmin, ResumableAdmin, html_table, preformatted
+from mail.broadcasts.funnel import Step, funnel
 from mail.models import Broadcast, Stream, Template
 
 
@@ -28,6 +30,7 @@ class BroadcastAdmin(ResumableAdmin):
     list_select_related = ("user",)
     list_filter = ("importance", "created_at")
     fields = readonly_fields = (
+        "shown_funnel",
         *list_display,
         *("stop_reason", "watched_from", "sender", "stream", "send_at", "expires_at", "released_at", "suppressed"),
     )
@@ -35,6 +38,19 @@ class BroadcastAdmin(ResumableAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         """Without the lists of recipients, which are long and not shown."""
         return super().get_queryset(request).defer("recipients", "refused")
+
+    @admin.display(description="messages")
+    def shown_funnel(self, broadcast: Broadcast) -> SafeString:
+        return html_table((step.name.replace("_", " "), step.count, _bar(step)) for step in funnel(broadcast))
+
+
+def _bar(step: Step) -> SafeString:
+    return format_html(
+        '<progress class="lw-progress" max="100" value="{}" aria-label="{}"></progress> <small>{} %</small>',
+        round(step.percent),
+        step.name.replace("_", " "),
+        f"{step.percent:.1f}",
+    )
 
 
 @admin.register(Stream)

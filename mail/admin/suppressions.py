@@ -1,15 +1,26 @@
 """Suppressed addresses, of all mail and of streams."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from mail.addresses.parsing import BadAddress, parse_mailbox
 from mail.admin.read_only import ReadOnlyAdmin
 from mail.models import StreamSuppression, Suppression
 from mail.suppressions.lifting import lift_all
+
+REASON_LENGTH = 200
+SHOWN = 20
+"""Suppressions that are named on the page which asks for the reason."""
 
 
 class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -41,12 +52,13 @@ class AddressAdmin(ReadOnlyAdmin):
 
 @admin.register(Suppression)
 class SuppressionAdmin(AddressAdmin):
-    """Adding a row suppresses an address; deleting all its rows, one per reason, lifts it, at the providers too."""
+    """Adding a row suppresses an address; lifting all its rows, one per reason, ends that, at the providers too."""
 
     form = SuppressionForm
     list_display = ("shown_address", "reason", "scope", "expires_at", "source", "created_at")
     list_filter = ("reason", "scope", "source", "created_at")
     search_fields = ("address",)
+    actions = ("lift",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("mail.add_suppression")
@@ -60,11 +72,59 @@ class SuppressionAdmin(AddressAdmin):
         kept = Suppression.objects.suppress(obj.address, obj.reason, obj.scope, obj.expires_at, source=source)
         obj.pk = kept.pk
 
-    def delete_model(self, request: HttpRequest, obj: Suppression) -> None:
-        lift_all([obj])
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Without Django's own deletion, which asks for no reason."""
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
 
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        lift_all(queryset)
+    @admin.action(description="Lift", permissions=["delete"])
+    def lift(self, request: HttpRequest, chosen: Any) -> HttpResponse | None:
+        names = ("action", "select_across", "index", "_selected_action")
+        hidden = [(name, value) for name in names for value in request.POST.getlist(name)]
+        return self._lift_or_ask(request, list(chosen), hidden)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Lifts one."""
+        suppression = self.get_object(request, object_id)
+        if suppression is None:
+            raise Http404
+        if not self.has_delete_permission(request, suppression):
+            raise PermissionDenied
+        lifted = self._lift_or_ask(request, [suppression], [])
+        return lifted or HttpResponseRedirect(reverse("admin:mail_suppression_changelist"))
+
+    def _lift_or_ask(
+        self, request: HttpRequest, chosen: list[Suppression], hidden: list[tuple[str, str]]
+    ) -> HttpResponse | None:
+        """Lifts them if a reason was given, and logs it; otherwise the page that asks for one."""
+        if reason := request.POST.get("reason", "").strip()[:REASON_LENGTH]:
+            with transaction.atomic():
+                for suppression in chosen:
+                    _log_lift(request, suppression, reason)
+                lift_all(chosen)
+            self.message_user(request, f"{len(chosen)} lifted.")
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Lift suppressions",
+            "subtitle": None,
+            "count": len(chosen),
+            "shown": chosen[:SHOWN],
+            "more": max(len(chosen) - SHOWN, 0),
+            "hidden": hidden,
+        }
+        return TemplateResponse(request, "mail/lift_suppressions.html", context)
+
+
+def _log_lift(request: HttpRequest, suppression: Suppression, reason: str) -> None:
+    """The log outlives the address, so it has the masked one."""
+    LogEntry.objects.create(
+        user=cast(User, request.user),
+        content_type=ContentType.objects.get_for_model(Suppression),
+        object_id=str(suppression.pk),
+        object_repr=f"Lifted {suppression.reason} of {suppression}",
+        action_flag=DELETION,
+        change_message=reason,
+    )
 
 
 @admin.register(StreamSuppression)

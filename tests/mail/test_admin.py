@@ -4,11 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from mail.broadcasts.funnel import funnel
 from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, Provider, Suppression, Template
 from mail.status import Status
 from tests.support.factories import make_job, make_user
@@ -174,8 +176,57 @@ def test_an_address_is_suppressed_and_lifted(operator: Client) -> None:
     assert (made.address, made.source) == ("ada@example.org", "operator")
     assert operator.post(f"{list_of('suppression')}add/", form).status_code == 302
     delete = reverse("admin:mail_suppression_delete", args=[made.pk])
-    assert operator.post(delete, {"post": "yes"}).status_code == 302
+    assert operator.post(delete, {"reason": "Ada asked for it"}).status_code == 302
     assert not Suppression.objects.exists()
+    entry = LogEntry.objects.get(action_flag=DELETION)
+    assert (entry.change_message, entry.object_id) == ("Ada asked for it", str(made.pk))
+    assert "ada@example.org" not in entry.object_repr
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_lifting_without_a_reason_asks_for_one(operator: Client, reason: str) -> None:
+    made = Suppression.objects.suppress("ada@example.org", "bounce", "all", None, source="mailgun")
+    answer = operator.post(reverse("admin:mail_suppression_delete", args=[made.pk]), {"reason": reason, "post": "yes"})
+    assert "ada@example.org" in answer.content.decode()
+    assert Suppression.objects.exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_several_are_lifted_for_one_reason(operator: Client) -> None:
+    for number in range(25):
+        Suppression.objects.suppress(f"a{number}@example.org", "bounce", "all", None, source="mailgun")
+    keys = list(Suppression.objects.values_list("pk", flat=True)[:24])
+    chosen = {"action": "lift", "_selected_action": keys}
+    asked = operator.post(list_of("suppression"), chosen)
+    assert "and 4 more" in asked.content.decode()
+    assert Suppression.objects.count() == 25
+    again = dict(asked.context["hidden"]) | {"_selected_action": keys, "reason": "their server was down"}
+    assert operator.post(list_of("suppression"), again).status_code == 302
+    assert Suppression.objects.count() == 1
+    assert set(LogEntry.objects.values_list("change_message", flat=True)) == {"their server was down"}
+    assert LogEntry.objects.count() == 24
+
+
+def test_a_broadcast_shows_how_far_its_messages_have_come(operator: Client) -> None:
+    broadcast = Broadcast.objects.create(user=make_user(), subject="News", text="x", recipients=[])
+    now = timezone.now()
+    for number, (status, fields) in enumerate(
+        [
+            (Status.QUEUED, {}),
+            (Status.DEFERRED, {"sent_at": now}),
+            (Status.DELIVERED, {"sent_at": now, "opens": 3, "clicks": 1}),
+            (Status.COMPLAINED, {"sent_at": now, "opens": 1}),
+            (Status.BOUNCED, {"sent_at": now}),
+            (Status.SUPPRESSED, {}),
+        ]
+    ):
+        make_message(status, broadcast=broadcast, address=f"a{number}@example.org", **fields)
+    make_message(Status.DELIVERED)
+    expected = {"made": 6, "queued": 1, "sent": 4, "delivered": 2, "opened": 2, "clicked": 1}
+    expected |= {"deferred": 1, "bounced": 1, "complained": 1, "not_sent": 1}
+    assert {step.name: step.count for step in funnel(broadcast)} == expected
+    text = operator.get(page_of(broadcast)).content.decode()
+    assert '<td>delivered</td><td>2</td><td><progress class="lw-progress" max="100" value="33"' in text
 
 
 @pytest.mark.parametrize("from_the_list", [False, True])
@@ -219,6 +270,11 @@ def test_looking_is_not_enough_to_change(operator: Client) -> None:
     assert browser.get(list_of("message")).status_code == 200
     browser.post(list_of("message"), {"action": "cancel", "_selected_action": [message.pk]})
     assert Message.objects.get().status == "queued"
+    made = Suppression.objects.suppress("ada@example.org", "bounce", "all", None, source="mailgun")
+    delete = reverse("admin:mail_suppression_delete", args=[made.pk])
+    assert browser.post(delete, {"reason": "I want to"}).status_code == 403
+    browser.post(list_of("suppression"), {"action": "lift", "_selected_action": [made.pk], "reason": "I want to"})
+    assert Suppression.objects.exists()
     assert browser.post(f"{list_of('suppression')}add/", {"address": "a@example.org"}).status_code == 403
 
 
