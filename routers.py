@@ -38,10 +38,12 @@ class Route:
 class Pool:
     """The replicas that may be read from now, and the position that each has at least replayed (bytes of WAL).
 
+    lag: seconds since the commit that each replica replayed last; it lags only if it is behind as well.
     ensure_probed: makes sure that this process's probe runs, which keeps the pool up to date; set in project/apps.py.
     """
 
     replayed: dict[str, int] = field(default_factory=dict)
+    lag: dict[str, float] = field(default_factory=dict)
     primary_is_out: bool = False
     ensure_probed: Callable[[], None] = lambda: None
 

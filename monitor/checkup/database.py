@@ -11,8 +11,8 @@ from monitor.dashboard import database
 from monitor.dashboard.facts import Facts
 from monitor.templatetags.monitor_tags import duration, size
 
-OLD_SNAPSHOT = 300.0
-"""Seconds."""
+NOTED_SNAPSHOT, OLD_SNAPSHOT = 5.0, 300.0
+"""Seconds after which a snapshot is noted, and is a warning: a backup may take minutes."""
 LAG = 10.0
 """Seconds."""
 BEHIND = 64 * 1024 * 1024
@@ -26,9 +26,9 @@ INVALID = """
 
 def snapshot_problems(facts: Facts) -> Iterator[Problem]:
     for snapshot in facts.snapshots:
-        if snapshot.seconds is not None and snapshot.seconds > OLD_SNAPSHOT:
+        if snapshot.seconds is not None and snapshot.seconds > NOTED_SNAPSHOT:
             yield Problem(
-                Level.WARNING,
+                Level.WARNING if snapshot.seconds > OLD_SNAPSHOT else Level.NOTE,
                 f"A {snapshot.kind} of {snapshot.who or 'unknown'} is {duration(snapshot.seconds)} old and holds back"
                 f" vacuum ({snapshot.detail[:100]}).",
                 "Dead rows pile up: end it (pg_terminate_backend, ROLLBACK PREPARED), or run it where it does no harm.",
@@ -42,6 +42,12 @@ def replica_problems(facts: Facts) -> Iterator[Problem]:
                 Level.WARNING,
                 f"The replica {replica.alias} is not read from: it is away, lags, or does not stream.",
                 "See `python manage.py replicas`. Reads go to the others, or to the primary.",
+            )
+        elif replica.lags_by(LAG):
+            yield Problem(
+                Level.WARNING,
+                f"The replica {replica.alias} lags: {duration(replica.lag)} and {size(replica.behind)} behind.",
+                "Look at its load, its disk, and long queries on it that hold up the replay.",
             )
     for standby in facts.standbys:
         name = standby.name or standby.address

@@ -38,6 +38,12 @@ STANDBYS = """
 POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
 
 
+HELD = 1.0
+"""Seconds. A younger transaction is one of many."""
+LATE = 2.0
+"""Seconds. While a cluster runs, something is committed at least this often."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What holds back vacuum. seconds: its age, None if it is not known."""
@@ -46,6 +52,10 @@ class Snapshot:
     who: str
     seconds: float | None
     detail: str
+
+    @property
+    def is_held(self) -> bool:
+        return self.seconds is None or self.seconds > HELD
 
 
 @dataclass(frozen=True)
@@ -77,11 +87,20 @@ class Standby:
 
 @dataclass(frozen=True)
 class Replica:
-    """As this web process sees it. behind: bytes at the last probe."""
+    """As this process sees it at the last probe. behind: bytes of WAL; None if it is out. lag: seconds since the commit
+    that it replayed last; None if it does not answer."""
 
     alias: str
     in_use: bool
     behind: int | None
+    lag: float | None
+
+    def lags_by(self, seconds: float) -> bool:
+        return bool(self.behind) and (self.lag or 0.0) > seconds
+
+    @property
+    def is_late(self) -> bool:
+        return self.lags_by(LATE)
 
 
 def is_postgresql() -> bool:
@@ -103,10 +122,13 @@ def standbys() -> list[Standby]:
 def replicas() -> list[Replica]:
     if not settings.REPLICAS or not is_postgresql():
         return []
+    pool.ensure_probed()
     [(written,)] = _rows(POSITION)
-    replayed = pool.replayed.copy()
+    replayed, lag = pool.replayed.copy(), pool.lag.copy()
     return [
-        Replica(alias, alias in replayed, max(written - replayed[alias], 0) if alias in replayed else None)
+        Replica(
+            alias, alias in replayed, max(written - replayed[alias], 0) if alias in replayed else None, lag.get(alias)
+        )
         for alias in settings.REPLICAS
         if alias != PRIMARY
     ]

@@ -36,7 +36,9 @@ class ReplicaPool:
         """state: the replica's answer, or why there was none. written: as in fault()."""
         if isinstance(state, Exception):
             self._eject(alias, f"does not answer ({type(state).__name__})")
+            pool.lag.pop(alias, None)
             return
+        pool.lag[alias] = state.lag
         if reason := fault(state, written):
             self._eject(alias, reason)
             return

@@ -1,6 +1,7 @@
 """Reads on real streaming replicas: who answers, what lags, what dies, and that nobody reads less than he wrote."""
 
 import re
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -8,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import psycopg2
 import pytest
 import requests
 
 from demo.eventually import eventually
+from demo.stack import MANAGE
 from tests.support.event_stream import EventStream
 from tests.support.replica_stack import (
     JOB,
@@ -25,7 +28,7 @@ from tests.support.replica_stack import (
 from tests.support.servers.redis import Redis
 from tests.support.servers.standby import ask
 from tests.support.stack import Client, Stack
-from tests.support.timeouts import lost_time
+from tests.support.timeouts import PATIENCE, lost_time
 
 pytestmark = pytest.mark.xdist_group("replicas")
 
@@ -280,3 +283,39 @@ def test_a_stream_and_a_wait_tell_what_the_primary_knows_though_the_standbys_lag
         every.wait_for(lambda event: event.data["url"] == waited_for)
     assert [event.data["status"] for event in stream.events] == ["scheduled", "cancelled"]
     assert held.result().json()["status"] == "cancelled"
+
+
+def test_a_lagging_standby_and_a_held_snapshot_are_on_the_dashboard_within_seconds(topology: Topology) -> None:
+    topology.stack.add_user("operator", "a-good-password", staff=True)
+    browser = Browser(topology.stack.url)
+    browser.submit("/admin/login/", username="operator", password="a-good-password")
+    held = psycopg2.connect(topology.primary.url("legwork"), application_name="a long report")
+    held.set_session(isolation_level="REPEATABLE READ")
+    lagging, _ = topology.standbys
+    try:
+        with lost_time() as lost:
+            lagging.pause()
+            make_job(topology.stack.client("writer"))
+            with held.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM jobs_job")
+            began = time.monotonic()
+            shown = re.compile(r"<td>replica1</td><td><span [^>]*>lags</span>.*a long report .*holds back vacuum", re.S)
+            eventually(lambda: shown.search(browser.get("/admin/?live=now").text), PATIENCE, "the rows", pause=0.2)
+            assert time.monotonic() - began - lost() < 5
+        lags = re.compile(r"The replica replica1 lags: .* behind\.")
+        holds = re.compile(r"NOTE  A transaction of .*a long report.* holds back vacuum")
+        eventually(lambda: lags.search(said := doctor(topology)) and holds.search(said), PATIENCE, "the doctor's words")
+        assert "The replica replica2" not in doctor(topology)
+    finally:
+        held.close()
+        lagging.resume()
+    lagging.catch_up()
+    eventually(lambda: "lags" not in doctor(topology), PATIENCE, "the doctor's silence")
+
+
+def doctor(topology: Topology) -> str:
+    """What it says; there is no cluster, so its exit status is not 0."""
+    command = [*MANAGE, "doctor", "--no-color"]
+    done = subprocess.run(command, env=topology.stack.env, capture_output=True, text=True, timeout=10 * PATIENCE)
+    assert done.returncode in (1, 2), done.stderr
+    return done.stdout
