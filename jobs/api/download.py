@@ -1,10 +1,11 @@
 """GET jobs/{id}/output/: the owner downloads the file that the job's handler has stored."""
 
+from typing import Any
 from uuid import UUID
 
 import structlog
 from django.core.files.storage import default_storage
-from django.http import FileResponse, HttpResponse, HttpResponseBase
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 from drf_spectacular.types import OpenApiTypes
@@ -33,34 +34,35 @@ class OutputView(APIView):
     )
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """The file that the job has produced. 404 until the job has succeeded, or if it made no file."""
-        output = _owned_output(request.user.pk, job_id)
-        etag = f'"{output.pk.hex}"'
-        response: HttpResponseBase | None = get_conditional_response(request._request, etag=etag)
-        if response is None:
-            response = HttpResponse() if request.method == "HEAD" else _open(output)
-        # After the response is made: FileResponse sets these headers from the name in the storage.
-        response["Content-Type"] = output.content_type
-        response["Content-Length"] = str(output.size)
-        response["Content-Disposition"] = content_disposition_header(True, output.filename)
-        response["X-Content-Type-Options"] = "nosniff"
-        response["ETag"] = etag
-        return response
+        return download(request._request, job_id, job__user=request.user.pk)
 
 
-def _owned_output(user_id: int | None, job_id: UUID) -> Output:
+def download(request: HttpRequest, job_id: UUID, **which: Any) -> HttpResponseBase:
+    """The response with the file of this job. which: conditions on the Output row. Raises NotFound."""
+    output = _find(job_id=job_id, **which)
+    etag = f'"{output.pk.hex}"'
+    response: HttpResponseBase | None = get_conditional_response(request, etag=etag)
+    if response is None:
+        response = HttpResponse() if request.method == "HEAD" else _open(output)
+    # After the response is made: FileResponse sets these headers from the name in the storage.
+    response["Content-Type"] = output.content_type
+    response["Content-Length"] = str(output.size)
+    response["Content-Disposition"] = content_disposition_header(True, output.filename)
+    response["X-Content-Type-Options"] = "nosniff"
+    response["ETag"] = etag
+    return response
+
+
+def _find(**which: Any) -> Output:
     """Raises NotFound. Asks the primary if a replica has no output: it may lag behind the job's success."""
-    output = _find(user_id, job_id)
+    found = Output.objects.finished().filter(**which)
+    output: Output | None = found.first()
     if output is None and replica_was_read() and not pool.primary_is_out:
         with use_primary():
-            output = _find(user_id, job_id)
+            output = found.first()
     if output is None:
         raise NotFound
     return output
-
-
-def _find(user_id: int | None, job_id: UUID) -> Output | None:
-    found: Output | None = Output.objects.finished().filter(job_id=job_id, job__user=user_id).first()
-    return found
 
 
 def _open(output: Output) -> Download:

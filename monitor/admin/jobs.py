@@ -11,7 +11,7 @@ from unfold.admin import ModelAdmin
 from jobs.models import Job
 from monitor.views.bulk_page import bulk_page
 from monitor.views.job_list import job_list
-from monitor.views.job_page import act, job_page
+from monitor.views.job_page import act, job_output, job_page
 from monitor.views.new_job_page import new_job_page
 
 
@@ -31,6 +31,7 @@ class JobAdmin(ModelAdmin):  # type: ignore[misc]
             page("new/", "new", new_job_page),
             page("<uuid:pk>/change/", "change", job_page),
             page("<uuid:pk>/act/", "act", act),
+            page("<uuid:pk>/output/", "output", job_output),
             path("<uuid:object_id>/history/", self.admin_site.admin_view(self.history_view), name="jobs_job_history"),
         ]
 

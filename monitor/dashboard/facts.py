@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs.models import Cluster, Pause
 from mail.models import Provider
-from monitor.dashboard import database, figures
+from monitor.dashboard import database, figures, leases
 from monitor.dashboard.brokers import Service, services
 from monitor.dashboard.clusters import running_jobs
 
@@ -21,6 +21,11 @@ class Facts:
     def running(self) -> list[Any]:
         """Running jobs, longest first; at most MAX_RUNNING."""
         return running_jobs()
+
+    @cached_property
+    def remote_leases(self) -> list[Any]:
+        """Running jobs of remote workers, longest held first; at most one more than leases.SHOWN."""
+        return leases.remote_leases()
 
     @cached_property
     def depth(self) -> list[dict[str, Any]]:

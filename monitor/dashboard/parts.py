@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from monitor.checkup import live_checks
-from monitor.dashboard import database, figures
+from monitor.dashboard import database, figures, leases
 from monitor.dashboard.clusters import cluster_states
 from monitor.dashboard.counts import unfinished_counts
 from monitor.dashboard.facts import Facts
@@ -40,6 +40,8 @@ def _now() -> dict[str, Any]:
         "counts": unfinished_counts(),
         "oldest_waiting": figures.oldest_waiting(facts.depth),
         "running": facts.running[:RUNNING_SHOWN],
+        "remote_leases": facts.remote_leases[: leases.SHOWN],
+        "more_remote_leases": len(facts.remote_leases) > leases.SHOWN,
         "clusters": cluster_states(facts.clusters, facts.running),
         "problems": live_checks(facts),
         "hour": figures.last_hour(),

@@ -6,12 +6,15 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
+from rest_framework.exceptions import NotFound
 
+from jobs.api.download import download
 from jobs.models import Job, Output
 from jobs.models.states import TERMINAL
 from mail.models import Broadcast, Message
@@ -50,6 +53,16 @@ def job_page(request: HttpRequest, site: Any, pk: UUID) -> HttpResponse:
         "neighbours": _neighbours(job),
     }
     return TemplateResponse(request, "monitor/job.html", context)
+
+
+@require_safe
+@requires(DATA)
+def job_output(request: HttpRequest, site: Any, pk: UUID) -> HttpResponseBase:
+    """The file that the job has produced."""
+    try:
+        return download(request, pk)
+    except NotFound:
+        raise Http404 from None
 
 
 @require_POST

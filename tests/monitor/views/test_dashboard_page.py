@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from jobs.models import Cluster
 from jobs.models.states import Status
+from jobs.registry import REMOTE_POOL
 from mail.models import Provider
-from monitor.dashboard import parts
-from tests.support.factories import make_job
+from monitor.dashboard import leases, parts
+from tests.support.factories import make_job, make_user
 from tests.support.operators import make_operator
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +43,27 @@ def test_it_shows_what_runs_where(operator: Client) -> None:
     assert f"/admin/jobs/job/{job.pk}/change/" in text
     assert "worker 1" in text
     assert operator.get("/admin/?live=now").context["counts"]["queued"].number == 1
+
+
+def test_it_shows_which_remote_worker_holds_what(operator: Client) -> None:
+    now, ada = timezone.now(), make_user()
+    held = [
+        make_job(
+            Status.RUNNING,
+            user=ada,
+            pool=REMOTE_POOL,
+            worker=f"phone-{number}",
+            started_at=now - timedelta(seconds=100 + number),
+            lease_expires_at=now + timedelta(seconds=90),
+        )
+        for number in range(leases.SHOWN + 1)
+    ]
+    text = operator.get("/admin/").content.decode()
+    part = text[text.index("Remote workers") : text.index("Services")]
+    assert "phone-20" in part
+    assert f"/admin/jobs/job/{held[-1].pk}/change/" in part
+    assert "phone-0<" not in part
+    assert "and more" in part
 
 
 def test_a_killed_cluster_and_an_open_breaker_are_problems(operator: Client) -> None:

@@ -1,10 +1,12 @@
 """The page of a job: what it shows, and what can be done to the job there."""
 
+from io import BytesIO
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from jobs.models import Job
+from jobs.models import Job, Output
 from jobs.models.states import TERMINAL, Status
 from tests.support.factories import make_error, make_job, make_user
 from tests.support.operators import make_operator
@@ -70,6 +72,23 @@ def test_params_and_results_are_hidden_from_a_role_that_may_not_see_them() -> No
     seen = make_operator("jobs.view_job", "jobs.view_job_data", name="other").get(page_of(job)).content.decode()
     assert "4711" in seen
     assert "4712" in seen
+
+
+def test_the_file_of_a_job_is_downloaded_by_who_may_see_its_data(operator: Client) -> None:
+    job = make_job(Status.SUCCEEDED, attempt=1, worker="here:1")
+    output = Output(job=job, attempt=1, worker="here:1", filename="days.csv", content_type="text/csv")
+    output.store(BytesIO(b"day,jobs"))
+    url = f"/admin/jobs/job/{job.pk}/output/"
+    assert f'href="{url}"' in operator.get(page_of(job)).content.decode()
+    answer = operator.get(url)
+    assert b"".join(answer.streaming_content) == b"day,jobs"
+    assert answer["Content-Disposition"] == 'attachment; filename="days.csv"'
+    viewer = make_operator("jobs.view_job", name="viewer")
+    text = viewer.get(page_of(job)).content.decode()
+    assert "days.csv" in text
+    assert url not in text
+    assert viewer.get(url).status_code == 403
+    assert operator.get(f"/admin/jobs/job/{make_job().pk}/output/").status_code == 404
 
 
 def test_a_job_is_shown_and_not_edited(operator: Client) -> None:
