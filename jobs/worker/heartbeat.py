@@ -48,8 +48,10 @@ class Heartbeat(threading.Thread):
             connections.close_all()
 
     def stop(self) -> None:
-        """The thread ends after its current check."""
+        """Returns after its current check: what that has taken from the buffer is then written, or back in there."""
         self._stop_requested.set()
+        if self.is_alive():
+            self.join()
 
     def check(self) -> None:
         """Do each step, whether or not the one before it fails."""

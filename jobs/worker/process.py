@@ -66,6 +66,7 @@ class WorkerProcess(ABC):
                 wait_for_database()
         self.drain()
         self.heartbeat.stop()
+        self.attempts.record(self.buffer.flush)  # what the last check of the heartbeat could not write
         self.timekeeper.stop()
         connections.close_all()
         log.info("worker_stopped", worker=self.name)

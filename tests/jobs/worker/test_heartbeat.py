@@ -303,3 +303,33 @@ def test_a_real_job_whose_lease_was_taken_away_is_abandoned(beating: Heartbeat, 
 
     with checking_timeouts(main), pytest.raises(Abandoned), running.attempt(job, main, 0):
         main.call(handler, LONG)
+
+
+def test_a_stop_waits_for_what_the_heartbeat_is_just_writing(
+    leases: Leases, running: RunningAttempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, go_on, order = threading.Event(), threading.Event(), []
+
+    class SlowBuffer(WorkBuffer):
+        empty = False
+
+        def flush(self) -> None:
+            writing.set()
+            assert go_on.wait(LONG)
+            order.append("written")
+
+    def stop() -> None:
+        heartbeat.stop()
+        order.append("stopped")
+
+    monkeypatch.setattr(heartbeat_module, "connections", SimpleNamespace(close_all=lambda: None))
+    heartbeat, stopper = Heartbeat(WORKER, running, SlowBuffer(WORKER)), threading.Thread(target=stop)
+    with running.attempt(make_attempted(), Remembering(), 0):
+        heartbeat.start()
+        assert writing.wait(LONG)
+        stopper.start()
+        stopper.join(0.2)  # time for a stop that does not wait
+        go_on.set()
+        stopper.join(LONG)
+
+    assert order == ["written", "stopped"]
