@@ -57,7 +57,7 @@ def timelines(created_at: Mapping[UUID, datetime]) -> dict[UUID, list[Entry]]:
     for event in Event.objects.filter(message__in=created_at, disregarded="").defer("raw"):
         events[UUID(str(event.message_id))].append(event)
     attempts: dict[UUID, dict[UUID, Attempt]] = {message_id: {} for message_id in created_at}
-    for attempt in Attempt.objects.filter(message__in=created_at):
+    for attempt in Attempt.objects.filter(message__in=created_at, unrecorded=False):
         attempts[attempt.message_id][attempt.pk] = attempt
     return {
         message_id: _timeline(moment, events[message_id], attempts[message_id])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -24,7 +25,10 @@ DENIED = "its API key may not read events: ambiguous attempts and lost webhooks 
 
 
 def events_of_attempt(attempt: Attempt, account: Account) -> list[ProviderEvent] | None:
-    """All events of this attempt; None if the provider did not answer or denied access."""
+    """All events of this attempt; None if the provider did not answer or denied access.
+
+    Of an unrecorded one: the events of all attempts at its message that we do not know.
+    """
     try:
         found = list(_read(attempt, account))
     except Denied:
@@ -33,6 +37,8 @@ def events_of_attempt(attempt: Attempt, account: Account) -> list[ProviderEvent]
     except NoAnswer as error:
         log.warning("lookup_failed", attempt_id=str(attempt.pk), provider=account.name, error=str(error))
         return None
+    if attempt.unrecorded:
+        return _of_unknown_attempts(found, attempt.message_id)
     return [reported for reported in found if reported.attempt_id == attempt.pk]
 
 
@@ -55,12 +61,22 @@ def unix_seconds(moment: datetime) -> str:
     return str(int(moment.timestamp()))
 
 
+def _of_unknown_attempts(found: list[ProviderEvent], message_id: UUID) -> list[ProviderEvent]:
+    ours = [reported for reported in found if reported.our_message_id == message_id and reported.attempt_id]
+    known = Attempt.objects.in_bulk({reported.attempt_id for reported in ours})
+    return [reported for reported in ours if reported.attempt_id not in known]
+
+
 def _read(attempt: Attempt, account: Account) -> Iterator[ProviderEvent]:
-    """All events of the recipient's mail since the attempt began (Mailgun, "Events")."""
+    """All events of the recipient's mail since the attempt began (Mailgun, "Events").
+
+    An unrecorded one may have begun at any time since the message was accepted.
+    """
+    began_at = attempt.message.created_at if attempt.unrecorded else attempt.started_at
     domain = attempt.domain or account.domain_for(attempt.message.sender)
     query = {
         "recipient": attempt.message.address,
-        "begin": unix_seconds(attempt.started_at - CLOCK_MARGIN),
+        "begin": unix_seconds(began_at - CLOCK_MARGIN),
         "ascending": "yes",
         "limit": str(PER_PAGE),
     }

@@ -36,7 +36,7 @@ class ProviderEvent:
 
     esp: Anymail's name of the service. id: of the event, unique within a day. at: when it happened. recipient, domain
     (of the sender), message_id (without brackets): empty if the provider does not say. attempt_id: our own id, which
-    the mail carried as metadata. raw: all of it, fit for a JSON column.
+    the mail carried as metadata, as it did our_message_id. raw: all of it, fit for a JSON column.
     """
 
     esp: str
@@ -48,6 +48,7 @@ class ProviderEvent:
     attempt_id: UUID | None
     message_id: str
     raw: dict[str, Any]
+    our_message_id: UUID | None = None
 
     @property
     def key(self) -> str:
@@ -94,6 +95,7 @@ def from_mailgun(data: object) -> ProviderEvent:
         attempt_id=_uuid(variables.get("attempt_id")),
         message_id=message_id_of(raw),
         raw=raw,
+        our_message_id=_uuid(variables.get("message_id")),
     )
 
 
@@ -119,6 +121,7 @@ def from_anymail(event: Any, esp: str) -> ProviderEvent:
         attempt_id=_uuid(mapping(event.metadata).get("attempt_id")),
         message_id=_text(event.message_id).strip("<>"),
         raw=raw,
+        our_message_id=_uuid(mapping(event.metadata).get("message_id")),
     )
 
 

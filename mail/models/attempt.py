@@ -13,7 +13,8 @@ class Attempt(models.Model):
     """One call of one provider for one message. The mail carries its id as metadata, to match events to it.
 
     service, domain: as they were when it was sent; events must match them. outcome: empty during the call, and
-    afterwards if the process died in it.
+    afterwards if the process died in it. unrecorded: no call of its own, but stands for any that a provider may have
+    got after the backup from which this database was restored (mail.sending.restored).
     """
 
     Outcome = Outcome
@@ -29,6 +30,7 @@ class Attempt(models.Model):
     failure_class = models.CharField(max_length=20, choices=FailureClass.choices, default="", blank=True)
     detail = models.TextField(default="", blank=True)
     provider_message_id = models.CharField(max_length=255, default="", blank=True)
+    unrecorded = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ("id",)

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from mail.addresses.normalize import address_digest, normalize_address
 from mail.importance import Importance
 from mail.reasons import WISHES, Scope
-from mail.status import PENDING, TERMINAL, Status
+from mail.status import CANCELLABLE, PENDING, TERMINAL, Status
 
 
 class MessageQuerySet(models.QuerySet[Any]):
@@ -24,6 +24,10 @@ class MessageQuerySet(models.QuerySet[Any]):
     def queue_due(self) -> int:
         """Queue the scheduled messages whose send_at has come; returns how many."""
         return self.filter(status=Status.SCHEDULED, send_at__lte=Now()).update(status=Status.QUEUED)
+
+    def leave_unclear(self) -> int:
+        """A provider may have them: until it was asked they are neither sent nor cancelled. Returns how many."""
+        return self.filter(status__in=CANCELLABLE).update(status=Status.SENDING)
 
     def by_status(self) -> dict[str, int]:
         """The number of messages of each status that occurs."""

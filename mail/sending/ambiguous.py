@@ -15,6 +15,7 @@ from mail.policy.apply_policy import apply_policy
 from mail.policy.table import Decision
 from mail.providers import accounts
 from mail.providers.mailgun_api import has_events_api
+from mail.sending import restored
 
 PROCESS_DIED = Failure(FailureClass.AMBIGUOUS, "the process that called the provider ended before the answer came")
 NOT_FOUND = Failure(FailureClass.UNREACHABLE, "the provider does not know it")
@@ -41,7 +42,9 @@ def resolve(message: Message, attempt: Attempt, tries: int) -> None:
         return
     if decision.reconcile:
         raise RetryAfter(decision.retry_after.total_seconds(), "it is unclear whether the provider has it")
-    if not decision.possible_duplicate:
+    if attempt.unrecorded and not decision.possible_duplicate:
+        attempt.delete()  # there was no such call
+    elif not decision.possible_duplicate:
         attempt.conclude(Outcome.TRANSIENT, NOT_FOUND)
     message.return_to_queue()
     if decision.retry_after:
@@ -70,6 +73,8 @@ def _decide(message: Message, attempt: Attempt, *, not_found: bool, ambiguous_fo
 def _accept(message: Message, attempt: Attempt, found: list[ProviderEvent]) -> None:
     """The provider has the message: these events prove it."""
     message.note("found", "the provider was asked, and has it", attempt.provider)
-    message.accept(attempt, next((reported.provider_message_id for reported in found if reported.message_id), ""))
+    for call in restored.record(attempt, found) if attempt.unrecorded else [attempt]:
+        ids = (each.provider_message_id for each in found if each.message_id and each.attempt_id == call.pk)
+        message.accept(call, next(ids, ""))
     for reported in found:
         ingest.ingest(reported, Event.Source.LOOKUP)

@@ -56,10 +56,20 @@ def _work_on(message: Message) -> None:
     if not message.pending or message.awaits_release:
         return
     attempts = list(message.attempts.all()) if getattr(message, "was_tried", True) else []
-    if attempts and attempts[-1].ambiguous:
-        resolve(message, attempts[-1], _counted_tries(attempts[-1].provider, attempts))
+    if unclear := _unclear(attempts):
+        for attempt in unclear:
+            if message.pending:
+                resolve(message, attempt, _counted_tries(attempt.provider, attempts))
+        attempts = list(message.attempts.all())
     if message.pending:
         _call_providers(message, attempts)
+
+
+def _unclear(attempts: list[Attempt]) -> list[Attempt]:
+    """What providers have to be asked about before another call: unrecorded attempts, and the last one of ours."""
+    ours = [attempt for attempt in attempts if not attempt.unrecorded]
+    unrecorded = [attempt for attempt in attempts if attempt.unrecorded]
+    return [attempt for attempt in (*unrecorded, *ours[-1:]) if attempt.ambiguous]
 
 
 def _call_providers(message: Message, attempts: list[Attempt]) -> None:
@@ -232,6 +242,8 @@ def _counted_tries(provider: str, attempts: list[Attempt]) -> int:
     counted = [
         attempt
         for attempt in attempts
-        if attempt.provider == provider and attempt.failure_class not in ("", FailureClass.THROTTLED)
+        if attempt.provider == provider
+        and not attempt.unrecorded
+        and attempt.failure_class not in ("", FailureClass.THROTTLED)
     ]
     return max(len(counted), 1)
