@@ -15,4 +15,4 @@ def service_problems(facts: Facts) -> Iterator[Problem]:
     for service in facts.services:
         if service.problem:
             what = f"The {service.name} ({service.what}) does not answer: {service.problem}"
-            yield Problem(Level.WARNING, what, REMEDIES[service.name])
+            yield Problem(Level.WARNING, what, REMEDIES[service.name], "service-down")

@@ -32,6 +32,7 @@ def snapshot_problems(facts: Facts) -> Iterator[Problem]:
                 f"A {snapshot.kind} of {snapshot.who or 'unknown'} is {duration(snapshot.seconds)} old and holds back"
                 f" vacuum ({snapshot.detail[:100]}).",
                 "Dead rows pile up: end it (pg_terminate_backend, ROLLBACK PREPARED), or run it where it does no harm.",
+                "snapshot-held",
             )
 
 
@@ -42,12 +43,14 @@ def replica_problems(facts: Facts) -> Iterator[Problem]:
                 Level.WARNING,
                 f"The replica {replica.alias} is not read from: it is away, lags, or does not stream.",
                 "See `python manage.py replicas`. Reads go to the others, or to the primary.",
+                "replica-out",
             )
         elif replica.lags_by(LAG):
             yield Problem(
                 Level.WARNING,
                 f"The replica {replica.alias} lags: {duration(replica.lag)} and {size(replica.behind)} behind.",
                 "Look at its load, its disk, and long queries on it that hold up the replay.",
+                "standby-lags",
             )
     for standby in facts.standbys:
         name = standby.name or standby.address
@@ -57,6 +60,7 @@ def replica_problems(facts: Facts) -> Iterator[Problem]:
                 Level.WARNING,
                 f"The standby {name} is {standby.state}, {duration(standby.lag)} and {size(standby.behind)} behind.",
                 "Look at its load, its disk, and long queries on it that hold up the replay.",
+                "standby-lags",
             )
 
 
@@ -67,6 +71,7 @@ def table_problems(facts: Facts) -> Iterator[Problem]:
                 Level.WARNING,
                 f"{table.name} has about {table.dead:,} dead rows beside {table.live:,} live ones.",
                 "Is autovacuum on? Does an old snapshot hold it back? `VACUUM (VERBOSE)` says what it cannot remove.",
+                "dead-rows",
             )
 
 
@@ -74,16 +79,18 @@ def schema_problems(facts: Facts) -> Iterator[Problem]:
     executor = MigrationExecutor(connection)
     if plan := executor.migration_plan(executor.loader.graph.leaf_nodes()):
         names = ", ".join(str(migration) for migration, _ in plan[:5])
-        yield Problem(Level.ERROR, f"Migrations are not applied: {names}.", "Run `python manage.py migrate`.")
+        what = f"Migrations are not applied: {names}."
+        yield Problem(Level.ERROR, what, "Run `python manage.py migrate`.", "migrations-missing")
         return
     for index in missing_indexes():
-        yield Problem(Level.ERROR, f"The index {index} is missing.", "Create it as the app's migration says.")
+        remedy = "Create it as the app's migration says."
+        yield Problem(Level.ERROR, f"The index {index} is missing.", remedy, "index-missing")
     if database.is_postgresql():
         with connection.cursor() as cursor:
             cursor.execute(INVALID)
             for (name,) in cursor.fetchall():
                 what = f"The index {name} is invalid, and not used."
-                yield Problem(Level.ERROR, what, f"Run `REINDEX INDEX CONCURRENTLY {name}`.")
+                yield Problem(Level.ERROR, what, f"Run `REINDEX INDEX CONCURRENTLY {name}`.", "index-invalid")
 
 
 def missing_indexes() -> list[str]:

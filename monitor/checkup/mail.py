@@ -26,6 +26,7 @@ def mail_problems(facts: Facts) -> Iterator[Problem]:
             Level.ERROR if len(is_open) == len(names) else Level.WARNING,
             f"The circuit breaker of the mail provider {provider.name} is open: {provider.reason or 'no reason'}.",
             "It is tried again by itself. If it works again, close the breaker under Providers.",
+            "mail-provider-open",
         )
     due = Q(send_at=None, created_at__lt=now - UNSENT_FOR) | Q(send_at__lt=now - UNSENT_FOR)
     unsent = Message.objects.filter(due, status__in=[Status.QUEUED, Status.SENDING], awaits_release=False)
@@ -37,4 +38,5 @@ def mail_problems(facts: Facts) -> Iterator[Problem]:
             Level.WARNING,
             f"{number}{more} messages have been due for more than {UNSENT_FOR.seconds // 60} minutes and are not sent.",
             "Look at the timeline of one under Messages, and at Providers.",
+            "mail-unsent",
         )

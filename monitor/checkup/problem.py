@@ -12,11 +12,12 @@ class Level(IntEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """what: a sentence that says what is wrong. remedy: what to do."""
+    """what: a sentence that says what is wrong. remedy: what to do. runbook: section in docs/operations/runbooks.md."""
 
     level: Level
     what: str
     remedy: str
+    runbook: str
 
     @property
     def name(self) -> str:

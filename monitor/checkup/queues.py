@@ -35,27 +35,29 @@ def cluster_problems(facts: Facts) -> Iterator[Problem]:
                 Level.ERROR if timezone.now() - cluster.seen_at < RECENTLY else Level.WARNING,
                 f"The cluster {cluster.name} has not reported for {since}: killed, or cut off from the database.",
                 "Its jobs run elsewhere when their leases expire. Start it again; its row disappears after a day.",
+                "cluster-lost",
             )
         elif abs(cluster.clock_skew) > SKEW:
             yield Problem(
                 Level.WARNING,
                 f"The clock of {cluster.host} differs from the database's by {cluster.clock_skew:+.1f} s.",
                 "Synchronise it (chrony or systemd-timesyncd). Leases do not depend on it; times in logs do.",
+                "clock-skew",
             )
     if not alive:
-        yield Problem(Level.ERROR, "No cluster is running, so no job runs.", START_CLUSTER.format(""))
+        yield Problem(Level.ERROR, "No cluster is running, so no job runs.", START_CLUSTER.format(""), "no-cluster")
         return
     for queue in sorted({kind.queue for kind in kinds()}):
         serving = [cluster for cluster in alive if cluster.queue in ("", queue)]
         if not serving:
             what = f"No cluster serves the queue {queue!r}."
-            yield Problem(Level.ERROR, what, START_CLUSTER.format(f" --queue {queue}"))
+            yield Problem(Level.ERROR, what, START_CLUSTER.format(f" --queue {queue}"), "queue-not-served")
             continue
         for role, threaded, setting in (("worker", False, "WORKERS"), ("io-worker", True, "IO_WORKERS")):
             needed = any(kind.queue == queue and bool(kind.pool) == threaded for kind in kinds())
             if needed and not any(cluster.workers(role) for cluster in serving):
                 what = f"No cluster that serves the queue {queue!r} has a process of the role {role}."
-                yield Problem(Level.ERROR, what, f"Set {setting} to 1 or more for one of them.")
+                yield Problem(Level.ERROR, what, f"Set {setting} to 1 or more for one of them.", "role-missing")
 
 
 def queue_problems(facts: Facts) -> Iterator[Problem]:
@@ -65,6 +67,7 @@ def queue_problems(facts: Facts) -> Iterator[Problem]:
             Level.WARNING,
             f"The figures are {duration(timezone.now() - position.until)} behind.",
             "Dispatchers keep them: look for maintenance_task_failed in the log of a cluster.",
+            "figures-behind",
         )
     depth = facts.depth
     known = {kind.name for kind in kinds()}
@@ -73,6 +76,7 @@ def queue_problems(facts: Facts) -> Iterator[Problem]:
             Level.WARNING,
             f"Jobs of the kind {name!r} are queued, which this release does not know.",
             "Deploy the release that has it, or cancel them.",
+            "unknown-kind",
         )
     waiting = figures.oldest_waiting(row for row in depth if row["kind"] in known)
     if waiting and waiting > LONG_WAIT.total_seconds():
@@ -80,6 +84,7 @@ def queue_problems(facts: Facts) -> Iterator[Problem]:
             Level.WARNING,
             f"A job has been due for {duration(waiting)} and has not started.",
             "See below whether workers are busy, and whether its queue or kind is paused; raise WORKERS or IO_WORKERS.",
+            "jobs-wait",
         )
 
 
@@ -91,6 +96,7 @@ def lease_problems(facts: Facts) -> Iterator[Problem]:
             Level.ERROR,
             f"{number} running jobs have had an expired lease for more than {LEASE_GRACE.seconds} s.",
             "Dispatchers rescue such jobs: does one run? Look for job_not_rescued, dispatcher_step_failed in its log.",
+            "leases-stuck",
         )
 
 
@@ -101,4 +107,5 @@ def pause_notes(facts: Facts) -> Iterator[Problem]:
             Level.NOTE,
             f"The {pause.scope} {pause.name!r} was paused by {pause.by} {since} ago: {pause.reason}",
             "Resume it under Queues and kinds when the reason is gone.",
+            "paused",
         )

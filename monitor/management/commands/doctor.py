@@ -9,6 +9,7 @@ from monitor.checkup import CHECKS, Level, Problem
 from monitor.dashboard.facts import Facts
 
 STYLES = {Level.ERROR: "ERROR", Level.WARNING: "WARNING", Level.NOTE: "NOTICE"}
+RUNBOOKS = "docs/operations/runbooks.md"
 AWAY = "Check DATABASE_URL, that the server runs, and that it accepts connections from here."
 
 
@@ -23,7 +24,9 @@ class Command(BaseCommand):
         found = sorted(diagnose(), key=lambda problem: -problem.level)
         for problem in found:
             style = getattr(self.style, STYLES[problem.level])
-            self.stdout.write(f"{style(problem.name.upper())}  {problem.what}\n    {problem.remedy}")
+            self.stdout.write(
+                f"{style(problem.name.upper())}  {problem.what}\n    {problem.remedy}\n    {RUNBOOKS}#{problem.runbook}"
+            )
         worst = max((problem.level for problem in found), default=Level.NOTE)
         if worst == Level.NOTE and not quiet:
             self.stdout.write(self.style.SUCCESS("Nothing is wrong."))
@@ -38,9 +41,10 @@ def diagnose() -> list[Problem]:
         try:
             found += list(check(facts))
         except (DatabaseError, InterfaceError) as error:
-            away = Problem(Level.ERROR, f"The database does not answer: {str(error).strip()}", AWAY)
+            what = f"The database does not answer: {str(error).strip()}"
+            away = Problem(Level.ERROR, what, AWAY, "database-away")
             return [*found, away]
         except Exception as error:
             what = f"The check {check.__name__} failed: {type(error).__name__}: {error}"
-            found.append(Problem(Level.ERROR, what, "This is a defect of Legwork: report it."))
+            found.append(Problem(Level.ERROR, what, "This is a defect of Legwork: report it.", "check-failed"))
     return found
