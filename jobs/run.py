@@ -68,7 +68,7 @@ class Run:
     def progress(self, percent: float, message: str = "") -> None:
         """Report progress: percent from 0 to 100, message of at most 200 characters.
 
-        Cheap, and independent of the handler's transactions: the worker's heartbeat writes it.
+        Cheap, and independent of the handler's transactions: the heartbeat or the job's outcome writes it.
         """
         if not math.isfinite(percent):
             raise PermanentError(f"{percent} is not a percentage")

@@ -20,6 +20,11 @@ class RunningAttempt:
         self.written_progress = job.progress
         self.checks = 0
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it has run from one check to the next."""
+        return self.checks > 1
+
 
 class RunningAttempts:
     """Thread-safe."""

@@ -216,12 +216,28 @@ def test_progress_is_shown_once_and_then_when_it_changes(
     assert leases.shown == [{job.pk: {"percent": 10}}, {job.pk: {"percent": 20}}]
 
 
+def test_the_progress_of_a_short_job_is_left_to_its_outcome(
+    heartbeat: Heartbeat, leases: Leases, running: RunningAttempts
+) -> None:
+    for _ in range(3):
+        job = make_attempted()
+        with running.attempt(job, Remembering(), 0):
+            job.progress = {"percent": 10}
+            heartbeat.check()
+    assert leases.shown == []
+
+
+def test_a_report_waits_for_two_checks_at_most() -> None:
+    assert 2 * heartbeat_module.CHECK_EVERY < 0.2
+
+
 def test_progress_that_could_not_be_shown_is_shown_later(
     heartbeat: Heartbeat, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     job, leases.error = make_attempted(), OperationalError("away")
     with running.attempt(job, thread, 0):
         job.progress = {"percent": 10}
+        heartbeat.check()
         heartbeat.check()
         leases.error = None
         heartbeat.check()
