@@ -4,15 +4,18 @@ import io
 import json
 import logging
 import logging.config
+import logging.handlers
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
-from project.logging import logging_config
+from jobs.models.states import Status
+from project.logging import LineHandler, logging_config
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +79,50 @@ def test_a_request_is_one_line_without_query_or_address() -> None:
 def test_an_unknown_level_is_refused_in_a_sentence() -> None:
     with pytest.raises(ImproperlyConfigured, match="LOG_LEVEL must be one of"):
         logging_config(True, "loud")
+
+
+@pytest.mark.parametrize("beside", [[], [logging.NullHandler()]])
+@pytest.mark.parametrize(
+    "value", [7, 2**70, "ada", "\ud800", UUID(int=1), Status.QUEUED, None, {"a": [1]}, {1: 2}, {3}]
+)
+def test_lines_are_the_same_with_and_without_the_standard_library(
+    value: object, beside: list[logging.Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(True, stream := io.StringIO())
+    ours = next(handler for handler in logging.root.handlers if isinstance(handler, LineHandler))
+    monkeypatch.setattr(logging.root, "handlers", [ours, *beside])
+    log = structlog.get_logger("ours")
+    for write in (log.info, log.warning):
+        write("told", value=value)
+    info, warning = lines(stream, "ours")
+    del info["timestamp"], warning["timestamp"]
+    assert info | {"level": "warning"} == warning
+    assert info["event"] == "told"
+    assert "value" in info
+
+
+def test_a_handler_of_a_project_gets_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    written(True, stream := io.StringIO())
+    ours = next(handler for handler in logging.root.handlers if isinstance(handler, LineHandler))
+    monkeypatch.setattr(logging.root, "handlers", [ours])
+    theirs = logging.handlers.BufferingHandler(capacity=10)
+    monkeypatch.setattr(logging.getLogger("ours"), "handlers", [theirs])
+    structlog.get_logger("ours.below").info("told")
+    assert len(theirs.buffer) == 1
+    assert len(lines(stream, "ours.below")) == 1
+
+
+def test_a_closed_stream_does_not_stop_who_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    written(True, stream := io.StringIO())
+    ours = next(handler for handler in logging.root.handlers if isinstance(handler, LineHandler))
+    monkeypatch.setattr(logging.root, "handlers", [ours])
+    stream.close()
+    structlog.get_logger("ours").info("told")
+
+
+def test_what_is_below_the_level_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    written(True, stream := io.StringIO())
+    ours = next(handler for handler in logging.root.handlers if isinstance(handler, LineHandler))
+    monkeypatch.setattr(logging.root, "handlers", [ours])
+    structlog.get_logger("ours").debug("whispered")
+    assert lines(stream, "ours") == []
