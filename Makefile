@@ -48,6 +48,8 @@ lint: $(READY)  ## The quick part of check: everything but the tests
 	@mkdir -p var
 	@.venv/bin/lint-imports --no-logo >var/imports.log || { cat var/imports.log; exit 1; }
 	@$(development) DATABASE_URL=sqlite:///:memory: $(python) manage.py makemigrations --check --dry-run
+	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql
+	@$(python) -m tests.migrations
 	@DJANGO_SETTINGS_MODULE=settings.production DATABASE_URL=sqlite:///:memory: ALLOWED_HOSTS=legwork.example.org \
 		SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		MAILGUN_API_KEY=key MAILGUN_SENDER_DOMAIN=mg.example.org MAILGUN_WEBHOOK_SIGNING_KEY=key NUM_PROXIES=1 \
