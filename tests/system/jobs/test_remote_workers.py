@@ -17,6 +17,7 @@ from demo.processes import Process
 from demo.stack import ROOT
 from tests.remote_chaos.run import Course, Size
 from tests.support.cluster_stack import PATIENCE, Farm, make_farm
+from tests.support.event_stream import EventStream
 from tests.support.remote_kinds.kinds import LEASE
 from tests.support.stack import Client
 
@@ -141,6 +142,20 @@ def test_it_comes_back_too_late_and_changes_nothing(owner: Client, device: Devic
     assert [device.beat(lost).status_code, device.succeed(lost).status_code, device.fail(lost).status_code] == [410] * 3
     after = owner.job(job["id"])
     assert {**before, "status": ""} == {**after, "status": ""}
+
+
+def test_its_owner_watches_what_the_device_reports(owner: Client, device: Device) -> None:
+    job = post_job(owner)
+    with EventStream(owner.another(), f"jobs/{job['id']}/events/") as stream:
+        stream.wait_for_status("queued")
+        lease = device.began()
+        stream.wait_for_status("running")
+        progress = {"percent": 40, "message": "photo 2 of 5"}
+        owner.request("PATCH", lease["url"], json={"progress": progress})
+        stream.wait_for(lambda event: event.data.get("progress") == progress)
+        device.succeed(lease, "done")
+        stream.wait_for_status("succeeded")
+        stream.wait_for_end()
 
 
 def test_a_device_that_says_that_it_lives_keeps_its_task(owner: Client, device: Device) -> None:
