@@ -55,4 +55,4 @@ def html_table(rows: Iterable[Iterable[object]]) -> SafeString:
 
 
 def preformatted(text: str) -> SafeString:
-    return format_html('<pre class="lw-pre">{}</pre>', text)
+    return format_html('<pre class="lw-pre" tabindex="0">{}</pre>', text)

@@ -8,10 +8,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.browser import Tab, chromium, open_tab
+from tests.support.browser import Tab, chromium, findings, open_tab
 from tests.support.stack import Stack
 from tests.support.timeouts import PATIENCE
 
@@ -212,17 +211,6 @@ def test_swagger_ui_keeps_to_its_policy_and_executes_as_it_stands(tab: Tab) -> N
     operation.get_by_role("button", name="Execute").click()
     expect(operation.locator(".live-responses-table td.response-col_status:not(.col_header)")).to_contain_text("202")
     assert tab.complaints == []
-
-
-def findings(page: Page) -> list[str]:
-    """What axe-core finds with an impact of serious or critical."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{each['id']}: {node['html']}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-        for node in each["nodes"]
-    ]
 
 
 @pytest.fixture

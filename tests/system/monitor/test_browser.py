@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from demo.eventually import eventually
+from tests.support.browser import findings, open_tab
 from tests.support.stack import Stack
 from tests.support.timeouts import PATIENCE
 
@@ -37,6 +39,34 @@ Event.objects.create(message=message, attempt=attempt, source="webhook", provide
 Suppression.objects.suppress("bounced@example.org", "bounce", "all", None, source="mailgun")
 print(message.pk)
 """
+
+ONE_OF_EACH = """
+from django.contrib.auth.models import User
+from jobs.models import Job, Pause
+from mail.models import Broadcast, Suppression
+from monitor.rollups.finished_jobs import count_finished_jobs
+from tests.support.factories import make_error, make_job
+from tests.support.mail.messages import make_message
+from django.utils import timezone
+import datetime
+failed = make_job("failed", finished_at=timezone.now() - datetime.timedelta(minutes=1), errors=[make_error("first")])
+waits, done = make_job("retrying"), make_job("succeeded", result={"a": 1})
+count_finished_jobs()
+Pause.objects.get_or_create(scope="kind", name="demo.remote", defaults={"reason": "a test", "by": "operator"})
+broadcast = Broadcast.objects.create(user=User.objects.get(username="operator"), subject="a", text="b", recipients=[])
+message = make_message("bounced", html="<p>a</p>", failure={"class": "hard_bounce", "detail": "550"})
+suppression = Suppression.objects.suppress("axe@example.org", "bounce", "all", None, source="mailgun")
+for job in (failed, waits, done):
+    print(f"jobs/job/{job.pk}/change/")
+print("jobs/job/new/", "jobs/job/?status=failed", f"mail/message/{message.pk}/change/", "mail/suppression/add/")
+print(f"mail/suppression/{suppression.pk}/change/", f"mail/suppression/{suppression.pk}/delete/")
+print(f"mail/broadcast/{broadcast.pk}/change/")
+"""
+LISTS = (
+    *("", "jobs/job/", "errors/", "queues/", "admin/logentry/", "mail/message/", "mail/suppression/"),
+    *("mail/provider/", "mail/broadcast/", "mail/event/", "mail/alert/"),
+)
+"""Pages below /admin/."""
 
 pytestmark = pytest.mark.skipif(shutil.which(CHROMIUM) is None, reason="Chromium is not installed")
 
@@ -182,12 +212,29 @@ class TestBrowser:
         page.goto("/admin/mail/suppression/?q=bounced@example.org")
         expect(page.get_by_role("link", name="bounced@example.org")).to_have_count(0)
 
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_axe_finds_nothing_serious(
+        self, browser: Browser, stack: Stack, operators: dict[str, list[object]], scheme: Any, width: int
+    ) -> None:
+        shown = stack.run_code(ONE_OF_EACH).split()
+        size = {"width": width, "height": 900}
+        with open_tab(browser, stack.url, viewport=size, color_scheme=scheme, bypass_csp=True) as tab:
+            tab.page.context.add_cookies(operators["operator"])
+            found: list[str] = []
+            for path in (*LISTS, *shown):
+                page = tab.open(f"/admin/{path}")
+                assert "/login/" not in page.url
+                page.wait_for_load_state("networkidle")
+                found += [f"/admin/{path}: {each}" for each in findings(page)]
+        assert found == []
+
     @pytest.mark.parametrize("width", [1280, 390])
     def test_no_page_is_wider_than_the_window_and_no_script_fails(self, page: Page, width: int) -> None:
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.set_viewport_size({"width": width, "height": 900})
-        for path in ("", "jobs/job/", "errors/", "queues/", "mail/message/", "mail/suppression/", "admin/logentry/"):
+        for path in LISTS:
             page.goto(f"/admin/{path}")
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 problems.append(f"/admin/{path} is too wide")
