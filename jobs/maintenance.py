@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from jobs.cluster.maintenance import every, hourly
 from jobs.django_q import task_results
-from jobs.models import Job
+from jobs.models import Job, Trace
 from jobs.models.database_cache import CacheEntry
 from jobs.models.outputs import Output
 from jobs.models.queryset import delete_in_batches
@@ -18,6 +18,8 @@ from rest.models import IdempotencyKey
 log = structlog.get_logger(__name__)
 
 KEY_RETENTION = timedelta(hours=24)
+TRACE_GRACE = timedelta(hours=1)
+"""A trace is stored before its job."""
 
 
 @hourly
@@ -32,6 +34,11 @@ def delete_orphaned_outputs() -> int:
     """Delete the files of deleted jobs and of attempts that did not succeed."""
     deleted: int = Output.objects.orphaned().discard()
     return deleted
+
+
+@hourly
+def delete_orphaned_traces() -> int:
+    return delete_in_batches(Trace.objects.orphaned(timezone.now() - TRACE_GRACE))
 
 
 @hourly

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from jobs import tracing
 from jobs.brokers.notifier import notify
 from jobs.models import Job
 from jobs.models.clock import database_now
@@ -72,6 +73,7 @@ def submit_many(kind: str, many_params: Iterable[dict[str, Any]], **options: Unp
             raise ValidationError({str(place): error.detail}) from None
     if rows:
         template = _job(definition, rows[0][1], **options)
+        tracing.keep(pk for pk, _ in rows)
         Job.objects.insert_many(template, rows)
         notify([template])
         log.info("jobs_submitted", kind=kind, count=len(rows))
@@ -86,6 +88,7 @@ def build(kind: str, params: dict[str, Any] | None = None, **options: Unpack[Sin
 
 def store(job: Job) -> None:
     """Insert a job from build() and wake a worker. Raises UniqueKeyTaken."""
+    tracing.keep([job.pk])
     if job.unique_key is None:
         Job.objects.insert(job)
     else:
@@ -96,6 +99,7 @@ def store(job: Job) -> None:
 
 def store_each(jobs: Sequence[Job]) -> None:
     """store() for many jobs from build(), none with a unique_key, in one statement: all or none."""
+    tracing.keep(job.pk for job in jobs)
     Job.objects.insert_each(jobs)
     notify(jobs)
     for job in jobs:
@@ -104,6 +108,7 @@ def store_each(jobs: Sequence[Job]) -> None:
 
 def store_many(jobs: Sequence[Job]) -> None:
     """Insert jobs from build(), none with a unique_key, in one statement, and wake workers."""
+    tracing.keep(job.pk for job in jobs)
     Job.objects.bulk_create(jobs)
     notify(jobs)
     log.info("jobs_submitted", count=len(jobs))

@@ -4,6 +4,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from ipaddress import ip_address, ip_network
 
 import structlog
@@ -14,6 +15,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 from rest_framework.exceptions import Throttled
 
+from jobs.tracing import following
 from monitor.metrics.http import observe
 from rest import problems
 from rest.body import body_limit
@@ -47,7 +49,9 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         this_id = request_id(request.headers.get("X-Request-ID"))
         structlog.contextvars.clear_contextvars()
-        with structlog.contextvars.bound_contextvars(request_id=this_id, client=logged_client(client_address(request))):
+        client = logged_client(client_address(request))
+        traced = following(request.headers.get("traceparent")) if settings.TRACING else nullcontext()
+        with structlog.contextvars.bound_contextvars(request_id=this_id, client=client), traced:
             started = time.perf_counter()
             response = self.get_response(request)
             response["X-Request-ID"] = this_id

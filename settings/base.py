@@ -123,6 +123,9 @@ METRICS_ALLOWED = env.texts("METRICS_ALLOWED", [])
 # Errors are reported to this Sentry project; empty: the SDK is not even imported.
 SENTRY_DSN = env.text("SENTRY_DSN", "")
 SENTRY_ENVIRONMENT = env.text("SENTRY_ENVIRONMENT", "production")
+# Attempts at jobs become spans of traces; without an address OpenTelemetry is not even imported, which reads its
+# variables itself.
+TRACING = bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT", "") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""))
 
 # --- login ------------------------------------------------------------------------------------------------------
 KNOX_TOKEN_MODEL = "project.Token"  # noqa: S105 a model's name

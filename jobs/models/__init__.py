@@ -6,5 +6,6 @@ from jobs.models.database_cache import CacheEntry
 from jobs.models.job import DEFAULT_QUEUE, Job
 from jobs.models.outputs import Output
 from jobs.models.pause import Pause
+from jobs.models.trace import Trace
 
-__all__ = ["DEFAULT_QUEUE", "CacheEntry", "Cluster", "Counter", "Job", "Output", "Pause"]
+__all__ = ["DEFAULT_QUEUE", "CacheEntry", "Cluster", "Counter", "Job", "Output", "Pause", "Trace"]

@@ -15,6 +15,7 @@ from django.db import (
     close_old_connections,
 )
 
+from jobs import tracing
 from jobs.errors import LeaseLost
 from jobs.models import Job
 from jobs.registry import find_kind
@@ -49,7 +50,12 @@ class Attempts:
         fields = {"job_id": str(job.pk), "kind": job.kind, "attempt": job.attempt, "request_id": job.request_id}
         with structlog.contextvars.bound_contextvars(**fields):
             try:
-                with self.running.attempt(job, thread, slot), clean_connections(), Run(job, thread) as run:
+                with (
+                    self.running.attempt(job, thread, slot),
+                    clean_connections(),
+                    tracing.attempt_span(job),
+                    Run(job, thread) as run,
+                ):
                     log.info("job_started", worker=self.worker)
                     kind = find_kind(job.kind)
                     handler = partial(kind.handler, run, **kind.handler_arguments(job.params))

@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from django_q.conf import Conf
 from django_q.signals import post_spawn
 
+from jobs import tracing
 from jobs.worker.attempt import Attempts, wait_for_database
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.heartbeat import Heartbeat
@@ -69,6 +70,7 @@ class WorkerProcess(ABC):
         self.attempts.record(self.buffer.flush)  # what the last check of the heartbeat could not write
         self.timekeeper.stop()
         connections.close_all()
+        tracing.stop()
         log.info("worker_stopped", worker=self.name)
 
     @property

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from a2wsgi.asgi_typing import HTTPScope
+from django.conf import settings
 from knox.crypto import hash_token
 
 from project.middleware import request_id
@@ -13,6 +14,7 @@ FIELDS = frozenset(
         *(b"accept", b"accept-encoding", b"accept-language", b"authorization", b"cache-control", b"connection"),
         *(b"host", b"if-none-match", b"pragma", b"priority", b"user-agent", b"x-forwarded-for", b"x-forwarded-host"),
         *(b"x-forwarded-port", b"x-forwarded-proto", b"x-real-ip", b"x-request-id"),
+        *(() if settings.TRACING else (b"traceparent", b"tracestate")),
     }
 )
 """Header fields of which it is known here what they do to an answer, which is mostly nothing. Not among them: Cookie

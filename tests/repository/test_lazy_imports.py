@@ -7,7 +7,7 @@ import sys
 
 from demo.stack import ROOT
 
-SDKS = {"boto3", "cryptography.hazmat", "redis", "sentry_sdk"}
+SDKS = {"boto3", "cryptography.hazmat", "opentelemetry", "redis", "sentry_sdk"}
 """Of services that the default settings do not use."""
 LOADED = """
 import json, sys
