@@ -1,6 +1,8 @@
 """Puts each failed job into the group of its error."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -46,29 +48,51 @@ def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _group_batch(rows: list[tuple[UUID, str, Any, Any]]) -> None:
-    found: dict[str, dict[str, Any]] = {}
+    """Nobody else groups meanwhile: the roll-up's position is locked. So the sums can be made here."""
+    found: dict[str, ErrorGroup] = {}
+    hours: Counter[tuple[str, datetime]] = Counter()
     members = []
     for pk, kind, at, error in rows:
         error = error or UNKNOWN
         place, message = place_of(error["traceback"]), str(error["message"])[:500]
         mark = fingerprint(kind, error["type"], place)
         members.append(FailedJob(job_id=pk, group_id=mark, message=message, at=at))
-        same = found.setdefault(mark, {"kind": kind, "type": error["type"][:200], "place": place, "times": []})
-        same |= {"message": message, "example": pk}
-        same["times"].append(at)
-    for mark, same in found.items():
-        _add(mark, same.pop("times"), same)
+        hours[mark, at.replace(minute=0, second=0, microsecond=0)] += 1
+        new = {"fingerprint": mark, "kind": kind, "type": error["type"][:200], "place": place}
+        same = found.setdefault(mark, ErrorGroup(**new, first_seen_at=at, last_seen_at=at, release=settings.RELEASE))
+        same.count += 1
+        same.first_seen_at = min(same.first_seen_at, at)
+        if at >= same.last_seen_at:
+            same.last_seen_at, same.message, same.example = at, message, pk
+    _add_groups(found)
+    _add_hours(hours)
     FailedJob.objects.bulk_create(
         members, update_conflicts=True, unique_fields=["job_id"], update_fields=["group", "message", "at"]
     )
 
 
-def _add(mark: str, times: list[Any], fields: dict[str, Any]) -> None:
-    first, last = min(times), max(times)
-    new = fields | {"first_seen_at": first, "release": settings.RELEASE}
-    ErrorGroup.objects.get_or_create(fingerprint=mark, defaults=new)
-    latest = {"message": fields["message"], "example": fields["example"], "last_seen_at": last}
-    ErrorGroup.objects.filter(pk=mark).update(count=F("count") + len(times), **latest)
-    hour = last.replace(minute=0, second=0, microsecond=0)
-    ErrorHour.objects.get_or_create(group_id=mark, hour=hour)
-    ErrorHour.objects.filter(group_id=mark, hour=hour).update(count=F("count") + len(times))
+def _add_groups(found: dict[str, ErrorGroup]) -> None:
+    counts = ErrorGroup.objects.filter(pk__in=found).order_by().values_list("pk", "count")
+    for mark, count in counts:
+        found[mark].count += count
+    ErrorGroup.objects.bulk_create(
+        found.values(),
+        update_conflicts=True,
+        unique_fields=["fingerprint"],
+        update_fields=["count", "message", "example", "last_seen_at"],
+    )
+
+
+def _add_hours(numbers: Counter[tuple[str, datetime]]) -> None:
+    marks, hours = {mark for mark, _ in numbers}, {hour for _, hour in numbers}
+    counts = ErrorHour.objects.filter(group__in=marks, hour__in=hours).values_list("group", "hour", "count")
+    old = {(mark, hour): count for mark, hour, count in counts}
+    ErrorHour.objects.bulk_create(
+        [
+            ErrorHour(group_id=mark, hour=hour, count=number + old.get((mark, hour), 0))
+            for (mark, hour), number in numbers.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["group", "hour"],
+        update_fields=["count"],
+    )
