@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import django
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="legwork-remote-chaos-"))
     with PostgreSQL(durable=True) as server:
         os.environ |= {"DATABASE_URL": server.create_database("remote_chaos"), "DJANGO_SETTINGS_MODULE": SETTINGS}
+        django.setup()
         from tests.remote_chaos.run import Course, Size  # which need the variables
         from tests.support.cluster_stack import Farm
 
