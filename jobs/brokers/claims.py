@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property, partial
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django_q.conf import Conf
 
 from jobs.brokers.fair_share import FairShare
 from jobs.brokers.pauses import PausedKinds
 from jobs.models import Job
-from jobs.models.claiming import CanBatch
+from jobs.models.claiming import STARVED_AFTER, CanBatch
+from jobs.models.low_water import LowWaters
 from jobs.registry import kinds
 
 QUEUE_DUE_EVERY = 0.2
@@ -56,7 +57,7 @@ class ClaimingBroker:
         claim = partial(
             Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=self._claimed_kinds(), can_batch=can_batch
         )
-        return self._claim_in_turn(claim)
+        return self._claim_in_turn(claim, self._low_water if connection.vendor == "postgresql" else None)
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
         """Claim due jobs for this worker's pools. free: idle threads by kind (ClaimQuerySet.claim_for_pools)."""
@@ -95,8 +96,14 @@ class ClaimingBroker:
         known, paused = _known_kinds(), self._paused_kinds.now()
         return tuple(kind for kind in known if kind not in paused) if paused else known
 
-    def _claim_in_turn(self, claim: Callable[..., list[Job]]) -> list[Job]:
+    @cached_property
+    def _low_water(self) -> LowWaters:
+        return LowWaters(STARVED_AFTER)
+
+    def _claim_in_turn(self, claim: Callable[..., list[Job]], low_water: LowWaters | None = None) -> list[Job]:
         """By priority, and at every OLDEST_FIRST_EVERY-th call by age; first for users below their ceiling."""
+        if low_water:
+            claim = partial(_claim_above, claim, low_water)
         if time.monotonic() >= self._queue_due_at:
             close_old_connections()
             Job.objects.queue_due()
@@ -110,6 +117,13 @@ class ClaimingBroker:
                 return found
             self.fair_share.nobody_else_waits(time.monotonic() - started)
         return (claim(by_age=True) if by_age else []) or claim()
+
+
+def _claim_above(
+    claim: Callable[..., list[Job]], low_water: LowWaters, by_age: bool = False, without_users: tuple[int, ...] = ()
+) -> list[Job]:
+    marks = low_water.of(by_age=by_age, without_users=without_users)
+    return claim(by_age=by_age, without_users=without_users, low_water=marks)
 
 
 @cache

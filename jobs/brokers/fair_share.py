@@ -41,8 +41,8 @@ class FairShare:
         if now >= self._look_at:
             ceilings = ceilings_of_pools() if self.in_pools else {MAIN_THREAD: ceiling()}
             rows = Job.objects.running_by_user(in_pools=self.in_pools)
-            self._users = tuple({user for user, pool, number in rows if number >= ceilings.get(pool, number)})
-            self._look_at = now + LOOK_EVERY
+            self._users = tuple(sorted({user for user, pool, number in rows if number >= ceilings.get(pool, number)}))
+            self._look_at = time.monotonic() + max(LOOK_EVERY, SHARE * (time.monotonic() - now))
         return self._users
 
     def nobody_else_waits(self, took: float) -> None:

@@ -6,18 +6,22 @@ claims the jobs of its own user. So every claim finds its jobs at the head of an
 whatever else waits.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Self, cast
 from uuid import UUID
 
-from django.db import models, transaction
+from django.db import DatabaseError, InterfaceError, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs.models import sql
+from jobs.models.clock import database_now
 from jobs.models.leases import LEASE
+from jobs.models.low_water import MANY_PAGES, SLOW_CLAIM, SLOW_LOOK, LowWater, Marks
 from jobs.models.states import Status
 from jobs.registry import REMOTE_POOL
 
@@ -27,6 +31,9 @@ lost attempt would exhaust the job's budget."""
 
 STARVED_AFTER = timedelta(seconds=10)
 """How long a due job is passed over for higher priorities before a claim by age takes it."""
+
+RECENT = 1000
+"""Finished jobs whose priorities a slow claim looks at."""
 
 MAIN_THREAD = ""
 """The pool of kinds without threads=."""
@@ -45,6 +52,8 @@ class Claim:
     """Which due jobs a claim may take.
 
     queues, kinds: None means all. by_age: the longest waiting first. without_users: users whose jobs are passed over.
+    marks: where it starts (jobs/models/low_water.py); None from the beginning. overdue: how long a job must have been
+    due for a claim by age.
     """
 
     pool: str
@@ -52,6 +61,8 @@ class Claim:
     kinds: tuple[str, ...] | None
     by_age: bool
     without_users: tuple[int, ...] = ()
+    marks: Marks | None = None
+    overdue: timedelta = field(default_factory=lambda: STARVED_AFTER)
 
 
 class ClaimQuerySet(models.QuerySet[Any]):
@@ -85,19 +96,50 @@ class ClaimQuerySet(models.QuerySet[Any]):
         by_age: bool = False,
         without_users: Collection[int] = (),
         can_batch: CanBatch = lambda kind, run_alone: True,
+        low_water: LowWater | None = None,
     ) -> list[Any]:
         """Claim up to `limit` due jobs for this worker's main thread: they are running, under a lease.
 
         queues, kinds: only these; None means all. by_age: the longest waiting first, not the highest priority.
         without_users: passes over their jobs.
         can_batch: asked for each job in order; the first job for which it is false ends the batch, or is claimed alone.
+        low_water: where to start, learnt from earlier claims with the same arguments; None from the beginning.
         """
         self._require_unfiltered()
         claim = Claim(MAIN_THREAD, _tuple(queues), _tuple(kinds), by_age, tuple(without_users))
-        count = 1 if limit == 1 else self._batch_size(claim, limit, can_batch)
+        for marks in low_water.looks() if low_water else [None]:
+            look = replace(claim, marks=marks)
+            started = time.monotonic()
+            count = 1 if limit == 1 else self._batch_size(look, limit, can_batch)
+            looked = time.monotonic()
+            found = self._claim_up_to(look, worker, count, can_batch)
+            if low_water:
+                seconds, slow = (time.monotonic(), SLOW_CLAIM) if limit == 1 else (looked, SLOW_LOOK)
+                with suppress(DatabaseError, InterfaceError):  # the jobs are claimed: their worker must get them
+                    self._learn(low_water, look, found, seconds=seconds - started, slow=slow)
+            if found:
+                return found
+        return []
+
+    def _learn(self, low_water: LowWater, look: Claim, found: list[Any], *, seconds: float, slow: float) -> None:
+        if look.marks:
+            low_water.learn(found, database_now())
+            return
+        if seconds <= slow or (
+            not low_water.has_marks and sql.sql_for(self.db).pages_of_look(self, look) <= MANY_PAGES
+        ):
+            low_water.forget()
+            return
+        low_water.wait_after(seconds)
+        low_water.learn(found, database_now(), self.recent_priorities())
+
+    def _claim_up_to(self, claim: Claim, worker: str, count: int, can_batch: CanBatch) -> list[Any]:
         if count == 1:
             return sql.sql_for(self.db).claim_first(self, claim, worker, LEASE)
-        return self.lock_and_claim(self.matching(claim), worker, count, can_batch) if count else []
+        if not count:
+            return []
+        with transaction.atomic(using=self.db):
+            return self._claim_candidates(self._candidates(claim, count, lock=True), worker, can_batch)
 
     def claim_for_pools(
         self,
@@ -148,10 +190,25 @@ class ClaimQuerySet(models.QuerySet[Any]):
         """Claim the first of these due jobs that nobody else has locked, in their order. can_batch: None: all may."""
         with transaction.atomic(using=self.db):
             candidates = _candidates(due.select_for_update(skip_locked=True), limit)
-            chosen = [pk for pk, *_ in (first_batch(candidates, can_batch) if can_batch else candidates)]
-            found = sql.sql_for(self.db).claim_locked(self, chosen, worker, LEASE) if chosen else []
-            claimed = {job.pk: job for job in found}
+            return self._claim_candidates(candidates, worker, can_batch)
+
+    def recent_priorities(self) -> set[int]:
+        """Those of the jobs that finished last: where dead rows are."""
+        last = self.filter(finished_at__isnull=False).order_by("-finished_at").values_list("priority", flat=True)
+        return set(last[:RECENT])
+
+    def _claim_candidates(self, locked: "list[Candidate]", worker: str, can_batch: CanBatch | None) -> list[Any]:
+        """Claim those that may be claimed together, of candidates that this transaction has locked."""
+        chosen = [pk for pk, *_ in (first_batch(locked, can_batch) if can_batch else locked)]
+        found = sql.sql_for(self.db).claim_locked(self, chosen, worker, LEASE) if chosen else []
+        claimed = {job.pk: job for job in found}
         return [claimed[pk] for pk in chosen]
+
+    def _candidates(self, claim: Claim, limit: int, *, lock: bool = False) -> "list[Candidate]":
+        if claim.marks:
+            return list(map(_candidate, sql.sql_for(self.db).due_above_marks(self, claim, limit, lock=lock)))
+        due = self.matching(claim)
+        return _candidates(due.select_for_update(skip_locked=True) if lock else due, limit)
 
     def _require_unfiltered(self) -> None:
         if self.query.where:
@@ -163,7 +220,7 @@ class ClaimQuerySet(models.QuerySet[Any]):
 
         Two candidates decide it. So few rows are read in index order, whatever the statistics say.
         """
-        count = len(first_batch(_candidates(self.matching(claim), min(limit, 2)), can_batch))
+        count = len(first_batch(self._candidates(claim, min(limit, 2)), can_batch))
         return limit if count == 2 else count
 
 
@@ -183,8 +240,12 @@ def first_batch(candidates: Sequence[Candidate], can_batch: CanBatch) -> list[Ca
 
 
 def _candidates(due: "models.QuerySet[Any]", limit: int) -> list[Candidate]:
-    rows = due.values_list("pk", "kind", "attempt", "max_attempts")[:limit]
-    return [(pk, kind, attempt > 0 or most == 1) for pk, kind, attempt, most in rows]
+    return list(map(_candidate, due.values_list("pk", "kind", "attempt", "max_attempts")[:limit]))
+
+
+def _candidate(row: tuple[UUID, str, int, int | None]) -> Candidate:
+    pk, kind, attempt, most = row
+    return pk, kind, attempt > 0 or most == 1
 
 
 def _tuple(names: Collection[str] | None) -> tuple[str, ...] | None:

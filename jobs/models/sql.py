@@ -23,6 +23,17 @@ class QueueSQL(Protocol):
     def claim_first(self, rows: Rows, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         """Claim the best due job that matches this Claim and that nobody else has locked."""
 
+    def due_above_marks(
+        self, rows: Rows, claim: Any, limit: int, *, lock: bool
+    ) -> Sequence[tuple[UUID, str, int, int | None]]:
+        """Due jobs that match this Claim and lie above its marks, in its order: id, kind, attempt, max_attempts.
+
+        lock: those that nobody else has locked, and lock them.
+        """
+
+    def pages_of_look(self, rows: Rows, claim: Any) -> int:
+        """How many pages a look for the first job that this Claim may take reads."""
+
     def claim_best(self, rows: Rows, due: Rows, worker: str, lease: timedelta) -> list[Any]:
         """Claim the first of these due jobs that nobody else has locked."""
 

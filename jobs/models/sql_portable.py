@@ -19,6 +19,17 @@ class Portable:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         return self.claim_best(rows, rows.matching(claim), worker, lease)
 
+    def due_above_marks(
+        self, rows: Any, claim: Any, limit: int, *, lock: bool
+    ) -> Sequence[tuple[UUID, str, int, int | None]]:
+        """From the beginning: other databases have no use for marks."""
+        due = rows.matching(claim).values_list("pk", "kind", "attempt", "max_attempts")
+        return list((due.select_for_update(skip_locked=True) if lock else due)[:limit])
+
+    def pages_of_look(self, rows: Any, claim: Any) -> int:
+        """Other databases have no dead entries."""
+        return 0
+
     def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
         # Without a transaction: on SQLite, an idle worker must not take the only write lock.
         return list(rows.lock_and_claim(due, worker, 1)) if due.exists() else []

@@ -39,6 +39,29 @@ BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC,
 BY_AGE = "attempt >= 0 AND run_at < statement_timestamp() - %s ORDER BY run_at"
 BY_AGE_IN_QUEUE = f"queue = %s AND {BY_AGE}"
 
+ABOVE_MARKS = """
+    SELECT {columns} FROM unnest(%s::int[], %s::int[], %s::timestamptz[]) AS part (above, priority, since)
+    CROSS JOIN LATERAL (
+        SELECT * FROM (
+            SELECT {columns} FROM jobs_job WHERE {due} AND priority < part.above AND priority > part.priority
+            ORDER BY priority DESC, run_at LIMIT {limit} {lock}
+        ) AS between_marks
+        UNION ALL
+        SELECT * FROM (
+            SELECT {columns} FROM jobs_job WHERE {due} AND priority = part.priority AND run_at >= part.since
+            ORDER BY run_at LIMIT {limit} {lock}
+        ) AS above_mark
+    ) AS found LIMIT {limit}
+"""
+"""A part is what lies between two priorities with marks, and the lower of them. Rows are read, and locked, until there
+are enough."""
+OLDEST_ABOVE_MARK = """
+    SELECT {columns} FROM jobs_job WHERE {due} AND run_at >= %s AND run_at < statement_timestamp() - %s
+    ORDER BY run_at LIMIT {limit} {lock}
+"""
+LOWEST, HIGHEST = -(2**15) - 1, 2**15
+"""Below and above all priorities."""
+
 INSERT = """
     INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
     VALUES (0, '', false, '{{"percent": 0, "message": ""}}', '[]', {places})
@@ -87,11 +110,28 @@ FIRST_DUE = CompiledQuery(lambda model, claim: model.objects.matching(claim).val
 
 class PostgreSQL:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
+        if claim.marks:
+            above, given = _above_marks(claim, 1, "id", lock=True)
+            return _claim(rows, worker, lease, f"({above})", given)
         if claim.without_users:  # they change: compiled each time, not kept
             first, values = rows.matching(claim).values("pk")[:1].query.get_compiler(using=rows.db).as_sql()
         else:
             first, values = FIRST_DUE.sql(rows.model, claim, using=rows.db)
         return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
+
+    def due_above_marks(
+        self, rows: Any, claim: Any, limit: int, *, lock: bool
+    ) -> Sequence[tuple[UUID, str, int, int | None]]:
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute(*_above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock))
+            return list(cursor.fetchall())
+
+    def pages_of_look(self, rows: Any, claim: Any) -> int:
+        first, values = rows.matching(claim).values("pk")[:1].query.get_compiler(using=rows.db).as_sql()
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {first}", values)
+            plan = cursor.fetchone()[0][0]["Plan"]
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
     def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
         """Compiled each time: there are as many queries as users and choices of kinds."""
@@ -172,6 +212,34 @@ class PostgreSQL:
                 values.append(lease)
             cursor.execute(SHOW_PROGRESS if lease is None else RENEW_LEASES, values)
             return dict(cursor.fetchall())
+
+
+def _above_marks(claim: Any, limit: int, columns: str, *, lock: bool) -> tuple[str, list[Any]]:
+    """The statement and its parameters."""
+    parts = {"columns": columns, "limit": limit, "lock": "FOR UPDATE SKIP LOCKED" if lock else ""}
+    due, values = _matching(claim)
+    priorities, moments = [priority for priority, _ in claim.marks], [moment for _, moment in claim.marks]
+    if claim.by_age:
+        return OLDEST_ABOVE_MARK.format(due=due, **parts), [*values, *moments, claim.overdue]
+    between = [[HIGHEST, *priorities], [*priorities, LOWEST], [*moments, moments[-1]]]
+    return ABOVE_MARKS.format(due=due, **parts), [*between, *values, *values]
+
+
+def _matching(claim: Any) -> tuple[str, list[Any]]:
+    """ClaimQuerySet.matching() as a condition and its parameters, without what depends on the marks."""
+    one_queue = claim.queues is not None and len(claim.queues) == 1
+    index = "attempt >= 0" if claim.by_age else "priority <= 32767" if one_queue else "priority >= -32768"
+    conditions, values = [index, "status = 'queued'", "pool = %s"], [claim.pool]
+    if claim.queues is not None:
+        conditions.append("queue = %s" if one_queue else "queue = ANY (%s)")
+        values.append(claim.queues[0] if one_queue else list(claim.queues))
+    if claim.kinds is not None:
+        conditions.append("kind = ANY (%s)")
+        values.append(list(claim.kinds))
+    if claim.without_users:
+        conditions.append("(user_id IS NULL OR user_id <> ALL (%s::int[]))")
+        values.append(list(claim.without_users))
+    return " AND ".join(conditions), values
 
 
 def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:

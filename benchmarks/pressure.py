@@ -1,0 +1,242 @@
+"""`python -m benchmarks.pressure`: what progress, logs and a held snapshot cost the queue. Two workers, PostgreSQL."""
+
+import argparse
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import psycopg2
+from rich.console import Console
+
+from benchmarks import machine
+from benchmarks.chart import Mark, columns
+from benchmarks.client import pauses
+from benchmarks.measure import WARM_UP
+from benchmarks.page import Page
+from benchmarks.roster import CONTENDERS, LEGWORK
+from benchmarks.runner import Running
+from benchmarks.stores import Stores, running_stores
+from benchmarks.tree import Tree, machine_cpu_seconds
+from benchmarks.venvs import ROOT
+from demo.processes import stop_on_signals
+
+RESULTS = ROOT / "benchmarks" / "results"
+METHOD = """\
+Each case has a database and a cluster (2 workers) of its own on one private PostgreSQL (fsync and synchronous_commit
+on, all else default), and rounds go over all cases in turn. In each round the cluster, stopped with SIGSTOP, gets its
+jobs, 500 in a call; a checkpoint follows; SIGCONT starts the clock, and it stops when all have succeeded. The client
+looks at the count rarely at first and often near the end.
+
+After these rounds a transaction with the isolation level REPEATABLE READ is opened in the database of the plain no-ops
+and kept, and rounds of plain no-ops follow. Nothing can be vacuumed meanwhile: each job leaves its dead rows. The last
+rounds are those after its end and a VACUUM.
+
+CPU is user and system time of all processes of the cluster and of the server. **CPU of others** is the share of the
+machine that went to programs outside of the bench: above a few percent, rates mean little, and CPU means more."""
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """kind: of the jobs. level: of the log. wanted: its rate, of that of plain no-ops."""
+
+    name: str
+    title: str
+    kind: str = "bench.noop"
+    level: str = "WARNING"
+    wanted: float = 0.0
+
+
+FREE = Case("free", "plain no-ops, logs at WARNING")
+CASES = (
+    FREE,
+    Case("progress", "each job reports progress once", kind="bench.progress", wanted=0.85),
+    Case("logs", "logs at INFO", level="INFO", wanted=0.90),
+)
+HELD = Case("held", "the last three rounds under a held snapshot", wanted=0.85)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Jobs per second; microseconds of CPU a job; the share of the machine that others used."""
+
+    rate: float
+    cpu: float
+    others: float
+
+
+class Cluster:
+    """A cluster on a database of its own. Its workers stand still between two drains."""
+
+    def __init__(self, stores: Stores, case: Case) -> None:
+        legwork = next(contender for contender in CONTENDERS if contender.name == LEGWORK)
+        contender = replace(legwork, name=f"pressure-{case.name}", env={**legwork.env, "LOG_LEVEL": case.level})
+        self.case = case
+        self.stores = stores
+        self.url = stores.create_database(contender.name)
+        self.running = Running(contender, stores)
+
+    def start(self) -> None:
+        self.running.client.ask("prepare")
+        self.running.start_workers()
+        for _ in range(2):
+            self.drain(WARM_UP)
+
+    def drain(self, jobs: int) -> Sample:
+        self.running.workers.stop()
+        self.running.client.ask("call", "enqueue_kind", self.case.kind, jobs)
+        self.stores.calm_down()
+        with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute("SELECT clock_timestamp()")
+            since = cursor.fetchone()
+
+            def done() -> int:
+                cursor.execute("SELECT count(*) FROM jobs_job WHERE finished_at >= %s", since)
+                return int(cursor.fetchone()[0])
+
+            ours, bench = (
+                Tree(*self.running.workers.roots, *self.stores.tree().roots),
+                Tree(os.getpid()),
+            )
+            used, all_used, everything = ours.cpu_seconds(), bench.cpu_seconds(), machine_cpu_seconds()
+            began = time.monotonic()
+            self.running.workers.resume()
+            for pause in pauses(jobs, done):
+                time.sleep(pause)
+            took = time.monotonic() - began
+        others = machine_cpu_seconds() - everything - (bench.cpu_seconds() - all_used)
+        self.running.workers.stop()
+        return Sample(
+            jobs / took, 1e6 * (ours.cpu_seconds() - used) / jobs, max(others, 0.0) / took / (os.cpu_count() or 1)
+        )
+
+
+@contextmanager
+def held_snapshot(url: str) -> Iterator[None]:
+    """While the body runs, a transaction elsewhere keeps every row version alive."""
+    connection = psycopg2.connect(url)
+    try:
+        connection.set_session(isolation_level="REPEATABLE READ")
+        connection.cursor().execute("SELECT count(*) FROM jobs_job")
+        yield
+    finally:
+        connection.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    stop_on_signals()
+    run = machine.facts() | {"begun": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
+    run["size"] = f"{options.jobs:,} jobs a round, {options.rounds} rounds, {options.held} under a held snapshot"
+    samples: dict[str, list[Sample]] = {case.name: [] for case in CASES}
+    held: list[Sample] = []
+    after: list[Sample] = []
+    with running_stores(redis=False) as stores, ExitStack() as stack:
+        run |= stores.versions()
+        clusters = [Cluster(stores, case) for case in CASES if case.name in options.cases]
+        for cluster in clusters:
+            stack.enter_context(cluster.running)
+            cluster.start()
+        for number in range(1, options.rounds + 1):
+            for cluster in clusters:
+                samples[cluster.case.name] += [_told(f"round {number}, {cluster.case.title}", cluster, options.jobs)]
+        free = clusters[0]
+        with held_snapshot(free.url):
+            for number in range(1, options.held + 1):
+                held += [_told(f"held snapshot, round {number}", free, options.jobs)]
+        if options.held:
+            stores.execute("VACUUM (ANALYZE) jobs_job", free.url.rpartition("/")[2])
+            after = [_told("after its end and a VACUUM", free, options.jobs) for _ in range(options.rounds)]
+    if len(clusters) == len(CASES) and held:
+        _write(options.results, run, samples, held, after, options.jobs)
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pressure", description=__doc__)
+    names = [case.name for case in CASES]
+    parser.add_argument("--jobs", type=int, default=20_000, help="Jobs in each round (default %(default)s).")
+    parser.add_argument("--rounds", type=int, default=5, help="Rounds, all cases in each (default %(default)s).")
+    parser.add_argument("--held", type=int, default=25, help="Rounds under a held snapshot (default %(default)s).")
+    parser.add_argument("--cases", nargs="+", choices=names, default=names, help="Without some nothing is written.")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="The folder to write to.")
+    return parser.parse_args(arguments)
+
+
+def _told(what: str, cluster: Cluster, jobs: int) -> Sample:
+    sample = cluster.drain(jobs)
+    console.print(f"{what}: {sample.rate:,.0f}/s, {sample.cpu:.0f} µs of CPU a job, others {sample.others:.0%}")
+    return sample
+
+
+def _write(
+    folder: Path,
+    run: Mapping[str, str],
+    samples: Mapping[str, Sequence[Sample]],
+    held: Sequence[Sample],
+    after: Sequence[Sample],
+    jobs: int,
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    page = Page("The queue under pressure", "`python -m benchmarks.pressure` wrote this page.")
+    page.facts(run)
+    page.text("![Jobs drained per second, by the jobs done under a held snapshot](pressure.svg)")
+    page.table(["case", *HEADINGS], [[case.title, *_row(samples[case.name])] for case in CASES])
+    page.section("Under a held snapshot")
+    steps = [[f"{number * jobs:,}", *_row([sample])] for number, sample in enumerate(held, 1)]
+    page.table(["jobs done under it", *HEADINGS], [*steps, ["after its end and a VACUUM", *_row(after)]])
+    page.section("Bars")
+    page.table(["what", "wanted", "got", ""], _bars(samples, held))
+    page.section("How it is measured")
+    page.text(METHOD)
+    (folder / "pressure.md").write_text(page.markdown())
+    (folder / "pressure.svg").write_text(_chart(samples[FREE.name], held, after, jobs))
+
+
+HEADINGS = ["drain/s, median", "worst to best round", "CPU µs a job", "CPU of others"]
+
+
+def _row(samples: Sequence[Sample]) -> list[str]:
+    rates = [sample.rate for sample in samples]
+    return [
+        f"{median(rates):,.0f}",
+        f"{min(rates):,.0f} to {max(rates):,.0f}",
+        f"{median(sample.cpu for sample in samples):.0f}",
+        f"{median(sample.others for sample in samples):.0%}",
+    ]
+
+
+def _bars(samples: Mapping[str, Sequence[Sample]], held: Sequence[Sample]) -> list[list[str]]:
+    """Each round beside the plain no-ops of the same round; the last three held ones beside all plain ones."""
+    free = samples[FREE.name]
+    rows = []
+    for case in CASES[1:]:
+        ratio = median(ours.rate / plain.rate for ours, plain in zip(samples[case.name], free, strict=True))
+        rows.append(_bar(f"{case.title}, of the plain rate", case.wanted, ratio))
+    last = median(sample.rate for sample in held[-3:]) / median(sample.rate for sample in free)
+    return [*rows, _bar(f"{HELD.title}, of the plain rate", HELD.wanted, last)]
+
+
+def _bar(what: str, wanted: float, got: float) -> list[str]:
+    return [what, f"≥ {wanted:.0%}", f"{got:.0%}", "met" if got >= wanted else "**not met**"]
+
+
+def _chart(free: Sequence[Sample], held: Sequence[Sample], after: Sequence[Sample], jobs: int) -> str:
+    step = max(len(held) // 8, 1)
+    marks = [Mark("free", rate := median(sample.rate for sample in free), f"{rate:,.0f}/s")]
+    for number in range(step, len(held) + 1, step):
+        rate = held[number - 1].rate
+        marks.append(Mark(f"{number * jobs // 1000}k", rate, f"{rate:,.0f}/s", ours=True))
+    marks.append(Mark("released", rate := median(sample.rate for sample in after), f"{rate:,.0f}/s"))
+    return columns("Jobs drained per second, by the jobs done under a held snapshot", marks)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

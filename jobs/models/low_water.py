@@ -1,0 +1,114 @@
+"""Where claims start: above the entries of an index that lead to finished jobs.
+
+While any transaction keeps a snapshot, PostgreSQL cannot remove dead rows, and a claim from the beginning of the queue
+walks over the entries of every job that has left it. So a worker remembers where its last claims found jobs: the
+low-water mark of each priority, in `run_at`. A mark is a hint. A job may come to lie below it: it was committed late or
+by a machine whose clock is behind, it was handed back, restarted, retried or given another priority. So claims also
+look from the beginning: when there is nothing above the marks, and every FULL_LOOK_EVERY while there is. Where that
+takes long they do so less often: such looks take a twentieth of the time at most.
+
+Marks exist only while a look from the beginning reads many pages. Elsewhere every claim is what it is
+without this module.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+FULL_LOOK_EVERY = 0.25
+"""Seconds between two looks from the beginning while there are jobs above the marks."""
+SHARE = 20.0
+"""After a look from the beginning the next one waits so many times as long as it took, if it was slow."""
+SLOW_LOOK, SLOW_CLAIM = 0.002, 0.008
+"""Seconds after which PostgreSQL is asked how many pages a look at the head of the queue reads: a look by itself, and a
+claim of one job with its commit. Without marks they may also be slow because the machine is busy."""
+MANY_PAGES = 200
+"""Pages that a look reads where there are some thousand dead entries; without them, about ten."""
+SETTLED = timedelta(seconds=5)
+"""Where nothing was found, the mark follows the clock so far behind it. Nearly all jobs are committed by then."""
+
+Marks = tuple[tuple[int, datetime], ...]
+"""Priorities from the highest on, each with the run_at from which on its jobs are looked for. By age: one, of all."""
+
+
+class Due(Protocol):
+    """A claimed job."""
+
+    priority: int
+    run_at: datetime
+
+
+class LowWater:
+    """The marks of one worker process for one sort of claim.
+
+    by_age: claims pass over what has been due for less than this and ignore priorities, so there is one mark.
+    """
+
+    def __init__(self, by_age: timedelta | None = None) -> None:
+        self.by_age = by_age
+        self._marks: dict[int, datetime] = {}
+        self._full_look_at = 0.0
+        self._throttled_until = 0.0
+
+    def looks(self) -> Iterator[Marks | None]:
+        """Where the looks of one claim start, in turn until one finds jobs. None: from the beginning."""
+        if self._marks and time.monotonic() < self._full_look_at:
+            yield tuple(sorted(self._marks.items(), reverse=True))
+            if time.monotonic() < self._throttled_until:
+                return
+        yield None
+
+    @property
+    def has_marks(self) -> bool:
+        return bool(self._marks)
+
+    def forget(self) -> None:
+        """A look from the beginning is quick."""
+        self._marks.clear()
+
+    def wait_after(self, seconds: float) -> None:
+        """A look from the beginning, which reads many pages, took so many seconds."""
+        self._throttled_until = time.monotonic() + SHARE * seconds
+        self._full_look_at = max(self._throttled_until, time.monotonic() + FULL_LOOK_EVERY)
+
+    def learn(self, found: Sequence[Due], now: datetime, priorities: Iterable[int] = ()) -> None:
+        """What a look found, in its order. now: by the database's clock. priorities: further ones of recent jobs."""
+        if self.by_age is not None:
+            if found:
+                self._marks[0] = found[-1].run_at
+            else:
+                self._raise(0, now - self.by_age - SETTLED)
+            return
+        lowest = found[-1].priority if found else -(2**15) - 1
+        for priority in {*self._marks, *priorities}:
+            if priority > lowest:  # nothing is left there
+                self._raise(priority, now - SETTLED)
+        self._marks.update({job.priority: job.run_at for job in found})
+
+    def _raise(self, priority: int, mark: datetime) -> None:
+        self._marks[priority] = max(self._marks.get(priority, mark), mark)
+
+
+class LowWaters:
+    """The marks of one worker process, by sort of claim. overdue: for how long jobs that are claimed by age were due.
+
+    Users that are passed over change, and only the marks without the last ones are kept.
+    """
+
+    def __init__(self, overdue: timedelta) -> None:
+        self._overdue = overdue
+        self._of_all = {by_age: self._new(by_age) for by_age in (False, True)}
+        self._of_others: dict[bool, tuple[tuple[int, ...], LowWater]] = {}
+
+    def of(self, *, by_age: bool, without_users: tuple[int, ...]) -> LowWater:
+        if not without_users:
+            return self._of_all[by_age]
+        users, marks = self._of_others.get(by_age, ((), self._of_all[by_age]))
+        if users != without_users:
+            marks = self._new(by_age)
+            self._of_others[by_age] = without_users, marks
+        return marks
+
+    def _new(self, by_age: bool) -> LowWater:
+        return LowWater(self._overdue if by_age else None)
