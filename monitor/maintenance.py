@@ -2,18 +2,24 @@
 
 from datetime import timedelta
 
+import structlog
 from django.conf import settings
 from django.utils import timezone
 
 from jobs.cluster.maintenance import every, hourly
 from jobs.models import Cluster
 from jobs.models.queryset import delete_in_batches
+from monitor.dashboard.database import oldest_snapshots
 from monitor.models import ErrorGroup, ErrorHour, FailedJob, JobFigures, MailFigures, QueueDepth, Release
 from monitor.models.figures import EVER
 from monitor.rollups.depth import sample_depth
 from monitor.rollups.finished_jobs import count_finished_jobs
 from monitor.rollups.mail import count_mail
 
+log = structlog.get_logger(__name__)
+
+SNAPSHOT_HELD = 60.0
+"""Seconds after which a transaction is told of in the log."""
 KEEP_MINUTES = timedelta(hours=50)
 """For the charts of a day, and the same time of the day before."""
 KEEP_HOURS = timedelta(days=15)
@@ -34,6 +40,15 @@ def roll_up_mail() -> int:
 
 
 every(minutes=10 / 60)(sample_depth)
+
+
+@every(minutes=1)
+def warn_of_held_snapshots() -> int:
+    """While one is held, no dead row can be removed, and every statement that meets them becomes slower."""
+    for snapshot in oldest_snapshots():
+        if snapshot.seconds is not None and snapshot.seconds > SNAPSHOT_HELD:
+            log.warning("snapshot_held", kind=snapshot.kind, who=snapshot.who, seconds=round(snapshot.seconds))
+    return 0
 
 
 @every(minutes=60)

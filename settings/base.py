@@ -86,6 +86,10 @@ TEMPLATES = [
     }
 ]
 
+# Seconds after which PostgreSQL ends our transactions that idle, and (from 17 on) those that last. 0: never.
+IDLE_TRANSACTION_TIMEOUT = env.integer("IDLE_TRANSACTION_TIMEOUT", 600)
+TRANSACTION_TIMEOUT = env.integer("TRANSACTION_TIMEOUT", 21_600)
+
 # Read-only standbys of the primary: DATABASES entries replica1, replica2, …
 REPLICAS = env.replicas("REPLICA_URLS")
 # True if a replica's address may lead to the primary, as HAProxy's read port does when no replica is left.

@@ -4,12 +4,16 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg2
+from django.conf import settings
 from django.db.backends.postgresql import base
 
 from project.replicas import probe
 
 NOTICE_US_GONE = "SET client_connection_check_interval = '2s'"
 """The server ends a statement whose client is gone, such as an interrupted job, and releases its locks."""
+LIMIT_IDLENESS = "SET idle_in_transaction_session_timeout = '{}s'"
+LIMIT_TRANSACTIONS = "SET transaction_timeout = '{}s'"
+"""The server ends the session of an open transaction, which would keep dead rows alive. The second: PostgreSQL 17."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -21,4 +25,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection.autocommit = True  # Django sets it next; set here it saves BEGIN and COMMIT
         with suppress(psycopg2.Error), connection.cursor() as cursor:  # not available on every operating system
             cursor.execute(NOTICE_US_GONE)
+        _limit_transactions(connection)
         return connection
+
+
+def _limit_transactions(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(LIMIT_IDLENESS.format(settings.IDLE_TRANSACTION_TIMEOUT))
+        if connection.server_version >= 170000:
+            cursor.execute(LIMIT_TRANSACTIONS.format(settings.TRANSACTION_TIMEOUT))
