@@ -7,7 +7,7 @@ from jobs.models.states import Status
 from jobs.registry import REMOTE_POOL
 
 SHOWN = 20
-COLUMNS = ("id", "kind", "status", "worker", "run_at", "started_at", "lease_expires_at", "progress", "user__username")
+COLUMNS = ("id", "kind", "status", "worker", "run_at", "started_at", "lease_expires_at", "user__username")
 
 
 def remote_leases() -> list[Any]:
