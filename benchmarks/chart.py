@@ -17,6 +17,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 .value { font-variant-numeric: tabular-nums }
 .ours { fill: #1a7f64 }
 .theirs { fill: #8c959f }
+.our-line { stroke: #1a7f64; stroke-width: 2; fill: none }
+.their-line { stroke: #8c959f; stroke-width: 1.5; fill: none }
 .axis { stroke: #8c959f }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .theirs { fill: #6e7681 } .ours { fill: #3fb58f } }
 """
@@ -44,6 +46,11 @@ def columns(title: str, marks: Sequence[Mark], height: int = 320) -> str:
     return _svg(title, height, _columns(marks, height))
 
 
+def lines(title: str, series: Sequence[tuple[Sequence[float], bool]], height: int = 320) -> str:
+    """Curves over the same time, from 0 to the highest value of all. Each: its values, and whether it is ours."""
+    return _svg(title, height, _lines(series, height))
+
+
 def _bars(marks: Sequence[Mark]) -> Iterator[str]:
     room = WIDTH - LABELS - VALUES
     most = max((mark.value for mark in marks), default=0) or 1
@@ -66,6 +73,19 @@ def _columns(marks: Sequence[Mark], height: int) -> Iterator[str]:
         yield _text(middle, ground - tall - 8, mark.shown, anchor="middle", kind="value")
         yield _text(middle, ground + 22, mark.label, anchor="middle")
     yield f'<line class="axis" x1="20" x2="{WIDTH - 20}" y1="{ground}" y2="{ground}"/>'
+
+
+def _lines(series: Sequence[tuple[Sequence[float], bool]], height: int) -> Iterator[str]:
+    ground = height - 40
+    most = max((max(values, default=0) for values, _ in series), default=0) or 1
+    for values, ours in series:
+        step = (WIDTH - 80) / max(len(values) - 1, 1)
+        heights = (ground - (ground - TOP) * value / most for value in values)
+        points = " ".join(f"{60 + place * step:.1f},{y:.1f}" for place, y in enumerate(heights))
+        yield f'<polyline class="{"our" if ours else "their"}-line" points="{points}"/>'
+    yield f'<line class="axis" x1="60" x2="{WIDTH - 20}" y1="{ground}" y2="{ground}"/>'
+    yield _text(52, TOP + 6, f"{most:,.0f}", anchor="end", kind="value")
+    yield _text(52, ground + 4, "0", anchor="end", kind="value")
 
 
 def _svg(title: str, height: int, parts: Iterator[str]) -> str:

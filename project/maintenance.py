@@ -16,6 +16,9 @@ every(minutes=0.25)(cancel_work_of_inactive_users)
 if settings.CLOUDWATCH_NAMESPACE:
     every(minutes=1)(import_module("project.cloudwatch").publish_backlog)
 
+if settings.SCALE_IN_PROTECTION:
+    every(minutes=0.25)(import_module("project.scale_in").protect_while_busy)
+
 
 @hourly
 def prune_expired_tokens() -> int:

@@ -281,6 +281,8 @@ Q_CLUSTER = {
 # --- Amazon -----------------------------------------------------------------------------------------------------
 # The namespace in CloudWatch that gets the figures by which workers are scaled; empty: none is published.
 CLOUDWATCH_NAMESPACE = env.text("CLOUDWATCH_NAMESPACE", "")
+# True: an instance of an Auto Scaling group is protected from scale-in while a long job runs on it.
+SCALE_IN_PROTECTION = env.boolean("SCALE_IN_PROTECTION", False)
 
 # --- mail -------------------------------------------------------------------------------------------------------
 # In the order of use: names of Anymail backends, or NAME=BACKEND for a second account with the same backend.

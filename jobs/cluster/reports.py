@@ -32,7 +32,7 @@ class ClusterReport:
 
     @property
     def name(self) -> str:
-        return f"{socket.gethostname()[:60]}/{CLUSTER_ID}"
+        return cluster_name()
 
     def write(self) -> None:
         """At most every REPORT_EVERY seconds."""
@@ -67,6 +67,11 @@ class ClusterReport:
 
     def _process(self, role: str, pid: int, busy: int) -> dict[str, Any]:
         return {"name": f"{self.name}:{pid}", "role": role, "pid": pid, "memory": resident_bytes(pid), "busy": busy}
+
+
+def cluster_name() -> str:
+    """Of the cluster that this process is of; the names of its workers begin with it."""
+    return f"{socket.gethostname()[:60]}/{CLUSTER_ID}"
 
 
 def resident_bytes(pid: int) -> int:

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from moto import mock_aws
 
-from jobs.models import Job
+from jobs.models import Cluster, Job
 from project import cloudwatch
 from tests.support.factories import make_job
 
@@ -41,7 +41,7 @@ def published(metrics: Any, name: str) -> float:
 def test_the_age_of_the_oldest_due_job_is_published(metrics: Any) -> None:
     make_job(run_at=timezone.now() - timedelta(seconds=90))
     make_job("scheduled")
-    assert cloudwatch.publish_backlog() == 2
+    assert cloudwatch.publish_backlog() == 3
     assert 90 <= published(metrics, "OldestWaitingSeconds") < 600
     assert published(metrics, "WaitingJobs") == 1
 
@@ -50,3 +50,18 @@ def test_an_empty_queue_has_waited_for_nothing(metrics: Any) -> None:
     assert not Job.objects.exists()
     cloudwatch.publish_backlog()
     assert published(metrics, "OldestWaitingSeconds") == 0
+
+
+def test_the_share_of_busy_workers_is_published(metrics: Any, settings: Any) -> None:
+    settings.MAIL_THREADS = 10
+    busy = [("worker", 1), ("worker", 0), ("worker", 0), ("worker", 0), ("io-worker", 4), ("reserve", 1)]
+    processes = [{"name": "here", "role": role, "pid": 1, "memory": 1, "busy": jobs} for role, jobs in busy]
+    Cluster.objects.create(name="here", host="here", processes=processes)
+    lost = timezone.now() - timedelta(minutes=1)
+    Cluster.objects.create(name="lost", host="lost", processes=processes[:1], seen_at=lost)
+    cloudwatch.publish_backlog()
+    assert published(metrics, "BusyWorkersPercent") == 40
+
+
+def test_without_workers_none_is_busy(metrics: Any) -> None:
+    assert cloudwatch.busy_percent() == 0
