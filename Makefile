@@ -1,6 +1,6 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage servers check lint format docs lock bench cluster chaos mail-chaos soak clean
+.PHONY: help demo run test coverage servers check lint release format docs lock bench cluster chaos mail-chaos soak clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
@@ -54,6 +54,11 @@ lint: $(READY)  ## The quick part of check: everything but the tests
 		SECRET_KEY=$$($(python) -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		MAILGUN_API_KEY=key MAILGUN_SENDER_DOMAIN=mg.example.org MAILGUN_WEBHOOK_SIGNING_KEY=key NUM_PROXIES=1 \
 		$(python) manage.py check --deploy --fail-level WARNING
+
+release: $(READY)  ## Check what is committed, make bundle, client wheel, SBOM and image in var/release, and tag it; pushes nothing
+	@bin/release --check
+	@$(MAKE) --no-print-directory check
+	@bin/release
 
 format: $(READY)  ## Format the code and mend what can be mended by itself
 	@$(python) -m ruff check --fix --quiet . ; $(python) -m ruff format .

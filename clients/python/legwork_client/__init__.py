@@ -26,7 +26,7 @@ from legwork_client.sync.client import Client
 from legwork_client.task import PermanentFailure, RetryLater, Task, TaskStopped
 from legwork_client.worker import Worker
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "ApiError",
     "AsyncClient",
