@@ -28,6 +28,13 @@ def noop(run: Run) -> int:
     return work.noop()
 
 
+@job("bench.progress")
+def progress(run: Run) -> int:
+    """Report progress once."""
+    run.progress(50, "half")
+    return work.noop()
+
+
 @job("bench.tell_start", params=SocketParams)
 def tell_start(run: Run, *, path: str) -> int:
     """Say when it began."""

@@ -1,7 +1,8 @@
 """Legwork as it is measured: a deployment's settings, quieter logs, and the kinds of benchmarks/kinds.py."""
 
 from project.logging import logging_config
+from settings import env
 from settings.development import *  # noqa: F403
 
 INSTALLED_APPS = [*INSTALLED_APPS, "benchmarks"]  # noqa: F405
-LOGGING = logging_config(json=True, level="WARNING")
+LOGGING = logging_config(json=True, level=env.text("LOG_LEVEL", "WARNING"))

@@ -29,6 +29,12 @@ def enqueue_many(count: int) -> None:
     submit_many("bench.noop", [{}] * count)
 
 
+def enqueue_kind(kind: str, count: int) -> None:
+    """As requests of 500 jobs would: the jobs of a request share their run_at."""
+    for size in [500] * (count // 500) + [count % 500]:
+        submit_many(kind, [{}] * size)
+
+
 def stored() -> int:
     return Job.objects.filter(status=Job.Status.SUCCEEDED, kind="bench.noop").count()
 
