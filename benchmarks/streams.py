@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,12 +54,12 @@ REQUEST = "GET /api/v1/jobs/{job}/events/ HTTP/1.1\r\nHost: {host}\r\nAuthorizat
 KIB, LATENCY, SLOWER = 30.0, 20.0, 2.0
 """The bars: KiB for each stream; milliseconds (p50); times the p99 of other requests without streams."""
 METHOD = """\
-One uvicorn process with WEB_THREADS=4, one cluster with two workers, PostgreSQL, the readers and the program that holds
-the client's end of all streams share the machine. Each stream watches one job. Jobs are no-ops; they are released
-evenly over the time. **other requests** are GETs of single jobs by four clients with a pause of 20 ms. The time to the
-watcher is that from `finished_at`, which the statement that ends the job takes from the clock when it begins, to the
-moment at which the client has read the event: an upper bound of the time from the commit. Memory is the PSS of the web
-process before the first stream and with all of them open, idle."""
+One uvicorn process with WEB_THREADS=4, one cluster with two workers, PostgreSQL, the readers, and the program with the
+client's end of all streams share the machine. Each stream watches one job. Jobs are no-ops; they are released
+evenly over the time. **other requests** are GETs of single jobs by four clients in a process of their own, with a pause
+of 20 ms. The time to the watcher is that from `finished_at`, which the statement that ends the job takes from the clock
+when it begins, to the moment at which the client has read the event: an upper bound of the time from the commit. Memory
+is the PSS of the web process before the first stream and with all of them open, idle."""
 
 
 @dataclass
@@ -99,28 +102,43 @@ class Streams:
 
 
 class Readers:
-    """Clients of the plain kind. seconds: how long each of their requests took."""
+    """Clients of the plain kind, in a process of their own: beside the streams they would wait for each other's GIL.
+
+    seconds: how long each of their requests took, known at the end.
+    """
 
     def __init__(self, client: Client, path: str) -> None:
         self.seconds: list[float] = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._read, args=(client.another(), path)) for _ in range(READERS)]
+        spawn = get_context("spawn")
+        self._stop, (self._result, theirs) = spawn.Event(), spawn.Pipe(duplex=False)
+        self._process = spawn.Process(target=_read_on, args=(client.another(), path, self._stop, theirs))
 
     def __enter__(self) -> "Readers":
-        for thread in self._threads:
-            thread.start()
+        self._process.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self.seconds = self._result.recv()
+        self._process.join()
 
-    def _read(self, client: Client, path: str) -> None:
-        while not self._stop.wait(READ_PAUSE):
+
+def _read_on(client: Client, path: str, stop: Event, result: "Connection[list[float], None]") -> None:
+    """Until the stop, then send how many seconds each request took."""
+    seconds: list[float] = []
+
+    def read(client: Client) -> None:
+        while not stop.wait(READ_PAUSE):
             began = time.monotonic()
             client.get(path, expect=200)
-            self.seconds.append(time.monotonic() - began)
+            seconds.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=read, args=(client.another(),)) for _ in range(READERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    result.send(seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,13 @@ First = Callable[[datetime], datetime | None]
 
 def advance(name: str, count: Count, first: First) -> int:
     """Count what has not been counted under this name; returns how much. 0 if another dispatcher is at it."""
-    counted, stop_at = 0, time.monotonic() + BUDGET
+    counted, end, stop_at = 0, database_now() - DELAY, time.monotonic() + BUDGET
     while time.monotonic() < stop_at:
         with transaction.atomic():
             position = _lock(name)
             if position is None:
                 return counted
-            since, until = position.until, database_now() - DELAY
+            since, until = position.until, end
             if until <= since:
                 return counted
             began = time.monotonic()

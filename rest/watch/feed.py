@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 OUTAGES = (DatabaseError, InterfaceError, psycopg2.Error, OSError)
 RECONNECT_AFTER = 0.5
 """Seconds until a broken connection is opened again."""
-READ_EVERY = 0.01
+READ_EVERY = 0.005
 """Seconds between two reads at least: what changes meanwhile is read together. A lone change is read at once."""
 SWEEP_EVERY = 15.0
 """Seconds after which the versions of all watched rows are compared, in case that a notification was lost."""

@@ -21,7 +21,7 @@ def main() -> int:
     asked = _arguments()
     folder = Path(tempfile.mkdtemp(prefix="legwork-remote-chaos-"))
     with PostgreSQL(durable=True) as server:
-        os.environ |= {"DATABASE_URL": server.create_database("remote_chaos"), "DJANGO_SETTINGS_MODULE": SETTINGS}
+        os.environ |= {"DATABASE_URL": server.create_database("remote_chaos"), **ENVIRONMENT}
         django.setup()
         from tests.remote_chaos.run import Course, Size  # which need the variables
         from tests.support.cluster_stack import Farm
@@ -39,6 +39,7 @@ def main() -> int:
 
 
 SETTINGS = "tests.support.remote_kinds.settings"
+ENVIRONMENT = {"DJANGO_SETTINGS_MODULE": SETTINGS, "LOG_LEVEL": "WARNING"}
 
 
 def _show(rows: list[tuple[str, str]], seed: int) -> None:
