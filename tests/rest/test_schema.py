@@ -14,7 +14,6 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from jobs.registry import kinds
-from project import docs
 
 SAMPLES = {"uuid": "01900000-0000-7000-8000-000000000000", "int": "1", "str": "x", "slug": "x", "path": "x"}
 
@@ -40,8 +39,6 @@ REFUSED = {401, 403, 404, 405}
 
 @cache
 def document() -> Any:
-    """Generated anew: the process's own may be older than the kinds that other modules of tests register."""
-    docs._generated.cache_clear()
     return Client().get("/api/v1/schema/").json()
 
 
@@ -119,7 +116,10 @@ def test_the_examples_are_what_their_schemas_say() -> None:
 def test_there_is_a_variant_of_a_job_for_each_kind() -> None:
     schemas = document()["components"]["schemas"]
     mapping = schemas["JobRequest"]["discriminator"]["mapping"]
-    assert list(mapping) == [kind.name for kind in kinds() if not kind.internal]
+    # Other modules of tests register kinds of their own, before or after the document is generated.
+    ours = [kind.name for kind in kinds() if not kind.internal and not kind.handler.__module__.startswith("tests.")]
+    registered_by_tests = {kind.name for kind in kinds()} - set(ours)
+    assert [name for name in mapping if name not in registered_by_tests] == ours
     countdown = schemas[mapping["demo.countdown"].rpartition("/")[2]]
     assert countdown["properties"]["kind"] == {"type": "string", "const": "demo.countdown"}
     assert schemas[countdown["properties"]["params"]["$ref"].rpartition("/")[2]]["required"] == ["seconds"]

@@ -119,7 +119,7 @@ def test_a_suppression_deleted_in_the_admin_is_lifted_at_the_provider_too(mailgu
     made = Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
     browser = Client()
     browser.force_login(User.objects.create_superuser("root"))
-    browser.post(f"/admin/mail/suppression/{made.pk}/delete/", {"post": "yes"})
+    browser.post(f"/admin/mail/suppression/{made.pk}/delete/", {"reason": "their server was down"})
     assert not Suppression.objects.exists()
     run_lifts()
     assert not is_listed(mailgun, "bounces")

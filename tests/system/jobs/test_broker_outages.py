@@ -85,7 +85,7 @@ def test_a_job_that_becomes_due_later_runs_although_its_message_was_read_long_be
 
 def test_a_cluster_that_waits_for_its_broker_stops_when_it_is_asked_to(farm: Farm) -> None:
     cluster = farm.start_cluster(WORKERS, grace=GRACE)
-    workers = set(cluster.ready_workers())
+    workers = set(cluster.workers())
 
     cluster.send(signal.SIGTERM)
     cluster.wait_until_gone(2 * PATIENCE)
