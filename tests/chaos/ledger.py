@@ -90,5 +90,5 @@ def _note_for_certain(values: list[Any]) -> None:
             with closing(psycopg2.connect(**connection.get_connection_params())) as own, own, own.cursor() as cursor:
                 cursor.execute(NOTE, values)
             return
-        except psycopg2.OperationalError:
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):  # the second: cut while it rolls back
             time.sleep(NOTE_AGAIN)
