@@ -15,7 +15,7 @@ WORKERS = 4
 """Of a machine with two processors."""
 PROCESSORS = 2
 LONGEST = 24 * 3600
-"""Seconds of waiting that are told apart."""
+"""Seconds. A longer wait is counted as one of this length."""
 
 
 @dataclass(frozen=True, slots=True)
