@@ -5,9 +5,10 @@ from collections import Counter as Numbers
 from enum import StrEnum
 
 import structlog
-from django.db import connections, transaction
+from django.db import transaction
 
 from jobs.models import Counter
+from rest.background import repeat
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,6 @@ class WebhookCounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._unwritten: Numbers[tuple[str, str]] = Numbers()
-        self._thread: threading.Thread | None = None
 
     def note(self, service: str, outcome: Outcome) -> None:
         with self._lock:
@@ -55,15 +55,7 @@ class WebhookCounts:
 
     def start(self) -> None:
         """Write every WRITE_EVERY seconds, until the process ends."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._loop, name="webhook-counts", daemon=True)
-            self._thread.start()
-
-    def _loop(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(WRITE_EVERY):
-            self.write()
-            connections.close_all()
+        repeat(self.write, every=WRITE_EVERY, name="webhook-counts")
 
 
 webhook_counts = WebhookCounts()

@@ -5,10 +5,10 @@ from datetime import date
 from uuid import UUID
 
 import structlog
-from django.db import connections
 from django.utils import timezone
 
 from project.models import Token
+from rest.background import repeat
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,6 @@ class LastUsed:
         self._day: date | None = None
         self._noted: set[UUID] = set()
         self._unwritten: set[UUID] = set()
-        self._thread: threading.Thread | None = None
 
     def note(self, token_id: UUID, last_used_on: date | None) -> None:
         """last_used_on: the token's column, as loaded."""
@@ -56,15 +55,7 @@ class LastUsed:
 
     def start(self) -> None:
         """Write every WRITE_EVERY seconds, until the process ends."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._loop, name="last-used", daemon=True)
-            self._thread.start()
-
-    def _loop(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(WRITE_EVERY):
-            self.write()
-            connections.close_all()
+        repeat(self.write, every=WRITE_EVERY, name="last-used")
 
 
 last_used = LastUsed()
