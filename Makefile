@@ -87,6 +87,7 @@ bench: $(READY)  ## Measure queue, replicas, API and mail beside their peers, an
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@bin/debian --for "wrk" --unless bin/wrk wrk
 	@$(python) -m benchmarks $(BENCH)
+	@$(python) -m benchmarks.snapshot
 	@$(python) -m benchmarks.replicas
 	@$(python) -m benchmarks.api
 	@$(python) -m benchmarks.mail
@@ -95,7 +96,7 @@ bench: $(READY)  ## Measure queue, replicas, API and mail beside their peers, an
 lock: var/lock/bin/uv  ## Compile requirements*.txt anew from pyproject.toml
 	@$< $(LOCKED) -o requirements.txt pyproject.toml
 	@$< $(LOCKED) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
-	@for peer in benchmarks/peers/*.in; do $< $(LOCKED) -o "$${peer%.in}.txt" "$$peer" || exit 1; done
+	@for peer in benchmarks/peers/*.in; do $< $(LOCKED) $$(sed -n 's/^# Python /--python-version /p' "$$peer") -o "$${peer%.in}.txt" "$$peer" || exit 1; done
 
 var/lock/bin/uv: | $(READY)
 	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check uv

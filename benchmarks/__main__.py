@@ -10,10 +10,10 @@ from rich.console import Console
 from benchmarks import machine, report
 from benchmarks.measure import Sample, measure
 from benchmarks.roster import CONTENDERS, Contender, broker_url_is_understood
-from benchmarks.runner import Running
+from benchmarks.runner import Running, installed
 from benchmarks.stores import Stores, running_stores
 from benchmarks.summary import bars, figures
-from benchmarks.venvs import ROOT, python_of
+from benchmarks.venvs import ROOT
 from demo.eventually import TooLateError
 from demo.processes import DiedError, stop_on_signals
 
@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     stop_on_signals()
     chosen, missing = _chosen(options.peers)
-    for contender in chosen:
-        with console.status(f"The environment of {contender.title} …"):
-            python_of(contender.module)
+    with console.status("The environments of the peers …"):
+        chosen, without = installed(chosen)
+        missing += without
     run = machine.facts() | {"begun": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
     run["size"] = f"{options.jobs:,} jobs, {options.rounds} rounds, {options.probes} latency probes"
     with running_stores(redis=any("Redis" in contender.store for contender in chosen)) as stores:

@@ -21,7 +21,8 @@ METHOD = """\
 5. Drain: the clock starts, SIGCONT releases all worker processes, and the clock stops when as many results are stored
    as jobs were enqueued. The client looks at the count rarely at first and often near the end. Then 50 results are
    read through the peer's own API and compared.
-6. CPU seconds are those of step 5, of all worker processes and of both servers; memory is read right after it."""
+6. CPU seconds are those of step 5, of all worker processes and of both servers, and so are the bytes of WAL
+   (pg_current_wal_insert_lsn before and after it); memory is read right after it."""
 
 WARM_UP = 200
 LONGEST_POLL = 2.0
@@ -32,7 +33,8 @@ LONGEST_POLL = 2.0
 class Sample:
     """Rates per second; CPU in seconds per 1,000 jobs, of the worker processes and of the servers.
 
-    noise: the share of the machine's cores that went to processes which are not the bench's while it drained.
+    wal: bytes a job in PostgreSQL's write-ahead log while it drained.
+    noise: the share of the machine's cores that went to processes which are not the bench's meanwhile.
     """
 
     enqueue: float
@@ -41,6 +43,7 @@ class Sample:
     memory: Memory
     worker_cpu: float
     server_cpu: float
+    wal: float = 0.0
     noise: float = 0.0
     latencies: list[float] = field(default_factory=list)
 
@@ -54,7 +57,7 @@ def measure(running: Running, stores: Stores, jobs: int, probes: int) -> Sample:
     stores.empty_redis()
     ask("prepare")
     running.start_workers()
-    _warm_up(running, min(WARM_UP, jobs))
+    warm_up(running, min(WARM_UP, jobs))
     latencies: list[float] = ask("latencies", probes)
     running.workers.wait_until_idle()
     running.workers.stop()
@@ -62,29 +65,36 @@ def measure(running: Running, stores: Stores, jobs: int, probes: int) -> Sample:
     enqueue = jobs / ask("enqueue", jobs)
     stores.calm_down()
     time.sleep(max(stopped + LONGEST_POLL - time.monotonic(), 0))
-    drain = _drain(running, stores, ask("stored") + jobs)
+    drained = drain(running, stores, ask("stored") + jobs)
     memory = running.workers.memory()
     ask("check_results")
     return Sample(
         enqueue=enqueue,
         bulk=bulk,
-        drain=jobs / drain.seconds,
+        drain=jobs / drained.seconds,
         memory=memory,
-        worker_cpu=1000 * drain.workers / jobs,
-        server_cpu=1000 * drain.servers / jobs,
-        noise=drain.others / drain.seconds / (os.cpu_count() or 1),
+        worker_cpu=1000 * drained.workers / jobs,
+        server_cpu=1000 * drained.servers / jobs,
+        wal=drained.wal / jobs,
+        noise=drained.noise,
         latencies=latencies,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Wall seconds, and the CPU seconds of the workers, of the servers, and of whatever else runs on this machine."""
+    """Wall seconds; CPU seconds of the workers, of the servers, and of all else on this machine; bytes of WAL."""
 
     seconds: float
     workers: float
     servers: float
     others: float
+    wal: int
+
+    @property
+    def noise(self) -> float:
+        """The share of the machine's cores that went to others."""
+        return self.others / self.seconds / (os.cpu_count() or 1)
 
 
 def _bulk_rate(running: Running, jobs: int) -> float | None:
@@ -95,17 +105,19 @@ def _bulk_rate(running: Running, jobs: int) -> float | None:
     return jobs / seconds
 
 
-def _warm_up(running: Running, jobs: int) -> None:
+def warm_up(running: Running, jobs: int) -> None:
     for _ in range(2):
         running.do_jobs(jobs)
 
 
-def _drain(running: Running, stores: Stores, goal: int) -> Drain:
+def drain(running: Running, stores: Stores, goal: int) -> Drain:
+    """From the release of the stopped workers until so many results are stored."""
     trees = running.workers, stores.tree(), Tree(os.getpid())
-    before, machine_before = [tree.cpu_seconds() for tree in trees], machine_cpu_seconds()
+    wal, before, machine_before = stores.wal_bytes(), [tree.cpu_seconds() for tree in trees], machine_cpu_seconds()
     began = time.monotonic()
     running.workers.resume()
     ended = running.wait(goal)
     machine = machine_cpu_seconds() - machine_before
     workers, servers, bench = (tree.cpu_seconds() - used for tree, used in zip(trees, before, strict=True))
-    return Drain(ended - began, workers, servers, max(machine - bench, 0.0))
+    others = max(machine - bench, 0.0)
+    return Drain(ended - began, workers, servers, others, stores.wal_bytes() - wal)

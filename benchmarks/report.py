@@ -26,9 +26,20 @@ HEADINGS = [
     "PSS, MiB",
     "workers' CPU s/1,000",
     "servers' CPU s/1,000",
+    "WAL bytes/job",
+]
+PROMISES = [
+    "queue",
+    "drain/s, worst to best round",
+    "store",
+    "on disk when enqueued",
+    "what is stored of a finished job",
+    "a job whose worker is killed",
+    "USS, MiB",
+    "CPU of others",
 ]
 
-NARROWEST = 132
+NARROWEST = 160
 """Characters that the table needs, also where the output is not a terminal."""
 
 HOW_TO_READ = """\
@@ -38,7 +49,8 @@ HOW_TO_READ = """\
   PostgreSQL each single call is a transaction that is on the disk when it returns; Redis keeps it in memory only.
 - **idle p50, p99**: from the call of the enqueue function to the first line of the job, on idle workers.
 - **PSS** is the memory of all worker processes, shared pages counted once; **CPU** is user and system time per 1,000
-  jobs while draining, of the worker processes and of PostgreSQL and Redis together.
+  jobs while draining, of the worker processes and of PostgreSQL and Redis together. **WAL** is what PostgreSQL
+  wrote to its write-ahead log meanwhile.
 - The second table says what else differs: a rate that gives up jobs is not the same rate. **CPU of others** is the
   share of the machine that went to programs outside of the bench while this queue drained; near zero is a clean run."""
 
@@ -50,8 +62,7 @@ LIMITS = """\
 - Redis writes nothing to the disk here, PostgreSQL everything (fsync, synchronous_commit on; all else default).
 - All logs are at WARNING. SIGSTOP lets notifications pile up for the peers that listen; a peer that blocks on Redis
   gets the first job before its release.
-- procrastinate stores no results, so its finished rows are counted instead; it is left out of the bar for peers with
-  results."""
+- Peers that store no results are counted by what they store instead, and left out of the bar for peers with results."""
 
 
 def table(measured: Mapping[str, Figures]) -> Table:
@@ -94,10 +105,7 @@ def _page(
         page.text(f"**Not in this run:** {sentence}")
     page.text("![Jobs drained per second](queue.svg)")
     page.table(HEADINGS, _rows(measured))
-    page.table(
-        ["queue", "drain/s, worst to best round", "store", "a job whose worker is killed", "USS, MiB", "CPU of others"],
-        _more(measured),
-    )
+    page.table(PROMISES, _more(measured))
     page.section("Bars")
     page.table(
         ["what", "wanted", "got", ""], [[bar.what, bar.wanted, bar.got or "-", _verdict(bar)] for bar in cleared]
@@ -128,6 +136,7 @@ def _rows(measured: Mapping[str, Figures]) -> list[list[str]]:
             f"{one.pss:.0f}",
             f"{one.worker_cpu:.2f}",
             f"{one.server_cpu:.2f}",
+            f"{one.wal:,.0f}" if "PostgreSQL" in one.contender.store else "-",
         ]
         for one in measured.values()
     ]
@@ -139,6 +148,8 @@ def _more(measured: Mapping[str, Figures]) -> list[list[str]]:
             one.contender.title,
             " to ".join(f"{rate:,.0f}" for rate in one.drain_range),
             one.contender.store,
+            "yes" if one.contender.durable else "no",
+            one.contender.stored,
             one.contender.kept,
             f"{one.uss:.0f}",
             f"{one.noise:.0%}",
@@ -150,7 +161,9 @@ def _more(measured: Mapping[str, Figures]) -> list[list[str]]:
 def _set_up(figures: Figures) -> str:
     contender = figures.contender
     pins = versions(contender.module)
-    shown = dict.fromkeys(["django", "django-q2", contender.module, "redis", "hiredis", "psycopg", "psycopg2-binary"])
+    name = contender.module.replace("_", "-")
+    drivers = ["redis", "hiredis", "asyncpg", "psycopg", "psycopg2-binary"]
+    shown = dict.fromkeys(["django", "django-q2", name, f"{name}-pg", *drivers])
     used = ", ".join(f"{name} {pins[name]}" for name in shown if name in pins)
     return f"**{contender.title}** ({used}). {contender.settings}\nWorkers: `{contender.shown_command}`"
 

@@ -19,7 +19,8 @@ class Contender:
     """module: of benchmarks.peers, and its environment's name. command: a worker's arguments, after its Python.
 
     processes: how often the command is started. store: where queue and results are. kept: what becomes of a job whose
-    worker is killed. durable: whether the store keeps what it has accepted when its machine loses power.
+    worker is killed. durable: whether a job is on the disk when its enqueue call returns. stored: what is of a finished
+    job.
     """
 
     name: str
@@ -30,8 +31,12 @@ class Contender:
     kept: str
     processes: int = 1
     durable: bool = False
-    stores_results: bool = True
+    stored: str = "result"
     env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stores_results(self) -> bool:
+        return self.stored.startswith("result")
 
     @property
     def settings(self) -> str:
@@ -54,6 +59,25 @@ def words(command: str) -> tuple[str, ...]:
     return tuple(command.split())
 
 
+def _pgqueuer(batch: int) -> Contender:
+    return Contender(
+        f"pgqueuer-{batch}",
+        f"pgqueuer, batches of {batch}",
+        "pgqueuer",
+        words(f"-m benchmarks.peers.pgqueuer {batch}"),
+        store="PostgreSQL",
+        kept="runs again after 30 seconds",
+        processes=WORKERS,
+        durable=True,
+        stored="a line in a log",
+    )
+
+
+def _django_tasks(backend: str, apps: str) -> dict[str, str]:
+    settings = "benchmarks.peers.django_tasks_settings"
+    return {"DJANGO_SETTINGS_MODULE": settings, "BENCH_BACKEND": backend, "BENCH_APPS": apps}
+
+
 CONTENDERS = [
     Contender(
         LEGWORK,
@@ -63,6 +87,7 @@ CONTENDERS = [
         store="PostgreSQL",
         kept="runs again",
         durable=True,
+        stored="result, errors, progress",
         env=_LEGWORK,
     ),
     Contender(
@@ -73,6 +98,7 @@ CONTENDERS = [
         store="Redis and PostgreSQL",
         kept="runs again",
         durable=True,
+        stored="result, errors, progress",
         env={**_LEGWORK, "BROKER_URL": "{redis}/0"},
     ),
     Contender(
@@ -122,7 +148,65 @@ CONTENDERS = [
         kept="stays `doing` until a task of one's own retries stalled jobs",
         processes=WORKERS,
         durable=True,
-        stores_results=False,
+        stored="state",
+    ),
+    _pgqueuer(batch=100),
+    _pgqueuer(batch=25),
+    Contender(
+        "awa",
+        "awa",
+        "awa",
+        words("-m benchmarks.peers.awa"),
+        store="PostgreSQL",
+        kept="runs again after about 90 seconds",
+        processes=WORKERS,
+        durable=True,
+        stored="state, for a while",
+    ),
+    Contender(
+        "oban",
+        "Oban for Python",
+        "oban",
+        words(
+            f"-m oban start --dsn {{database}} --queues default:10 --log-level {QUIET} --cron-modules"
+            " benchmarks.peers.oban"
+        ),
+        store="PostgreSQL",
+        kept="runs again after five minutes",
+        processes=WORKERS,
+        durable=True,
+    ),
+    Contender(
+        "chancy",
+        "chancy",
+        "chancy",
+        words("-m chancy.cli.cli --app benchmarks.peers.chancy.app worker start"),
+        store="PostgreSQL",
+        kept="runs again after about two minutes; so may finished ones",
+        processes=WORKERS,
+        durable=True,
+        stored="state, a second later",
+    ),
+    Contender(
+        "django-ox",
+        "django-ox",
+        "django_ox",
+        words(f"-m django ox_worker --processes {WORKERS}"),
+        store="PostgreSQL",
+        kept="runs again after five minutes",
+        durable=True,
+        env=_django_tasks("django_ox.backend.OxBackend", "django_ox"),
+    ),
+    Contender(
+        "django-tasks-db",
+        "django-tasks-db",
+        "django_tasks_db",
+        words("-m django db_worker --no-startup-delay --verbosity 0"),
+        store="PostgreSQL",
+        kept="stays `RUNNING`",
+        processes=WORKERS,
+        durable=True,
+        env=_django_tasks("django_tasks_db.DatabaseBackend", "django_tasks django_tasks_db"),
     ),
     Contender(
         "rq-simple",

@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +13,7 @@ from typing import Any, Self
 from benchmarks.roster import Contender
 from benchmarks.stores import Stores
 from benchmarks.tree import Tree
-from benchmarks.venvs import ROOT, VENVS, python_of
+from benchmarks.venvs import ROOT, VENVS, NoPythonError, python_of
 from demo.eventually import TooLateError
 from demo.processes import DiedError, Process
 
@@ -22,6 +22,19 @@ STOP_WITHIN = 10.0
 PATIENCE = 900.0
 CHECK_EVERY = 10.0
 """Seconds between two looks at whether the workers are alive."""
+
+
+def installed(contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
+    """Those whose environments there are, made where they are missing, and a sentence about every other one."""
+    found, missing = [], []
+    for contender in contenders:
+        try:
+            python_of(contender.module)
+        except NoPythonError as error:
+            missing.append(f"{contender.title}: {error}.")
+        else:
+            found.append(contender)
+    return found, missing
 
 
 class Client:
@@ -111,7 +124,7 @@ class Running:
             tree.kill()
 
     def _worker(self, number: int) -> Process:
-        command = [part.replace("{redis}", self._env["REDIS_URL"]) for part in self.contender.command]
+        command = [_filled(part, self._env) for part in self.contender.command]
         log = LOGS / f"{self.contender.name}-{number + 1}.log"
         return Process(
             self.contender.title, [python_of(self.contender.module), *command], log=log, env=self._env, cwd=ROOT
@@ -119,12 +132,15 @@ class Running:
 
 
 def _environment(contender: Contender, stores: Stores) -> dict[str, str]:
-    redis = stores.url_of_redis()
-    return {
+    env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "DATABASE_URL": stores.url_of_database(contender.name),
-        "REDIS_URL": redis,
+        "REDIS_URL": stores.url_of_redis(),
         "BENCH_SOCKET": str(Path(tempfile.gettempdir()) / f"legwork-bench-{os.getpid()}.socket"),
-        **{name: value.replace("{redis}", redis) for name, value in contender.env.items()},
     }
+    return env | {name: _filled(value, env) for name, value in contender.env.items()}
+
+
+def _filled(text: str, env: Mapping[str, str]) -> str:
+    return text.replace("{redis}", env["REDIS_URL"]).replace("{database}", env["DATABASE_URL"])

@@ -51,6 +51,16 @@ class Stores:
         finally:
             connection.close()
 
+    def wal_bytes(self) -> int:
+        """The position in PostgreSQL's write-ahead log."""
+        connection = psycopg2.connect(self.postgresql.url())
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')")
+                return int(cursor.fetchone()[0])
+        finally:
+            connection.close()
+
     def versions(self) -> dict[str, str]:
         found = {"PostgreSQL": self._version_of_postgresql()}
         return found | ({"Redis": self.redis.version()} if self.redis else {})

@@ -12,7 +12,7 @@ from benchmarks.roster import LEGWORK, Contender
 class Figures:
     """Medians of a contender's rounds. Rates per second; latencies in ms; MiB; CPU seconds per 1,000 jobs.
 
-    noise: the share of the machine that others took while it drained.
+    wal: bytes a job. noise: the share of the machine that others took while it drained.
     """
 
     contender: Contender
@@ -27,6 +27,7 @@ class Figures:
     uss: float
     worker_cpu: float
     server_cpu: float
+    wal: float
     noise: float
 
 
@@ -57,6 +58,7 @@ def figures(contender: Contender, samples: Sequence[Sample]) -> Figures:
         uss=median(sample.memory.uss for sample in samples),
         worker_cpu=median(sample.worker_cpu for sample in samples),
         server_cpu=median(sample.server_cpu for sample in samples),
+        wal=median(sample.wal for sample in samples),
         noise=median(sample.noise for sample in samples),
     )
 

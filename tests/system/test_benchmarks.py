@@ -12,11 +12,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks import report, snapshot, venvs
 from benchmarks.chart import Mark, bars, columns
 from benchmarks.client import pauses
 from benchmarks.mail import CONTENDERS as MAILERS
 from benchmarks.measure import Sample
 from benchmarks.roster import CONTENDERS, LEGWORK
+from benchmarks.runner import installed
 from benchmarks.summary import bars as cleared
 from benchmarks.summary import figures, percentile
 from benchmarks.tree import Memory, Tree
@@ -40,6 +42,12 @@ def test_the_queue_benchmark_writes_its_results(tmp_path: Path) -> None:
     assert "Legwork on PostgreSQL" in page
     assert str(ROOT) not in page
     assert ElementTree.parse(tmp_path / "queue.svg").getroot().tag.endswith("svg")  # noqa: S314 our own file
+
+
+def test_the_snapshot_benchmark_writes_its_results(tmp_path: Path) -> None:
+    run("benchmarks.snapshot", "--peers", LEGWORK, "--jobs", "20", "--rounds", "2", results=tmp_path)
+    assert "| Legwork on PostgreSQL |" in (tmp_path / "snapshot.md").read_text()
+    assert (tmp_path / "snapshot.svg").exists()
 
 
 def test_the_growth_benchmark_writes_its_results(tmp_path: Path) -> None:
@@ -85,6 +93,50 @@ def test_every_lock_of_a_peer_is_pinned_and_hashed_and_names_no_index() -> None:
             assert lock.count("==") <= lock.count("--hash=sha256:")
             assert "://" not in lock
             assert "--index-url" not in lock
+
+
+def test_a_peer_that_needs_a_newer_python_is_left_out_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(venvs, "VENVS", tmp_path)
+    monkeypatch.setattr(venvs, "least_python", lambda name: (9, 9))
+    found, missing = installed([one for one in CONTENDERS if one.name in (LEGWORK, "oban")])
+    assert [one.name for one in found] == [LEGWORK]
+    assert missing == ["Oban for Python: it needs Python 9.9 or newer, which was not found."]
+
+
+def test_the_least_python_stands_in_a_peers_requirements() -> None:
+    assert venvs.least_python("oban") == (3, 12)
+    assert venvs.least_python("huey") <= sys.version_info
+
+
+def test_the_page_of_queues_says_what_each_promises_and_what_it_logs(tmp_path: Path) -> None:
+    by_name = {one.name: one for one in CONTENDERS}
+    chosen = [by_name[name] for name in (LEGWORK, "pgqueuer-100", "huey")]
+    samples = {one.name: [make_sample(1000.0)] for one in chosen}
+    measured = {one.name: figures(one, samples[one.name]) for one in chosen}
+    report.write(tmp_path, measured, samples, [], {}, [])
+    rows = [line.split(" | ") for line in (tmp_path / "queue.md").read_text().splitlines() if line.startswith("| ")]
+    ours, pgqueuer, huey = (
+        [cells for cells in rows if cells[0] == f"| {title}"]
+        for title in ("Legwork on PostgreSQL", "pgqueuer, batches of 100", "huey")
+    )
+    assert [figures_of[0][-1] for figures_of in (ours, pgqueuer, huey)] == ["345 |", "345 |", "- |"]
+    assert [promises[1][3:5] for promises in (ours, pgqueuer, huey)] == [
+        ["yes", "result, errors, progress"],
+        ["yes", "a line in a log"],
+        ["no", "result"],
+    ]
+
+
+def test_the_page_of_snapshots_compares_the_last_round_with_the_first(tmp_path: Path) -> None:
+    ours = next(one for one in CONTENDERS if one.name == LEGWORK)
+    rates = snapshot.Rates(ours, free=12_000, held=[10_000, 8_000, 9_000], noise=0.02)
+    snapshot.write(tmp_path, [rates], {}, ["oban: none."])
+    page = (tmp_path / "snapshot.md").read_text()
+    assert "| Legwork on PostgreSQL | 12,000 | 10,000 | 8,000 | 9,000 | 90% | 75% | 2% |" in page
+    assert "**Not in this run:** oban: none." in page
+    assert "9,000/s, 90%" in (tmp_path / "snapshot.svg").read_text()
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
@@ -151,7 +203,7 @@ def run(module: str, *arguments: str, results: Path) -> None:
 
 
 def make_sample(drain: float) -> Sample:
-    return Sample(1000.0, None, drain, Memory(50, 40), 0.5, 0.2, latencies=[0.002, 0.003])
+    return Sample(1000.0, None, drain, Memory(50, 40), 0.5, 0.2, wal=345.4, latencies=[0.002, 0.003])
 
 
 def state(pid: int) -> str:
