@@ -46,6 +46,15 @@ def test_outside_of_requests_reads_go_to_the_primary_unless_replicas_are_asked_f
 
 
 @pytest.mark.usefixtures("replicas")
+def test_replicas_that_are_asked_for_are_read_from_also_in_a_request_that_has_chosen_the_primary() -> None:
+    with routed(Route(may_use_replicas=True, position=150, chosen=PRIMARY)):
+        assert reads() == PRIMARY
+        with use_replica():
+            assert reads() == "replica2"
+        assert reads() == PRIMARY
+
+
+@pytest.mark.usefixtures("replicas")
 def test_a_request_reads_from_one_replica_and_requests_spread_over_all() -> None:
     def request() -> str:
         with routed(Route(may_use_replicas=True)):

@@ -14,7 +14,7 @@ from tests.support.brokers import WAIT, broker_setting
 from tests.support.factories import make_job
 from tests.support.servers.redis import Redis
 from tests.support.servers.sqs import CREDENTIALS
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import PATIENCE, lost_time
 
 pytest_plugins = ["tests.support.broker_fixtures"]
 
@@ -174,10 +174,22 @@ def test_a_cluster_of_one_queue_wakes_by_its_jobs_and_claims_no_others(broker: A
     assert of_mail.claim("here:1", 5, together) == [mail]
 
 
-def test_an_idle_broker_waits_no_longer_than_it_says(broker: Any) -> None:
-    broker.wait()
-    broker.wait()
-    assert broker.queue_size() == 0
+def test_an_idle_broker_waits_no_longer_than_it_says(broker: Any, caplog: pytest.LogCaptureFixture) -> None:
+    broker.queue_size()  # connects
+    with lost_time() as lost:
+        began = monotonic()
+        broker.wait()
+        assert WAIT <= monotonic() - began < WAIT + 1 + lost()
+    assert caplog.text == ""
+
+
+def test_a_list_of_ids_that_nobody_reads_does_not_grow_without_end(
+    redis_jobs: redis_broker.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_broker, "MAX_IDS", 3)
+    for number in range(5):
+        redis_jobs.send_wakeups({redis_jobs.channel: [f"job {number}"]})
+    assert redis_jobs.connection.lrange("legwork:jobs:legwork", 0, -1) == [b"job 2", b"job 3", b"job 4"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,6 +14,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg2.errors import LockNotAvailable
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, ErrorDetail, NotAcceptable, ParseError, Throttled, ValidationError
 from rest_framework.permissions import AllowAny, IsAdminUser
@@ -51,7 +52,14 @@ ERRORS: dict[str, tuple[Callable[[], Exception], int]] = {
     "unexpected": (lambda: RuntimeError(SECRET), 500),
     "database": (lambda: OperationalError(SECRET), 503),
     "interface": (lambda: InterfaceError(SECRET), 503),
+    "locked": (lambda: row_locked(), 503),
 }
+
+
+def row_locked() -> OperationalError:
+    error = OperationalError(SECRET)
+    error.__cause__ = LockNotAvailable()
+    return error
 
 
 class FailingView(APIView):
@@ -144,9 +152,10 @@ def test_an_unexpected_error_is_logged_with_its_traceback_and_says_nothing(caplo
     assert SECRET in str(record.msg)
 
 
-def test_a_database_that_is_away_is_503_with_a_time_to_try_again() -> None:
-    assert int(client().get("/api/fail/database/")["Retry-After"]) > 0
-    assert int(client().get("/page/database/")["Retry-After"]) > 0
+@pytest.mark.parametrize("place", ["api/fail", "page"])
+@pytest.mark.parametrize(("name", "seconds"), [("database", "5"), ("interface", "5"), ("locked", "1")])
+def test_a_database_that_is_away_or_busy_is_503_with_a_time_to_try_again(place: str, name: str, seconds: str) -> None:
+    assert client().get(f"/{place}/{name}/")["Retry-After"] == seconds
 
 
 def test_an_error_may_carry_header_fields() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 
 from jobs.models import Job
 from tests.support.factories import disconnected
@@ -53,6 +53,16 @@ def locked_elsewhere(job: Job) -> Iterator[None]:
         enough.set()
         thread.join()
     assert waited_for == [False], "the row was waited for"
+
+
+def waiting_for_locks() -> int:
+    """How many transactions in this database wait for one another's locks."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # a transaction sees the first one for all its time
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def _disconnecting(action: Callable[[], Any]) -> None:

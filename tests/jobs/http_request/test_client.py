@@ -66,7 +66,7 @@ DRIPS = {
 @pytest.fixture
 def internet(monkeypatch):
     """`names`: what getaddrinfo answers, in turn; `ports`: the local port that stands behind a public address."""
-    world = SimpleNamespace(names={}, ports={}, lookups=[], connections=[])
+    world = SimpleNamespace(names={}, ports={}, lookups=[], connections=[], timeouts=[])
     lookup, connect = socket.getaddrinfo, socket.socket.connect
 
     def getaddrinfo(host, port, *, type):
@@ -77,6 +77,7 @@ def internet(monkeypatch):
 
     def routed(sock, address):
         world.connections.append(address[0])
+        world.timeouts.append(sock.gettimeout())
         behind = ("127.0.0.1", world.ports.get(address[0], 1))
         return connect(sock, address if ip_address(address[0]).is_loopback else behind)
 
@@ -285,6 +286,14 @@ def test_the_next_address_is_tried_if_one_does_not_answer_but_no_more_than_four(
         with pytest.raises(Unreachable):
             make_call("http://many.example/")
     assert internet.connections == [*silent, PUBLIC, *silent, "1.1.1.3"]
+
+
+def test_an_address_that_does_not_answer_leaves_the_others_their_share_of_the_time(internet):
+    internet.names = {"some.example": [[PUBLIC_IPV6, NAT64, "1.1.1.2", PUBLIC]]}
+    with pytest.raises(Unreachable):
+        make_call("http://some.example/")
+    shares = [PATIENCE / 4, PATIENCE / 3, PATIENCE / 2, PATIENCE]
+    assert all(timeout <= share for timeout, share in zip(internet.timeouts, shares, strict=True))
 
 
 @pytest.mark.parametrize("dripping", DRIPS)

@@ -15,7 +15,7 @@ from jobs.models import queryset as queue_module
 from jobs.models.ids import new_id
 from jobs.models.queryset import delete_in_batches, first_id_at
 from jobs.models.states import TERMINAL, WAITING, Status
-from tests.support.concurrency import in_threads, until_unlocked
+from tests.support.concurrency import in_threads, locked_elsewhere, until_unlocked
 from tests.support.factories import WORKER, make_job, row
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -38,6 +38,16 @@ def test_what_is_due_is_queued_when_its_time_has_come_and_not_before(status: str
     comes = status in {Status.SCHEDULED, Status.RETRYING} and ahead <= timedelta(0)
     assert Job.objects.queue_due() == comes
     assert row(job)["status"] == (Status.QUEUED if comes else status)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks the database, never a row.")
+@pytest.mark.django_db(transaction=True)
+def test_a_due_job_that_somebody_else_has_locked_is_not_waited_for_and_queued_later() -> None:
+    locked, free = (make_job(Status.RETRYING, run_at=timezone.now() - SECOND) for _ in range(2))
+    with locked_elsewhere(locked):
+        assert Job.objects.queue_due() == 1
+    assert [row(job)["status"] for job in (locked, free)] == [Status.RETRYING, Status.QUEUED]
+    assert Job.objects.queue_due() == 1
 
 
 @pytest.mark.django_db

@@ -16,6 +16,7 @@ from jobs.models.states import Status
 from jobs.run import Run
 from jobs.worker import interrupt
 from jobs.worker import worker as worker_module
+from jobs.worker.attempt import REJECTIONS
 from jobs.worker.django_q_tasks import DjangoQTasks
 from jobs.worker.watchdog import STUCK_AFTER, StartedJob
 from jobs.worker.worker import Worker
@@ -131,6 +132,30 @@ def test_a_handler_that_takes_too_long_is_interrupted_and_tried_again(
     with time_kept(worker):
         found = run(worker, timeout=1)
     assert (found["status"], found["errors"][0]["type"]) == (Status.RETRYING, "TimedOut")
+
+
+@pytest.mark.parametrize("error", REJECTIONS)
+def test_an_outcome_that_the_database_refuses_is_not_tried_again(worker: Worker, error: type[Exception]) -> None:
+    assert tries_to_record(worker, error) == 1
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_an_outcome_waits_for_a_database_that_is_away(worker: Worker, error: type[Exception]) -> None:
+    assert tries_to_record(worker, error) == 3
+
+
+def tries_to_record(worker: Worker, error: type[Exception]) -> int:
+    """How often an outcome is written whose first two tries end in this error."""
+    tries = 0
+
+    def write() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise error
+
+    worker.attempts.record(write)
+    return tries
 
 
 def test_a_kind_that_this_release_does_not_have_is_tried_again(worker: Worker) -> None:

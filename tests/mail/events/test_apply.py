@@ -1,18 +1,20 @@
 """What events do to messages: once, in whatever order they come, and as the policy says."""
 
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import permutations
-from threading import Barrier, Thread
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from demo.eventually import eventually
 from jobs import registry
 from jobs.cluster import maintenance
 from jobs.models import Job
@@ -22,6 +24,7 @@ from mail.events.provider_event import from_mailgun
 from mail.importance import Importance
 from mail.models import Alert, Attempt, Event, Message, Strike, Suppression, WebhookToken
 from mail.status import PRECEDENCE, Status
+from tests.support.concurrency import in_threads, waiting_for_locks
 from tests.support.mail.mailgun_webhooks import ADA, failure, make_attempt, make_event, make_message
 from tests.support.timeouts import PATIENCE
 
@@ -159,28 +162,39 @@ def test_workers_that_apply_events_at_the_same_time_do_not_apply_one_twice() -> 
         ingest.ingest(from_mailgun(an_event(attempt, kind))) for kind in ["opened", "clicked", "delivered", "bounced"]
     ]
     ids = [event.pk for event in taken if event]
-    applied = in_threads(ids * 3)
+    together, applied = threading.Barrier(3 * len(ids)), list[bool]()
+
+    def work(event_id: UUID) -> None:
+        together.wait(PATIENCE)
+        applied.append(apply.apply(event_id))
+
+    in_threads(*(partial(work, event_id) for event_id in ids * 3))
     assert sum(applied) == len(ids)
     message = Message.objects.get()
     assert (message.status, message.opens, message.clicks) == (Status.BOUNCED, 1, 1)
 
 
-def in_threads(ids: list[UUID]) -> list[bool]:
-    barrier, done = Barrier(len(ids)), []
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite in memory has one connection, and one writer anyway.")
+@pytest.mark.django_db(transaction=True)
+def test_two_events_of_one_attempt_s_end_are_one_strike_also_when_they_come_at_once() -> None:
+    attempt = make_attempt()
+    both = [an_event(attempt, "exhausted"), failure(attempt, "temporary", "old", code=498)]
+    ids = [event.pk for data in both if (event := ingest.ingest(from_mailgun(data)))]
+
+    locked = threading.Event()
+
+    def hold_until_both_wait() -> None:
+        with transaction.atomic():
+            Message.objects.select_for_update().get()
+            locked.set()
+            eventually(lambda: waiting_for_locks() == len(ids), PATIENCE, "both events waiting for their message")
 
     def work(event_id: UUID) -> None:
-        barrier.wait(PATIENCE)
-        try:
-            done.append(apply.apply(event_id))
-        finally:
-            connection.close()
+        assert locked.wait(PATIENCE)
+        apply.apply(event_id)
 
-    threads = [Thread(target=work, args=[event_id]) for event_id in ids]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    return done
+    in_threads(hold_until_both_wait, *(partial(work, event_id) for event_id in ids))
+    assert Strike.objects.count() == 1
 
 
 @pytest.mark.parametrize(
@@ -269,6 +283,12 @@ class TestCriticalMail:
     ) -> None:
         happen(an_event(attempt, late))
         assert Message.objects.get().status == status
+
+    def test_a_late_event_of_the_first_attempt_does_not_end_what_the_second_has_sent(self, attempt: Attempt) -> None:
+        make_attempt(attempt.message)
+        Message.objects.update(status=Status.SENT)
+        happen(an_event(attempt, "exhausted"))
+        assert Message.objects.get().status == Status.SENT
 
     def test_the_second_attempt_decides(self, attempt: Attempt) -> None:
         second = make_attempt(attempt.message)

@@ -245,6 +245,18 @@ ROWS = [
     ),
     (
         F.UNREACHABLE,
+        [CRITICAL],
+        Facts(tries=4, expires_in=8 * SECOND),
+        Decision(retry_after=5 * SECOND, breaker=Breaker.COUNT),
+    ),
+    (
+        F.UNREACHABLE,
+        [CRITICAL],
+        Facts(expires_in=5 * SECOND),
+        Decision(status=Status.EXPIRED, breaker=Breaker.COUNT, alert="unreachable"),
+    ),
+    (
+        F.UNREACHABLE,
         [NORMAL, BULK],
         Facts(tries=3, expires_in=MINUTE),
         Decision(status=Status.EXPIRED, breaker=Breaker.COUNT),

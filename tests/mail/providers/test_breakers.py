@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,14 +15,14 @@ from demo.eventually import eventually
 from mail import checks
 from mail.models import Provider
 from mail.providers import breakers, select
-from tests.support.concurrency import in_threads
+from tests.support.concurrency import in_threads, waiting_for_locks
 from tests.support.factories import disconnected
 from tests.support.mail.sending import NOBODY, provider, sending_by
 from tests.support.timeouts import PATIENCE
 
 pytestmark = pytest.mark.django_db
 
-MILLISECOND = timedelta(milliseconds=1)
+MILLISECOND, HOUR = timedelta(milliseconds=1), timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
@@ -117,18 +117,12 @@ def test_a_success_while_it_opens_leaves_no_half_open_breaker() -> None:
 
     def let_it_end_when_waited_for() -> None:
         with disconnected():
-            eventually(somebody_waits, PATIENCE, "the success waiting for the failure")
+            eventually(waiting_for_locks, PATIENCE, "the success waiting for the failure")
             enough.set()
 
     in_threads(open_slowly, succeed)
     found = Provider.objects.get(name="first")
     assert (found.opened_at is None) == (found.open_until is None)
-
-
-def somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
-        return cursor.fetchone() is not None
 
 
 def test_a_breaker_that_lost_its_time_is_tried_at_once() -> None:
@@ -150,6 +144,29 @@ def test_changes_by_other_processes_are_seen_within_a_second(monkeypatch: pytest
     assert chosen() == "first"
     now += 1
     assert chosen() == "second"
+
+
+OPEN = [lambda: fail("first")]
+DUE = [*OPEN, lambda: set_open_until("first", -1)]
+CHANGES: dict[str, tuple[list[Callable[[], object]], Callable[[], object], Callable[[], object]]] = {
+    "record_failure": ([], lambda: fail("first"), lambda: breakers.state_of("first").opened_at),
+    "record_success": (OPEN, lambda: breakers.record_success("first"), lambda: chosen() == "first"),
+    "open_by_hand": ([], lambda: breakers.open_by_hand("first", "x"), lambda: breakers.state_of("first").opened_at),
+    "reserve_probe": (DUE, lambda: breakers.reserve_probe("first"), lambda: select.next_free_at("normal", {"second"})),
+    "pause": ([], lambda: breakers.pause("first", HOUR, "429"), lambda: breakers.state_of("first").paused_until),
+    "slow_domain": ([], lambda: breakers.slow_domain("a.org", HOUR), lambda: breakers.slow_until("a.org")),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_a_process_changes_itself_it_reads_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breakers, "CACHE_SECONDS", 3600)
+    before, change, changed = CHANGES[name]
+    for step in before:
+        step()
+    assert breakers.state_of("second").name == "second"  # all rows are read now
+    change()
+    assert changed()
 
 
 def test_the_longer_of_two_pauses_counts() -> None:

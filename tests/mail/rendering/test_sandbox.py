@@ -139,6 +139,14 @@ def test_several_renderings_may_have_one_budget() -> None:
         render_often()
 
 
+def test_what_is_rendered_in_between_counts_though_the_result_is_short() -> None:
+    source = "{% for x in a %}{% filter slice:':1' %}{{ s }}{% endfilter %}{% endfor %}"
+    context = {"s": "x" * MAX_CHARACTERS}
+    assert render_text(source, context | {"a": "123"}, RenderBudget(seconds=60)) == "xxx"
+    with pytest.raises(BadTemplate, match="too long"):
+        render_text(source, context | {"a": "12345678901"}, RenderBudget(seconds=60))
+
+
 def test_a_compiled_template_can_be_rendered_again() -> None:
     template, budget = SandboxedTemplate("{% for x in a %}{{ x }}{% endfor %}"), RenderBudget()
     assert [template.render_text({"a": a}, budget) for a in ([1], [2, 3])] == ["1", "23"]

@@ -45,6 +45,13 @@ def test_a_token_is_given_for_a_password_and_works(ada: User) -> None:
     }
 
 
+def test_who_gets_a_token_has_logged_in(ada: User) -> None:
+    assert ada.last_login is None
+    log_in()
+    ada.refresh_from_db()
+    assert ada.last_login is not None
+
+
 def test_a_token_is_stored_as_a_digest_only(ada: User) -> None:
     key = log_in().json()["token"]
     [stored] = Token.objects.values()
