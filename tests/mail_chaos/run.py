@@ -119,8 +119,6 @@ class Course:
 
     def _settle(self) -> None:
         """Until nothing new happens; then all logs are read once more, and the lists compared."""
-        if self.problems:
-            return  # it would not come to rest
         try:
             eventually(self._quiet, 4 * DONE_WITHIN, "the end of all mail jobs", pause=1)
             for kind in ("mail.reconcile", "mail.compare_lists"):

@@ -17,6 +17,9 @@ from tests.soak.kinds import ENDLESS, NOW_AND_THEN, WAITING
 TOP_UP_EVERY = 0.5
 RARE_EVERY = 2.0
 """Seconds between two jobs of the kinds that take long."""
+OCCUPYING = "soak.late"
+"""Takes a worker for a second."""
+OCCUPYING_JOBS = 10
 
 
 class Load:
@@ -26,6 +29,15 @@ class Load:
         self._rare = itertools.cycle(NOW_AND_THEN)
         self._rare_at = 0.0
         self._top_up_at = 0.0
+
+    @staticmethod
+    def occupy_workers() -> None:
+        """Have all workers at long jobs for some seconds, in which the reserve worker looks for work.
+
+        It shares most of its memory with the supervisor until then. Whenever that happens first, the shares of both
+        grow, which is no leak and has to be over before memory is compared.
+        """
+        submit_many(OCCUPYING, [{}] * OCCUPYING_JOBS)
 
     def look(self) -> None:
         close_old_connections()

@@ -58,6 +58,7 @@ class Course:
     def _soak(self) -> Samples:
         load, sampler = Load(), Sampler(self.cluster, self.url)
         self.notifications.start()
+        load.occupy_workers()
         end = time.monotonic() + self.seconds
         memory_at = 0.0
         while time.monotonic() < end:
