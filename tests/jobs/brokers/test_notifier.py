@@ -161,20 +161,6 @@ def test_a_silent_broker_is_tried_again_after_a_while(
     assert silent_server.connections() == 3
 
 
-def test_while_one_finds_out_whether_the_broker_is_back_the_others_do_not_wait() -> None:
-    made, others = breaker.CircuitBreaker(), list[str]()
-
-    def fail() -> None:
-        others.append(made.call(lambda: "asked", "not asked"))
-        raise OSError("still away")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(breaker, "OPEN_SECONDS", 0)
-        made.call(lambda: 1 / 0, 0)
-    made.call(fail, None)
-    assert others == ["not asked"]
-
-
 def test_a_transaction_announces_once_whatever_it_stores(ear: Ear) -> None:
     with transaction.atomic():
         jobs = [submit("demo.countdown", {"seconds": 0}, unique_key=key) for key in "ab"]

@@ -1,0 +1,75 @@
+"""The circuit breaker around a broker's calls: who calls it after a failure, and when."""
+
+import pytest
+
+from jobs.brokers import breaker
+from jobs.brokers.breaker import OPEN_SECONDS, CircuitBreaker
+
+MOMENT = 0.001
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which a test moves on."""
+    now = [1000.0]
+    monkeypatch.setattr(breaker, "monotonic", lambda: now[0])
+    return now
+
+
+def fail() -> str:
+    raise OSError("away")
+
+
+def ask(broker: CircuitBreaker) -> str:
+    return broker.call(lambda: "asked", "not asked")
+
+
+def test_a_broker_that_answers_is_asked_each_time() -> None:
+    broker = CircuitBreaker()
+    assert [ask(broker) for _ in range(3)] == ["asked"] * 3
+
+
+def test_after_a_failure_nobody_asks_for_a_while(clock: list[float]) -> None:
+    broker = CircuitBreaker()
+    assert broker.call(fail, "not asked") == "not asked"
+    clock[0] += OPEN_SECONDS - MOMENT
+    assert ask(broker) == "not asked"
+    clock[0] += MOMENT
+    assert ask(broker) == "asked"
+
+
+def test_an_answer_closes_it(clock: list[float]) -> None:
+    broker = CircuitBreaker()
+    broker.call(fail, "")
+    clock[0] += OPEN_SECONDS
+    assert [ask(broker) for _ in range(3)] == ["asked"] * 3
+
+
+def test_a_failed_try_keeps_it_open_from_then_on(clock: list[float]) -> None:
+    broker = CircuitBreaker()
+    for _ in range(2):
+        broker.call(fail, "")
+        clock[0] += OPEN_SECONDS
+    clock[0] -= MOMENT
+    assert ask(broker) == "not asked"
+
+
+def test_while_one_finds_out_whether_the_broker_is_back_the_others_do_not_wait(clock: list[float]) -> None:
+    broker, others = CircuitBreaker(), list[str]()
+
+    def fail_later() -> str:
+        others.append(ask(broker))
+        clock[0] += OPEN_SECONDS - MOMENT
+        others.append(ask(broker))
+        raise OSError("still away")
+
+    broker.call(fail, "")
+    clock[0] += OPEN_SECONDS
+    broker.call(fail_later, "")
+    assert others == ["not asked"] * 2
+
+
+def test_a_failure_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    CircuitBreaker().call(fail, "")
+    [record] = caplog.records
+    assert record.msg | {"event": "broker_unavailable", "retry_in": OPEN_SECONDS, "exc_info": True} == record.msg
