@@ -32,13 +32,13 @@ def main() -> int:
         )
         django.setup()
         from tests.mail_chaos.run import Course
-        from tests.support.cluster_stack import Farm  # models can be imported only now
+        from tests.support.cluster_stack import ClusterStack  # models can be imported only now
 
         env = {"DJANGO_SETTINGS_MODULE": SETTINGS}
         url = os.environ["DATABASE_URL"]
-        with Farm(url, asked.folder, clusters=2, workers=1, io_workers=1, env=env) as farm:
-            simulator.configure(webhook_url=f"{farm.url}/webhooks/mailgun/tracking/", **CONFIG)
-            return Course(farm, simulator, asked).run()
+        with ClusterStack(url, asked.folder, clusters=2, workers=1, io_workers=1, env=env) as stack:
+            simulator.configure(webhook_url=f"{stack.url}/webhooks/mailgun/tracking/", **CONFIG)
+            return Course(stack, simulator, asked).run()
 
 
 def _arguments() -> argparse.Namespace:

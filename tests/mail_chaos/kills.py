@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from demo.processes import Process
-from tests.support.cluster_stack import Cluster, Farm, kill
+from tests.support.cluster_stack import Cluster, ClusterStack, kill
 from tests.support.servers.simulator import Simulator
 
 REFUSED_FOR = (0.5, 2.0)
@@ -15,8 +15,8 @@ REFUSED_FOR = (0.5, 2.0)
 class Kills:
     """Deterministic in what is rolled, not in what is hit: who is busy at that moment is up to the machine."""
 
-    def __init__(self, farm: Farm, simulator: Simulator, dice: random.Random) -> None:
-        self.farm = farm
+    def __init__(self, stack: ClusterStack, simulator: Simulator, dice: random.Random) -> None:
+        self.stack = stack
         self.simulator = simulator
         self.dice = dice
         self.done: Counter[str] = Counter()
@@ -25,7 +25,7 @@ class Kills:
             "worker killed (SIGKILL)": (20, lambda: self._kill_child("worker")),
             "dispatcher killed (SIGKILL)": (5, lambda: self._kill_child("dispatcher")),
             "whole cluster killed (SIGKILL)": (15, self._kill_cluster),
-            "web process killed (SIGKILL)": (10, lambda: self._kill_process(self.farm.web)),
+            "web process killed (SIGKILL)": (10, lambda: self._kill_process(self.stack.web)),
             "provider not reachable for up to two seconds": (10, self._refuse),
         }
         """What is done, and how often of a hundred times."""
@@ -38,19 +38,19 @@ class Kills:
 
     def supervise(self) -> None:
         """Start what has ended, as systemd or a container platform does."""
-        for process in (self.farm.web, *self.farm.clusters):
+        for process in (self.stack.web, *self.stack.clusters):
             if not process.running():
                 process.start()
 
     def _kill_child(self, role: str) -> bool:
-        children = self.dice.choice(self.farm.clusters).children(role)
+        children = self.dice.choice(self.stack.clusters).children(role)
         if not children:
             return False
         kill(self.dice.choice(children))
         return True
 
     def _kill_cluster(self) -> bool:
-        cluster: Cluster = self.dice.choice(self.farm.clusters)
+        cluster: Cluster = self.dice.choice(self.stack.clusters)
         return self._kill_process(cluster)
 
     def _kill_process(self, process: Process) -> bool:

@@ -21,7 +21,7 @@ from tests.mail_chaos.kills import Kills
 from tests.mail_chaos.plan import plan
 from tests.mail_chaos.posts import Posts
 from tests.mail_chaos.promises import PAGE, Page, promise
-from tests.support.cluster_stack import Farm
+from tests.support.cluster_stack import ClusterStack
 from tests.support.servers.simulator import Simulator
 
 STEP = 0.05
@@ -40,16 +40,16 @@ MOST_SHOWN = 50
 
 
 class Course:
-    def __init__(self, farm: Farm, simulator: Simulator, asked: argparse.Namespace) -> None:
+    def __init__(self, stack: ClusterStack, simulator: Simulator, asked: argparse.Namespace) -> None:
         self.asked = asked
-        self.farm = farm
+        self.stack = stack
         self.simulator = simulator
         self.messages = plan(asked.messages, asked.seed)
         page = Page(PAGE.read_text())
         self.promises = {message.address: promise(message, page) for message in self.messages}
         self.dice = random.Random(asked.seed)
-        self.kills = Kills(farm, simulator, self.dice)
-        self.posts = Posts(farm.client(), self.messages)
+        self.kills = Kills(stack, simulator, self.dice)
+        self.posts = Posts(stack.client(), self.messages)
         self.problems: list[str] = []
         self._last_seen: tuple[int, ...] = ()
         self._quiet_since = 0.0

@@ -24,11 +24,11 @@ def main() -> int:
         os.environ |= {"DATABASE_URL": server.create_database("remote_chaos"), **ENVIRONMENT}
         django.setup()
         from tests.remote_chaos.run import Course, Size  # which need the variables
-        from tests.support.cluster_stack import Farm
+        from tests.support.cluster_stack import ClusterStack
 
         env = {"DJANGO_SETTINGS_MODULE": SETTINGS, "RATE_LIMIT_PER_MINUTE": "1000000"}
-        with Farm(os.environ["DATABASE_URL"], folder, workers=1, env=env) as farm:
-            course = Course(farm, Size(asked.jobs, asked.workers, asked.owners, asked.seed))
+        with ClusterStack(os.environ["DATABASE_URL"], folder, workers=1, env=env) as stack:
+            course = Course(stack, Size(asked.jobs, asked.workers, asked.owners, asked.seed))
             problems = course.run()
             _show(course.table(), asked.seed)
     console = Console(width=110)

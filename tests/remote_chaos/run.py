@@ -10,7 +10,7 @@ from typing import Any
 from demo.eventually import eventually
 from tests.remote_chaos import ledger
 from tests.remote_chaos.device import SORTS, Device, Journal
-from tests.support.cluster_stack import Farm
+from tests.support.cluster_stack import ClusterStack
 
 BATCH = 500
 ENDS_WITHIN = 600.0
@@ -30,12 +30,12 @@ class Size:
 
 
 class Course:
-    """farm: running, with the settings of tests/support/remote_kinds and one cluster."""
+    """stack: running, with the settings of tests/support/remote_kinds and one cluster."""
 
-    def __init__(self, farm: Farm, size: Size) -> None:
-        self.farm = farm
+    def __init__(self, stack: ClusterStack, size: Size) -> None:
+        self.stack = stack
         self.size = size
-        self.database = farm.env["DATABASE_URL"]
+        self.database = stack.env["DATABASE_URL"]
         self.journal = Journal()
         self.over = threading.Event()
         self.owners = [f"owner-{number}" for number in range(size.owners)]
@@ -45,7 +45,7 @@ class Course:
     def run(self) -> list[str]:
         """The broken promises."""
         ledger.install(self.database)
-        clients = {owner: self.farm.client(owner) for owner in self.owners}
+        clients = {owner: self.stack.client(owner) for owner in self.owners}
         began = time.monotonic()
         devices = [self._device(number) for number in range(self.size.workers)]
         for device in devices:
@@ -77,10 +77,10 @@ class Course:
 
     def _device(self, number: int) -> Device:
         owner, sort = self.owners[number % len(self.owners)], SORTS[number % len(SORTS)]
-        token = self.farm.client(owner).token
+        token = self.stack.client(owner).token
         # Each owner's devices have the same names as the others'.
         name = f"device-{number // len(self.owners)}"
-        return Device(name, sort, owner, self.farm.url, token, self.journal, self.over, self.size.seed + number)
+        return Device(name, sort, owner, self.stack.url, token, self.journal, self.over, self.size.seed + number)
 
     def _sorts(self) -> Counter[str]:
         return Counter(SORTS[number % len(SORTS)] for number in range(self.size.workers))
@@ -93,13 +93,13 @@ class Course:
 
     def _kill(self) -> None:
         """The cluster twice, and between that the web process once."""
-        [cluster] = self.farm.clusters
+        [cluster] = self.stack.clusters
         first, second = KILL_CLUSTER_AT
         self._until(first)
         self._kill_cluster(cluster)
         self._until(RESTART_WEB_AT)
-        self.farm.web.stop(signal.SIGKILL)
-        self.farm.web.start()
+        self.stack.web.stop(signal.SIGKILL)
+        self.stack.web.start()
         self.done["web process killed and started again"] += 1
         self._until(second)
         self._kill_cluster(cluster)

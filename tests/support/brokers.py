@@ -9,7 +9,7 @@ import pytest
 
 from settings import env as readers
 from tests.conftest import DATABASES
-from tests.support.cluster_stack import Farm, make_farm
+from tests.support.cluster_stack import ClusterStack, make_cluster_stack
 from tests.support.servers.sqs import CREDENTIALS
 
 BROKERS = ["redis", "sqs"]
@@ -36,12 +36,12 @@ def broker_environment(place: str, request: pytest.FixtureRequest) -> dict[str, 
     return {"BROKER_URL": url, **CREDENTIALS}
 
 
-def make_farm_on(
+def make_cluster_stack_on(
     place: str, request: pytest.FixtureRequest, folder: Path, *, env: Mapping[str, str] | None = None, **options: Any
-) -> Farm:
-    """A farm with a new database and this broker; `with` starts it."""
+) -> ClusterStack:
+    """A stack with a new database and this broker; `with` starts it."""
     database = place if place in DATABASES else "postgresql"
-    return make_farm(database, folder, env={**broker_environment(place, request), **(env or {})}, **options)
+    return make_cluster_stack(database, folder, env={**broker_environment(place, request), **(env or {})}, **options)
 
 
 def broker_setting(url: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Cluster(Process):
         )
 
 
-class Farm(Stack):
+class ClusterStack(Stack):
     """A stack with the kinds of trouble; more clusters may be added to the ones that it begins with."""
 
     def __init__(
@@ -162,33 +162,35 @@ class Farm(Stack):
 class Gate:
     """What jobs of a kind that takes a gate wait for: a test opens it at the moment when they are to end."""
 
-    def __init__(self, farm: Farm, kind: str = "trouble.hold") -> None:
-        self.farm, self.kind = farm, kind
-        self._file = farm.logs / f"gate-{uuid4()}"
+    def __init__(self, stack: ClusterStack, kind: str = "trouble.hold") -> None:
+        self.stack, self.kind = stack, kind
+        self._file = stack.logs / f"gate-{uuid4()}"
 
     def hold(self, **options: object) -> Event:
         """A job that waits for this gate, as soon as it has begun to."""
         job = self.post(**options)
-        self.farm.worker_of(job)
+        self.stack.worker_of(job)
         return job
 
     def post(self, **options: object) -> Event:
         """The same, whether or not it has begun."""
-        return self.farm.post(self.kind, {"gate": str(self._file)}, **options)
+        return self.stack.post(self.kind, {"gate": str(self._file)}, **options)
 
     def open(self) -> None:
         self._file.touch()
 
 
 def on_both(group: str) -> list[Any]:
-    """Parameters of a fixture that makes a farm on each database; the tests on one farm stay in one process."""
+    """Parameters of a fixture that makes a stack on each database; the tests on one stack stay in one process."""
     return [pytest.param(name, marks=pytest.mark.xdist_group(f"{group}_{name}")) for name in DATABASES]
 
 
-def make_farm(database: str, folder: Path, **options: Any) -> Farm:
-    """A farm on a new database of this kind; `with` starts it."""
+def make_cluster_stack(database: str, folder: Path, **options: Any) -> ClusterStack:
+    """A stack on a new database of this kind; `with` starts it."""
     on_sqlite = database == "sqlite"
-    return Farm(f"sqlite:///{folder}/legwork.sqlite3" if on_sqlite else make_database(folder.name), folder, **options)
+    return ClusterStack(
+        f"sqlite:///{folder}/legwork.sqlite3" if on_sqlite else make_database(folder.name), folder, **options
+    )
 
 
 def now() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from demo.eventually import eventually
-from tests.support.cluster_stack import Farm
+from tests.support.cluster_stack import ClusterStack
 from tests.support.servers.backups import Archive, PointInTime, dump, restore
 from tests.support.servers.postgresql import PostgreSQL
 from tests.support.servers.redis import Redis
@@ -34,16 +34,16 @@ def server() -> Iterator[PostgreSQL]:
         yield running
 
 
-def make_farm(url: str, folder: Path, mailgun: Simulator, broker: str) -> Farm:
+def make_cluster_stack(url: str, folder: Path, mailgun: Simulator, broker: str) -> ClusterStack:
     """Without a cluster."""
     folder.mkdir()
     settled = {"MAIL_SETTLED_AFTER": "3", "MAIL_CHECK_DNS": "0"}
-    return Farm(url, folder, clusters=0, env={**mailgun.env, **settled, "BROKER_URL": broker})
+    return ClusterStack(url, folder, clusters=0, env={**mailgun.env, **settled, "BROKER_URL": broker})
 
 
-def post_mail(farm: Farm, local: str) -> dict[str, Any]:
+def post_mail(stack: ClusterStack, local: str) -> dict[str, Any]:
     body = {"to": f"{local}@example.org", "subject": "Hi", "text": "There"}
-    posted: dict[str, Any] = farm.client().post("mail/messages/", body, expect=202).json()
+    posted: dict[str, Any] = stack.client().post("mail/messages/", body, expect=202).json()
     return posted
 
 
@@ -51,9 +51,9 @@ def told(job: dict[str, Any]) -> list[object]:
     return [job[name] for name in ("status", "attempt", "started_at", "finished_at", "result")]
 
 
-def wait_until_sent(farm: Farm, message: dict[str, Any]) -> dict[str, Any]:
+def wait_until_sent(stack: ClusterStack, message: dict[str, Any]) -> dict[str, Any]:
     def sent() -> dict[str, Any] | None:
-        found: dict[str, Any] = farm.client().get(f"mail/messages/{message['id']}/", expect=200).json()
+        found: dict[str, Any] = stack.client().get(f"mail/messages/{message['id']}/", expect=200).json()
         return found if found["status"] in SENT else None
 
     found = eventually(sent, PATIENCE, f"{message['to']} being sent", pause=PAUSE)
@@ -67,32 +67,32 @@ def test_after_a_restore_nothing_that_was_finished_runs_and_no_mail_goes_out_twi
     """Redis still holds the ids of jobs that the restored database does not know."""
     file = tmp_path / "legwork.dump"
     broker = redis_server.url(5)
-    with make_farm(server.create_database("before"), tmp_path / "before", mailgun, broker) as farm:
-        cluster = farm.start_cluster(io_workers=1)
-        finished = farm.wait(farm.post("demo.countdown", {"seconds": 0}), "succeeded")
+    with make_cluster_stack(server.create_database("before"), tmp_path / "before", mailgun, broker) as stack:
+        cluster = stack.start_cluster(io_workers=1)
+        finished = stack.wait(stack.post("demo.countdown", {"seconds": 0}), "succeeded")
         cluster.stop()
-        waiting = farm.post("demo.countdown", {"seconds": 0})
-        mail = [post_mail(farm, f"mail{number}") for number in range(3)]
+        waiting = stack.post("demo.countdown", {"seconds": 0})
+        mail = [post_mail(stack, f"mail{number}") for number in range(3)]
         dump(server.url("before"), file)
         cluster.start()
         for message in mail:
-            wait_until_sent(farm, message)
-        farm.wait(waiting, "succeeded")
+            wait_until_sent(stack, message)
+        stack.wait(waiting, "succeeded")
         cluster.stop()
-        lost = farm.post("demo.countdown", {"seconds": 0})
-        never_sent = post_mail(farm, "lost")
+        lost = stack.post("demo.countdown", {"seconds": 0})
+        never_sent = post_mail(stack, "lost")
     restored = restore(file, server.url(), "after")
-    with make_farm(restored, tmp_path / "after", mailgun, broker) as farm:
-        assert "3 messages" in farm.manage("after_restore")
-        farm.start_cluster(io_workers=1)
+    with make_cluster_stack(restored, tmp_path / "after", mailgun, broker) as stack:
+        assert "3 messages" in stack.manage("after_restore")
+        stack.start_cluster(io_workers=1)
         for message in mail:
-            wait_until_sent(farm, message)
-        farm.wait(waiting, "succeeded")
-        assert told(farm.client().job(finished["id"])) == told(finished)
-        assert not farm.events("job_started", job_id=finished["id"])
+            wait_until_sent(stack, message)
+        stack.wait(waiting, "succeeded")
+        assert told(stack.client().job(finished["id"])) == told(finished)
+        assert not stack.events("job_started", job_id=finished["id"])
         for unknown in (f"jobs/{lost['id']}/", f"mail/messages/{never_sent['id']}/"):
-            farm.client().get(unknown, expect=404)
-        farm.wait(farm.post("demo.countdown", {"seconds": 0}), "succeeded")
+            stack.client().get(unknown, expect=404)
+        stack.wait(stack.post("demo.countdown", {"seconds": 0}), "succeeded")
     assert [mailgun.accepted(message["id"]) for message in mail] == [1, 1, 1]
 
 

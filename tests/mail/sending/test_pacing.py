@@ -19,7 +19,7 @@ from mail.models import Message, RateBucket
 from mail.sending import pacing
 from mail.status import Status
 from tests.conftest import make_database
-from tests.support.cluster_stack import Farm
+from tests.support.cluster_stack import ClusterStack
 from tests.support.mail.messages import make_message
 from tests.support.mail.sending import provider, sending_by, work_on
 from tests.support.servers.simulator import Simulator
@@ -122,8 +122,8 @@ def test_a_broadcast_that_hangs_leaves_threads_for_critical_mail(tmp_path: Path)
     with Simulator() as mailgun:
         mailgun.fault("timeout-before", times=None, recipient="reader", seconds=60)
         env = {**mailgun.env, "MAIL_THREADS": str(THREADS), "MAIL_TIMEOUT": "60", "MAIL_CHECK_DNS": "0"}
-        with Farm(make_database("pace"), tmp_path, workers=1, io_workers=1, env=env) as farm:
-            client = farm.client()
+        with ClusterStack(make_database("pace"), tmp_path, workers=1, io_workers=1, env=env) as stack:
+            client = stack.client()
             client.request("PUT", "mail/templates/news/", expect=201, json={"subject": "News", "text": "There"})
             readers = [{"to": f"reader@{number}.example"} for number in range(READERS)]
             client.post("mail/broadcasts/", {"template": "news", "recipients": readers}, expect=202)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.brokers import PLACES, make_farm_on, on_each
-from tests.support.cluster_stack import Farm
+from tests.support.brokers import PLACES, make_cluster_stack_on, on_each
+from tests.support.cluster_stack import ClusterStack
 from tests.support.timeouts import lost_time
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.system.django_q.rbroker_settings"}
@@ -15,15 +15,15 @@ TIME_OUT, FIRES_WITHIN = 2, 3
 
 
 @pytest.fixture(params=on_each(PLACES, "rbroker"))
-def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
     folder = tmp_path_factory.mktemp(f"rbroker-{request.param}")
-    with make_farm_on(request.param, request, folder, env=SETTINGS) as farm:
-        yield farm
+    with make_cluster_stack_on(request.param, request, folder, env=SETTINGS) as stack:
+        yield stack
 
 
-def test_the_scenario_of_a_broker_for_devices(farm: Farm) -> None:
+def test_the_scenario_of_a_broker_for_devices(stack: ClusterStack) -> None:
     with lost_time() as lost:
-        report = json.loads(farm.manage("rbroker", "--timeout", str(TIME_OUT)))
+        report = json.loads(stack.manage("rbroker", "--timeout", str(TIME_OUT)))
     seconds = report.pop("seconds")
     assert report == {"on_time": "succeeded", "second_refused": True, "late": "timed out"}
     assert TIME_OUT <= seconds <= FIRES_WITHIN + lost()

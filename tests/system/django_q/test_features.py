@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from demo.eventually import eventually
-from tests.support.brokers import PLACES, make_farm_on, on_each
-from tests.support.cluster_stack import PATIENCE, Cluster, Farm
+from tests.support.brokers import PLACES, make_cluster_stack_on, on_each
+from tests.support.cluster_stack import PATIENCE, Cluster, ClusterStack
 
 WORKERS = 2
 WITHIN = 3 * PATIENCE
@@ -20,21 +20,21 @@ RECYCLE = 3
 
 @dataclass
 class Features:
-    """A farm with one cluster, and the file in which tasks leave their notes."""
+    """A stack with one cluster, and the file in which tasks leave their notes."""
 
-    farm: Farm
+    stack: ClusterStack
     file: Path
 
     @property
     def cluster(self) -> Cluster:
-        return self.farm.clusters[-1]
+        return self.stack.clusters[-1]
 
     def ask(self, call: str) -> Any:
         """What this function of tests/support/misbehaving_kinds/tasks.py prints."""
         return json.loads(self.call(call))
 
     def call(self, call: str) -> str:
-        return self.farm.run_code(f"from tests.support.misbehaving_kinds.tasks import *; {call}")
+        return self.stack.run_code(f"from tests.support.misbehaving_kinds.tasks import *; {call}")
 
     def notes(self) -> list[str]:
         return self.file.read_text().splitlines() if self.file.exists() else []
@@ -43,9 +43,9 @@ class Features:
 @pytest.fixture(scope="module", params=on_each(PLACES, "features"))
 def features(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Features]:
     folder = tmp_path_factory.mktemp(f"features-{request.param}")
-    with make_farm_on(request.param, request, folder, clusters=0) as farm:
-        farm.start_cluster(WORKERS, grace=0)
-        yield Features(farm, folder / "notes")
+    with make_cluster_stack_on(request.param, request, folder, clusters=0) as stack:
+        stack.start_cluster(WORKERS, grace=0)
+        yield Features(stack, folder / "notes")
 
 
 def test_results_groups_chains_iters_and_cached_results_are_complete(features: Features) -> None:
@@ -76,9 +76,9 @@ def test_django_qs_monitoring_finds_the_cluster(features: Features) -> None:
 
     eventually(known, WITHIN, "the cluster's status", pause=0.5)
     [[cluster_id, _]] = features.ask("show_clusters()")
-    assert features.farm.manage("qinfo", "--ids").strip() == cluster_id
+    assert features.stack.manage("qinfo", "--ids").strip() == cluster_id
     for command in ("qmonitor", "qmemory"):
-        assert "No clusters" not in features.farm.manage(command, "--run-once")
+        assert "No clusters" not in features.stack.manage(command, "--run-once")
 
 
 def test_a_worker_whose_task_is_stuck_in_c_code_is_replaced(features: Features) -> None:
@@ -95,7 +95,7 @@ def test_a_task_that_is_interrupted_by_a_stop_cleans_up_and_runs_again_at_once(f
     features.cluster.wait_until_gone(WITHIN)
     assert features.notes() == ["long task began", "long task cleaned up"]
 
-    features.farm.start_cluster(1, env={"WORKER_RECYCLE": str(RECYCLE)})
+    features.stack.start_cluster(1, env={"WORKER_RECYCLE": str(RECYCLE)})
 
     eventually(lambda: "long task ended" in features.notes(), WITHIN, "its second run")
     features.call(f"[async_task(f'{{HERE}}.note', {str(features.file)!r}, 'short task') for _ in range({RECYCLE})]")
@@ -107,7 +107,7 @@ def test_run_once_works_off_what_is_due_and_ends(features: Features) -> None:
     features.cluster.send(signal.SIGTERM)
     features.cluster.wait_until_gone(WITHIN)
     features.call(f"[async_task(f'{{HERE}}.note', {str(features.file)!r}, 'due') for _ in range(5)]")
-    once = features.farm.add_cluster(WORKERS, options=["--run-once"])
+    once = features.stack.add_cluster(WORKERS, options=["--run-once"])
     once.start()
     once.wait_until_gone(WITHIN)
     assert (once.returncode, features.notes().count("due")) == (0, 5)

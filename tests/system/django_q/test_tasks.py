@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from demo.eventually import eventually
-from tests.support.brokers import PLACES, make_farm_on, on_each
-from tests.support.cluster_stack import PATIENCE, Farm, kill
+from tests.support.brokers import PLACES, make_cluster_stack_on, on_each
+from tests.support.cluster_stack import PATIENCE, ClusterStack, kill
 from tests.support.misbehaving_kinds.tasks import MANY
 
 WORKERS = 2
@@ -31,21 +31,21 @@ MINUTELY = "schedule of every minute"
 
 @dataclass
 class Plain:
-    """A farm, the file in which its tasks leave their notes, and when they were ordered."""
+    """A stack, the file in which its tasks leave their notes, and when they were ordered."""
 
-    farm: Farm
+    stack: ClusterStack
     file: Path
     since: float = field(default_factory=time.monotonic)
 
     def order(self, call: str) -> None:
-        self.farm.run_code(f"from tests.support.misbehaving_kinds.tasks import *; {call}")
+        self.stack.run_code(f"from tests.support.misbehaving_kinds.tasks import *; {call}")
 
     def notes(self) -> list[str]:
         return self.file.read_text().splitlines() if self.file.exists() else []
 
     def recorded(self) -> dict[str, Any]:
         code = "from tests.support.misbehaving_kinds.tasks import show; show()"
-        found: dict[str, Any] = json.loads(self.farm.run_code(code))
+        found: dict[str, Any] = json.loads(self.stack.run_code(code))
         return found
 
 
@@ -53,10 +53,10 @@ class Plain:
 def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
     """What is ordered before a cluster starts waits for it. The worker that has begun the long task is killed."""
     folder = tmp_path_factory.mktemp(f"plain-{request.param}")
-    with make_farm_on(request.param, request, folder, clusters=0, env=SETTINGS) as farm:
-        plain = Plain(farm, folder / "notes")
+    with make_cluster_stack_on(request.param, request, folder, clusters=0, env=SETTINGS) as stack:
+        plain = Plain(stack, folder / "notes")
         plain.order(f"order({str(plain.file)!r}); order_one('dawdle_once', {str(plain.file)!r}, {LONG!r})")
-        farm.start_cluster(WORKERS)
+        stack.start_cluster(WORKERS)
         kill(eventually(lambda: runners(plain), WITHIN, "the first run of the long task")[0])
         yield plain
 
@@ -90,9 +90,9 @@ def test_one_whose_worker_is_killed_runs_again(plain: Plain) -> None:
 def test_they_are_not_starved_by_jobs(plain: Plain) -> None:
     until = datetime.now(UTC) + timedelta(seconds=BUSY)
     for _ in range(CHAINS):
-        plain.farm.post("trouble.again", {"until": until.isoformat(), "priority": 0})
-    busy = plain.farm.clusters[0].children("worker")
-    eventually(lambda: set(busy) <= workers_of_jobs(plain.farm), WITHIN, "work for all", pause=0.2)
+        plain.stack.post("trouble.again", {"until": until.isoformat(), "priority": 0})
+    busy = plain.stack.clusters[0].children("worker")
+    eventually(lambda: set(busy) <= workers_of_jobs(plain.stack), WITHIN, "work for all", pause=0.2)
 
     plain.order(f"order_one('note', {str(plain.file)!r}, 'in between')")
 
@@ -110,5 +110,5 @@ def runners(plain: Plain) -> list[int]:
     return [int(note.rpartition(" ")[2]) for note in plain.notes() if note.startswith(f"{LONG} on ")]
 
 
-def workers_of_jobs(farm: Farm) -> set[int]:
-    return {int(event["worker"].rpartition(":")[2]) for event in farm.events("job_started")}
+def workers_of_jobs(stack: ClusterStack) -> set[int]:
+    return {int(event["worker"].rpartition(":")[2]) for event in stack.events("job_started")}

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from demo.eventually import eventually
-from tests.support.brokers import BROKERS, broker_environment, make_farm_on, on_each
-from tests.support.cluster_stack import PATIENCE, Event, Farm, Gate, seconds_between
+from tests.support.brokers import BROKERS, broker_environment, make_cluster_stack_on, on_each
+from tests.support.cluster_stack import PATIENCE, ClusterStack, Event, Gate, seconds_between
 from tests.support.servers.redis import Redis
 from tests.support.servers.sqs import SQS
 
@@ -35,56 +35,58 @@ def server(place: str, request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture(scope="module")
-def farm(place: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with make_farm_on(place, request, tmp_path_factory.mktemp(f"jobs-{place}"), workers=WORKERS) as farm:
-        yield farm
+def stack(
+    place: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClusterStack]:
+    with make_cluster_stack_on(place, request, tmp_path_factory.mktemp(f"jobs-{place}"), workers=WORKERS) as stack:
+        yield stack
 
 
 def test_a_broker_that_is_emptied_in_the_middle_of_hundreds_of_jobs_loses_none(
-    farm: Farm, server: Server, place: str
+    stack: ClusterStack, server: Server, place: str
 ) -> None:
     """When all workers are held by jobs that wait for this test, with others behind them, and as they go on."""
-    jobs, gates = post_many(farm, BATCH), {}
+    jobs, gates = post_many(stack, BATCH), {}
     for _ in range(EMPTIED[place]):
-        gate = Gate(farm)
+        gate = Gate(stack)
         gates[gate] = [gate.post() for _ in range(WORKERS)]
-        jobs += [job["id"] for job in gates[gate]] + post_many(farm, BATCH)
+        jobs += [job["id"] for job in gates[gate]] + post_many(stack, BATCH)
 
     for gate, holding in gates.items():
         for job in holding:
-            farm.worker_of(job)
+            stack.worker_of(job)
         # A worker may have claimed some of those behind while the other one had the rows before them locked.
-        assert len(finished(farm, jobs)) < len(jobs) - WORKERS
+        assert len(finished(stack, jobs)) < len(jobs) - WORKERS
         empty(server)
         gate.open()
         if isinstance(server, Redis):
             empty(server)
 
-    assert_all_finish_at_their_first_attempt(farm, jobs)
+    assert_all_finish_at_their_first_attempt(stack, jobs)
 
 
-def test_a_broker_that_is_away_delays_jobs_and_refuses_none(farm: Farm, server: Server) -> None:
-    workers = farm.clusters[0].ready_workers()
+def test_a_broker_that_is_away_delays_jobs_and_refuses_none(stack: ClusterStack, server: Server) -> None:
+    workers = stack.clusters[0].ready_workers()
     stop_hard(server)
     try:
-        jobs = [farm.post("trouble.sleep", {"seconds": 0}) for _ in range(3)]
+        jobs = [stack.post("trouble.sleep", {"seconds": 0}) for _ in range(3)]
         for job in jobs:
-            farm.wait(job, "succeeded")
+            stack.wait(job, "succeeded")
     finally:
         server.start()
 
-    assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
-    assert farm.clusters[0].ready_workers() == workers
+    assert stack.wait(stack.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
+    assert stack.clusters[0].ready_workers() == workers
 
 
-def test_a_job_that_becomes_due_later_runs_although_its_message_was_read_long_before(farm: Farm) -> None:
+def test_a_job_that_becomes_due_later_runs_although_its_message_was_read_long_before(stack: ClusterStack) -> None:
     soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
 
-    assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}, run_at=soon), "succeeded")["attempt"] == 1
+    assert stack.wait(stack.post("trouble.sleep", {"seconds": 0}, run_at=soon), "succeeded")["attempt"] == 1
 
 
-def test_a_cluster_that_waits_for_its_broker_stops_when_it_is_asked_to(farm: Farm) -> None:
-    cluster = farm.start_cluster(WORKERS, grace=GRACE)
+def test_a_cluster_that_waits_for_its_broker_stops_when_it_is_asked_to(stack: ClusterStack) -> None:
+    cluster = stack.start_cluster(WORKERS, grace=GRACE)
     workers = set(cluster.workers())
 
     cluster.send(signal.SIGTERM)
@@ -102,32 +104,32 @@ def test_jobs_that_are_queued_while_the_broker_is_switched_are_all_run(
 ) -> None:
     """First nobody serves them; then the cluster has another broker than the web process that goes on taking jobs."""
     before, after = (place, "postgresql") if to_the_database else ("postgresql", place)
-    with make_farm_on(before, request, tmp_path_factory.mktemp(f"switch-{place}"), clusters=0) as farm:
-        jobs = post_many(farm, BATCH)
-        farm.env.update(broker_environment(after, request))
-        farm.start_cluster(WORKERS)
-        jobs += post_many(farm, BATCH)
+    with make_cluster_stack_on(before, request, tmp_path_factory.mktemp(f"switch-{place}"), clusters=0) as stack:
+        jobs = post_many(stack, BATCH)
+        stack.env.update(broker_environment(after, request))
+        stack.start_cluster(WORKERS)
+        jobs += post_many(stack, BATCH)
 
-        assert_all_finish_at_their_first_attempt(farm, jobs)
+        assert_all_finish_at_their_first_attempt(stack, jobs)
 
 
-def post_many(farm: Farm, count: int) -> list[str]:
+def post_many(stack: ClusterStack, count: int) -> list[str]:
     """Jobs that each take some milliseconds; their ids."""
     body = {"jobs": [{"kind": "trouble.sleep", "params": {"seconds": 0.01}}] * BATCH}
-    answers: list[Event] = [farm.client().post("jobs/batch/", body, expect=202).json() for _ in range(count // BATCH)]
+    answers: list[Event] = [stack.client().post("jobs/batch/", body, expect=202).json() for _ in range(count // BATCH)]
     return [item["id"] for answer in answers for item in answer["results"]]
 
 
-def assert_all_finish_at_their_first_attempt(farm: Farm, jobs: list[str]) -> None:
-    eventually(lambda: len(finished(farm, jobs)) == len(jobs), WITHIN, "the end of all jobs", pause=0.2)
-    assert set(finished(farm, jobs).values()) == {1}
+def assert_all_finish_at_their_first_attempt(stack: ClusterStack, jobs: list[str]) -> None:
+    eventually(lambda: len(finished(stack, jobs)) == len(jobs), WITHIN, "the end of all jobs", pause=0.2)
+    assert set(finished(stack, jobs).values()) == {1}
 
 
-def finished(farm: Farm, jobs: list[str]) -> dict[str, int]:
+def finished(stack: ClusterStack, jobs: list[str]) -> dict[str, int]:
     """Which of them have succeeded, and at which attempt."""
     found, url = {}, "jobs/?status=succeeded&page_size=200"
     while url:
-        page = farm.client().get(url, expect=200).json()
+        page = stack.client().get(url, expect=200).json()
         found |= {job["id"]: job["attempt"] for job in page["results"]}
         url = page["next"]
     return {job: found[job] for job in jobs if job in found}

@@ -8,7 +8,7 @@ from django_q.conf import Conf
 
 from jobs.brokers import claims
 from jobs.models.claiming import STARVED_AFTER
-from tests.support.cluster_stack import Farm, Gate, make_farm, on_both, seconds_between
+from tests.support.cluster_stack import ClusterStack, Gate, make_cluster_stack, on_both, seconds_between
 
 BETWEEN = timedelta(milliseconds=700)
 PUNCTUAL_WITHIN = 1
@@ -18,46 +18,48 @@ SLACK = 20
 
 
 @pytest.fixture(scope="module", params=on_both("turns"))
-def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with make_farm(request.param, tmp_path_factory.mktemp("turns"), workers=1) as farm:
-        yield farm
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
+    with make_cluster_stack(request.param, tmp_path_factory.mktemp("turns"), workers=1) as stack:
+        yield stack
 
 
 def test_whoever_looks_at_what_is_due_does_so_often_enough() -> None:
     assert Conf.POLL + claims.QUEUE_DUE_EVERY < PUNCTUAL_WITHIN
 
 
-def test_a_job_starts_within_a_second_of_the_time_that_it_was_scheduled_for(farm: Farm) -> None:
+def test_a_job_starts_within_a_second_of_the_time_that_it_was_scheduled_for(stack: ClusterStack) -> None:
     start = datetime.now(UTC) + timedelta(seconds=2)
-    jobs = [farm.post("trouble.sleep", {"seconds": 0}, run_at=(start + n * BETWEEN).isoformat()) for n in range(3)]
+    jobs = [stack.post("trouble.sleep", {"seconds": 0}, run_at=(start + n * BETWEEN).isoformat()) for n in range(3)]
 
     for job in jobs:
         assert job["status"] == ("scheduled" if seconds_between(job["created_at"], job["run_at"]) > 0 else "queued")
-        done = farm.wait(job, "succeeded")
+        done = stack.wait(job, "succeeded")
         assert 0 <= seconds_between(done["run_at"], done["started_at"]) < PUNCTUAL_WITHIN + SLACK
 
 
-def test_the_more_urgent_come_first_and_among_equals_the_older(farm: Farm) -> None:
-    gate = Gate(farm)
+def test_the_more_urgent_come_first_and_among_equals_the_older(stack: ClusterStack) -> None:
+    gate = Gate(stack)
     gate.hold(priority=100)  # by the one worker that there is
-    jobs = [farm.post("trouble.sleep", {"seconds": 0}, priority=priority) for priority in [0, -5, 7, 0, 7]]
+    jobs = [stack.post("trouble.sleep", {"seconds": 0}, priority=priority) for priority in [0, -5, 7, 0, 7]]
     gate.open()
     for job in jobs:
-        farm.wait(job, "succeeded")
+        stack.wait(job, "succeeded")
 
     ids = [job["id"] for job in jobs]
-    started = [ids.index(event["job_id"]) for event in farm.events("job_started") if event["job_id"] in ids]
+    started = [ids.index(event["job_id"]) for event in stack.events("job_started") if event["job_id"] in ids]
     assert started == [2, 4, 0, 3, 1]
 
 
-def test_a_job_that_nobody_is_in_a_hurry_for_runs_although_there_is_always_a_more_urgent_one(farm: Farm) -> None:
+def test_a_job_that_nobody_is_in_a_hurry_for_runs_although_there_is_always_a_more_urgent_one(
+    stack: ClusterStack,
+) -> None:
     until = datetime.now(UTC) + 6 * STARVED_AFTER
     hurried = {"until": until.isoformat(), "priority": 50}
     for _ in range(3):
-        farm.post("trouble.again", hurried, priority=50)
-    patient = farm.post("trouble.sleep", {"seconds": 0}, priority=-100)
+        stack.post("trouble.again", hurried, priority=50)
+    patient = stack.post("trouble.sleep", {"seconds": 0}, priority=-100)
 
-    done = farm.wait(patient, "succeeded", within=6 * STARVED_AFTER.total_seconds())
+    done = stack.wait(patient, "succeeded", within=6 * STARVED_AFTER.total_seconds())
 
     assert datetime.fromisoformat(done["started_at"]) < until - timedelta(seconds=1)
     assert seconds_between(done["run_at"], done["started_at"]) >= STARVED_AFTER.total_seconds()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from demo.eventually import eventually
-from tests.support.cluster_stack import PATIENCE, Farm, make_farm
+from tests.support.cluster_stack import PATIENCE, ClusterStack, make_cluster_stack
 
 OURS, OTHERS = "of mail", "of all"
 ORDER = """
@@ -19,29 +19,29 @@ for line, cluster in ((%(others)r, None), (%(ours)r, "mail")):
 
 
 @pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with make_farm("postgresql", tmp_path_factory.mktemp("one_queue"), clusters=0) as farm:
-        yield farm
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
+    with make_cluster_stack("postgresql", tmp_path_factory.mktemp("one_queue"), clusters=0) as stack:
+        yield stack
 
 
 @pytest.mark.xdist_group("one_queue")
 @pytest.mark.parametrize(
     "wish", [{"options": ["--queue", "mail"]}, {"env": {"Q_CLUSTER_NAME": "mail"}}], ids=["option", "variable"]
 )
-def test_it_does_what_is_its_own_and_leaves_the_rest(wish: dict[str, Any], farm: Farm, tmp_path: Path) -> None:
+def test_it_does_what_is_its_own_and_leaves_the_rest(wish: dict[str, Any], stack: ClusterStack, tmp_path: Path) -> None:
     """The others come first: whoever takes them at all takes them before its own."""
     file = tmp_path / "notes"
-    farm.run_code(ORDER % {"file": str(file), "ours": OURS, "others": OTHERS})
-    other, ours = farm.post("trouble.sleep", {"seconds": 0}), farm.post("trouble.mail")
+    stack.run_code(ORDER % {"file": str(file), "ours": OURS, "others": OTHERS})
+    other, ours = stack.post("trouble.sleep", {"seconds": 0}), stack.post("trouble.mail")
 
-    cluster = farm.start_cluster(**wish)
-    farm.wait(ours, "succeeded")
+    cluster = stack.start_cluster(**wish)
+    stack.wait(ours, "succeeded")
     wait_for_notes(file, OURS)
-    assert farm.client().job(other["id"])["status"] == "queued"
+    assert stack.client().job(other["id"])["status"] == "queued"
     assert all(line.endswith(OURS) for line in file.read_text().splitlines())
 
-    of_all = farm.start_cluster()
-    farm.wait(other, "succeeded")
+    of_all = stack.start_cluster()
+    stack.wait(other, "succeeded")
     wait_for_notes(file, OTHERS)
     for each in (cluster, of_all):
         each.kill()

@@ -7,7 +7,7 @@ import pytest
 
 from demo.client import FINAL
 from demo.eventually import eventually
-from tests.support.cluster_stack import PATIENCE, Farm, make_farm, seconds_between
+from tests.support.cluster_stack import PATIENCE, ClusterStack, make_cluster_stack, seconds_between
 
 HOG_JOBS = 1000
 USERS = 19
@@ -18,15 +18,15 @@ SLACK = 8.0
 
 
 @pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.xdist_group(f"share_{n}")) for n in (1, 2)])
-def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
     """So many clusters of two workers each."""
     folder = tmp_path_factory.mktemp(f"share{request.param}")
-    with make_farm("postgresql", folder, clusters=request.param, workers=2, io_workers=1) as farm:
-        yield farm
+    with make_cluster_stack("postgresql", folder, clusters=request.param, workers=2, io_workers=1) as stack:
+        yield stack
 
 
-def test_one_users_long_jobs_do_not_stop_the_others(farm: Farm) -> None:
-    hog = farm.client("hog")
+def test_one_users_long_jobs_do_not_stop_the_others(stack: ClusterStack) -> None:
+    hog = stack.client("hog")
     long = {
         "kind": "demo.countdown",
         "params": {"seconds": 3600},
@@ -39,11 +39,11 @@ def test_one_users_long_jobs_do_not_stop_the_others(farm: Farm) -> None:
 
     posted = []
     for number in range(USERS):
-        client = farm.client(f"user{number}")
+        client = stack.client(f"user{number}")
         body = {"kind": "demo.countdown", "params": {"seconds": 0}, "priority": -100}
         posted.append((client, client.post("jobs/", body, expect=202).json()["id"]))
     critical = {"to": "ada@example.org", "subject": "Now", "text": "!", "importance": "critical"}
-    message = farm.client("user0").post("mail/messages/", critical, expect=202).json()["id"]
+    message = stack.client("user0").post("mail/messages/", critical, expect=202).json()["id"]
 
     waits = []
     for client, job_id in posted:
@@ -53,10 +53,10 @@ def test_one_users_long_jobs_do_not_stop_the_others(farm: Farm) -> None:
     print(f"short jobs started after {statistics.median(waits):.2f} s, p95 {p95:.2f} s, at most {max(waits):.2f} s")  # noqa: T201
     assert p95 < START_WITHIN + SLACK
 
-    client = farm.client("user0")
+    client = stack.client("user0")
     attempted = eventually(
         lambda: len(client.get(f"mail/messages/{message}/").json()["timeline"]) > 1, PATIENCE, "mail"
     )
     assert attempted
     running = hog.get("jobs/?status=running").json()["results"]
-    assert len(running) <= 2 * len(farm.clusters), "she has the workers, and not the reserve"
+    assert len(running) <= 2 * len(stack.clusters), "she has the workers, and not the reserve"

@@ -10,7 +10,7 @@ from jobs.models.leases import LEASE
 from jobs.worker.heartbeat import CHECK_EVERY, RENEW_EVERY
 from jobs.worker.interrupt import REPEAT_AFTER
 from jobs.worker.watchdog import STUCK_AFTER
-from tests.support.cluster_stack import Event, Farm, make_farm, now, on_both, seconds_between
+from tests.support.cluster_stack import ClusterStack, Event, make_cluster_stack, now, on_both, seconds_between
 
 TIMEOUT = 1
 INTERRUPTED_WITHIN, KILLED_WITHIN = 2, 6
@@ -25,29 +25,29 @@ WORKERS = len(INTERRUPTIBLE) + len(DEAF) + 1
 
 
 @pytest.fixture(scope="module", params=on_both("interruptions"))
-def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with make_farm(request.param, tmp_path_factory.mktemp("interruptions"), workers=WORKERS) as farm:
-        yield farm
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
+    with make_cluster_stack(request.param, tmp_path_factory.mktemp("interruptions"), workers=WORKERS) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
-def late(farm: Farm) -> dict[str, Event]:
+def late(stack: ClusterStack) -> dict[str, Event]:
     """A job for each way to be stuck, all posted at once, with one attempt that may take a second."""
     options = {"timeout": TIMEOUT, "max_attempts": 1}
-    return {how: farm.post("trouble.stuck", {"how": how}, **options) for how in [*INTERRUPTIBLE, *DEAF]}
+    return {how: stack.post("trouble.stuck", {"how": how}, **options) for how in [*INTERRUPTIBLE, *DEAF]}
 
 
 @pytest.fixture(scope="module")
-def unwanted(farm: Farm, late: dict[str, Event]) -> dict[str, Event]:
+def unwanted(stack: ClusterStack, late: dict[str, Event]) -> dict[str, Event]:
     """A job for each way to be stuck, cancelled as soon as all of them were running."""
     for job in late.values():
-        farm.wait(job, "failed")
-    jobs = {how: farm.post("trouble.stuck", {"how": how}, timeout=600) for how in CANCELLABLE}
+        stack.wait(job, "failed")
+    jobs = {how: stack.post("trouble.stuck", {"how": how}, timeout=600) for how in CANCELLABLE}
     for job in jobs.values():
-        farm.wait(job, "running")
+        stack.wait(job, "running")
     for job in jobs.values():
         job["unwanted_since"] = now()
-        farm.cancel(job)
+        stack.cancel(job)
     return jobs
 
 
@@ -63,67 +63,67 @@ def test_the_intervals_of_all_who_take_part_fit_into_what_is_promised() -> None:
 
 @pytest.mark.parametrize("how", INTERRUPTIBLE)
 def test_a_handler_is_interrupted_within_two_seconds_of_its_timeout(
-    farm: Farm, late: dict[str, Event], how: str
+    stack: ClusterStack, late: dict[str, Event], how: str
 ) -> None:
-    job = farm.wait(late[how], "failed")
+    job = stack.wait(late[how], "failed")
 
     assert [error["type"] for error in job["errors"]] == ["TimedOut"]
     assert TIMEOUT <= running_time(job) < TIMEOUT + INTERRUPTED_WITHIN + SLACK
-    assert not killed_over(farm, job)
+    assert not killed_over(stack, job)
 
 
 @pytest.mark.parametrize("how", DEAF)
 def test_what_is_stuck_in_c_is_killed_with_its_process_and_recorded_as_timed_out(
-    farm: Farm, late: dict[str, Event], how: str
+    stack: ClusterStack, late: dict[str, Event], how: str
 ) -> None:
-    job = farm.wait(late[how], "failed")
+    job = stack.wait(late[how], "failed")
 
     assert [error["type"] for error in job["errors"]] == ["TimedOut"]
     assert running_time(job) < TIMEOUT + KILLED_WITHIN + SLACK
-    assert killed_over(farm, job)
+    assert killed_over(stack, job)
 
 
-def test_the_cluster_goes_on_after_its_workers_were_killed(farm: Farm, late: dict[str, Event]) -> None:
+def test_the_cluster_goes_on_after_its_workers_were_killed(stack: ClusterStack, late: dict[str, Event]) -> None:
     for job in late.values():
-        farm.wait(job, "failed")
-    farm.clusters[0].wait_until_up(WORKERS)
+        stack.wait(job, "failed")
+    stack.clusters[0].wait_until_up(WORKERS)
 
-    jobs = [farm.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
+    jobs = [stack.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
 
     for job in jobs:
-        assert farm.wait(job, "succeeded")["attempt"] == 1
+        assert stack.wait(job, "succeeded")["attempt"] == 1
 
 
 @pytest.mark.parametrize("how", CANCELLABLE)
 def test_a_running_job_that_is_cancelled_ends_within_six_seconds(
-    farm: Farm, unwanted: dict[str, Event], how: str
+    stack: ClusterStack, unwanted: dict[str, Event], how: str
 ) -> None:
-    job = farm.wait(unwanted[how], "cancelled")
+    job = stack.wait(unwanted[how], "cancelled")
 
     promised = CANCELLED_IN_C_WITHIN if how == "in C" else CANCELLED_WITHIN
     assert seconds_between(unwanted[how]["unwanted_since"], job["finished_at"]) < promised + SLACK
     assert job["attempt"] == 1
 
 
-def test_a_cancelled_job_is_not_started_again(farm: Farm, unwanted: dict[str, Event]) -> None:
+def test_a_cancelled_job_is_not_started_again(stack: ClusterStack, unwanted: dict[str, Event]) -> None:
     for job in unwanted.values():
-        farm.wait(job, "cancelled")
-        assert len(farm.events("job_started", job_id=job["id"])) == 1
+        stack.wait(job, "cancelled")
+        assert len(stack.events("job_started", job_id=job["id"])) == 1
 
 
-def test_a_job_is_cancelled_at_once_while_it_waits(farm: Farm) -> None:
-    job = farm.post("trouble.sleep", {"seconds": 0}, run_at="2100-01-01T00:00:00Z")
+def test_a_job_is_cancelled_at_once_while_it_waits(stack: ClusterStack) -> None:
+    job = stack.post("trouble.sleep", {"seconds": 0}, run_at="2100-01-01T00:00:00Z")
 
-    farm.cancel(job)
+    stack.cancel(job)
 
-    assert farm.client().job(job["id"])["status"] == "cancelled"
+    assert stack.client().job(job["id"])["status"] == "cancelled"
 
 
 def running_time(job: Event) -> float:
     return seconds_between(job["started_at"], job["finished_at"])
 
 
-def killed_over(farm: Farm, job: Event) -> bool:
+def killed_over(stack: ClusterStack, job: Event) -> bool:
     """Whether the worker that ran it was killed by its supervisor."""
-    [begun] = farm.events("job_started", job_id=job["id"])
-    return bool(farm.events("child_stuck_and_killed", child=begun["worker"]))
+    [begun] = stack.events("job_started", job_id=job["id"])
+    return bool(stack.events("child_stuck_and_killed", child=begun["worker"]))

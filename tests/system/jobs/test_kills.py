@@ -13,8 +13,8 @@ import pytest
 from demo.eventually import eventually
 from jobs.models.leases import LEASE
 from tests.conftest import DATABASES
-from tests.support.brokers import PLACES, make_farm_on, on_each
-from tests.support.cluster_stack import PATIENCE, Event, Farm, Gate, kill, now, seconds_between, tell
+from tests.support.brokers import PLACES, make_cluster_stack_on, on_each
+from tests.support.cluster_stack import PATIENCE, ClusterStack, Event, Gate, kill, now, seconds_between, tell
 
 WORKERS = 3
 WITHOUT_A_LEASE = LEASE.total_seconds() / 2
@@ -27,125 +27,127 @@ POISONS = {
 }
 
 
-without_broker = pytest.mark.parametrize("_farm", on_each(DATABASES, "kills"), indirect=True, scope="module")
+without_broker = pytest.mark.parametrize("_stack", on_each(DATABASES, "kills"), indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", params=on_each(PLACES, "kills"))
-def _farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def _stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
     folder = tmp_path_factory.mktemp(f"kills-{request.param}")
-    with make_farm_on(request.param, request, folder, workers=WORKERS) as farm:
-        yield farm
+    with make_cluster_stack_on(request.param, request, folder, workers=WORKERS) as stack:
+        yield stack
 
 
 @pytest.fixture
-def farm(_farm: Farm) -> Farm:
+def stack(_stack: ClusterStack) -> ClusterStack:
     """With all of its workers, whatever the test before has killed."""
-    _farm.clusters[0].wait_until_up(WORKERS)
-    return _farm
+    _stack.clusters[0].wait_until_up(WORKERS)
+    return _stack
 
 
-def test_a_job_whose_worker_is_killed_runs_again_within_seconds(farm: Farm) -> None:
-    job = farm.post("trouble.sleep", {"seconds": 0, "first_seconds": 600})
-    worker, killed_at = farm.worker_of(job), now()
+def test_a_job_whose_worker_is_killed_runs_again_within_seconds(stack: ClusterStack) -> None:
+    job = stack.post("trouble.sleep", {"seconds": 0, "first_seconds": 600})
+    worker, killed_at = stack.worker_of(job), now()
     kill(worker)
 
-    done = farm.wait(job, "succeeded")
+    done = stack.wait(job, "succeeded")
 
     assert done["attempt"] == 2
     assert [(error["type"], error["attempt"]) for error in done["errors"]] == [("WorkerLost", 1)]
     assert seconds_between(killed_at, done["started_at"]) < WITHOUT_A_LEASE
 
 
-def test_a_cluster_takes_jobs_after_all_its_idle_workers_were_killed(farm: Farm) -> None:
-    cluster = farm.clusters[0]
+def test_a_cluster_takes_jobs_after_all_its_idle_workers_were_killed(stack: ClusterStack) -> None:
+    cluster = stack.clusters[0]
     before = set(cluster.ready_workers())
     for worker in before:
         kill(worker)
     # What a worker asked of the database just before its death may be done a moment after it.
     eventually(lambda: set(cluster.ready_workers()) - before, PATIENCE, "another worker's start")
 
-    jobs = [farm.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
+    jobs = [stack.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
 
     for job in jobs:
-        assert farm.wait(job, "succeeded")["attempt"] == 1
-        assert farm.worker_of(job) not in before
+        assert stack.wait(job, "succeeded")["attempt"] == 1
+        assert stack.worker_of(job) not in before
 
 
 @without_broker
-def test_a_dispatcher_that_is_killed_is_replaced(farm: Farm) -> None:
-    cluster = farm.clusters[0]
+def test_a_dispatcher_that_is_killed_is_replaced(stack: ClusterStack) -> None:
+    cluster = stack.clusters[0]
     [dispatcher] = cluster.children("dispatcher")
-    gate = Gate(farm)
+    gate = Gate(stack)
     job = gate.hold()
 
     kill(dispatcher)
 
     eventually(lambda: cluster.children("dispatcher"), PATIENCE, "another dispatcher's start")
     gate.open()
-    assert farm.wait(job, "succeeded")["attempt"] == 1
+    assert stack.wait(job, "succeeded")["attempt"] == 1
 
 
 @pytest.fixture(scope="module")
-def poisoned(_farm: Farm) -> dict[str, Event]:
+def poisoned(_stack: ClusterStack) -> dict[str, Event]:
     """A job for each way to ruin a worker, posted at once; they may do so twice."""
-    return {how: _farm.post("trouble.die", {"how": how}, max_attempts=2) for how in POISONS}
+    return {how: _stack.post("trouble.die", {"how": how}, max_attempts=2) for how in POISONS}
 
 
 @without_broker
 @pytest.mark.parametrize(("how", "error"), POISONS.items())
 def test_a_job_that_ruins_its_worker_is_given_up_after_its_attempts(
-    farm: Farm, poisoned: dict[str, Event], how: str, error: str
+    stack: ClusterStack, poisoned: dict[str, Event], how: str, error: str
 ) -> None:
-    job = farm.wait(poisoned[how], "failed")
+    job = stack.wait(poisoned[how], "failed")
 
     assert [(found["type"], found["attempt"]) for found in job["errors"]] == [(error, 1), (error, 2)]
 
 
-def test_other_jobs_go_on_beside_those_that_ruin_their_workers(farm: Farm) -> None:
-    poison = farm.post("trouble.die", {"how": "exiting"}, max_attempts=3)
-    others = [farm.post("trouble.sleep", {"seconds": 0.2}) for _ in range(10)]
+def test_other_jobs_go_on_beside_those_that_ruin_their_workers(stack: ClusterStack) -> None:
+    poison = stack.post("trouble.die", {"how": "exiting"}, max_attempts=3)
+    others = [stack.post("trouble.sleep", {"seconds": 0.2}) for _ in range(10)]
 
     for job in others:
-        assert farm.wait(job, "succeeded")["attempt"] == 1
-    assert farm.wait(poison, "failed")["attempt"] == 3
+        assert stack.wait(job, "succeeded")["attempt"] == 1
+    assert stack.wait(poison, "failed")["attempt"] == 3
 
 
 @without_broker
-def test_jobs_that_were_claimed_together_with_poison_are_not_given_up_for_it(farm: Farm) -> None:
+def test_jobs_that_were_claimed_together_with_poison_are_not_given_up_for_it(stack: ClusterStack) -> None:
     """Short jobs are claimed many at a time, and all that a worker has in hand is lost with it."""
     for _ in range(20 * WORKERS):
-        last = farm.post("trouble.sip", {"poisoned": False})
-    farm.wait(last, "succeeded")
+        last = stack.post("trouble.sip", {"poisoned": False})
+    stack.wait(last, "succeeded")
     soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
-    poison = [farm.post("trouble.sip", {"poisoned": True}, max_attempts=3, run_at=soon) for _ in range(4)]
-    others = [farm.post("trouble.sip", {"poisoned": False}, max_attempts=3, run_at=soon) for _ in range(60)]
+    poison = [stack.post("trouble.sip", {"poisoned": True}, max_attempts=3, run_at=soon) for _ in range(4)]
+    others = [stack.post("trouble.sip", {"poisoned": False}, max_attempts=3, run_at=soon) for _ in range(60)]
 
     for job in others:
-        farm.wait(job, "succeeded")
+        stack.wait(job, "succeeded")
     for job in poison:
-        farm.wait(job, "failed")
+        stack.wait(job, "failed")
 
 
-def test_a_worker_that_is_told_to_stop_finishes_its_job_and_is_replaced(farm: Farm) -> None:
-    gate = Gate(farm)
+def test_a_worker_that_is_told_to_stop_finishes_its_job_and_is_replaced(stack: ClusterStack) -> None:
+    gate = Gate(stack)
     job = gate.hold()
-    worker = farm.worker_of(job)
+    worker = stack.worker_of(job)
 
     tell(worker, signal.SIGTERM)
     gate.open()
 
-    assert farm.wait(job, "succeeded")["attempt"] == 1
-    eventually(lambda: worker not in farm.clusters[0].children("worker"), PATIENCE, "the worker's end")
-    farm.clusters[0].wait_until_up(WORKERS)
+    assert stack.wait(job, "succeeded")["attempt"] == 1
+    eventually(lambda: worker not in stack.clusters[0].children("worker"), PATIENCE, "the worker's end")
+    stack.clusters[0].wait_until_up(WORKERS)
 
 
-def test_when_the_supervisor_is_killed_all_its_children_are_gone_and_the_next_cluster_works(farm: Farm) -> None:
-    cluster = farm.clusters[0]
-    job = Gate(farm).hold()
+def test_when_the_supervisor_is_killed_all_its_children_are_gone_and_the_next_cluster_works(
+    stack: ClusterStack,
+) -> None:
+    cluster = stack.clusters[0]
+    job = Gate(stack).hold()
 
     kill(cluster.pid)
     cluster.wait_until_gone()
     cluster.start()
 
-    assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
-    farm.cancel(job)
+    assert stack.wait(stack.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
+    stack.cancel(job)

@@ -10,7 +10,16 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.models.leases import LEASE
-from tests.support.cluster_stack import PATIENCE, Event, Farm, Gate, kill, make_farm, seconds_between, tell
+from tests.support.cluster_stack import (
+    PATIENCE,
+    ClusterStack,
+    Event,
+    Gate,
+    kill,
+    make_cluster_stack,
+    seconds_between,
+    tell,
+)
 
 HOLD, STUCK, QUERY = "trouble.hold_in_thread", "trouble.stuck_in_thread", "trouble.query_in_thread"
 ONCE = {"max_attempts": 1}
@@ -20,171 +29,173 @@ pytestmark = pytest.mark.xdist_group("neighbours")
 
 
 @pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with make_farm("postgresql", tmp_path_factory.mktemp("neighbours"), workers=1, io_workers=1) as farm:
-        yield farm
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
+    with make_cluster_stack("postgresql", tmp_path_factory.mktemp("neighbours"), workers=1, io_workers=1) as stack:
+        yield stack
 
 
 @pytest.fixture
-def neighbour(farm: Farm) -> Iterator[Event]:
+def neighbour(stack: ClusterStack) -> Iterator[Event]:
     """A job with one attempt in the I/O worker, which lives as long as a test; at its end it has succeeded at once."""
-    farm.clusters[0].wait_until_up(2)
-    gate = Gate(farm, HOLD)
+    stack.clusters[0].wait_until_up(2)
+    gate = Gate(stack, HOLD)
     job = gate.hold(timeout=900, **ONCE)
     yield job
     gate.open()
-    done = farm.wait(job, "succeeded")
+    done = stack.wait(job, "succeeded")
     assert (done["attempt"], done["errors"]) == (1, [])
 
 
-def rows(farm: Farm, query: str, *values: object) -> list[Any]:
-    with closing(psycopg2.connect(farm.env["DATABASE_URL"])) as connection:
+def rows(stack: ClusterStack, query: str, *values: object) -> list[Any]:
+    with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(query, values)
             return list(cursor.fetchall()) if cursor.description else []
 
 
-def lease_of(farm: Farm, job: Event) -> Any:
-    [[expires_at]] = rows(farm, "SELECT lease_expires_at FROM jobs_job WHERE id = %s", job["id"])
+def lease_of(stack: ClusterStack, job: Event) -> Any:
+    [[expires_at]] = rows(stack, "SELECT lease_expires_at FROM jobs_job WHERE id = %s", job["id"])
     return expires_at
 
 
 def test_progress_in_a_transaction_is_shown_and_delays_neither_renewals_nor_a_cancellation(
-    farm: Farm, neighbour: Event
+    stack: ClusterStack, neighbour: Event
 ) -> None:
-    job = Gate(farm, "trouble.progress_in_transaction").hold(timeout=900, **ONCE)
-    eventually(lambda: farm.client().job(job["id"])["progress"]["percent"] == 50, PATIENCE, "its progress")
+    job = Gate(stack, "trouble.progress_in_transaction").hold(timeout=900, **ONCE)
+    eventually(lambda: stack.client().job(job["id"])["progress"]["percent"] == 50, PATIENCE, "its progress")
 
     for renewed in (job, neighbour):
-        before = lease_of(farm, renewed)
-        eventually(lambda renewed=renewed, before=before: lease_of(farm, renewed) > before, PATIENCE, "a renewal")
-    farm.cancel(job)
+        before = lease_of(stack, renewed)
+        eventually(lambda renewed=renewed, before=before: lease_of(stack, renewed) > before, PATIENCE, "a renewal")
+    stack.cancel(job)
 
-    farm.wait(job, "cancelled")
+    stack.wait(job, "cancelled")
 
 
 @pytest.mark.parametrize("kind", ["trouble.query", QUERY])
 @pytest.mark.parametrize("why", ["its time is over", "it is cancelled"])
 def test_a_handler_that_waits_for_the_database_is_interrupted_and_its_process_lives(
-    farm: Farm, neighbour: Event, kind: str, why: str
+    stack: ClusterStack, neighbour: Event, kind: str, why: str
 ) -> None:
-    job = farm.post(kind, timeout=1 if why == "its time is over" else 900, **ONCE)
-    worker = farm.worker_of(job)
+    job = stack.post(kind, timeout=1 if why == "its time is over" else 900, **ONCE)
+    worker = stack.worker_of(job)
     if why == "it is cancelled":
-        farm.cancel(job)
+        stack.cancel(job)
 
-    done = farm.wait(job, "failed" if why == "its time is over" else "cancelled")
+    done = stack.wait(job, "failed" if why == "its time is over" else "cancelled")
 
     assert [error["type"] for error in done["errors"]] == (["TimedOut"] if why == "its time is over" else [])
-    assert worker in farm.clusters[0].members()
+    assert worker in stack.clusters[0].members()
     still_queried = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
-    eventually(lambda: not rows(farm, still_queried), PATIENCE, "the end of the statement in the server")
+    eventually(lambda: not rows(stack, still_queried), PATIENCE, "the end of the statement in the server")
 
 
 @pytest.mark.parametrize("how", HOLDS_THE_GIL)
 @pytest.mark.parametrize("timeout", [2, 900])
 def test_a_thread_that_holds_the_gil_is_timed_out_with_its_process_and_no_neighbour_loses_an_attempt(
-    farm: Farm, neighbour: Event, how: str, timeout: int
+    stack: ClusterStack, neighbour: Event, how: str, timeout: int
 ) -> None:
-    job = farm.post(STUCK, {"how": how}, timeout=timeout, **ONCE)
-    worker = farm.worker_of(job)
+    job = stack.post(STUCK, {"how": how}, timeout=timeout, **ONCE)
+    worker = stack.worker_of(job)
 
-    done = farm.wait(job, "failed")
+    done = stack.wait(job, "failed")
 
     assert [error["type"] for error in done["errors"]] == ["TimedOut"]
-    assert worker not in farm.clusters[0].members()
+    assert worker not in stack.clusters[0].members()
     assert seconds_between(done["started_at"], done["finished_at"]) < LEASE.total_seconds()
 
 
 def test_a_thread_that_is_stuck_in_c_is_timed_out_with_its_process_and_no_neighbour_loses_an_attempt(
-    farm: Farm, neighbour: Event
+    stack: ClusterStack, neighbour: Event
 ) -> None:
-    job = farm.post(STUCK, {"how": "in C"}, timeout=1, **ONCE)
+    job = stack.post(STUCK, {"how": "in C"}, timeout=1, **ONCE)
 
-    assert [error["type"] for error in farm.wait(job, "failed")["errors"]] == ["TimedOut"]
+    assert [error["type"] for error in stack.wait(job, "failed")["errors"]] == ["TimedOut"]
 
 
-def test_a_process_that_is_killed_costs_only_what_had_started_an_attempt(farm: Farm) -> None:
-    farm.clusters[0].wait_until_up(2)
-    gate = Gate(farm, HOLD)
+def test_a_process_that_is_killed_costs_only_what_had_started_an_attempt(stack: ClusterStack) -> None:
+    stack.clusters[0].wait_until_up(2)
+    gate = Gate(stack, HOLD)
     job = gate.hold(timeout=900)
 
-    kill(farm.worker_of(job))
+    kill(stack.worker_of(job))
     gate.open()
 
-    done = farm.wait(job, "succeeded")
+    done = stack.wait(job, "succeeded")
     assert [error["type"] for error in done["errors"]] == ["WorkerLost"]
 
 
-def test_a_process_that_somebody_stops_is_replaced_and_its_job_lost_and_not_timed_out(farm: Farm) -> None:
-    farm.clusters[0].wait_until_up(2)
-    gate = Gate(farm, HOLD)
+def test_a_process_that_somebody_stops_is_replaced_and_its_job_lost_and_not_timed_out(stack: ClusterStack) -> None:
+    stack.clusters[0].wait_until_up(2)
+    gate = Gate(stack, HOLD)
     job = gate.hold(timeout=900)
 
-    tell(farm.worker_of(job), signal.SIGSTOP)
+    tell(stack.worker_of(job), signal.SIGSTOP)
     gate.open()
 
-    done = farm.wait(job, "succeeded")
+    done = stack.wait(job, "succeeded")
     assert [error["type"] for error in done["errors"]] == ["WorkerLost"]
 
 
-def test_a_busy_worker_reads_its_notifications(farm: Farm, neighbour: Event) -> None:
+def test_a_busy_worker_reads_its_notifications(stack: ClusterStack, neighbour: Event) -> None:
     """Unread ones would fill the sockets, and then the server's queue, whose oldest entry holds back VACUUM."""
-    gate = Gate(farm)
+    gate = Gate(stack)
     job = gate.hold()
     for _ in range(40):
-        rows(farm, "SELECT pg_notify('legwork_jobs', n || repeat('x', 7900)) FROM generate_series(1, 100) AS n")
+        rows(stack, "SELECT pg_notify('legwork_jobs', n || repeat('x', 7900)) FROM generate_series(1, 100) AS n")
 
-    eventually(lambda: rows(farm, "SELECT pg_notification_queue_usage()") == [(0.0,)], PATIENCE, "an empty queue")
+    eventually(lambda: rows(stack, "SELECT pg_notification_queue_usage()") == [(0.0,)], PATIENCE, "an empty queue")
 
     waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND wait_event <> 'ClientRead'"
-    eventually(lambda: not rows(farm, waiting), PATIENCE, "the end of all writing to listeners")
+    eventually(lambda: not rows(stack, waiting), PATIENCE, "the end of all writing to listeners")
     gate.open()
-    farm.wait(job, "succeeded")
+    stack.wait(job, "succeeded")
 
 
-def test_workers_and_what_they_run_survive_that_all_their_connections_are_cut(farm: Farm, neighbour: Event) -> None:
-    gate = Gate(farm, "trouble.report")
+def test_workers_and_what_they_run_survive_that_all_their_connections_are_cut(
+    stack: ClusterStack, neighbour: Event
+) -> None:
+    gate = Gate(stack, "trouble.report")
     job = gate.hold(**ONCE)
-    workers = farm.clusters[0].ready_workers()
+    workers = stack.clusters[0].ready_workers()
     for _ in range(3):
         rows(
-            farm,
+            stack,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
-        shown = farm.client().job(job["id"])["progress"]["message"]
+        shown = stack.client().job(job["id"])["progress"]["message"]
         eventually(
-            lambda shown=shown: farm.client().job(job["id"])["progress"]["message"] != shown, PATIENCE, "more progress"
+            lambda shown=shown: stack.client().job(job["id"])["progress"]["message"] != shown, PATIENCE, "more progress"
         )
     gate.open()
 
-    assert farm.wait(job, "succeeded")["errors"] == []
-    assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
-    assert farm.clusters[0].ready_workers() == workers
+    assert stack.wait(job, "succeeded")["errors"] == []
+    assert stack.wait(stack.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
+    assert stack.clusters[0].ready_workers() == workers
 
 
-def test_an_idle_worker_survives_that_its_connections_are_cut(farm: Farm, neighbour: Event) -> None:
-    workers = farm.clusters[0].ready_workers()
+def test_an_idle_worker_survives_that_its_connections_are_cut(stack: ClusterStack, neighbour: Event) -> None:
+    workers = stack.clusters[0].ready_workers()
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"
     listening = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"
-    before = eventually(lambda: rows(farm, listening), PATIENCE, "a listener")
-    rows(farm, cut)
+    before = eventually(lambda: rows(stack, listening), PATIENCE, "a listener")
+    rows(stack, cut)
 
-    eventually(lambda: set(rows(farm, listening)) - set(before), PATIENCE, "a listener with a new connection")
+    eventually(lambda: set(rows(stack, listening)) - set(before), PATIENCE, "a listener with a new connection")
 
-    assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
-    assert farm.clusters[0].ready_workers() == workers
+    assert stack.wait(stack.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
+    assert stack.clusters[0].ready_workers() == workers
 
 
-def test_threads_are_served_while_every_other_worker_is_busy(farm: Farm, neighbour: Event) -> None:
-    gate = Gate(farm)
+def test_threads_are_served_while_every_other_worker_is_busy(stack: ClusterStack, neighbour: Event) -> None:
+    gate = Gate(stack)
     long = gate.hold(timeout=3600)
     for _ in range(3):
-        quick = Gate(farm, HOLD)
+        quick = Gate(stack, HOLD)
         quick.open()
-        farm.wait(quick.post(), "succeeded")
-    assert farm.client().job(long["id"])["status"] == "running"
+        stack.wait(quick.post(), "succeeded")
+    assert stack.client().job(long["id"])["status"] == "running"
     gate.open()
-    farm.wait(long, "succeeded")
+    stack.wait(long, "succeeded")

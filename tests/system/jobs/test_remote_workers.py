@@ -16,7 +16,7 @@ from demo.eventually import eventually
 from demo.processes import Process
 from demo.stack import ROOT
 from tests.remote_chaos.run import Course, Size
-from tests.support.cluster_stack import PATIENCE, Farm, make_farm
+from tests.support.cluster_stack import PATIENCE, ClusterStack, make_cluster_stack
 from tests.support.event_stream import EventStream
 from tests.support.remote_kinds.kinds import LEASE
 from tests.support.stack import Client
@@ -69,16 +69,16 @@ class Waiting:
 
 
 @pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
     env = {"DJANGO_SETTINGS_MODULE": "tests.support.remote_kinds.settings"}
-    with make_farm("postgresql", tmp_path_factory.mktemp("remote_workers"), workers=1, env=env) as farm:
-        yield farm
+    with make_cluster_stack("postgresql", tmp_path_factory.mktemp("remote_workers"), workers=1, env=env) as stack:
+        yield stack
 
 
 @pytest.fixture
-def owner(farm: Farm) -> Client:
+def owner(stack: ClusterStack) -> Client:
     """A user of this test alone, so that no other test's jobs are due."""
-    return farm.client(f"owner-{uuid4().hex[:8]}")
+    return stack.client(f"owner-{uuid4().hex[:8]}")
 
 
 @pytest.fixture
@@ -100,11 +100,11 @@ def time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def test_a_device_lists_the_tasks_that_it_may_execute(farm: Farm, owner: Client) -> None:
+def test_a_device_lists_the_tasks_that_it_may_execute(stack: ClusterStack, owner: Client) -> None:
     job = post_job(owner)
     path = f"jobs/?kind={KIND}&status=queued"
     assert [one["id"] for one in owner.get(path, expect=200).json()["results"]] == [job["id"]]
-    assert farm.client(f"stranger-{uuid4().hex[:8]}").get(path, expect=200).json()["results"] == []
+    assert stack.client(f"stranger-{uuid4().hex[:8]}").get(path, expect=200).json()["results"] == []
 
 
 def test_it_announces_the_beginning_and_then_has_two_minutes(owner: Client, device: Device) -> None:
@@ -211,10 +211,10 @@ def test_a_timeout_of_an_earlier_beginning_does_not_end_a_later_one(owner: Clien
     assert owner.job(job["id"])["attempt"] == 2
 
 
-def test_a_timeout_outlives_the_queue_that_was_killed(farm: Farm, owner: Client, device: Device) -> None:
+def test_a_timeout_outlives_the_queue_that_was_killed(stack: ClusterStack, owner: Client, device: Device) -> None:
     job = post_job(owner)
     device.began()
-    [cluster] = farm.clusters
+    [cluster] = stack.clusters
     cluster.kill()
     cluster.start()
     assert until_due_again(owner, job)["errors"][0]["type"] == "WorkerLost"
@@ -241,10 +241,10 @@ def test_of_waiting_devices_one_gets_the_task_and_the_others_are_told_of_nothing
     assert {answer.headers["Preference-Applied"] for answer in answers[1:]} == {"wait=5"}
 
 
-def test_the_example_for_node_runs_a_job(farm: Farm, owner: Client, tmp_path: Path) -> None:
+def test_the_example_for_node_runs_a_job(stack: ClusterStack, owner: Client, tmp_path: Path) -> None:
     job = owner.post("jobs/", {"kind": "demo.remote", "params": {"note": "hello"}}, expect=202).json()
     node = subprocess.run([ROOT / "bin" / "node"], capture_output=True, text=True, check=True).stdout.strip()
-    env = {**os.environ, "LEGWORK_URL": farm.url, "LEGWORK_TOKEN": owner.token, "WORKER": "node"}
+    env = {**os.environ, "LEGWORK_URL": stack.url, "LEGWORK_TOKEN": owner.token, "WORKER": "node"}
     example = Process("node", [node, str(EXAMPLE)], log=tmp_path / "node.log", env=env)
     example.start()
     try:
@@ -255,8 +255,8 @@ def test_the_example_for_node_runs_a_job(farm: Farm, owner: Client, tmp_path: Pa
     assert len(EXAMPLE.read_text().splitlines()) < 60
 
 
-def test_a_small_chaos_keeps_every_promise(farm: Farm) -> None:
-    course = Course(farm, Size(jobs=60, workers=12, owners=2))
+def test_a_small_chaos_keeps_every_promise(stack: ClusterStack) -> None:
+    course = Course(stack, Size(jobs=60, workers=12, owners=2))
     assert course.run() == [], course.table()
     done = dict(course.table())
     assert done["jobs that succeeded exactly once"] == "60"

@@ -11,7 +11,7 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.cluster.supervisor import KILL_AFTER
-from tests.support.cluster_stack import PATIENCE, Cluster, Event, Farm, Gate, make_farm, on_both, tell
+from tests.support.cluster_stack import PATIENCE, Cluster, ClusterStack, Event, Gate, make_cluster_stack, on_both, tell
 
 GRACE = 1
 LONG_GRACE = 300
@@ -27,38 +27,38 @@ POLITE = [signal.SIGTERM, signal.SIGINT]
 
 
 @pytest.fixture(scope="module", params=on_both("stops"))
-def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with make_farm(request.param, tmp_path_factory.mktemp("stops"), clusters=0, grace=GRACE) as farm:
-        yield farm
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
+    with make_cluster_stack(request.param, tmp_path_factory.mktemp("stops"), clusters=0, grace=GRACE) as stack:
+        yield stack
 
 
 @pytest.fixture
-def cluster(farm: Farm) -> Iterator[Cluster]:
+def cluster(stack: ClusterStack) -> Iterator[Cluster]:
     """A cluster of its own for each test, with one worker and little grace."""
-    cluster = farm.start_cluster()
+    cluster = stack.start_cluster()
     yield cluster
     cluster.kill()
 
 
 @pytest.fixture
-def patient(farm: Farm) -> Iterator[Cluster]:
+def patient(stack: ClusterStack) -> Iterator[Cluster]:
     """The same with so much grace that no test sees its end."""
-    cluster = farm.start_cluster(grace=LONG_GRACE)
+    cluster = stack.start_cluster(grace=LONG_GRACE)
     yield cluster
     cluster.kill()
 
 
 @pytest.fixture
-def gate(farm: Farm) -> Gate:
-    return Gate(farm)
+def gate(stack: ClusterStack) -> Gate:
+    return Gate(stack)
 
 
 @pytest.mark.parametrize("sign", POLITE)
 def test_a_stopping_cluster_finishes_what_runs_within_the_grace_and_claims_no_more(
-    farm: Farm, patient: Cluster, gate: Gate, sign: signal.Signals
+    stack: ClusterStack, patient: Cluster, gate: Gate, sign: signal.Signals
 ) -> None:
     running = gate.hold()
-    waiting = farm.post("trouble.sleep", {"seconds": 0})
+    waiting = stack.post("trouble.sleep", {"seconds": 0})
 
     patient.send(sign)
     # The supervisor tells the dispatcher last: when that is gone, the worker knows too.
@@ -67,49 +67,49 @@ def test_a_stopping_cluster_finishes_what_runs_within_the_grace_and_claims_no_mo
     patient.wait_until_gone()
 
     assert patient.returncode == 0
-    assert farm.wait(running, "succeeded")["attempt"] == 1
-    assert farm.client().job(waiting["id"])["status"] == "queued"
-    with_another(farm, waiting)
+    assert stack.wait(running, "succeeded")["attempt"] == 1
+    assert stack.client().job(waiting["id"])["status"] == "queued"
+    with_another(stack, waiting)
 
 
 def test_what_does_not_finish_in_time_is_handed_back_and_keeps_its_attempt(
-    farm: Farm, cluster: Cluster, gate: Gate
+    stack: ClusterStack, cluster: Cluster, gate: Gate
 ) -> None:
     job = gate.hold(max_attempts=1)
 
     stop(cluster)
 
-    handed_back = farm.client().job(job["id"])
+    handed_back = stack.client().job(job["id"])
     assert (handed_back["status"], handed_back["attempt"], handed_back["errors"]) == ("queued", 0, [])
-    farm.client().post(f"jobs/{job['id']}/cancellation/", expect=200)
+    stack.client().post(f"jobs/{job['id']}/cancellation/", expect=200)
 
 
 def test_the_next_cluster_finishes_what_was_handed_back_as_its_first_attempt(
-    farm: Farm, cluster: Cluster, gate: Gate
+    stack: ClusterStack, cluster: Cluster, gate: Gate
 ) -> None:
     job = gate.hold(max_attempts=1)
 
     stop(cluster)
     gate.open()
 
-    assert with_another(farm, job)["attempt"] == 1
-    assert len(farm.events("job_started", job_id=job["id"])) == 2
+    assert with_another(stack, job)["attempt"] == 1
+    assert len(stack.events("job_started", job_id=job["id"])) == 2
 
 
-def test_a_handler_that_ignores_the_stop_is_killed(farm: Farm, cluster: Cluster) -> None:
-    job = farm.post("trouble.stuck", {"how": "in C"}, timeout=600)
-    worker = farm.worker_of(job)
+def test_a_handler_that_ignores_the_stop_is_killed(stack: ClusterStack, cluster: Cluster) -> None:
+    job = stack.post("trouble.stuck", {"how": "in C"}, timeout=600)
+    worker = stack.worker_of(job)
 
     stop(cluster)
 
     ended = [event["worker"].rpartition(":")[2] for event in cluster.events("worker_stopped")]
     assert str(worker) not in ended
     # A job whose handler had let itself be stopped would have been handed back; this one's lease has to expire.
-    assert farm.client().job(job["id"])["status"] == "running"
-    farm.cancel(job)
+    assert stack.client().job(job["id"])["status"] == "running"
+    stack.cancel(job)
 
 
-def test_being_asked_twice_is_being_asked_once(farm: Farm, patient: Cluster, gate: Gate) -> None:
+def test_being_asked_twice_is_being_asked_once(stack: ClusterStack, patient: Cluster, gate: Gate) -> None:
     job = gate.hold()
 
     for _ in range(2):
@@ -119,10 +119,12 @@ def test_being_asked_twice_is_being_asked_once(farm: Farm, patient: Cluster, gat
     patient.wait_until_gone()
 
     assert patient.returncode == 0
-    assert farm.wait(job, "succeeded")["attempt"] == 1
+    assert stack.wait(job, "succeeded")["attempt"] == 1
 
 
-def test_ctrl_c_reaches_all_processes_and_only_the_supervisor_acts(farm: Farm, patient: Cluster, gate: Gate) -> None:
+def test_ctrl_c_reaches_all_processes_and_only_the_supervisor_acts(
+    stack: ClusterStack, patient: Cluster, gate: Gate
+) -> None:
     job = gate.hold()
 
     os.killpg(patient.pid, signal.SIGINT)
@@ -131,30 +133,30 @@ def test_ctrl_c_reaches_all_processes_and_only_the_supervisor_acts(farm: Farm, p
     patient.wait_until_gone()
 
     assert patient.returncode == 0
-    assert farm.wait(job, "succeeded")["attempt"] == 1
+    assert stack.wait(job, "succeeded")["attempt"] == 1
 
 
 def test_a_worker_that_is_stopped_alone_finishes_its_job_and_is_replaced(
-    farm: Farm, cluster: Cluster, gate: Gate
+    stack: ClusterStack, cluster: Cluster, gate: Gate
 ) -> None:
     job = gate.hold()
-    worker = farm.worker_of(job)
+    worker = stack.worker_of(job)
 
     tell(worker, signal.SIGTERM)
     gate.open()
 
-    assert farm.wait(job, "succeeded")["attempt"] == 1
+    assert stack.wait(job, "succeeded")["attempt"] == 1
     eventually(lambda: set(cluster.ready_workers()) - {worker}, PATIENCE, "another worker's start")
-    assert farm.wait(farm.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
+    assert stack.wait(stack.post("trouble.sleep", {"seconds": 0}), "succeeded")["attempt"] == 1
 
 
-def test_stops_at_random_moments_never_hang(farm: Farm) -> None:
+def test_stops_at_random_moments_never_hang(stack: ClusterStack) -> None:
     """Before and after it is up, idle and busy: django-q's own cluster dead-locked in 7 of 61 (django-q2#346)."""
-    dice, stops = random.Random(SEED), STOPS_ON_SQLITE if farm.on_sqlite else STOPS
-    jobs = [farm.post("trouble.sleep", {"seconds": dice.choice([0, 0.3, 3, 3])}) for _ in range(stops // 2)]
+    dice, stops = random.Random(SEED), STOPS_ON_SQLITE if stack.on_sqlite else STOPS
+    jobs = [stack.post("trouble.sleep", {"seconds": dice.choice([0, 0.3, 3, 3])}) for _ in range(stops // 2)]
     moments = [dice.uniform(SOONEST, LATEST) for _ in range(stops)]
     since = [dice.choice(SINCE) for _ in range(stops)]
-    clusters = [farm.add_cluster() for _ in range(stops)]
+    clusters = [stack.add_cluster() for _ in range(stops)]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         ends = list(pool.map(start_and_stop, clusters, since, moments))
@@ -162,10 +164,10 @@ def test_stops_at_random_moments_never_hang(farm: Farm) -> None:
     assert max(seconds for seconds, _ in ends) < AT_MOST
     # Before Python has come to our handlers, the signal itself ends a program in which nothing has begun.
     assert {status for _, status in ends} <= {0, -signal.SIGTERM}
-    assert [job for job in jobs if farm.client().job(job["id"])["status"] == "running"] == []
-    farm.start_cluster(workers=8)
+    assert [job for job in jobs if stack.client().job(job["id"])["status"] == "running"] == []
+    stack.start_cluster(workers=8)
     for job in jobs:
-        assert farm.wait(job, "succeeded")["attempt"] == 1
+        assert stack.wait(job, "succeeded")["attempt"] == 1
 
 
 def start_and_stop(cluster: Cluster, since: str, moment: float) -> tuple[float, int | None]:
@@ -190,10 +192,10 @@ def stop(cluster: Cluster) -> None:
     assert time.monotonic() - begin < AT_MOST
 
 
-def with_another(farm: Farm, job: Event) -> Event:
+def with_another(stack: ClusterStack, job: Event) -> Event:
     """The job as another cluster has finished it."""
-    another = farm.start_cluster()
+    another = stack.start_cluster()
     try:
-        return farm.wait(job, "succeeded")
+        return stack.wait(job, "succeeded")
     finally:
         another.kill()

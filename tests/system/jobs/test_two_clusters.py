@@ -16,8 +16,8 @@ import pytest
 
 from demo.eventually import eventually
 from tests.chaos import invariants, ledger
-from tests.support.brokers import make_farm_on, on_each
-from tests.support.cluster_stack import PATIENCE, PAUSE, Farm, kill, tell
+from tests.support.brokers import make_cluster_stack_on, on_each
+from tests.support.cluster_stack import PATIENCE, PAUSE, ClusterStack, kill, tell
 
 WORKERS = 2
 BATCH = 60
@@ -42,9 +42,9 @@ STARTS_WITHOUT_A_REASON = """
 
 @dataclass
 class Load:
-    """What was done to a farm, and what is left of it."""
+    """What was done to a stack, and what is left of it."""
 
-    farm: Farm
+    stack: ClusterStack
     connection: Any
     dice: random.Random = field(default_factory=lambda: random.Random(SEED))
     accepted: set[str] = field(default_factory=set)
@@ -64,11 +64,11 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """After it: every job has ended."""
     folder = tmp_path_factory.mktemp(f"load-{request.param}")
     with (
-        make_farm_on(request.param, request, folder, clusters=2, workers=WORKERS, grace=GRACE) as farm,
-        closing(psycopg2.connect(farm.env["DATABASE_URL"])) as connection,
+        make_cluster_stack_on(request.param, request, folder, clusters=2, workers=WORKERS, grace=GRACE) as stack,
+        closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection,
     ):
         connection.autocommit = True
-        load = Load(farm, connection)
+        load = Load(stack, connection)
         load.rows(ledger.INSTALL)
         for number in range(KILLS):
             if number == HALF:
@@ -95,7 +95,7 @@ def test_the_load_was_what_it_is_called(load: Load) -> None:
 
     Not every kill loses a job: its end may have been on its way to the database when its worker was stopped."""
     assert len(load.killed) == KILLS
-    assert all(cluster.events("job_started") for cluster in load.farm.clusters)
+    assert all(cluster.events("job_started") for cluster in load.stack.clusters)
     assert load.count("jobs_job, jsonb_array_elements(errors) AS error WHERE error ->> 'type' = 'WorkerLost'") >= HALF
     assert load.count("chaos_transition WHERE old = 'running' AND new = 'queued'") > 0
     assert load.count("(SELECT FROM chaos_effect WHERE what = 'start' GROUP BY job HAVING count(*) > 1) AS twice") > 0
@@ -104,7 +104,7 @@ def test_the_load_was_what_it_is_called(load: Load) -> None:
 def post_some(load: Load) -> None:
     """Mostly jobs that do nothing, and some that sleep; all with attempts enough to survive every kill."""
     jobs = [{**some_job(load.dice), "max_attempts": 2 * KILLS} for _ in range(BATCH)]
-    answer = load.farm.client().post("jobs/batch/", {"jobs": jobs}, expect=202).json()
+    answer = load.stack.client().post("jobs/batch/", {"jobs": jobs}, expect=202).json()
     load.accepted |= {item["id"] for item in answer["results"]}
 
 
@@ -138,20 +138,20 @@ def killed_at_work(load: Load) -> int | None:
 
 
 def busy(load: Load) -> list[int]:
-    alive = {process for cluster in load.farm.clusters for process in cluster.members()}
+    alive = {process for cluster in load.stack.clusters for process in cluster.members()}
     names = load.rows("SELECT DISTINCT worker FROM jobs_job WHERE status = 'running' ORDER BY worker")
     return [process for (name,) in names if (process := int(name.rpartition(":")[2])) in alive]
 
 
 def stop_and_start_one(load: Load) -> None:
     """As a deployment does it: what a cluster does not finish in time goes back."""
-    farm, gate = load.farm, load.farm.logs / "gate"
-    for cluster in farm.clusters:
+    stack, gate = load.stack, load.stack.logs / "gate"
+    for cluster in stack.clusters:
         cluster.wait_until_up(WORKERS)
-    job = farm.post("chaos.hold", {"gate": str(gate)}, priority=1, max_attempts=2 * KILLS)
+    job = stack.post("chaos.hold", {"gate": str(gate)}, priority=1, max_attempts=2 * KILLS)
     load.accepted.add(job["id"])
-    worker = farm.worker_of(job)
-    cluster = next(cluster for cluster in farm.clusters if worker in cluster.members())
+    worker = stack.worker_of(job)
+    cluster = next(cluster for cluster in stack.clusters if worker in cluster.members())
     cluster.send(signal.SIGTERM)
     cluster.wait_until_gone()
     gate.touch()

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from demo.eventually import TooLateError, eventually
-from tests.support.cluster_stack import Farm, kill, make_farm, tell
+from tests.support.cluster_stack import ClusterStack, kill, make_cluster_stack, tell
 from tests.support.servers.simulator import API_KEY, DOMAIN, Simulator
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("mail_crashes")]
@@ -57,62 +57,62 @@ def mailguns() -> Iterator[tuple[Simulator, Simulator]]:
 
 
 @pytest.fixture(scope="module")
-def _farm(tmp_path_factory: pytest.TempPathFactory, mailguns: tuple[Simulator, Simulator]) -> Iterator[Farm]:
+def _stack(tmp_path_factory: pytest.TempPathFactory, mailguns: tuple[Simulator, Simulator]) -> Iterator[ClusterStack]:
     first, second = mailguns
     backup = {"BACKUP_API_KEY": API_KEY, "BACKUP_API_URL": second.api_url, "BACKUP_SENDER_DOMAIN": DOMAIN}
     folder = tmp_path_factory.mktemp("mail_crashes")
-    with make_farm("postgresql", folder, workers=1, io_workers=2, env=first.env | backup | QUICK) as running:
+    with make_cluster_stack("postgresql", folder, workers=1, io_workers=2, env=first.env | backup | QUICK) as running:
         yield running
 
 
 @pytest.fixture
-def farm(_farm: Farm, mailguns: tuple[Simulator, Simulator]) -> Farm:
+def stack(_stack: ClusterStack, mailguns: tuple[Simulator, Simulator]) -> ClusterStack:
     """With both providers up, nothing wrong with either, and nothing remembered of what was."""
     for mailgun in mailguns:
         mailgun.clear()
-    with closing(psycopg2.connect(_farm.env["DATABASE_URL"])) as connection, connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(_stack.env["DATABASE_URL"])) as connection, connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM mail_provider")
-    eventually(lambda: sent_by_first(_farm), WITHIN, "the workers' knowledge of that", pause=MOMENT)
-    return _farm
+    eventually(lambda: sent_by_first(_stack), WITHIN, "the workers' knowledge of that", pause=MOMENT)
+    return _stack
 
 
 def test_whatever_a_provider_answers_each_message_is_accepted_once(
-    farm: Farm, mailguns: tuple[Simulator, Simulator]
+    stack: ClusterStack, mailguns: tuple[Simulator, Simulator]
 ) -> None:
     """All at the same time."""
     sent = {}
     for importance, fault in product(["normal", "bulk"], [*ACCEPTED, *NOT_ACCEPTED]):
         silent = fault.startswith("timeout")
         break_both(mailguns, fault, f"{importance}.{fault}", seconds=10 * TIMEOUT if silent else 1)
-        sent[importance, fault] = post(farm, f"{importance}.{fault}", importance)
+        sent[importance, fault] = post(stack, f"{importance}.{fault}", importance)
 
     for name, message in sent.items():
-        assert wait_for(farm, message, SENT)["possible_duplicate"] is False, name
+        assert wait_for(stack, message, SENT)["possible_duplicate"] is False, name
         assert accepted(mailguns, message) == 1, name
 
 
 @pytest.mark.parametrize("importance", ["normal", "bulk"])
 def test_a_message_that_every_provider_shuts_out_is_accepted_once_in_the_end(
-    farm: Farm, mailguns: tuple[Simulator, Simulator], importance: str
+    stack: ClusterStack, mailguns: tuple[Simulator, Simulator], importance: str
 ) -> None:
     for fault in SHUT_OUT:
         break_both(mailguns, fault, f"{importance}.{fault}")
-        message = post(farm, f"{importance}.{fault}", importance)
-        eventually(partial(sent_with_others, farm, message), WITHIN, f"the end of {fault}", pause=MOMENT)
+        message = post(stack, f"{importance}.{fault}", importance)
+        eventually(partial(sent_with_others, stack, message), WITHIN, f"the end of {fault}", pause=MOMENT)
         assert message["possible_duplicate"] is False, fault
         assert accepted(mailguns, message) == 1, fault
 
 
-def test_what_the_provider_refuses_is_rejected(farm: Farm, mailguns: tuple[Simulator, Simulator]) -> None:
+def test_what_the_provider_refuses_is_rejected(stack: ClusterStack, mailguns: tuple[Simulator, Simulator]) -> None:
     for fault in ("400", "413"):
         break_both(mailguns, fault, f"refused.{fault}")
-        message = wait_for(farm, post(farm, f"refused.{fault}"), {"rejected"})
+        message = wait_for(stack, post(stack, f"refused.{fault}"), {"rejected"})
         assert message["failure"]["class"] == "invalid"
         assert accepted(mailguns, message) == 0
 
 
 def test_a_worker_killed_after_the_provider_accepted_sends_nothing_twice(
-    farm: Farm, mailguns: tuple[Simulator, Simulator]
+    stack: ClusterStack, mailguns: tuple[Simulator, Simulator]
 ) -> None:
     first, _ = mailguns
     first.configure(latency=0.1)
@@ -120,18 +120,18 @@ def test_a_worker_killed_after_the_provider_accepted_sends_nothing_twice(
     kills = 0
     while kills < KILLS:
         number = len(messages)
-        pair = [post(farm, f"crash{number}.{other}", RANDOM.choice(["normal", "bulk"])) for other in range(2)]
+        pair = [post(stack, f"crash{number}.{other}", RANDOM.choice(["normal", "bulk"])) for other in range(2)]
         eventually(partial(accepted, mailguns, pair[-1]), WITHIN, "a mail that was accepted", pause=0.003)
         messages += pair
         time.sleep(RANDOM.uniform(0, 0.06))
-        kills += kill_who_sends(farm)
+        kills += kill_who_sends(stack)
     for message in messages:
-        wait_for(farm, message, SENT)
+        wait_for(stack, message, SENT)
     assert [accepted(mailguns, message) for message in messages] == [1] * len(messages)
 
 
 def test_a_worker_killed_before_the_answer_came_sends_nothing_twice(
-    farm: Farm, mailguns: tuple[Simulator, Simulator]
+    stack: ClusterStack, mailguns: tuple[Simulator, Simulator]
 ) -> None:
     """The mail is accepted, the answer does not come; the worker is stopped for the look whether it still waits."""
     killed: list[dict[str, Any]] = []
@@ -139,34 +139,34 @@ def test_a_worker_killed_before_the_answer_came_sends_nothing_twice(
         if len(killed) == KILLS_IN_A_CALL:
             break
         break_both(mailguns, "timeout-after", f"held{number}", seconds=10 * TIMEOUT)
-        message = post(farm, f"held{number}", RANDOM.choice(["normal", "bulk"]))
+        message = post(stack, f"held{number}", RANDOM.choice(["normal", "bulk"]))
         eventually(partial(accepted, mailguns, message), WITHIN, "the mail being accepted", pause=MOMENT)
-        job = job_of(farm, message)
-        worker = farm.worker_of(job)
+        job = job_of(stack, message)
+        worker = stack.worker_of(job)
         tell(worker, signal.SIGSTOP)
-        if wait_for(farm, message, SENT | {"sending"})["status"] == "sending":
+        if wait_for(stack, message, SENT | {"sending"})["status"] == "sending":
             kill(worker)
-            eventually(partial(farm.events, "job_rescued", job_id=job["id"]), WITHIN, "the rescue", pause=MOMENT)
-            killed.append(wait_for(farm, message, SENT))
+            eventually(partial(stack.events, "job_rescued", job_id=job["id"]), WITHIN, "the rescue", pause=MOMENT)
+            killed.append(wait_for(stack, message, SENT))
         else:
             tell(worker, signal.SIGCONT)
     assert [accepted(mailguns, message) for message in killed] == [1] * KILLS_IN_A_CALL
 
 
 def test_the_second_provider_takes_over_until_the_first_is_back(
-    farm: Farm, mailguns: tuple[Simulator, Simulator]
+    stack: ClusterStack, mailguns: tuple[Simulator, Simulator]
 ) -> None:
     first, second = mailguns
     first.stop()
-    posted = [post(farm, f"failover{number}") for number in range(12)]
-    messages = [wait_for(farm, message, SENT) for message in posted]
+    posted = [post(stack, f"failover{number}") for number in range(12)]
+    messages = [wait_for(stack, message, SENT) for message in posted]
     assert {message["provider"] for message in messages} == {"backup"}
     assert [second.accepted(message["id"]) for message in messages] == [1] * len(messages)
     assert max(calls_of_first(message) for message in messages) == 1
-    assert farm.events("mail_alert", alert="provider_open", provider="mailgun")
+    assert stack.events("mail_alert", alert="provider_open", provider="mailgun")
 
     first.start()
-    eventually(lambda: sent_by_first(farm), WITHIN, "traffic by the first provider", pause=MOMENT)
+    eventually(lambda: sent_by_first(stack), WITHIN, "traffic by the first provider", pause=MOMENT)
 
 
 def break_both(mailguns: tuple[Simulator, Simulator], fault: str, recipient: str, **wishes: object) -> None:
@@ -179,26 +179,28 @@ def calls_of_first(message: dict[str, Any]) -> int:
     return sum(entry["type"] == "attempt_started" and entry["provider"] == "mailgun" for entry in message["timeline"])
 
 
-def sent_by_first(farm: Farm) -> bool:
-    return bool(wait_for(farm, post(farm, "returns"), SENT)["provider"] == "mailgun")
+def sent_by_first(stack: ClusterStack) -> bool:
+    return bool(wait_for(stack, post(stack, "returns"), SENT)["provider"] == "mailgun")
 
 
-def sent_with_others(farm: Farm, message: dict[str, Any]) -> bool:
+def sent_with_others(stack: ClusterStack, message: dict[str, Any]) -> bool:
     """Whether it is sent, after another that found a provider open again: that lets all go on that wait."""
-    sent_by_first(farm)
-    message.update(farm.client().get(f"mail/messages/{message['id']}/", expect=200).json())
+    sent_by_first(stack)
+    message.update(stack.client().get(f"mail/messages/{message['id']}/", expect=200).json())
     return message["status"] in SENT
 
 
-def post(farm: Farm, local: str, importance: str = "normal") -> dict[str, Any]:
+def post(stack: ClusterStack, local: str, importance: str = "normal") -> dict[str, Any]:
     body = {"to": f"{local}@example.org", "subject": "Hi", "text": "There", "importance": importance}
-    posted: dict[str, Any] = farm.client().post("mail/messages/", body, expect=202).json()
+    posted: dict[str, Any] = stack.client().post("mail/messages/", body, expect=202).json()
     return posted
 
 
-def wait_for(farm: Farm, message: dict[str, Any], statuses: set[str], within: float = WITHIN) -> dict[str, Any]:
+def wait_for(
+    stack: ClusterStack, message: dict[str, Any], statuses: set[str], within: float = WITHIN
+) -> dict[str, Any]:
     def arrived() -> bool:
-        message.update(farm.client().get(f"mail/messages/{message['id']}/", expect=200).json())
+        message.update(stack.client().get(f"mail/messages/{message['id']}/", expect=200).json())
         return message["status"] in statuses
 
     try:
@@ -208,9 +210,9 @@ def wait_for(farm: Farm, message: dict[str, Any], statuses: set[str], within: fl
     return message
 
 
-def job_of(farm: Farm, message: dict[str, Any]) -> dict[str, Any]:
+def job_of(stack: ClusterStack, message: dict[str, Any]) -> dict[str, Any]:
     """The job that sends it."""
-    with closing(psycopg2.connect(farm.env["DATABASE_URL"])) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT job_id FROM mail_message WHERE id = %s", [message["id"]])
         return {"id": str(cursor.fetchone()[0])}
 
@@ -219,11 +221,11 @@ def accepted(mailguns: tuple[Simulator, Simulator], message: dict[str, Any]) -> 
     return sum(mailgun.accepted(message["id"]) for mailgun in mailguns)
 
 
-def kill_who_sends(farm: Farm) -> bool:
+def kill_who_sends(stack: ClusterStack) -> bool:
     """The worker that began the last e-mail; False if it is not there any more."""
-    last = farm.events("job_started", kind="mail.send")[-1]
+    last = stack.events("job_started", kind="mail.send")[-1]
     process = int(last["worker"].rpartition(":")[2])
-    if process not in farm.clusters[0].ready_workers():
+    if process not in stack.clusters[0].ready_workers():
         return False
     kill(process)
     return True
