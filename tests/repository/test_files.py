@@ -12,7 +12,9 @@ NOT_OURS = {".git", ".hypothesis", ".venv", "var", "node_modules", "htmlcov", "_
 CODE = {".py", ".js", ".css", ".html", ".sh", ".toml", ".yml", ".yaml", ""}
 SAYS_NOTHING = re.compile(r"^(utils?|helpers?|common|misc|shared|services?|managers?|base_?classes)$")
 LONGEST = 400
-PACKAGES = ["demo", "jobs", "mail", "monitor", "project", "rest", "settings"]
+HAS_TESTS = re.compile(r"^(async )?def test_|^    (async )?def test_\w+\(self", re.MULTILINE)
+WITHOUT_MODULES = {"clients", "repository", "system"}
+"""Folders of tests of several modules: the library's two clients, the files of the repository, running programs."""
 LOCKS = ["requirements.txt", "requirements-dev.txt"]
 PACKAGE_INDEX = re.compile(r"https?://[\w.-]*(?:pypi|pythonhosted|npm|registry|mirror|debian)[\w.-]*", re.IGNORECASE)
 
@@ -37,12 +39,27 @@ def test_no_file_is_longer_than_a_reader_likes() -> None:
     assert [str(path) for path in code if len(path.read_text().splitlines()) > LONGEST] == []
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_tests_stand_where_their_module_stands(package: str) -> None:
-    """tests/jobs/models/test_claiming_plans.py tests jobs/models/claiming.py."""
-    tests = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests" / package).rglob("test_*.py")]
-    assert tests
-    assert [str(test) for test in tests if not module_of(test)] == []
+def test_every_test_stands_where_its_module_stands() -> None:
+    """tests/jobs/models/test_claiming_plans.py tests jobs/models/claiming.py; tests/soak/test_invariants.py tests the
+    file beside it.
+    """
+    sources = {path.relative_to(ROOT / "tests"): path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+    tests = [path for path, text in sources.items() if HAS_TESTS.search(text)]
+    assert len(tests) > 200
+    assert [str(test) for test in tests if not stands_right(test)] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        *[("jobs/test_retry.py", True), ("jobs/models/test_claiming_plans.py", True), ("jobs/test_brokers.py", True)],
+        *[("test_routers.py", True), ("soak/test_invariants.py", True), ("system/jobs/test_kills.py", True)],
+        *[("jobs/test_claiming.py", False), ("test_retry.py", False), ("elsewhere/test_retry.py", False)],
+        *[("jobs/retry.py", False), ("jobs/retry_test.py", False), ("system/kills.py", False)],
+    ],
+)
+def test_a_stray_test_is_noticed(path: str, right: bool) -> None:
+    assert stands_right(Path(path)) is right
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -63,12 +80,20 @@ def test_no_file_names_the_host_of_a_package_index() -> None:
     assert [str(path) for path, text in texts.items() if PACKAGE_INDEX.search(text)] == []
 
 
-def module_of(test: Path) -> Path | None:
-    """The module or package that a test's path names, which may be followed by an aspect of it."""
+def stands_right(test: Path) -> bool:
+    """Whether the module or package that a test's path names, which may be followed by an aspect of it, exists."""
+    if not re.fullmatch(r"test_\w+\.py", test.name):
+        return False  # pytest would not run it
+    if test.parts[0] in WITHOUT_MODULES:
+        return True
     words = test.stem.split("_")[1:]
     stems = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
-    paths = [ROOT / test.parent / name for stem in stems for name in (f"{stem}.py", stem)]
-    return next((path for path in paths if path.exists()), None)
+    return any(
+        (folder / test.parent / name).exists()
+        for folder in (ROOT, ROOT / "tests")
+        for stem in stems
+        for name in (f"{stem}.py", stem)
+    )
 
 
 def unfolded(name: str) -> list[str]:
