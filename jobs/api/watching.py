@@ -1,5 +1,6 @@
 """Jobs that are watched: server-sent events, and responses that are held because the client prefers to wait."""
 
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -7,13 +8,14 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from jobs.api.serializers import JOB_FIELDS, job_etag, job_poll_headers, job_representation
+from jobs.api.serializers import JOB_FIELDS, job_etag, job_poll_headers, represent_job
 from jobs.models import Job
 from jobs.models.clock import database_now
 from jobs.models.digest import RowDigest
@@ -73,7 +75,14 @@ def _data(state: State, site: Site) -> bytes:
 
 
 def _shown(state: State, site: Site) -> dict[str, Any]:
-    return job_representation({name: state.values[name] for name in JOB_FIELDS}, site)
+    row = {name: state.values[name] for name in JOB_FIELDS}
+    return represent_job(row, site.build_absolute_uri(f"{_path()}{state.id}/"))
+
+
+@cache
+def _path() -> str:
+    """Of the list of jobs. A reverse() for each event took longer than everything else in its text."""
+    return reverse("jobs")
 
 
 class JobEventsView(APIView):

@@ -9,6 +9,7 @@ The first state comes by itself, read after the watch began: nothing that is com
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,9 @@ from rest.watch.table import State, Topic
 
 MOST_PENDING = 5000
 """Changed rows that a watcher may leave untaken. Only the newest state of each is kept."""
+TURN = 8
+"""Watchers that are handed a change in one turn of the event loop, about a millisecond: other requests are served in
+between, however many changes come at once."""
 
 
 class Watch:
@@ -134,6 +138,8 @@ class Hub:
         self._watches: dict[Topic, set[Watch]] = {}
         self._feed: Feed | None = None
         self._closed = False
+        self._due: deque[Callable[[], None]] = deque()
+        """What is to be handed to watchers, in its order."""
 
     def watch(
         self, topic: Topic, position: Position | None = None, final: Callable[[State], bool] | None = None
@@ -190,18 +196,30 @@ class Hub:
 
     def publish_page(self, reader: Reader, states: Sequence[State], *, complete: bool) -> None:
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(partial(reader.offer_page, states, complete=complete))
+            page = partial(reader.offer_page, states, complete=complete)
+            self._loop.call_soon_threadsafe(self._hand_out, [page])
+
+    # --- on the event loop -------------------------------------------------------------------------------------
 
     def _deliver(self, table: str, states: Sequence[State], gone: list[Topic]) -> None:
+        due: list[Callable[[], None]] = []
         for state in states:
-            for watch in self._watches.get(Topic(table, state.id), ()):
-                watch.offer(state)
-            if state.owner is not None:
-                for watch in self._watches.get(Topic(table, state.owner), ()):
-                    watch.offer(state)
-        for topic in gone:
-            for watch in self._watches.get(topic, ()):
-                watch.end()
+            topics = [Topic(table, key) for key in (state.id, state.owner) if key is not None]
+            due += [partial(watch.offer, state) for topic in topics for watch in self._watches.get(topic, ())]
+        due += [watch.end for topic in gone for watch in self._watches.get(topic, ())]
+        self._hand_out(due)
+
+    def _hand_out(self, due: Iterable[Callable[[], None]]) -> None:
+        under_way = bool(self._due)
+        self._due.extend(due)
+        if not under_way:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        for _ in range(min(TURN, len(self._due))):
+            self._due.popleft()()
+        if self._due:
+            self._loop.call_soon(self._take_turn)
 
 
 _hubs: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = WeakKeyDictionary()

@@ -9,7 +9,7 @@ import pytest
 
 from rest.watch import hub as hub_module
 from rest.watch.feed import Wish
-from rest.watch.hub import MOST_PENDING, Hub
+from rest.watch.hub import MOST_PENDING, TURN, Hub
 from rest.watch.position import OwnerPosition, RowPosition
 from rest.watch.table import State, Topic
 
@@ -60,6 +60,31 @@ def test_a_watcher_is_woken_by_its_row_and_by_its_owners_rows() -> None:
             assert await every.changed(LONG)
             assert [state.id for state in every.take()] == [UUID(int=2)]
             assert not await one.changed(SOON)
+
+    run(scenario)
+
+
+def test_many_changes_at_once_leave_turns_of_the_event_loop_to_others_and_keep_their_order() -> None:
+    async def scenario(hub: Hub) -> None:
+        told: list[tuple[UUID, int]] = []
+
+        async def follow(row: UUID) -> None:
+            with hub.watch(Topic("jobs_job", row)) as watch:
+                while (row, 2) not in told and await watch.changed(LONG):
+                    told.extend((row, state.version) for state in watch.take())
+
+        rows = [UUID(int=number) for number in range(5 * TURN)]
+        async with asyncio.TaskGroup() as tasks:
+            following = [tasks.create_task(follow(row)) for row in rows]
+            await asyncio.sleep(0)
+            for version in (1, 2):
+                hub.publish("jobs_job", [make_state(version, row) for row in rows], [])
+            while not all(task.done() for task in following):
+                before = len(told)
+                await asyncio.sleep(0)
+                assert len(told) - before <= TURN
+        for row in rows:
+            assert [version for which, version in told if which == row] in ([1, 2], [2])
 
     run(scenario)
 
@@ -125,9 +150,9 @@ def test_who_never_takes_is_closed() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOBS) as watch:
             hub.publish("jobs_job", [make_state(1, UUID(int=n)) for n in range(1, MOST_PENDING + 2)], [])
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert watch.closed
+            async with asyncio.timeout(LONG):
+                while not watch.closed:
+                    await asyncio.sleep(0)
 
     run(scenario)
 
