@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 
 import structlog
@@ -163,4 +164,7 @@ def _with_api_headers(request: HttpRequest, response: HttpResponseBase) -> HttpR
     # A browser may cache a response but must revalidate it by its ETag; shared caches may not.
     response.setdefault("Cache-Control", "private, no-cache")
     patch_vary_headers(response, ["Authorization", "Cookie"])
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        # RFC 9110, 8.6: no length. Django adds both.
+        del response["Content-Length"], response["Content-Type"]
     return response

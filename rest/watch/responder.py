@@ -99,7 +99,7 @@ class _Response:
         self.set(b"content-type", "application/json")
 
     async def send(self) -> None:
-        if self.status != HTTPStatus.NOT_MODIFIED:
+        if self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             self.set(b"content-length", str(len(self.body)))
         await self._send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await self._send({"type": "http.response.body", "body": self.body, "more_body": False})
