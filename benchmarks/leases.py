@@ -84,7 +84,7 @@ def main() -> int:
     asked = parser.parse_args()
     with PostgreSQL() as server:
         os.environ["DATABASE_URL"] = server.create_database("leases")
-        env = {"RATE_LIMIT_PER_MINUTE": "1000000"}
+        env = {"RATE_LIMIT_PER_MINUTE": "1000000", "MAX_WATCHES": "100000"}
         folder = Path(tempfile.mkdtemp(prefix="legwork-leases-"))
         with Stack(os.environ["DATABASE_URL"], folder, env=env) as stack:
             asyncio.run(measure(stack, asked.waiting, asked.rounds))

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -44,13 +44,18 @@ console = Console(highlight=False, soft_wrap=True)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """kind: of the jobs. level: of the log. wanted: its rate, of that of plain no-ops."""
+    """kind, owner: of the jobs; without a name they are the project's own. level: of the log. env: more variables.
+
+    wanted: its rate, of that of plain no-ops.
+    """
 
     name: str
     title: str
     kind: str = "bench.noop"
     level: str = "WARNING"
     wanted: float = 0.0
+    owner: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 FREE = Case("free", "plain no-ops, logs at WARNING")
@@ -76,7 +81,8 @@ class Cluster:
 
     def __init__(self, stores: Stores, case: Case) -> None:
         legwork = next(contender for contender in CONTENDERS if contender.name == LEGWORK)
-        contender = replace(legwork, name=f"pressure-{case.name}", env={**legwork.env, "LOG_LEVEL": case.level})
+        env = {**legwork.env, "LOG_LEVEL": case.level, **case.env}
+        contender = replace(legwork, name=f"pressure-{case.name}", env=env)
         self.case = case
         self.stores = stores
         self.url = stores.create_database(contender.name)
@@ -90,7 +96,7 @@ class Cluster:
 
     def drain(self, jobs: int) -> Sample:
         self.running.workers.stop()
-        self.running.client.ask("call", "enqueue_kind", self.case.kind, jobs)
+        self.running.client.ask("call", "enqueue_kind", self.case.kind, jobs, self.case.owner)
         self.stores.calm_down()
         with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
             connection.autocommit = True

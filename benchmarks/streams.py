@@ -193,7 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = machine.facts() | {"size": f"{options.streams:,} streams, jobs released over {options.seconds:g} s"}
     with PostgreSQL(durable=True) as server:
         env = {"WEB_THREADS": "4", "WORKERS": "2", "IO_WORKERS": "0", "LOG_LEVEL": "WARNING"}
-        env |= {"RATE_LIMIT_PER_MINUTE": "10000000", "DJANGO_SETTINGS_MODULE": "settings.development"}
+        env |= {"RATE_LIMIT_PER_MINUTE": "10000000", "MAX_WATCHES": "100000"}
+        env |= {"DJANGO_SETTINGS_MODULE": "settings.development"}
         options.folder.mkdir(parents=True, exist_ok=True)
         with Stack(server.create_database("streams"), options.folder, env=env) as stack:
             measured = _measure(stack, options.streams, options.seconds, console)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-FRAME = re.compile(r'^\s*File "(?P<path>[^"]+)", line \d+, in (?P<function>.+)$', re.M)
+FRAME = re.compile(r'^[ \t]*+File "(?P<path>[^"]+)", line \d+, in (?P<function>.+)$', re.M)
 NOT_OURS = ("site-packages/", "/lib/python", "<frozen ", "<string>")
 
 

@@ -12,7 +12,6 @@ from typing import TypeVar, cast
 from urllib.parse import quote
 
 import structlog
-from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import HTTPScope, Receive, Scope, Send, SendEvent
 from a2wsgi.wsgi_typing import WSGIApp
 from django.conf import settings
@@ -23,11 +22,12 @@ from project.wsgi import application as django_application
 # isort: split
 from mail.webhooks.counts import webhook_counts
 from project import docs, health
+from project.fair_pool import FairPool
 from project.gathering import dispatch as gathering
 from project.http_protocol import harden
 from project.login.large_bodies import is_known
 from project.login.last_used import last_used
-from project.middleware import log_access, request_id
+from project.middleware import log_access, logged_path, request_id
 from rest import problems, security_headers
 from rest.body import (
     BodyBudget,
@@ -53,13 +53,15 @@ POOL_SECONDS = 3.0
 
 SEND_QUEUE = 256
 """Chunks of a response that are queued for a slow client instead of blocking a thread: 2 MiB of a static file."""
+CHUNK_SECONDS = 30.0
+"""In which a client must read a chunk of a longer response, for which a thread may wait; a stream has its own bound."""
 
 body_budget = BodyBudget()
 SECURITY_HEADERS = security_headers.FIELDS + security_headers.hsts(
     settings.SECURE_HSTS_SECONDS, preload=settings.SECURE_HSTS_PRELOAD
 )
 harden()
-pool = WSGIMiddleware(cast(WSGIApp, django_application), workers=settings.WEB_THREADS, send_queue_size=SEND_QUEUE)
+pool = FairPool(cast(WSGIApp, django_application), workers=settings.WEB_THREADS, send_queue_size=SEND_QUEUE)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,16 +73,25 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         # a2wsgi answers lifespan messages and closes websockets.
         return await pool(scope, receive, send)
-    started = False
+    started, stuck = False, False
 
     async def note_start(message: SendEvent) -> None:
-        nonlocal started
+        nonlocal started, stuck
         if message["type"] == "http.response.start":
             message["headers"] = with_security_headers(message["headers"], SECURITY_HEADERS)
         started = True
-        await send(message)
+        if stuck or not message.get("more_body"):
+            return None if stuck else await send(message)
+        try:
+            async with asyncio.timeout(CHUNK_SECONDS):
+                await send(message)
+        except TimeoutError:
+            stuck = True  # without an end, so that the server cuts the connection; the thread goes on to its end
+            logger.info("reader_dropped", path=logged_path(scope["path"]))
 
     try:
+        if settings.LOOPBACK_ONLY and not _is_local(scope):
+            return await _refuse(scope, note_start, 403, "Development serves this machine only.", code="not_local")
         await gathering.serve(scope, receive, note_start, _serve)
     except Exception:
         logger.exception("request_failed")
@@ -90,8 +101,6 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
-    if settings.LOOPBACK_ONLY and not _is_local(scope):
-        return await _refuse(scope, send, 403, "Development serves this machine only.", code="not_local")
     scope = _sanitised(scope)
     if scope["method"] in ("GET", "HEAD") and scope["path"] in ("/healthz", "/readyz"):
         return await _health(scope, send)

@@ -18,6 +18,7 @@ from mail.usage import unsent_messages
 from project.models import Token
 from rest.body import body_limit
 from rest.throttling import ALLOWANCE, SECONDS
+from rest.watch.watchers import watches_of
 
 
 class Limit(serializers.Serializer[Any]):
@@ -33,6 +34,7 @@ class Limits(serializers.Serializer[Any]):
     results = Limit(many=True)
     body_bytes = serializers.IntegerField(help_text="The largest body of a request, except those of mail.")
     mail_body_bytes = serializers.IntegerField(help_text="The largest body of a request below mail/.")
+    calls_per_host = serializers.IntegerField(help_text="Calls of http.request to one host in a minute, of all users.")
 
 
 class LimitsView(APIView):
@@ -46,6 +48,7 @@ class LimitsView(APIView):
             ],
             "body_bytes": body_limit("/api/v1/"),
             "mail_body_bytes": body_limit("/api/v1/mail/"),
+            "calls_per_host": settings.MAX_CALLS_PER_HOST,
         }
         return Response(found)
 
@@ -60,3 +63,4 @@ def _limits(request: Request) -> Iterator[tuple[str, int, int, str]]:
     yield "templates", Template.objects.filter(user=user).count(), settings.MAX_TEMPLATES, "templates"
     yield "tokens", Token.objects.live_for(user).count(), settings.MAX_TOKENS, "tokens"
     yield "output_bytes", Output.objects.bytes_of(user.pk), settings.MAX_OUTPUT_BYTES, "bytes of jobs' files"
+    yield "watches", watches_of(user.pk), settings.MAX_WATCHES, "streams and held responses of one web process"

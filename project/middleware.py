@@ -21,6 +21,7 @@ from monitor.metrics.http import observe
 from rest import problems
 from rest.body import body_limit
 from rest.throttling import ALLOWANCE, Allowance, RateLimited, Window, client_address, client_network, count_request
+from rest.watch.watchers import USER_KEY
 
 logger = structlog.get_logger(__name__)
 
@@ -56,7 +57,9 @@ class RequestIdMiddleware:
             started = time.perf_counter()
             response = self.get_response(request)
             response["X-Request-ID"] = this_id
-            log_access(request.method or "", request.path, response.status_code, started, _user_id(request))
+            user = _user_id(request)
+            request.META.get("asgi.scope", {})[USER_KEY] = user
+            log_access(request.method or "", request.path, response.status_code, started, user)
         return response
 
 

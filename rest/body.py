@@ -8,7 +8,7 @@ from a2wsgi.asgi_typing import HTTPScope, Receive, ReceiveEvent
 from django.conf import settings
 
 IsKnown = Callable[[], Awaitable[bool]]
-"""Whether the request's credentials are good; asked only if its body is large."""
+"""Whether the request's credentials are good; asked only if its body is large, or the anonymous half is full."""
 
 
 class BodyTooLarge(Exception):
@@ -52,9 +52,12 @@ class BodyShare:
         self.size = 0
         self.known = False
 
+    def has_room(self, size: int) -> bool:
+        return self.budget.used + size <= settings.BODY_BUDGET // (1 if self.known else 2)
+
     def take(self, size: int) -> None:
         """Raises OutOfBudget."""
-        if self.budget.used + size > settings.BODY_BUDGET // (1 if self.known else 2):
+        if not self.has_room(size):
             raise OutOfBudget
         self.budget.used += size
         self.size += size
@@ -89,7 +92,10 @@ async def read_body(scope: HTTPScope, receive: Receive, share: BodyShare, is_kno
             message = await receive()
             if message["type"] != "http.request":
                 raise ClientDisconnected
-            share.take(len(message["body"]))
+            size = len(message["body"])
+            if not share.has_room(size):
+                share.known = share.known or await is_known()
+            share.take(size)
             body += message["body"]
             if len(body) > limit:
                 raise BodyTooLarge

@@ -146,6 +146,8 @@ AUTHENTICATION_BACKENDS = ["project.login.passwords.ThrottledBackend"]
 LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "rest.problems.csrf_failure"
 PASSWORD_TRIES_PER_MINUTE = 5
+# Checking a password takes a third of a second of CPU, also if it is right.
+LOGINS_PER_MINUTE = env.integer("LOGINS_PER_MINUTE", 60, minimum=1)
 RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 30_000, minimum=1)
 # The number of proxies before us: only their entries in X-Forwarded-For are trusted.
 NUM_PROXIES = env.integer("NUM_PROXIES", 0)
@@ -234,6 +236,8 @@ MAX_UNSENT_MESSAGES_TOTAL = env.integer("MAX_UNSENT_MESSAGES_TOTAL", 1_000_000, 
 MAX_TEMPLATES = env.integer("MAX_TEMPLATES", 1000, minimum=1)
 MAX_TOKENS = env.integer("MAX_TOKENS", 1000, minimum=1)
 MAX_OUTPUT_BYTES = env.integer("MAX_OUTPUT_MIB", 1024, minimum=1) * 1024 * 1024
+# Streams and held responses (`Prefer: wait`) of a user in one web process.
+MAX_WATCHES = env.integer("MAX_WATCHES", 1000, minimum=1)
 # Calls of http.request per minute to one host, of all users together.
 MAX_CALLS_PER_HOST = env.integer("MAX_CALLS_PER_HOST", 6000, minimum=1)
 

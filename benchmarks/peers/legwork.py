@@ -9,6 +9,8 @@ from django.utils import timezone
 
 django.setup()
 
+from django.contrib.auth.models import User  # noqa: E402
+
 from benchmarks.mails import SUBJECT, TEXT, addresses  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from jobs.submit import submit, submit_many  # noqa: E402
@@ -29,10 +31,11 @@ def enqueue_many(count: int) -> None:
     submit_many("bench.noop", [{}] * count)
 
 
-def enqueue_kind(kind: str, count: int) -> None:
+def enqueue_kind(kind: str, count: int, owner: str = "") -> None:
     """As requests of 500 jobs would: the jobs of a request share their run_at."""
+    user = User.objects.get_or_create(username=owner)[0] if owner else None
     for size in [500] * (count // 500) + [count % 500]:
-        submit_many(kind, [{}] * size)
+        submit_many(kind, [{}] * size, user=user)
 
 
 def stored() -> int:

@@ -27,6 +27,8 @@ from rest.json_value import clean_text
 DELIMITERS = (("{%", "%}"), ("{{", "}}"), ("{#", "#}"))
 MAX_TAG_CHARACTERS = 100_000
 """Inside the tags and variables of a source: compiling them takes time."""
+MAX_LENGTH_OF_TAG = 10_000
+"""Characters: a tag is compiled as a whole, without a look at the budget."""
 MAX_TAGS = 20_000
 """Tags, variables and comments of a source."""
 MAX_UNCLOSED = 100
@@ -103,8 +105,11 @@ class _Parser(Parser):
     def __init__(self, template: SandboxedTemplate) -> None:
         self.template = template
         tokens = Lexer(template.source).tokenize()
-        if sum(len(token.contents) for token in tokens if token.token_type != TokenType.TEXT) > MAX_TAG_CHARACTERS:
+        lengths = [len(token.contents) for token in tokens if token.token_type != TokenType.TEXT]
+        if sum(lengths) > MAX_TAG_CHARACTERS:
             raise BadTemplate(f"It has more than {MAX_TAG_CHARACTERS} characters inside its tags.")
+        if max(lengths, default=0) > MAX_LENGTH_OF_TAG:
+            raise BadTemplate(f"One of its tags has more than {MAX_LENGTH_OF_TAG} characters.")
         super().__init__(tokens, {}, [sandbox_library(template)], template.origin)
 
     def compile_filter(self, token: str) -> FilterExpression:

@@ -46,7 +46,7 @@ SENTENCES = (
     Sentence(UNKNOWN, "Yahoo, AOL", r"this mailbox is disabled"),
     Sentence(UNKNOWN, "Microsoft", r"requested action not taken: mailbox unavailable"),
     Sentence(UNKNOWN, "Microsoft", r"\b5\.4\.1\b.{0,300}recipient address rejected: access denied"),
-    Sentence(UNKNOWN, "Microsoft", r"resolver\.adr\.\w*recip\w*not ?found|recipientnotfound"),
+    Sentence(UNKNOWN, "Microsoft", r"resolver\.adr\.\w{0,40}recip\w{0,40}not ?found|recipientnotfound"),
     Sentence(UNKNOWN, "iCloud", r"unknown or illegal alias"),
     Sentence(UNKNOWN, "GMX, WEB.DE", r"requested mail action not taken: mailbox unavailable"),
     Sentence(UNKNOWN, "Mail.ru", r"invalid mailbox\. local mailbox"),

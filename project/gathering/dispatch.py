@@ -12,7 +12,7 @@ from a2wsgi.asgi_typing import HTTPScope, Receive, Send
 
 from project.gathering import databases, list_jobs, post_job, post_message, read_job
 from project.gathering.answers import Answer
-from project.gathering.heads import Heads, encoded
+from project.gathering.heads import Fields, Heads, encoded, fields_for
 from project.gathering.requests import FIELDS, FIELDS_WITH_BODY, Asked, understand
 from project.middleware import log_access
 
@@ -51,13 +51,14 @@ async def serve(scope: HTTPScope, receive: Receive, send: Send, plain: App, body
     if asked is None:
         return await plain(scope, receive, send)
     statuses = (call.status, 304) if asked.known else (call.status,)
-    if not all(heads.fields(call, asked.origin, status) for status in statuses):
+    learnt = heads.of(call, asked.origin)
+    if not learnt.keys() >= {*statuses}:
         return await plain(scope, receive, heads.learn_from(send, call, asked.origin, statuses))
     started = time.perf_counter()
     answer = await call.answer(asked, path, body or b"")
     if answer is None:
         return await plain(scope, receive, send)
-    await _send(scope, send, call, asked, answer, started)
+    await _send(scope, send, fields_for(learnt, answer.status, call.status), asked, answer, started)
 
 
 def _call(method: str, path: str) -> tuple[Call, re.Match[str]] | tuple[None, None]:
@@ -67,10 +68,10 @@ def _call(method: str, path: str) -> tuple[Call, re.Match[str]] | tuple[None, No
     return None, None
 
 
-async def _send(scope: HTTPScope, send: Send, call: Call, asked: Asked, answer: Answer, started: float) -> None:
+async def _send(scope: HTTPScope, send: Send, head: Fields, asked: Asked, answer: Answer, started: float) -> None:
     fields = {**answer.fields, **answer.allowance.headers(), "X-Request-ID": asked.request_id}
     fields["Content-Length"] = str(len(answer.body))
-    headers = [*heads.fields_for(call, asked.origin, answer.status, call.status), *encoded(fields)]
+    headers = [*head, *encoded(fields)]
     log_access(scope["method"], scope["path"], answer.status, started, answer.user_id, request_id=asked.request_id)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})

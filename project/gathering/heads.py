@@ -13,6 +13,7 @@ from project.gathering.requests import Origin
 Call = TypeVar("Call", bound=Hashable)
 
 Fields = list[tuple[bytes, bytes]]
+ByStatus = dict[int, Fields]
 
 VARIABLE = frozenset({b"content-length", b"etag", b"location", b"ratelimit", b"ratelimit-policy", b"retry-after"}) | {
     b"x-request-id"
@@ -20,7 +21,7 @@ VARIABLE = frozenset({b"content-length", b"etag", b"location", b"ratelimit", b"r
 """Fields that every answer has of its own. All others depend on the origin, the call and the status alone."""
 NEVER_SHARED = frozenset({b"set-cookie", b"idempotency-replayed"})
 LIMIT = 256
-"""Origins, calls and statuses that are kept. Clients choose the Host, within ALLOWED_HOSTS."""
+"""Origins and calls that are kept. Clients choose the Host, within ALLOWED_HOSTS, and X-Forwarded-*."""
 
 
 class Heads(Generic[Call]):
@@ -28,31 +29,38 @@ class Heads(Generic[Call]):
     through them and shows it. An origin whose requests they refuse or redirect is never learnt."""
 
     def __init__(self) -> None:
-        self._fields: dict[tuple[Call, Origin, int], Fields] = {}
+        self._learnt: dict[tuple[Call, Origin], ByStatus] = {}
 
-    def fields(self, call: Call, origin: Origin, status: int) -> Fields | None:
-        return self._fields.get((call, origin, status))
-
-    def fields_for(self, call: Call, origin: Origin, status: int, similar: int) -> Fields:
-        """Those of this status; else those of the status `similar`, without what describes its body."""
-        if (found := self.fields(call, origin, status)) is not None:
-            return found
-        return [(name, value) for name, value in self.fields(call, origin, similar) or () if name != b"content-type"]
+    def of(self, call: Call, origin: Origin) -> ByStatus:
+        """What was learnt. It stays whole for who has it, whatever is forgotten meanwhile."""
+        return self._learnt.get((call, origin), {})
 
     def learn_from(self, send: Send, call: Call, origin: Origin, statuses: Collection[int]) -> Send:
         """A send() that learns, if the status is one of these."""
 
         async def learning(message: SendEvent) -> None:
             if message["type"] == "http.response.start" and message["status"] in statuses:
-                self._learn((call, origin, message["status"]), list(message["headers"]))
+                self._learn((call, origin), message["status"], list(message["headers"]))
             await send(message)
 
         return learning
 
-    def _learn(self, key: tuple[Call, Origin, int], fields: Fields) -> None:
+    def _learn(self, key: tuple[Call, Origin], status: int, fields: Fields) -> None:
         names = {name.lower() for name, _ in fields}
-        if len(self._fields) < LIMIT and not names & NEVER_SHARED:
-            self._fields[key] = [(name.lower(), value) for name, value in fields if name.lower() not in VARIABLE]
+        if names & NEVER_SHARED:
+            return
+        if key not in self._learnt and len(self._learnt) >= LIMIT:
+            # The oldest. If new ones were refused, a client with many origins could keep others from being learnt.
+            del self._learnt[next(iter(self._learnt))]
+        kept = [(name.lower(), value) for name, value in fields if name.lower() not in VARIABLE]
+        self._learnt.setdefault(key, {})[status] = kept
+
+
+def fields_for(learnt: ByStatus, status: int, similar: int) -> Fields:
+    """Those of this status; else those of the status `similar`, without what describes its body."""
+    if (found := learnt.get(status)) is not None:
+        return found
+    return [(name, value) for name, value in learnt[similar] if name != b"content-type"]
 
 
 def encoded(fields: Mapping[str, str]) -> Fields:

@@ -39,4 +39,5 @@ def _is_token(scheme: bytes, key: bytes) -> bool:
 
 
 def _is_session(key: str) -> bool:
-    return bool(key) and SESSION_KEY in SessionStore(key)
+    """A cookie may contain any character, even NUL; a key has letters and digits."""
+    return key.isalnum() and SESSION_KEY in SessionStore(key)

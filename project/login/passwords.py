@@ -29,7 +29,8 @@ MAX_NAME = 200
 class ThrottledBackend(ModelBackend):
     """After PASSWORD_TRIES_PER_MINUTE wrong passwords for an account or from a network, raises Throttled.
 
-    Also for the right password, and whether or not the account exists. Right passwords are not counted.
+    Also for the right password, and whether or not the account exists. Right passwords have a limit of their own, of
+    the account alone: only their owner can use it up.
     """
 
     def authenticate(
@@ -39,6 +40,9 @@ class ThrottledBackend(ModelBackend):
             return super().authenticate(request, username, password, **kwargs)
         tries = _windows(request, username or kwargs.get("username") or "")
         _raise_if_exceeded(tries, [window.count() + 1 for window in tries])
+        logins = Window("logins", _account(username or ""))
+        if logins.count() >= settings.LOGINS_PER_MINUTE:
+            raise Throttled(logins.seconds_left(), "Too many logins; use one token for many requests.")
         old_hash = User.objects.filter(username=username).values_list("password", flat=True).first()
         user = super().authenticate(request, username, password, **kwargs)
         if user and old_hash and user.password != old_hash:
@@ -46,6 +50,7 @@ class ThrottledBackend(ModelBackend):
         # Again after the check: other requests may have used up the tries while the slow hash was computed.
         _raise_if_exceeded(tries, [window.count() + 1 if user else window.add() for window in tries])
         if user:
+            logins.add()
             _remember(request, username or "")
         return user
 

@@ -10,12 +10,16 @@ from typing import Any, cast
 import structlog
 from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import HTTPScope, Receive, Send, SendEvent
+from django.conf import settings
 from django.db import close_old_connections
 
+from rest import problems
 from rest.responses import matches
+from rest.usage import RETRY_AFTER
 from rest.watch.hub import Watch, hub
 from rest.watch.plans import SCOPE_KEY, Answer, Hold, Plan, Repeat, Stream
 from rest.watch.table import State
+from rest.watch.watchers import USER_KEY, another_watch
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +43,16 @@ async def respond(pool: WSGIMiddleware, scope: HTTPScope, receive: Receive, send
     plan: Plan | None = cast("dict[str, Any]", scope).pop(SCOPE_KEY, None)
     if plan is None or not response.kept:
         return
+    with another_watch(cast("dict[str, Any]", scope).get(USER_KEY)) as has_room:
+        if has_room:
+            await _follow(plan, pool, scope, receive, send, response)
+        else:
+            await _decline(plan, response)
+
+
+async def _follow(
+    plan: Plan, pool: WSGIMiddleware, scope: HTTPScope, receive: Receive, send: Send, response: "_Response"
+) -> None:
     with _watch(plan) as watch:
         leaving = asyncio.create_task(_until_disconnected(receive, watch))
         try:
@@ -53,6 +67,14 @@ async def respond(pool: WSGIMiddleware, scope: HTTPScope, receive: Receive, send
             log.info("watcher_dropped", path=scope["path"])  # without an end, so that the server cuts the connection
         finally:
             leaving.cancel()
+
+
+async def _decline(plan: Plan, response: "_Response") -> None:
+    """The user watches as much as allowed: a stream is refused, and what would be held is answered at once."""
+    response.set(b"preference-applied", None)
+    if isinstance(plan, Stream):
+        response.refuse(429, f"You may have {settings.MAX_WATCHES} streams and held responses at a time.")
+    await response.send()
 
 
 def _watch(plan: Plan) -> Watch:
@@ -97,6 +119,11 @@ class _Response:
             self.status = HTTPStatus.OK
         self.status, self.body = answer.status or self.status, answer.body
         self.set(b"content-type", "application/json")
+
+    def refuse(self, status: int, detail: str) -> None:
+        self.status, self.body = status, problems.document(status, detail, self._scope["path"], code="quota_exceeded")
+        self.set(b"content-type", problems.MEDIA_TYPE)
+        self.set(b"retry-after", str(RETRY_AFTER))
 
     async def send(self) -> None:
         if self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):

@@ -308,6 +308,48 @@ def test_anonymous_bodies_leave_half_of_the_budget(settings: Any) -> None:
     assert ask(chunks=[b"x" * 11], headers=CHUNKED).status == 503
 
 
+def test_a_known_caller_is_read_while_anonymous_bodies_fill_their_half(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BODY_BUDGET = 20
+    monkeypatch.setattr(asgi, "is_known", lambda headers: (b"authorization", b"Token good") in headers)
+    monkeypatch.setattr(asgi.body_budget, "used", 10)
+    assert ask(chunks=[b"x" * 5], headers=CHUNKED).status == 503
+    assert ask(chunks=[b"x" * 5], headers=[*CHUNKED, (b"authorization", b"Token good")]).status == 404
+
+
+def test_development_answers_nothing_to_other_machines(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gathered(*arguments: Any) -> None:
+        pytest.fail("a gathered request was answered")
+
+    settings.LOOPBACK_ONLY = True
+    monkeypatch.setattr(asgi.gathering, "serve", gathered)
+    assert ask("/api/v1/jobs/", method="GET", server=("192.0.2.2", 80)).status == 403
+
+
+def test_a_client_that_does_not_read_holds_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its response is cut off, and the thread that makes it goes on to the end."""
+    monkeypatch.setattr(asgi, "CHUNK_SECONDS", 0.01)
+    told: list[str] = []
+
+    async def view(scope: Any, receive: Any, send: Any, plain: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1000):
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        told.append("all")
+
+    async def send(message: Any) -> None:
+        told.append(message["type"])
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(asgi.gathering, "serve", view)
+    scope: Any = {"type": "http", "method": "GET", "path": "/", "headers": [], "server": ("127.0.0.1", 80)}
+    asyncio.run(asgi.application(scope, None, send))  # type: ignore[arg-type]
+    assert told == ["http.response.start", "http.response.body", "all"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_token_and_a_session_are_known_and_nothing_else(ada: User) -> None:
     browser = Client()
@@ -323,5 +365,6 @@ def test_a_token_and_a_session_are_known_and_nothing_else(ada: User) -> None:
         [(b"authorization", b"Basic " + token)],
         [(b"cookie", b"sessionid=stale")],
         [(b"cookie", b"\xff=\xff")],
+        [(b"cookie", b'sessionid="12345678\\000"')],
     ):
         assert not is_known(headers)

@@ -159,11 +159,13 @@ def test_a_broadcast_leaves_its_user_half_of_a_minutes_requests(api: APIClient, 
 @pytest.mark.django_db
 def test_limits_shows_use_and_bounds(api: APIClient, ada: User, settings: Any) -> None:
     make_job(user=ada)
-    shown = {limit["name"]: (limit["used"], limit["limit"]) for limit in api.get(LIMITS).json()["results"]}
+    limits = api.get(LIMITS).json()
+    shown = {limit["name"]: (limit["used"], limit["limit"]) for limit in limits["results"]}
     assert shown["jobs"] == (1, settings.MAX_QUEUED_JOBS)
     assert shown["requests"] == (1, settings.RATE_LIMIT_PER_MINUTE)
     assert shown["tokens"] == (1, settings.MAX_TOKENS)
-    assert set(shown) == {"requests", "jobs", "messages", "templates", "tokens", "output_bytes"}
+    assert set(shown) == {"requests", "jobs", "messages", "templates", "tokens", "output_bytes", "watches"}
+    assert limits["calls_per_host"] == settings.MAX_CALLS_PER_HOST
 
 
 @pytest.mark.parametrize(

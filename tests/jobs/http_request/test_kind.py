@@ -144,6 +144,18 @@ def test_trouble_that_passes_is_tried_again_until_it_has_passed(other_side: Any)
 
 
 @pytest.mark.django_db
+def test_a_host_is_called_so_often_in_a_minute_and_later_again(other_side: Any, settings: Any) -> None:
+    settings.MAX_CALLS_PER_HOST = 2
+    calls = [request(other_side.url) for _ in range(3)]
+    assert [job.status for job in calls] == ["succeeded", "succeeded", "retrying"]
+    assert calls[2].errors[0]["message"] == "this host was called as often as allowed; the call is made later"
+    assert timedelta(seconds=1) < calls[2].run_at - timezone.now() <= timedelta(seconds=61)
+    assert len(other_side.asked) == 2
+    settings.HTTP_REQUEST_ALLOWED_HOSTS = ["localhost", other_side.host]
+    assert request(other_side.url.replace("127.0.0.1", "localhost")).status == "succeeded", "another host"
+
+
+@pytest.mark.django_db
 def test_a_server_that_is_not_there_is_tried_again(settings: Any) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))

@@ -32,6 +32,12 @@ def test_the_language_is_djangos(source: str, context: dict[str, Any], text: str
     assert render_text(source, context) == text
 
 
+def test_a_tag_is_too_long_to_compile_at_once() -> None:
+    with pytest.raises(BadTemplate, match="more than 10000 characters"):
+        SandboxedTemplate("{{ a" + "|upper" * 2000 + " }}")
+    assert render_text("{{ a" + "|upper" * 1000 + " }}", {"a": "x"}) == "X"
+
+
 def test_only_html_is_escaped() -> None:
     assert render_text("{{ a }}", {"a": "<&>"}) == "<&>"
     assert render_text("{{ a }}", {"a": "<&>"}, autoescape=True) == "&lt;&amp;&gt;"

@@ -56,6 +56,15 @@ def test_right_passwords_are_not_counted(ada: User) -> None:
     assert [log_in().status_code for _ in range(8)] == [201] * 8
 
 
+def test_right_passwords_have_a_limit_of_their_own_for_each_costs_cpu(ada: User, settings: Any) -> None:
+    settings.LOGINS_PER_MINUTE = 3
+    assert [log_in(REMOTE_ADDR=f"192.0.2.{last}").status_code for last in range(3)] == [201] * 3
+    answer = log_in(REMOTE_ADDR="192.0.2.9")
+    assert_locked(answer)
+    make_user("eve")
+    assert log_in("eve").status_code == 201
+
+
 @pytest.mark.parametrize("name", ["ada", "nobody"])
 def test_an_account_is_locked_from_everywhere_whether_it_exists_or_not(ada: User, name: str) -> None:
     for last in range(5):

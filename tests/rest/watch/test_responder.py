@@ -18,6 +18,7 @@ from rest.watch.plans import SCOPE_KEY, Answer, Hold, Repeat, Stream
 from rest.watch.position import OwnerPosition, RowPosition
 from rest.watch.shutdown import end_watches_at_shutdown
 from rest.watch.table import State, Topic
+from rest.watch.watchers import watches_of
 from tests.rest.watch.test_hub import FakeFeed
 from tests.support.timeouts import PATIENCE
 
@@ -124,6 +125,38 @@ def make_stream(position: Any = None) -> Stream:
 
 async def nothing(client: Client, request: Any) -> None:
     pass
+
+
+# --- bounds --------------------------------------------------------------------------------------------------------
+
+
+def test_who_watches_as_much_as_allowed_gets_no_further_stream(settings: Any) -> None:
+    settings.MAX_WATCHES = 0
+    client = run(Pool(make_stream()), nothing)
+    assert (client.status, client.headers["content-type"]) == (429, "application/problem+json")
+    assert b'"code":"quota_exceeded"' in client.body
+    assert int(client.headers["retry-after"]) > 0
+
+
+def test_who_watches_as_much_as_allowed_is_answered_at_once(settings: Any) -> None:
+    settings.MAX_WATCHES = 0
+    client = run(Pool(make_hold(), headers=[(b"preference-applied", b"wait=20")]), nothing)
+    assert (client.status, client.body) == (200, b"first")
+    assert "preference-applied" not in client.headers
+
+
+def test_a_watch_counts_until_it_ends(settings: Any) -> None:
+    settings.MAX_WATCHES = 1
+
+    async def second_stream(client: Client, request: Any) -> None:
+        another = Client()
+        scope: Any = {"type": "http", "method": "GET", "path": "/"}
+        await responder.respond(Pool(make_stream()), scope, another.receive, another.send)  # type: ignore[arg-type]
+        assert another.status == 429
+        publish(make_state(1, "done"))
+
+    assert run(Pool(make_stream()), second_stream).status == 200
+    assert watches_of(None) == 0
 
 
 # --- held responses ------------------------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""The pool of threads that run Django, of which no caller gets all: its further requests wait on the event loop.
+
+There they cost no thread, and whoever else comes is served at once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from a2wsgi import WSGIMiddleware
+from a2wsgi.asgi_typing import HTTPScope, Receive, Scope, Send
+from a2wsgi.wsgi_typing import WSGIApp
+from django.conf import settings
+from django.http import parse_cookie
+
+from rest.watch.watchers import USER_KEY
+
+MOST_KNOWN = 10_000
+"""Credentials whose user is remembered."""
+
+
+class FairPool(WSGIMiddleware):
+    """Used on one event loop. A caller is a user, or an address; of a single thread it gets one request at a time."""
+
+    def __init__(self, app: WSGIApp, workers: int, send_queue_size: int) -> None:
+        super().__init__(app, workers, send_queue_size)
+        self._share = max(1, workers - 1)
+        self._turns: dict[object, asyncio.Semaphore] = {}
+        self._present: dict[object, int] = {}
+        self._users: dict[object, object] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await super().__call__(scope, receive, send)
+        credentials = credentials_of(scope)
+        async with self._turn(self._users.get(credentials, credentials)):
+            await super().__call__(scope, receive, send)
+        if user := cast("dict[str, Any]", scope).get(USER_KEY):
+            if len(self._users) >= MOST_KNOWN:
+                self._users.clear()
+            self._users[credentials] = user
+
+    @asynccontextmanager
+    async def _turn(self, caller: object) -> AsyncIterator[None]:
+        """A block that begins when it is this caller's turn, first come, first served."""
+        turns = self._turns.setdefault(caller, asyncio.Semaphore(self._share))
+        self._present[caller] = self._present.get(caller, 0) + 1
+        try:
+            async with turns:
+                yield
+        finally:
+            self._present[caller] -= 1
+            if not self._present[caller]:
+                del self._present[caller], self._turns[caller]
+
+
+def credentials_of(scope: HTTPScope) -> object:
+    """The token or session of a request, not checked; without one the client's address."""
+    fields = dict(scope["headers"])
+    if token := fields.get(b"authorization", b"").split()[-1:]:
+        return token[0]
+    session = parse_cookie(fields.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
+    return session or (scope.get("client") or ("",))[0]
