@@ -87,6 +87,7 @@ bench: $(READY)  ## Measure queue, replicas, API and mail beside their peers, an
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@bin/debian --for "wrk" --unless bin/wrk wrk
 	@$(python) -m benchmarks $(BENCH)
+	@$(python) -m benchmarks.enqueue
 	@$(python) -m benchmarks.snapshot
 	@$(python) -m benchmarks.replicas
 	@$(python) -m benchmarks.api

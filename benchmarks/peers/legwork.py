@@ -1,10 +1,14 @@
 """Legwork as it comes, with its default settings: every job is a validated row with its state, attempts, lease and
 result, in PostgreSQL, whatever the broker is."""
 
+import time
+from contextlib import closing
 from typing import Any
 
 import django
+import psycopg2
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 django.setup()
@@ -13,7 +17,9 @@ from django.contrib.auth.models import User  # noqa: E402
 
 from benchmarks.mails import SUBJECT, TEXT, addresses  # noqa: E402
 from jobs.models import Job  # noqa: E402
-from jobs.submit import submit, submit_many  # noqa: E402
+from jobs.models.ids import new_id  # noqa: E402
+from jobs.models.sql_postgresql import INSERT, WRITTEN_BY_WORKERS  # noqa: E402
+from jobs.submit import build, submit, submit_many  # noqa: E402
 from mail.models import Message  # noqa: E402
 from mail.submit import build_draft, store  # noqa: E402
 
@@ -25,6 +31,24 @@ def prepare() -> None:
 
 def enqueue() -> Any:
     return submit("bench.noop").pk
+
+
+def insert_bare(count: int) -> float:
+    """Seconds for so many rows like those of enqueue() by the same prepared INSERT, each committed, without Django."""
+    fields = [field for field in Job._meta.concrete_fields if field.name not in WRITTEN_BY_WORKERS]
+    job, places = build("bench.noop"), range(1, len(fields) + 1)
+    columns, numbered = ", ".join(str(field.column) for field in fields), ", ".join(f"${place}" for place in places)
+    execute = f"EXECUTE bare ({', '.join(['%s'] * len(fields))})"
+    job.params = "{}"
+    driver = psycopg2.connect(**connection.get_connection_params())
+    driver.autocommit = True
+    with closing(driver), driver.cursor() as cursor:
+        cursor.execute(f"PREPARE bare AS {INSERT.format(columns=columns, places=numbered)}")
+        began = time.monotonic()
+        for _ in range(count):
+            job.pk = new_id()
+            cursor.execute(execute, [getattr(job, field.attname) for field in fields])
+        return time.monotonic() - began
 
 
 def enqueue_many(count: int) -> None:

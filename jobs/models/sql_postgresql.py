@@ -66,8 +66,12 @@ INSERT = """
     INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
     VALUES (0, '', false, '{{"percent": 0, "message": ""}}', '[]', {places})
 """
-WRITTEN_BY_WORKERS = {"attempt", "worker", "cancel_requested", "progress", "errors", "output"}
-"""Columns with the same value in every new job: constants in the text of a statement cost next to nothing."""
+WRITTEN_BY_WORKERS = {
+    *("attempt", "worker", "cancel_requested", "progress", "errors"),
+    *("started_at", "lease_expires_at", "finished_at", "result", "output"),
+}
+"""Fields with the same value in every new job: constants in the text of a statement cost next to nothing, and the last
+are NULL."""
 
 INSERT_MANY = """
     INSERT INTO jobs_job (id, params, {columns})
@@ -171,12 +175,10 @@ class PostgreSQL:
 
     def insert(self, rows: Any, job: Any) -> None:
         """Django would need longer to build the statement than the database to execute it."""
-        alias, fields = rows.db, [f for f in rows.model._meta.concrete_fields if f.name not in WRITTEN_BY_WORKERS]
-        given = [(field, value) for field in fields if (value := getattr(job, field.attname)) is not None]
-        columns, places = ", ".join(field.column for field, _ in given), ", ".join(["%s"] * len(given))
-        statement = INSERT.format(columns=columns, places=places)
+        alias, (fields, statement) = rows.db, _insert(rows.model)
+        values = [_adapt(field, getattr(job, field.attname)) for field in fields]
         with transaction.mark_for_rollback_on_error(using=alias):
-            execute_prepared(connections[alias], statement, [_adapt(field, value) for field, value in given])
+            execute_prepared(connections[alias], statement, values)
         job._state.adding, job._state.db = False, alias
 
     def insert_each(self, rows: Any, jobs: Sequence[Any]) -> None:
@@ -190,7 +192,7 @@ class PostgreSQL:
         connection = connections[rows.db]
         fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("id", "params")]
         same = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
-        columns, values = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
+        columns, values = _columns(fields), ", ".join(["%s"] * len(fields))
         ids, texts = [pk for pk, _ in many_params], [orjson.dumps(params).decode() for _, params in many_params]
         with connection.cursor() as cursor:
             cursor.execute(INSERT_MANY.format(columns=columns, values=values), [*same, ids, texts])
@@ -243,16 +245,31 @@ def _matching(claim: Any) -> tuple[str, list[Any]]:
 
 
 def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:
-    columns = ", ".join(field.column for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
+    columns = _columns(field for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
     return list(rows.raw(CLAIM.format(which=which, columns=columns, version=NEXT_VERSION), [worker, lease, *values]))
 
 
 @cache
-def _insert_each(model: Any, alias: str) -> tuple[Sequence[Any], str]:
+def _insert(model: Any) -> tuple[Sequence[Any], str]:
     """The fields whose values are given, and the statement."""
-    fields = [field for field in model._meta.concrete_fields if field.name not in WRITTEN_BY_WORKERS]
+    fields = _given(model)
+    return fields, INSERT.format(columns=_columns(fields), places=", ".join(["%s"] * len(fields)))
+
+
+@cache
+def _insert_each(model: Any, alias: str) -> tuple[Sequence[Any], str]:
+    """The same for many jobs."""
+    fields = _given(model)
     places = ", ".join(f"%s::{field.db_type(connections[alias])}[]" for field in fields)
-    return fields, INSERT_EACH.format(columns=", ".join(field.column for field in fields), places=places)
+    return fields, INSERT_EACH.format(columns=_columns(fields), places=places)
+
+
+def _given(model: Any) -> list[Any]:
+    return [field for field in model._meta.concrete_fields if field.name not in WRITTEN_BY_WORKERS]
+
+
+def _columns(fields: Iterable[Any]) -> str:
+    return ", ".join(field.column for field in fields)
 
 
 def _adapt(field: "models.Field[Any, Any]", value: Any) -> Any:

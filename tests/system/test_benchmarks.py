@@ -44,6 +44,13 @@ def test_the_queue_benchmark_writes_its_results(tmp_path: Path) -> None:
     assert ElementTree.parse(tmp_path / "queue.svg").getroot().tag.endswith("svg")  # noqa: S314 our own file
 
 
+def test_the_benchmark_of_enqueueing_writes_its_results(tmp_path: Path) -> None:
+    run("benchmarks.enqueue", "--beside", "--jobs", "20", "--turns", "2", results=tmp_path)
+    page = (tmp_path / "enqueue.md").read_text()
+    assert "| bare prepared INSERT |" in page
+    assert "of a bare INSERT" in page
+
+
 def test_the_snapshot_benchmark_writes_its_results(tmp_path: Path) -> None:
     run("benchmarks.snapshot", "--peers", LEGWORK, "--jobs", "20", "--rounds", "2", results=tmp_path)
     assert "| Legwork on PostgreSQL |" in (tmp_path / "snapshot.md").read_text()
