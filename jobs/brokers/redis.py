@@ -61,14 +61,24 @@ class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
         return _connection(connect=2, answer=Redis.WAIT + 2)
 
     @cached_property
-    def _notify_connection(self) -> "redis.Redis":
-        return _connection(connect=NOTIFY_TIMEOUT, answer=NOTIFY_TIMEOUT)
+    def _wakeups(self) -> Any:
+        """Connections on which Redis does not answer."""
+        return _connection(
+            connect=NOTIFY_TIMEOUT, answer=NOTIFY_TIMEOUT, redis_connect_func=_turn_answers_off
+        ).connection_pool
 
     def send_wakeups(self, wakeups: Wakeups) -> None:
-        pipeline = self._notify_connection.pipeline(transaction=False)
+        """Does not wait for an answer, which would say little: a wake-up may be lost in any case. A connection that
+        Redis has closed is noticed before the next use."""
+        commands: list[tuple[str, ...]] = []
         for channel, ids in wakeups.items():
-            _push_ids(pipeline, channel, *ids)
-        pipeline.execute()
+            key = _ids(channel)
+            commands += [("RPUSH", key, *ids), ("LTRIM", key, str(-MAX_IDS), "-1")]
+        connection = self._wakeups.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+        finally:
+            self._wakeups.release(connection)
 
     def enqueue(self, task: bytes | str) -> int:
         """Add a plain django-q task; returns the new length of the queue."""
@@ -152,9 +162,14 @@ def _push_ids(pipeline: Any, channel: Channel, *ids: str) -> None:
     pipeline.rpush(_ids(channel), *ids).ltrim(_ids(channel), -MAX_IDS, -1)
 
 
-def _connection(connect: float, answer: float) -> "redis.Redis":
+def _turn_answers_off(connection: Any) -> None:
+    connection.on_connect()
+    connection.send_command("CLIENT", "REPLY", "OFF")
+
+
+def _connection(connect: float, answer: float, **options: Any) -> "redis.Redis":
     """Timeouts in seconds. Connects at first use; retries once after a broken connection, but not after a timeout."""
     once_more = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
     return redis.Redis.from_url(
-        settings.BROKER["url"], socket_connect_timeout=connect, socket_timeout=answer, retry=once_more
+        settings.BROKER["url"], socket_connect_timeout=connect, socket_timeout=answer, retry=once_more, **options
     )

@@ -1,5 +1,7 @@
 """How workers are told of jobs on Redis and SQS: in few messages, of all that waits, and at nobody's expense."""
 
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -10,7 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 from django.db import DatabaseError, transaction
 from rest_framework.test import APIClient
+from structlog.testing import capture_logs
 
+from demo.eventually import eventually
 from jobs.brokers import breaker, notifier
 from jobs.brokers import redis as redis_broker
 from jobs.brokers import sqs as sqs_broker
@@ -20,6 +24,7 @@ from jobs.submit import submit, submit_many
 from tests.support.api_clients import make_token, make_user
 from tests.support.brokers import broker_setting
 from tests.support.factories import make_job
+from tests.support.servers.redis import Redis
 from tests.support.servers.sqs import CREDENTIALS
 
 pytest_plugins = ["tests.support.broker_fixtures"]
@@ -150,6 +155,19 @@ def test_a_silent_broker_holds_one_post_for_a_moment_and_the_next_ones_not_at_al
         assert client.post("/api/v1/jobs/", GOOD, format="json").status_code == 202
     assert monotonic() - began < LONG / 2
     assert silent_server.connections() == 1
+
+
+def test_a_redis_that_stands_still_holds_no_post(redis_jobs: redis_broker.Redis, redis_server: Redis) -> None:
+    job = make_job()
+    redis_jobs.notify([job])
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        with capture_logs() as logs:
+            redis_jobs.notify([job])
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+    assert logs == []
+    eventually(lambda: waiting_wakeups(redis_jobs) == 2, LONG, "both wake-ups")
 
 
 def test_a_silent_broker_is_tried_again_after_a_while(
