@@ -1,6 +1,6 @@
 """The format of all log lines, ours and the libraries': JSON in production, columns in development. To stderr.
 
-A job logs two lines, and the standard library takes four times as long for a line as structlog with orjson. So our JSON
+A job logs a line, and the standard library takes four times as long for a line as structlog with orjson. So our JSON
 lines below WARNING are written by `write_line`. All others go through the standard library, to Sentry and any handler.
 """
 

@@ -238,6 +238,22 @@ class Job(models.Model):
                     raise
         raise AssertionError("the last try returns or raises")
 
+    def log_end(self, status: str) -> None:
+        """The one line of an attempt at INFO, once its end is written. In seconds by this machine's clock: how long
+        the job has waited since it was due, and how long the attempt has run."""
+        started = self.started_at or self.run_at
+        log.info(
+            "job_finished" if status in TERMINAL else "job_left_running",
+            job_id=str(self.pk),
+            kind=self.kind,
+            attempt=self.attempt,
+            status=status,
+            waited=round((started - self.run_at).total_seconds(), 3),
+            ran=round((timezone.now() - started).total_seconds(), 3),
+            worker=self.worker,
+            request_id=self.request_id,
+        )
+
     def _try_restart(self) -> bool:
         restarted = Job.objects.filter(pk=self.pk, status__in=RESTARTABLE).update(
             status=Status.QUEUED,
@@ -292,5 +308,5 @@ class Job(models.Model):
             return False
         if error and "errors" in self.__dict__:
             self.errors = append_error(self.errors, error)
-        log.info("job_left_running", job_id=str(self.pk), attempt=self.attempt, status=changes["status"])
+        self.log_end(changes["status"])
         return True

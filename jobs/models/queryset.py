@@ -30,9 +30,10 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
     def unfinished(self) -> Self:
         return self.exclude(status__in=TERMINAL)
 
-    def expired(self) -> Self:
-        """Running jobs whose lease has expired: the worker is dead, stuck or disconnected."""
-        return self.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")
+    def expired(self, since: datetime | None = None) -> Self:
+        """Running jobs whose lease has expired, since then: the worker is dead, stuck or disconnected."""
+        rows = self.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")
+        return rows if since is None else rows.filter(lease_expires_at__gte=since)
 
     def running_on(self, worker: str) -> Self:
         """Of a cluster's worker process; a remote worker may have chosen the same name."""
@@ -100,9 +101,7 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
         """Job.succeed() for many running jobs of this worker. A job whose lease is lost is left as it is."""
         succeeded = sql.sql_for(self.db).succeed_many(self, worker, results)
         for job, _ in results:
-            if job.pk in succeeded:
-                log.info("job_left_running", job_id=str(job.pk), attempt=job.attempt, status=Status.SUCCEEDED)
-            else:
+            if job.pk not in succeeded:
                 log.warning("job_lease_lost", job_id=str(job.pk), attempt=job.attempt)
 
     def hand_back_many(self, worker: str, jobs: Sequence[Any]) -> None:

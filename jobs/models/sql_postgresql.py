@@ -204,7 +204,11 @@ class PostgreSQL:
         ]
         with connections[rows.db].cursor() as cursor:
             cursor.execute(SUCCEED_MANY, [*map(list, zip(*each, strict=True)), worker])
-            return {pk for (pk,) in cursor.fetchall()}
+            succeeded = {pk for (pk,) in cursor.fetchall()}
+        for job, _ in results:
+            if job.pk in succeeded:
+                job.log_end("succeeded")
+        return succeeded
 
     def update_held(self, rows: Any, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:
         progress = [orjson.dumps(job.progress).decode() for job in jobs]

@@ -56,7 +56,7 @@ class Attempts:
                     tracing.attempt_span(job),
                     Run(job, thread) as run,
                 ):
-                    log.info("job_started", worker=self.worker)
+                    log.debug("job_started", worker=self.worker)
                     kind = find_kind(job.kind)
                     handler = partial(kind.handler, run, **kind.handler_arguments(job.params))
                     with route_reads(kind.reads, job, handler) as routed_handler:

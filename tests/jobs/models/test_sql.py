@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from jobs.models import Job, sql
 from jobs.models.claiming import STARVED_AFTER
@@ -135,6 +136,19 @@ def test_only_attempts_whose_lease_is_held_succeed(statements: QueueSQL) -> None
     assert found["progress"] == {"percent": 100, "message": "so far"}
     assert found["finished_at"]
     assert row(lost)["status"] == Status.RUNNING
+
+
+@pytest.mark.usefixtures("statements")
+def test_a_job_that_succeeds_logs_one_line() -> None:
+    make_job(run_at=timezone.now() - HOUR)
+    [job] = Job.objects.claim(WORKER)
+    with capture_logs() as logs:
+        Job.objects.succeed_many(WORKER, [(job, 42)])
+    [line] = logs
+    assert (line["event"], line["job_id"], line["kind"]) == ("job_finished", str(job.pk), job.kind)
+    assert (line["attempt"], line["status"], line["worker"]) == (1, Status.SUCCEEDED, WORKER)
+    assert round(line["waited"]) == HOUR.total_seconds()
+    assert 0 <= line["ran"] < HOUR.total_seconds()
 
 
 def test_a_renewal_writes_progress_and_tells_what_is_cancelled_and_lost(statements: QueueSQL) -> None:

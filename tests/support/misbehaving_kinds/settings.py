@@ -5,7 +5,7 @@ from settings import env
 from settings.development import *  # noqa: F403
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.support.misbehaving_kinds", "tests.chaos"]  # noqa: F405
-LOGGING = logging_config(json=True, level="INFO")
+LOGGING = logging_config(json=True, level="DEBUG")
 # When a plain task that failed or was lost is tried again: after an hour, unless a test wants to see it.
 _RETRY = env.integer("PLAIN_RETRY", Q_CLUSTER["retry"])  # noqa: F405
 Q_CLUSTER |= {"retry": _RETRY, "timeout": _RETRY - 1}  # noqa: F405

@@ -13,7 +13,7 @@ from tests.support.cluster_stack import PATIENCE
 from tests.support.failing_kinds.kinds import ENDINGS
 from tests.support.stack import Client, Stack
 
-SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.support.failing_kinds.settings", "WORKERS": "3"}
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.support.failing_kinds.settings", "WORKERS": "3", "LOG_LEVEL": "DEBUG"}
 COUNT = 10
 """Seconds of a job whose progress is looked at, now and then if the machine is busy."""
 LONG = 33
