@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import FrameType
 
 import structlog
@@ -22,6 +22,7 @@ from jobs.cluster.reports import ClusterReport
 from jobs.django_q.cluster_status import ClusterStatus
 from jobs.django_q.schedules import Schedules
 from jobs.models import Job
+from jobs.models.clock import database_now
 from jobs.worker.heartbeat import RENEW_EVERY
 from jobs.worker.rescue import rescue
 
@@ -33,6 +34,10 @@ MIN_PAUSE = 0.02
 """Seconds between two polls of django-q's schedules while many are due."""
 STATUS_EVERY = 2.0
 """Seconds between two publications of the status for django-q's monitoring."""
+ALL_LEASES_EVERY, SHARE, ALL_LEASES_WITHIN = 5.0, 20.0, 60.0
+"""Seconds between two looks at all leases, at least so many times as long as one took, and up to the last. Between them
+only leases are read that have just expired: while a transaction keeps a snapshot, their index begins with an entry for
+every job that has run under it."""
 RESCUE_DELAY_AFTER_OUTAGE = 2 * RENEW_EVERY
 """Seconds after an outage without rescue: live workers must first be able to renew their leases."""
 STOP_WITHIN = 1.0
@@ -52,6 +57,8 @@ class Dispatcher:
         self._pause = TICK
         self.stopping = False
         self.rescue_not_before = 0.0
+        self.all_leases_at = 0.0
+        self._expired_until: datetime | None = None
         self._stop_requested = threading.Event()
         self._threads: list[threading.Thread] = []
         signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -67,11 +74,21 @@ class Dispatcher:
 
     def round(self) -> None:
         """Rescue lost jobs and wake workers; an error of one does not prevent the other."""
-        if time.monotonic() >= self.rescue_not_before and not run_step("rescue", lambda: rescue(Job.objects.expired())):
+        if time.monotonic() >= self.rescue_not_before and not run_step("rescue", self.rescue_expired):
             self._postpone_rescue()
         run_step("announce", self.broker.wake_for_due_jobs)
         if _connection_failed():
             self._postpone_rescue()
+
+    def rescue_expired(self) -> None:
+        """Rows that were locked at the last look are found by the next look at all leases."""
+        started, now = time.monotonic(), database_now()
+        look_at_all = started >= self.all_leases_at
+        rescue(Job.objects.expired(None if look_at_all else self._expired_until))
+        self._expired_until = now - timedelta(seconds=TICK)  # read a moment ago, perhaps
+        if look_at_all:
+            pause = min(SHARE * (time.monotonic() - started), ALL_LEASES_WITHIN)
+            self.all_leases_at = started + max(pause, ALL_LEASES_EVERY)
 
     def run_schedules(self) -> None:
         """Enqueue a django-q task for each schedule that is due."""

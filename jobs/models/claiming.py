@@ -125,13 +125,14 @@ class ClaimQuerySet(models.QuerySet[Any]):
         if look.marks:
             low_water.learn(found, database_now())
             return
-        if seconds <= slow or (
-            not low_water.has_marks and sql.sql_for(self.db).pages_of_look(self, look) <= MANY_PAGES
-        ):
+        if seconds > slow and (low_water.has_marks or (low_water.may_ask() and self._reads_many_pages(look))):
+            low_water.wait_after(seconds)
+            low_water.learn(found, database_now(), self.recent_priorities())
+        else:
             low_water.forget()
-            return
-        low_water.wait_after(seconds)
-        low_water.learn(found, database_now(), self.recent_priorities())
+
+    def _reads_many_pages(self, claim: Claim) -> bool:
+        return sql.sql_for(self.db).pages_of_look(self, claim) > MANY_PAGES
 
     def _claim_up_to(self, claim: Claim, worker: str, count: int, can_batch: CanBatch) -> list[Any]:
         if count == 1:

@@ -18,11 +18,14 @@ from typing import Protocol
 
 FULL_LOOK_EVERY = 0.25
 """Seconds between two looks from the beginning while there are jobs above the marks."""
-SHARE = 20.0
-"""After a look from the beginning the next one waits so many times as long as it took, if it was slow."""
+SHARE, SHARE_BY_AGE = 20.0, 80.0
+"""After a look from the beginning the next one waits so many times as long as it took, if it was slow. By age it may
+wait for longer: it is for jobs that have waited for long, and other claims find them too unless they are starved."""
 SLOW_LOOK, SLOW_CLAIM = 0.002, 0.008
 """Seconds after which PostgreSQL is asked how many pages a look at the head of the queue reads: a look by itself, and a
 claim of one job with its commit. Without marks they may also be slow because the machine is busy."""
+ASK_EVERY = 1.0
+"""Seconds between two such questions: on a busy machine all claims are slow, and the job that was claimed waits."""
 MANY_PAGES = 200
 """Pages that a look reads where there are some thousand dead entries; without them, about ten."""
 SETTLED = timedelta(seconds=5)
@@ -50,6 +53,7 @@ class LowWater:
         self._marks: dict[int, datetime] = {}
         self._full_look_at = 0.0
         self._throttled_until = 0.0
+        self._ask_at = 0.0
 
     def looks(self) -> Iterator[Marks | None]:
         """Where the looks of one claim start, in turn until one finds jobs. None: from the beginning."""
@@ -63,13 +67,22 @@ class LowWater:
     def has_marks(self) -> bool:
         return bool(self._marks)
 
+    def may_ask(self) -> bool:
+        """Whether it is time to ask how many pages a slow look reads; then it is not for ASK_EVERY."""
+        now = time.monotonic()
+        if now < self._ask_at:
+            return False
+        self._ask_at = now + ASK_EVERY
+        return True
+
     def forget(self) -> None:
         """A look from the beginning is quick."""
         self._marks.clear()
 
     def wait_after(self, seconds: float) -> None:
         """A look from the beginning, which reads many pages, took so many seconds."""
-        self._throttled_until = time.monotonic() + SHARE * seconds
+        share = SHARE if self.by_age is None else SHARE_BY_AGE
+        self._throttled_until = time.monotonic() + share * seconds
         self._full_look_at = max(self._throttled_until, time.monotonic() + FULL_LOOK_EVERY)
 
     def learn(self, found: Sequence[Due], now: datetime, priorities: Iterable[int] = ()) -> None:

@@ -54,7 +54,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[MaintenanceTask]:
 
 
 def make_lost_job() -> Job:
-    return make_job(Status.RUNNING, lease_expires_at=LONG_AGO)
+    return make_job(Status.RUNNING, lease_expires_at=timezone.now() - timedelta(seconds=TICK / 2))
 
 
 def is_rescued(job: Job) -> bool:
@@ -106,6 +106,16 @@ def test_a_statement_that_the_database_refuses_does_not_postpone_rescue(
     monkeypatch.setattr(dispatcher.broker, "wake_for_due_jobs", ask_nonsense)
     dispatcher.round()
     job = make_lost_job()
+    dispatcher.round()
+    assert is_rescued(job)
+
+
+def test_between_two_looks_at_all_leases_only_those_that_have_just_expired_are_read(dispatcher: Dispatcher) -> None:
+    dispatcher.round()
+    job = make_job(Status.RUNNING, lease_expires_at=LONG_AGO)
+    dispatcher.round()
+    assert not is_rescued(job)
+    dispatcher.all_leases_at = time.monotonic()
     dispatcher.round()
     assert is_rescued(job)
 

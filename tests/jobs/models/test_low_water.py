@@ -8,13 +8,14 @@ from typing import Any
 import psycopg2
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.models import Job, claiming, low_water, sql, sql_postgresql
 from jobs.models.claiming import STARVED_AFTER
-from jobs.models.low_water import FULL_LOOK_EVERY, SETTLED, SHARE, LowWater, LowWaters
+from jobs.models.low_water import FULL_LOOK_EVERY, SETTLED, SHARE, SHARE_BY_AGE, LowWater, LowWaters
 from jobs.models.states import Status
 from tests.support.factories import WORKER, make_job
 
@@ -37,7 +38,9 @@ def _all_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claiming, "SLOW_CLAIM", -1.0)
     monkeypatch.setattr(claiming, "MANY_PAGES", -1)
     monkeypatch.setattr(low_water, "FULL_LOOK_EVERY", HOUR.total_seconds())
+    monkeypatch.setattr(low_water, "ASK_EVERY", 0.0)
     monkeypatch.setattr(low_water, "SHARE", 0.0)
+    monkeypatch.setattr(low_water, "SHARE_BY_AGE", 0.0)
 
 
 def job(priority: int, run_at: datetime) -> Any:
@@ -81,9 +84,12 @@ def test_nothing_above_the_marks_leads_to_a_look_from_the_beginning(clock: Simpl
     assert list(marks.looks()) == [((0, NOW),), None]
 
 
-def test_every_so_often_a_claim_starts_from_the_beginning(clock: SimpleNamespace) -> None:
-    for seconds, every in ((0.001, FULL_LOOK_EVERY), (10.0, 10.0 * SHARE)):
-        marks = LowWater()
+@pytest.mark.parametrize(("by_age", "share"), [(None, SHARE), (STARVED_AFTER, SHARE_BY_AGE)])
+def test_every_so_often_a_claim_starts_from_the_beginning(
+    clock: SimpleNamespace, by_age: timedelta | None, share: float
+) -> None:
+    for seconds, every in ((0.001, FULL_LOOK_EVERY), (10.0, 10.0 * share)):
+        marks = LowWater(by_age)
         marks.wait_after(seconds)
         marks.learn([job(0, NOW)], NOW)
         clock.now += every - 0.001
@@ -211,6 +217,7 @@ def test_under_a_held_snapshot_a_claim_above_marks_reads_no_dead_entries(
         assert pages_of_plain_look(plain) < claiming.MANY_PAGES
         marks = LowWater(STARVED_AFTER if by_age else None)
         monkeypatch.setattr(claiming, "SLOW_LOOK", 0.0)
+        monkeypatch.setattr(low_water, "ASK_EVERY", 0.0)
         while Job.objects.claim(WORKER, limit=100, by_age=by_age, low_water=marks):
             pass
         make_job(run_at=NOW - HOUR / 2)
@@ -221,6 +228,18 @@ def test_under_a_held_snapshot_a_claim_above_marks_reads_no_dead_entries(
         assert pages_of(*sql_postgresql._above_marks(above, 2, "id", lock=False)) < claiming.MANY_PAGES / 5
     finally:
         holder.close()
+
+
+@on_postgresql
+@pytest.mark.django_db
+def test_of_slow_claims_one_a_second_asks_why(monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace) -> None:
+    monkeypatch.setattr(claiming, "SLOW_CLAIM", -1.0)
+    marks = LowWater()
+    for pause, asks in ((0.0, 1), (0.5, 0), (0.6, 1)):
+        clock.now += pause
+        with CaptureQueriesContext(connection) as queries:
+            Job.objects.claim(WORKER, low_water=marks)
+        assert [each["sql"].startswith("EXPLAIN") for each in queries].count(True) == asks
 
 
 @on_postgresql
