@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from django.db import connections, models, transaction
 
+from jobs.models.sql_above_marks import above_marks
 from jobs.models.statements import CompiledQuery, execute_prepared
 
 HISTORY = ("errors", "result")
@@ -38,29 +39,6 @@ BY_PRIORITY = "priority >= -32768 ORDER BY priority DESC, run_at"
 BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC, run_at"
 BY_AGE = "attempt >= 0 AND run_at < statement_timestamp() - %s ORDER BY run_at"
 BY_AGE_IN_QUEUE = f"queue = %s AND {BY_AGE}"
-
-ABOVE_MARKS = """
-    SELECT {columns} FROM unnest(%s::int[], %s::int[], %s::timestamptz[]) AS part (above, priority, since)
-    CROSS JOIN LATERAL (
-        SELECT * FROM (
-            SELECT {columns} FROM jobs_job WHERE {due} AND priority < part.above AND priority > part.priority
-            ORDER BY priority DESC, run_at LIMIT {limit} {lock}
-        ) AS between_marks
-        UNION ALL
-        SELECT * FROM (
-            SELECT {columns} FROM jobs_job WHERE {due} AND priority = part.priority AND run_at >= part.since
-            ORDER BY run_at LIMIT {limit} {lock}
-        ) AS above_mark
-    ) AS found LIMIT {limit}
-"""
-"""A part is what lies between two priorities with marks, and the lower of them. Rows are read, and locked, until there
-are enough."""
-OLDEST_ABOVE_MARK = """
-    SELECT {columns} FROM jobs_job WHERE {due} AND run_at >= %s AND run_at < statement_timestamp() - %s
-    ORDER BY run_at LIMIT {limit} {lock}
-"""
-LOWEST, HIGHEST = -(2**15) - 1, 2**15
-"""Below and above all priorities."""
 
 INSERT = """
     INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
@@ -115,7 +93,7 @@ FIRST_DUE = CompiledQuery(lambda model, claim: model.objects.matching(claim).val
 class PostgreSQL:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         if claim.marks:
-            above, given = _above_marks(claim, 1, "id", lock=True)
+            above, given = above_marks(claim, 1, "id", lock=True)
             return _claim(rows, worker, lease, f"({above})", given)
         if claim.without_users:  # they change: compiled each time, not kept
             first, values = rows.matching(claim).values("pk")[:1].query.get_compiler(using=rows.db).as_sql()
@@ -127,7 +105,7 @@ class PostgreSQL:
         self, rows: Any, claim: Any, limit: int, *, lock: bool
     ) -> Sequence[tuple[UUID, str, int, int | None]]:
         with connections[rows.db].cursor() as cursor:
-            cursor.execute(*_above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock))
+            cursor.execute(*above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock))
             return list(cursor.fetchall())
 
     def pages_of_look(self, rows: Any, claim: Any) -> int:
@@ -218,34 +196,6 @@ class PostgreSQL:
                 values.append(lease)
             cursor.execute(SHOW_PROGRESS if lease is None else RENEW_LEASES, values)
             return dict(cursor.fetchall())
-
-
-def _above_marks(claim: Any, limit: int, columns: str, *, lock: bool) -> tuple[str, list[Any]]:
-    """The statement and its parameters."""
-    parts = {"columns": columns, "limit": limit, "lock": "FOR UPDATE SKIP LOCKED" if lock else ""}
-    due, values = _matching(claim)
-    priorities, moments = [priority for priority, _ in claim.marks], [moment for _, moment in claim.marks]
-    if claim.by_age:
-        return OLDEST_ABOVE_MARK.format(due=due, **parts), [*values, *moments, claim.overdue]
-    between = [[HIGHEST, *priorities], [*priorities, LOWEST], [*moments, moments[-1]]]
-    return ABOVE_MARKS.format(due=due, **parts), [*between, *values, *values]
-
-
-def _matching(claim: Any) -> tuple[str, list[Any]]:
-    """ClaimQuerySet.matching() as a condition and its parameters, without what depends on the marks."""
-    one_queue = claim.queues is not None and len(claim.queues) == 1
-    index = "attempt >= 0" if claim.by_age else "priority <= 32767" if one_queue else "priority >= -32768"
-    conditions, values = [index, "status = 'queued'", "pool = %s"], [claim.pool]
-    if claim.queues is not None:
-        conditions.append("queue = %s" if one_queue else "queue = ANY (%s)")
-        values.append(claim.queues[0] if one_queue else list(claim.queues))
-    if claim.kinds is not None:
-        conditions.append("kind = ANY (%s)")
-        values.append(list(claim.kinds))
-    if claim.without_users:
-        conditions.append("(user_id IS NULL OR user_id <> ALL (%s::int[]))")
-        values.append(list(claim.without_users))
-    return " AND ".join(conditions), values
 
 
 def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:

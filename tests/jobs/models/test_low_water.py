@@ -13,7 +13,7 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.models import Job, claiming, low_water, sql, sql_postgresql
+from jobs.models import Job, claiming, low_water, sql, sql_above_marks
 from jobs.models.claiming import STARVED_AFTER
 from jobs.models.low_water import FULL_LOOK_EVERY, SETTLED, SHARE, SHARE_BY_AGE, LowWater, LowWaters
 from jobs.models.states import Status
@@ -225,7 +225,7 @@ def test_under_a_held_snapshot_a_claim_above_marks_reads_no_dead_entries(
         [first, *_] = marks.looks()
         above = replace(plain, marks=first)
         assert first
-        assert pages_of(*sql_postgresql._above_marks(above, 2, "id", lock=False)) < claiming.MANY_PAGES / 5
+        assert pages_of(*sql_above_marks.above_marks(above, 2, "id", lock=False)) < claiming.MANY_PAGES / 5
     finally:
         holder.close()
 

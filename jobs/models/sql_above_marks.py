@@ -1,0 +1,54 @@
+"""The look for due jobs above low-water marks (low_water.py) as SQL, by which sql_postgresql.py claims."""
+
+from typing import Any
+
+ABOVE_MARKS = """
+    SELECT {columns} FROM unnest(%s::int[], %s::int[], %s::timestamptz[]) AS part (above, priority, since)
+    CROSS JOIN LATERAL (
+        SELECT * FROM (
+            SELECT {columns} FROM jobs_job WHERE {due} AND priority < part.above AND priority > part.priority
+            ORDER BY priority DESC, run_at LIMIT {limit} {lock}
+        ) AS between_marks
+        UNION ALL
+        SELECT * FROM (
+            SELECT {columns} FROM jobs_job WHERE {due} AND priority = part.priority AND run_at >= part.since
+            ORDER BY run_at LIMIT {limit} {lock}
+        ) AS above_mark
+    ) AS found LIMIT {limit}
+"""
+"""A part is what lies between two priorities with marks, and the lower of them. Rows are read, and locked, until there
+are enough."""
+OLDEST_ABOVE_MARK = """
+    SELECT {columns} FROM jobs_job WHERE {due} AND run_at >= %s AND run_at < statement_timestamp() - %s
+    ORDER BY run_at LIMIT {limit} {lock}
+"""
+LOWEST, HIGHEST = -(2**15) - 1, 2**15
+"""Below and above all priorities."""
+
+
+def above_marks(claim: Any, limit: int, columns: str, *, lock: bool) -> tuple[str, list[Any]]:
+    """The statement and its parameters."""
+    parts = {"columns": columns, "limit": limit, "lock": "FOR UPDATE SKIP LOCKED" if lock else ""}
+    due, values = _matching(claim)
+    priorities, moments = [priority for priority, _ in claim.marks], [moment for _, moment in claim.marks]
+    if claim.by_age:
+        return OLDEST_ABOVE_MARK.format(due=due, **parts), [*values, *moments, claim.overdue]
+    between = [[HIGHEST, *priorities], [*priorities, LOWEST], [*moments, moments[-1]]]
+    return ABOVE_MARKS.format(due=due, **parts), [*between, *values, *values]
+
+
+def _matching(claim: Any) -> tuple[str, list[Any]]:
+    """ClaimQuerySet.matching() as a condition and its parameters, without what depends on the marks."""
+    one_queue = claim.queues is not None and len(claim.queues) == 1
+    index = "attempt >= 0" if claim.by_age else "priority <= 32767" if one_queue else "priority >= -32768"
+    conditions, values = [index, "status = 'queued'", "pool = %s"], [claim.pool]
+    if claim.queues is not None:
+        conditions.append("queue = %s" if one_queue else "queue = ANY (%s)")
+        values.append(claim.queues[0] if one_queue else list(claim.queues))
+    if claim.kinds is not None:
+        conditions.append("kind = ANY (%s)")
+        values.append(list(claim.kinds))
+    if claim.without_users:
+        conditions.append("(user_id IS NULL OR user_id <> ALL (%s::int[]))")
+        values.append(list(claim.without_users))
+    return " AND ".join(conditions), values
