@@ -88,11 +88,16 @@ def _watch(plan: Plan) -> Watch:
 
 
 class _Response:
-    """Passes a response on, unless its view has left a plan: then it is kept."""
+    """Passes a response on, unless its view has left a plan: then it is kept.
+
+    The head goes out with the beginning of the body, which a thread gives a moment later: a proxy repeats what a killed
+    process has left only while nothing of the response has come.
+    """
 
     def __init__(self, scope: HTTPScope, send: Send) -> None:
         self._scope = scope
         self._send = send
+        self._head: SendEvent | None = None
         self.kept = False
         self.status = 0
         self.headers: Headers = []
@@ -102,7 +107,11 @@ class _Response:
         if message["type"] == "http.response.start":
             self.kept = SCOPE_KEY in self._scope and message["status"] < HTTPStatus.BAD_REQUEST
             self.status, self.headers = message["status"], list(message.get("headers", []))
-        if not self.kept:
+            self._head = message
+        elif not self.kept:
+            if self._head is not None:
+                await self._send(self._head)
+                self._head = None
             await self._send(message)
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")

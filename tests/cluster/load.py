@@ -14,7 +14,6 @@ READERS, WRITERS = 4, 2
 PAUSE = 0.02
 """Seconds between two requests of a client."""
 JOB = {"kind": "demo.countdown", "params": {"seconds": 0}}
-NO_ANSWER = "no answer"
 
 
 class Load:
@@ -75,10 +74,12 @@ class Load:
     def _count(
         self, counter: Callable[[], Counter[str]], call: Callable[[], requests.Response]
     ) -> requests.Response | None:
+        answer = None
         try:
             answer = call()
-        except requests.RequestException:
-            answer = None
+            status = str(answer.status_code)
+        except requests.RequestException as error:
+            status = type(error).__name__
         with self._lock:
-            counter()[str(answer.status_code) if answer is not None else NO_ANSWER] += 1
+            counter()[status] += 1
         return answer

@@ -42,7 +42,7 @@ class Part:
 class Front:
     """HAProxy with deploy/haproxy/front.cfg before the web processes."""
 
-    def __init__(self, ports: list[int], folder: Path) -> None:
+    def __init__(self, ports: list[int], log: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # A copy, because the server's user may not look into our folders.
@@ -51,7 +51,6 @@ class Front:
         env = {"FRONT_BIND": f"127.0.0.1:{self.port}"}
         env |= {f"WEB_{number}": f"127.0.0.1:{port}" for number, port in enumerate(ports, 1)}
         command = [program(), "-W", "-db", "-f", str(configuration)]
-        log = self._folder / "front.log"
         self.process = Process("front", command, log=log, env=env, cwd=self._folder, user=server_user())
 
     def remove(self) -> None:
@@ -118,7 +117,7 @@ class Topology:
         self.redis = self._left_open.enter_context(Redis(settings={"appendonly": "yes"}))
         web_ports, mailgun_port = [free_port(), free_port()], free_port()
         self._web_urls = [f"http://127.0.0.1:{port}" for port in web_ports]
-        self.front = Front(web_ports, self.folder)
+        self.front = Front(web_ports, self.folder / "front.log")
         self._left_open.callback(self.front.remove)
         self._stack = Stack(url, self.folder, clusters=0, env=self._settings(mailgun_port))
         self._stack.migrate()

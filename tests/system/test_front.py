@@ -2,9 +2,13 @@
 
 import contextlib
 import socket
+import socketserver
 import statistics
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import requests
@@ -20,25 +24,61 @@ QUICK = 2.0
 """Seconds: much less than the slow ones are given, on any machine."""
 
 
+class Front:
+    """HAProxy with deploy/haproxy/front.cfg before one web process."""
+
+    def __init__(self, web: str, folder: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        env = {"FRONT_BIND": f"127.0.0.1:{port}", "WEB_1": web, "WEB_2": web}
+        command = [program(), "-W", "-db", "-dW", "-f", str(DEPLOY / "front.cfg")]
+        self.process = Process("front", command, log=folder / "front.log", env=env, cwd=folder)
+
+    def start(self) -> None:
+        self.process.start()
+        eventually(self.answers, 60, "the front")
+
+    def answers(self) -> bool:
+        self.process.check()
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{self.url}/healthz", timeout=5).ok
+        return False
+
+
 @pytest.fixture(scope="module")
 def front(_sqlite_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Its address, before the web process of the stack."""
-    folder, port, web = tmp_path_factory.mktemp("front"), free_port(), f"127.0.0.1:{_sqlite_stack.port}"
-    env = {"FRONT_BIND": f"127.0.0.1:{port}", "WEB_1": web, "WEB_2": web}
-    command = [program(), "-W", "-db", "-dW", "-f", str(DEPLOY / "front.cfg")]
-    process = Process("front", command, log=folder / "front.log", env=env, cwd=folder)
-    process.start()
-    url = f"http://127.0.0.1:{port}"
+    front = Front(f"127.0.0.1:{_sqlite_stack.port}", tmp_path_factory.mktemp("front"))
+    front.start()
+    yield front.url
+    front.process.stop()
 
-    def ready() -> bool:
-        process.check()
-        with contextlib.suppress(requests.RequestException):
-            return requests.get(f"{url}/healthz", timeout=5).ok
-        return False
 
-    eventually(ready, 60, "the front")
-    yield url
-    process.stop()
+class FakeWeb(socketserver.BaseRequestHandler):
+    """Ready; the first of two equal requests for a job ends without an answer."""
+
+    got: ClassVar[list[bytes]] = []
+    """What came with the first read of each of them."""
+
+    def handle(self) -> None:
+        request = self.request.recv(65536)
+        if b" /job " in request:
+            self.got.append(request)
+            if len(self.got) == 1:
+                return
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+@pytest.fixture
+def front_of_a_fake(tmp_path: Path) -> Iterator[Front]:
+    FakeWeb.got.clear()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), FakeWeb) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        front = Front(f"127.0.0.1:{web.server_address[1]}", tmp_path)
+        front.start()
+        yield front
+        front.process.stop()
+        web.shutdown()
 
 
 def port_of(front: str) -> int:
@@ -109,6 +149,37 @@ def test_others_are_served_while_hundreds_are_slow_and_some_are_endless(front: s
     p95 = statistics.quantiles(waits, n=20)[-1]
     print(f"beside {SLOW} slow and {ENDLESS} endless clients: p95 {1000 * p95:.0f} ms of {GETS} GETs")  # noqa: T201
     assert p95 < QUICK
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /job HTTP/1.1", 200),
+        (b"POST /job HTTP/1.1\r\nContent-Length: 4\r\nIdempotency-Key: a", 200),
+        (b"POST /job HTTP/1.1\r\nContent-Length: 4", 502),
+    ],
+)
+def test_what_a_dying_web_process_left_is_repeated_by_another_if_that_is_safe(
+    front_of_a_fake: Front, head: bytes, status: int
+) -> None:
+    """It gets head and body at once: HAProxy repeats no request whose process resets the connection between the two."""
+    port, body = port_of(front_of_a_fake.url), b"body" if head.startswith(b"POST") else b""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(head + b"\r\nHost: a\r\n\r\n")
+        # Time enough for HAProxy to pass the head on.
+        assert get_from("127.0.0.1", port).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
+    assert len(FakeWeb.got) == (2 if status == 200 else 1)
+    assert all(each.endswith(b"\r\n\r\n" + body) for each in FakeWeb.got)
+
+
+def test_a_front_that_is_killed_answers_nobody_until_it_is_back(front_of_a_fake: Front) -> None:
+    front_of_a_fake.process.kill()
+    with pytest.raises(requests.ConnectionError):
+        requests.get(front_of_a_fake.url, timeout=60)
+    front_of_a_fake.start()
+    assert front_of_a_fake.answers()
 
 
 def get_from(address: str, port: int) -> bytes:

@@ -204,6 +204,24 @@ def test_an_error_is_never_held(status: int) -> None:
     assert (client.status, client.body) == (status, b"first")
 
 
+def test_a_head_is_sent_with_the_beginning_of_its_body() -> None:
+    """Between the two the process may be killed: half a response is worse for the client than none."""
+    sent: list[Any] = []
+
+    async def note(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def pool(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": START, "status": 200, "headers": []})
+        assert sent == []
+        await send({"type": BODY, "body": b"first", "more_body": True})
+        assert sent == [START, BODY]
+        await send({"type": BODY, "body": b"", "more_body": False})
+
+    asyncio.run(responder.respond(pool, {"type": "http"}, note, note))  # type: ignore[arg-type]
+    assert sent == [START, BODY, BODY]
+
+
 def test_who_leaves_is_forgotten() -> None:
     async def scenario(client: Client, request: Any) -> None:
         client.left.set()
