@@ -10,7 +10,8 @@ PYTEST := -n 2 --max-worker-restart 0 --dist loadgroup
 development := DJANGO_SETTINGS_MODULE=settings.development
 OURS := $(wildcard manage.py routers.py settings project rest jobs mail monitor demo benchmarks examples)
 OURS += clients/python/legwork_client
-LOCKED := pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+# For the oldest Python that is supported: Debian 12 has 3.11.2.
+LOCKED := pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 help:  ## Show these lines
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -35,6 +36,7 @@ servers:
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@bin/debian --for "the openssl command" --unless bin/openssl openssl
 	@bin/debian --for "HAProxy" --unless bin/haproxy haproxy
+	@bin/debian --for "promtool" --unless bin/promtool prometheus
 	@bin/debian --for "Chromium" --unless bin/chromium chromium
 	@bin/debian --for "Node.js with npm" --unless bin/node nodejs npm
 	@bin/npm-packages

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from django.db import connection
@@ -43,6 +44,16 @@ def triggers() -> list[dict[str, Any]]:
     both: list[dict[str, Any]] = found("ScaledObject", "legwork-worker")["spec"]["triggers"]
     assert len(both) == 2
     return both
+
+
+def test_kubernetes_takes_the_objects_and_knows_each_of_their_fields() -> None:
+    unknown = set()
+    for each in objects():
+        try:
+            kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+        except kubernetes_validate.SchemaNotFoundError:
+            unknown.add(each["kind"])
+    assert unknown == {"Kustomization", "ScaledObject", "TriggerAuthentication"}
 
 
 def test_kustomize_lists_every_file_but_the_release() -> None:

@@ -7,6 +7,8 @@ import os
 import re
 import secrets
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +113,16 @@ def test_without_tls_a_request_is_sent_to_https(web: str, environment: dict[str,
         f"{web}/api/v1/", headers={"Host": environment["ALLOWED_HOSTS"]}, timeout=PATIENCE, allow_redirects=False
     )
     assert (plain.status_code, plain.headers["Location"]) == (301, f"https://{environment['ALLOWED_HOSTS']}/api/v1/")
+
+
+@pytest.mark.skipif(not shutil.which("apt-get"), reason="This is no Debian.")
+def test_debian_has_the_page_s_packages() -> None:
+    """A plan only: the machine that runs the tests is not the one to set up."""
+    [packages] = re.findall(r"^apt-get install --yes (.*)$", PAGE, re.MULTILINE)
+    planned = subprocess.run(
+        ["apt-get", "--simulate", "install", "--yes", *packages.split()], capture_output=True, text=True, check=False
+    )
+    assert planned.returncode == 0, f"{planned.stderr}\nIf the lists of packages are missing: apt-get update"
 
 
 def test_every_file_that_the_page_s_commands_name_exists() -> None:
