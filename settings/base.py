@@ -100,6 +100,7 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = "project.formats"
 STATIC_URL = "static/"
 # Served from the apps' folders, so that no deployment needs collectstatic.
 WHITENOISE_USE_FINDERS = True

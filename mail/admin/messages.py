@@ -31,12 +31,10 @@ class MessageAdmin(ReadOnlyAdmin):
     """Messages are created by the API; here they are shown and cancelled."""
 
     list_display = (
-        "id",
         "to",
         "subject",
         "shown_status",
         "importance",
-        "stream",
         "provider",
         "user",
         "created_at",

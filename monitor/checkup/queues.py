@@ -10,7 +10,6 @@ from jobs.models import Job
 from jobs.models.states import Status
 from jobs.registry import kinds
 from monitor.checkup.problem import Level, Problem
-from monitor.dashboard import figures
 from monitor.dashboard.facts import Facts
 from monitor.models import RollupPosition
 from monitor.templatetags.monitor_tags import duration
@@ -22,6 +21,8 @@ SKEW = 2.0
 ROLLUP_BEHIND = timedelta(minutes=2)
 LEASE_GRACE = timedelta(seconds=15)
 """A dispatcher ends an expired lease within a second or two."""
+NO_REMOTE_WORKER = "Programs of its owner run it, and none of them leases it (docs/remote-workers.md)."
+NO_WORKER = "If its queue or kind is paused, resume it. If all workers are busy, raise WORKERS or IO_WORKERS."
 START_CLUSTER = "Start one: `python manage.py qcluster`{}; look at the log of the one that should run."
 
 
@@ -69,21 +70,23 @@ def queue_problems(facts: Facts) -> Iterator[Problem]:
             "Dispatchers keep them: look for maintenance_task_failed in the log of a cluster.",
             "figures-behind",
         )
-    depth = facts.depth
-    known = {kind.name for kind in kinds()}
-    for name in sorted({row["kind"] for row in depth if row["status"] == Status.QUEUED} - known):
+    queued = [row for row in facts.depth if row["status"] == Status.QUEUED]
+    known = {kind.name: kind for kind in kinds()}
+    for name in sorted({row["kind"] for row in queued} - known.keys()):
         yield Problem(
             Level.WARNING,
             f"Jobs of the kind {name!r} are queued, which this release does not know.",
             "Deploy the release that has it, or cancel them.",
             "unknown-kind",
         )
-    waiting = figures.oldest_waiting(row for row in depth if row["kind"] in known)
-    if waiting and waiting > LONG_WAIT.total_seconds():
+    due = [(row["oldest"], row["kind"]) for row in queued if row["oldest"] and row["kind"] in known]
+    oldest, name = min(due, default=(timezone.now(), ""))
+    waiting = timezone.now() - oldest
+    if waiting > LONG_WAIT:
         yield Problem(
             Level.WARNING,
-            f"A job has been due for {duration(waiting)} and has not started.",
-            "See below whether workers are busy, and whether its queue or kind is paused; raise WORKERS or IO_WORKERS.",
+            f"A job of the kind {name!r} has been due for {duration(waiting)} and has not started.",
+            NO_REMOTE_WORKER if known[name].remote else NO_WORKER,
             "jobs-wait",
         )
 

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from monitor.templatetags.monitor_tags import duration
 
 WIDTH, HEIGHT = 640, 190
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 22
+LEFT, RIGHT, TOP, BOTTOM = 64, 8, 10, 22
 
 Numbers = Sequence[float | None]
 Say = Callable[[float], str]

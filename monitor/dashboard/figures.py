@@ -116,7 +116,7 @@ def job_charts(span: str) -> list[tuple[str, Any]]:
         Series("p95", "amber", [each.wait_p95 for each in sums]),
         Series("p50", "blue", [e.wait_p50 for e in sums]),
     ]
-    runs = [Series("p95", "violet", [each.run_p95 for each in sums]), Series("p50", "blue", [e.run_p50 for e in sums])]
+    runs = [Series("p95", "amber", [each.run_p95 for each in sums]), Series("p50", "blue", [e.run_p50 for e in sums])]
     return [
         ("Finished jobs", charts.bars("Finished jobs", axis, outcomes)),
         ("Unfinished jobs", charts.lines("Unfinished jobs", axis, _depth(axis), lambda number: f"{number:,.0f}")),

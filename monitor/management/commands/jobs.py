@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from monitor.templatetags.monitor_tags import duration
 
 BAR = 30
 """Characters of a progress bar."""
+MESSAGE = 60
+"""Characters of an error's message in a list."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at a job that is followed."""
 SEARCH_FOR = 30.0
@@ -63,15 +65,22 @@ class Command(BaseCommand):
 
     def _list(self, wanted: JobFilter, limit: int) -> None:
         found, now = newest(wanted, limit, budget=SEARCH_FOR), timezone.now()
+        errors = _last_errors(found.jobs)
         for job in found.jobs:
             spent = times(job, now)
             owner = job.user.username if job.user else "-"
             self.stdout.write(
-                f"{job.pk}  {job.status:<9}  {job.progress['percent']:>5.1f} %  wait {duration(spent.wait):>9}"
-                f"  run {duration(spent.run):>9}  {owner:<12}  {job.kind}"
+                f"{job.pk}  {job.created_at:%Y-%m-%d %H:%M:%S}  {job.status:<9}  {job.progress['percent']:>5.1f} %"
+                f"  wait {duration(spent.wait):>9}  run {duration(spent.run):>9}  {owner:<12}  {job.kind}"
+                f"  {errors.get(job.pk, '')}".rstrip()
             )
         if found.searched_back_to:
             self.stdout.write(f"Searched back to {found.searched_back_to:%Y-%m-%d %H:%M:%S}.")
+        elif found.older:
+            self.stdout.write(f"There are older ones: --limit {2 * limit}.")
+        elif not found.jobs:
+            hidden = "" if wanted.shows_internal else " Kinds that only Legwork submits are shown with --internal."
+            self.stdout.write(f"No job matches.{hidden}")
 
     def _show(self, job: Job) -> None:
         shown = {field.name: getattr(job, field.attname) for field in Job._meta.concrete_fields}
@@ -105,6 +114,14 @@ class Command(BaseCommand):
             job.refresh_from_db(fields=["status", "progress", "attempt", "finished_at"])
         if job.status != Status.SUCCEEDED:
             raise SystemExit(1)
+
+
+def _last_errors(jobs: Iterable[Job]) -> dict[UUID, str]:
+    """Of those that have failed or wait for a retry: its class and the beginning of its message, by id."""
+    wanted = [job.pk for job in jobs if job.status in (Status.FAILED, Status.RETRYING)]
+    rows = Job.objects.filter(pk__in=wanted).values_list("pk", "errors")
+    last = {pk: errors[-1] for pk, errors in rows if errors}
+    return {pk: f"{error['type']}: {' '.join(error['message'].split())[:MESSAGE]}" for pk, error in last.items()}
 
 
 def progress_line(job: Job) -> str:

@@ -36,7 +36,7 @@ def make_cluster(**fields: Any) -> Cluster:
 
 
 def test_it_shows_what_runs_where(operator: Client) -> None:
-    make_cluster()
+    make_cluster(seen_at=timezone.now() + timedelta(minutes=1))  # on a slow machine too it is not lost meanwhile
     job = make_job(Status.RUNNING)
     make_job()
     text = operator.get("/admin/").content.decode()
@@ -72,6 +72,11 @@ def test_a_killed_cluster_and_an_open_breaker_are_problems(operator: Client) -> 
     said = " ".join(problem.what for problem in operator.get("/admin/").context["problems"])
     assert "The cluster here has not reported" in said
     assert "mailgun is open: 503" in said
+
+
+def test_a_lost_cluster_has_no_workers(operator: Client) -> None:
+    make_cluster(seen_at=timezone.now() - timedelta(seconds=7))
+    assert "worker 1" not in operator.get("/admin/").content.decode()
 
 
 @pytest.mark.parametrize("span", ["hour", "day", "nonsense"])

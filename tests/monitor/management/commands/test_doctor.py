@@ -85,8 +85,21 @@ def test_stuck_leases_and_unknown_kinds_are_counted(monkeypatch: pytest.MonkeyPa
     depth.sample_depth()
     said, status = doctor()
     assert status == 2
-    for part in ("1 running jobs have had an expired lease", "'of.tomorrow'", "due for 20 m"):
+    for part in (
+        "1 running jobs have had an expired lease",
+        "'of.tomorrow'",
+        "kind 'demo.countdown' has been due for 20 m",
+    ):
         assert part in said, part
+
+
+def test_a_remote_job_that_waits_wants_no_more_workers_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_job(kind="demo.remote", run_at=timezone.now() - timedelta(minutes=20))
+    monkeypatch.setattr(depth, "_not_before", 0.0)
+    depth.sample_depth()
+    said, status = doctor()
+    assert status == 1
+    assert "none of them leases it" in said
 
 
 def test_unsent_mail_and_an_open_breaker_are_warnings_or_worse() -> None:

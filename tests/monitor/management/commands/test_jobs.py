@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from jobs.models import Job
 from jobs.models.states import Status
 from monitor.management.commands import jobs as command
-from tests.support.factories import make_job, make_user
+from tests.support.factories import make_error, make_job, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -27,6 +27,17 @@ def test_list_takes_the_filters_of_the_page() -> None:
     said = run("list", "--status", "failed", "--owner", "ada")
     assert str(failed.pk) in said
     assert str(other.pk) not in said
+
+
+def test_list_says_what_went_wrong_and_whether_there_is_more() -> None:
+    make_job(Status.FAILED)
+    make_job(Status.RETRYING, errors=[make_error("away\nfor now" + "." * 100)])
+    said = run("list")
+    assert "RuntimeError: it broke\n" in said
+    assert "RuntimeError: away for now" in said
+    assert "." * 61 not in said
+    assert "There are older ones: --limit 2." in run("list", "--limit", 1)
+    assert run("list", "--owner", "nobody").startswith("No job matches. Kinds that only")
 
 
 def test_show_is_json_of_all_columns() -> None:
