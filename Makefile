@@ -91,6 +91,7 @@ bench: $(READY)  ## Measure queue, replicas, API and mail beside their peers, an
 	@$(python) -m benchmarks $(BENCH)
 	@$(python) -m benchmarks.enqueue
 	@$(python) -m benchmarks.snapshot
+	@$(python) -m benchmarks.interference
 	@$(python) -m benchmarks.replicas
 	@$(python) -m benchmarks.api
 	@$(python) -m benchmarks.mail

@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import report, snapshot, venvs
+from benchmarks import interference, report, snapshot, venvs
+from benchmarks.asker import Question, ask
 from benchmarks.chart import Mark, bars, columns
 from benchmarks.client import pauses
 from benchmarks.mail import CONTENDERS as MAILERS
@@ -27,6 +31,7 @@ from demo.eventually import eventually
 from demo.processes import Process
 from tests.support.timeouts import PATIENCE
 
+SLOW = 0.2
 SPAWNING = """
 import subprocess, sys
 sum(range(10**6))
@@ -55,6 +60,14 @@ def test_the_snapshot_benchmark_writes_its_results(tmp_path: Path) -> None:
     run("benchmarks.snapshot", "--peers", LEGWORK, "--jobs", "20", "--rounds", "2", results=tmp_path)
     assert "| Legwork on PostgreSQL |" in (tmp_path / "snapshot.md").read_text()
     assert (tmp_path / "snapshot.svg").exists()
+
+
+def test_the_interference_benchmark_writes_its_results(tmp_path: Path) -> None:
+    sizes = ["--brokers", "postgresql", "--jobs", "20000", "--seconds", "0.5", "--gets", "10", "--posts", "10"]
+    run("benchmarks.interference", *sizes, results=tmp_path)
+    page = (tmp_path / "interference.md").read_text()
+    assert "| PostgreSQL | " in page
+    assert str(ROOT) not in page
 
 
 def test_the_growth_benchmark_writes_its_results(tmp_path: Path) -> None:
@@ -146,6 +159,21 @@ def test_the_page_of_snapshots_compares_the_last_round_with_the_first(tmp_path: 
     assert "9,000/s, 90%" in (tmp_path / "snapshot.svg").read_text()
 
 
+def test_the_page_of_interference_compares_with_an_idle_cluster(tmp_path: Path) -> None:
+    alone, beside = interference.Times([0.002], [0.004]), interference.Times([0.003], [0.010])
+    interference.write(tmp_path, {"redis": interference.Measured(alone, beside, 9000.0, 0)}, {})
+    page = (tmp_path / "interference.md").read_text()
+    assert "| Redis | 2.0, 2.0 | 3.0, 3.0 | 1.5, 1.5 | 4.0, 4.0 | 10.0, 10.0 | 2.5, 2.5 | 9,000 |" in page
+    assert "**Means little:** with Redis the backlog was over before the end." in page
+
+
+def test_a_request_after_a_slow_answer_is_counted_from_when_it_was_due(slow_first: str) -> None:
+    times = ask(slow_first, "token", Question("GET", "/", 200), rate=100, seconds=0.05)
+    assert len(times) == 5
+    assert times[0] >= SLOW
+    assert times[1] >= SLOW - 0.02
+
+
 def test_percentiles_are_values_that_were_measured() -> None:
     values = [float(number) for number in range(200, 0, -1)]
     assert (percentile(values, 50), percentile(values, 99), percentile(values, 100)) == (100, 198, 200)
@@ -183,6 +211,31 @@ def test_charts_hold_every_mark_and_survive_odd_names() -> None:
     for chart in (bars("A <title>", marks), columns("A <title>", marks)):
         texts = list(ElementTree.fromstring(chart).itertext())  # noqa: S314 our own text
         assert {"<one> & two", "none", "10/s", "A <title>"} <= set(texts)
+
+
+@pytest.fixture
+def slow_first() -> Iterator[str]:
+    """The URL of a server that takes SLOW for its first answer."""
+    waits = iter([SLOW])
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            time.sleep(next(waits, 0))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
