@@ -163,7 +163,7 @@ def _set_up(figures: Figures) -> str:
     pins = versions(contender.module)
     name = contender.module.replace("_", "-")
     drivers = ["redis", "hiredis", "asyncpg", "psycopg", "psycopg2-binary"]
-    shown = dict.fromkeys(["django", "django-q2", name, f"{name}-pg", *drivers])
+    shown = dict.fromkeys(["django", "django-q2", name, *drivers])
     used = ", ".join(f"{name} {pins[name]}" for name in shown if name in pins)
     return f"**{contender.title}** ({used}). {contender.settings}\nWorkers: `{contender.shown_command}`"
 

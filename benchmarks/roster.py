@@ -155,8 +155,8 @@ CONTENDERS = [
     Contender(
         "awa",
         "awa",
-        "awa",
-        words("-m benchmarks.peers.awa"),
+        "awa_pg",
+        words("-m benchmarks.peers.awa_pg"),
         store="PostgreSQL",
         kept="runs again after about 90 seconds",
         processes=WORKERS,

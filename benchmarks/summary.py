@@ -1,7 +1,8 @@
 """From samples to figures: medians over the rounds, and the bars that Legwork has to clear."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import median
 
 from benchmarks.measure import Sample
@@ -33,12 +34,17 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Something that issue 4 asks for; got is None where nothing was measured."""
+    """Something that an issue asks for; got is None where nothing was measured."""
 
     what: str
     wanted: str
     got: str | None
     met: bool | None
+
+
+DRAIN_BARS = {"procrastinate": 8, "django-q2-orm": 8, "pgqueuer-100": 1, "awa": 1}
+"""Times the drain of each of these peers."""
+_drain, _enqueue = attrgetter("drain"), attrgetter("enqueue")
 
 
 def figures(contender: Contender, samples: Sequence[Sample]) -> Figures:
@@ -73,42 +79,36 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def bars(measured: Mapping[str, Figures]) -> list[Bar]:
-    """The issue's bars; measured: by the contenders' names."""
+    """measured: by the contenders' names."""
     ours = measured.get(LEGWORK)
     if ours is None:
         return []
     peers = [one for name, one in measured.items() if not name.startswith("legwork")]
     with_results = [one for one in peers if one.contender.stores_results]
     databases = [one for one in peers if one.contender.durable]
+    stock, redis = ([measured[name]] if name in measured else [] for name in ("django-q2-orm", "legwork-redis"))
     return [
-        _times("drain, against the fastest peer that stores results", 1.5, ours.drain, with_results),
+        _times("drain, against the fastest peer that stores results", 3, _drain, ours, with_results),
         *(
-            _times(f"drain, against {measured[name].contender.title}", 8, ours.drain, [measured[name]])
-            for name in ("procrastinate", "django-q2-orm")
+            _times(f"drain, against {measured[name].contender.title}", wanted, _drain, ours, [measured[name]])
+            for name, wanted in DRAIN_BARS.items()
             if name in measured
         ),
-        _enqueue(ours, databases),
+        _times("enqueue one at a time, against the fastest peer on a database", 1, _enqueue, ours, databases),
+        _times("enqueue one at a time, against django-q2, ORM broker", 1.5, _enqueue, ours, stock),
+        *(_times("enqueue one at a time with Redis as broker", 0.95, _enqueue, one, [ours]) for one in redis),
         _bulk(ours),
         Bar("idle latency on PostgreSQL, p50", "≤ 5 ms", f"{ours.p50:.1f} ms", ours.p50 <= 5),
         Bar("idle latency on PostgreSQL, p99", "≤ 30 ms", f"{ours.p99:.1f} ms", ours.p99 <= 30),
     ]
 
 
-def _times(what: str, wanted: float, ours: float, peers: Sequence[Figures]) -> Bar:
+def _times(what: str, wanted: float, rate: Callable[[Figures], float], ours: Figures, peers: Sequence[Figures]) -> Bar:
     if not peers:
         return Bar(what, f"≥ {wanted:g} times", None, None)
-    best = max(peers, key=lambda one: one.drain)
-    ratio = ours / best.drain
+    best = max(peers, key=rate)
+    ratio = rate(ours) / rate(best)
     return Bar(what, f"≥ {wanted:g} times", f"{ratio:.2f} times {best.contender.title}", ratio >= wanted)
-
-
-def _enqueue(ours: Figures, databases: Sequence[Figures]) -> Bar:
-    what = "enqueue one at a time, against the fastest peer on a database"
-    if not databases:
-        return Bar(what, "≥ 1 times", None, None)
-    best = max(databases, key=lambda one: one.enqueue)
-    ratio = ours.enqueue / best.enqueue
-    return Bar(what, "≥ 1 times", f"{ratio:.2f} times {best.contender.title}", ratio >= 1)
 
 
 def _bulk(ours: Figures) -> Bar:

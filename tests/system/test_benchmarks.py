@@ -186,6 +186,8 @@ def test_the_bars_compare_with_the_fastest_peer_of_each_sort() -> None:
     verdicts = {bar.what: bar.met for bar in cleared(measured)}
     assert verdicts["drain, against the fastest peer that stores results"] is False
     assert verdicts["drain, against procrastinate"] is True
+    assert verdicts["enqueue one at a time, against the fastest peer on a database"] is True
+    assert verdicts["enqueue one at a time, against django-q2, ORM broker"] is None
     assert verdicts["enqueue in bulk"] is None
 
 
