@@ -1,5 +1,6 @@
 """The page at /, in a real Chromium."""
 
+import json
 import re
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.support.browser import Tab, chromium, findings, open_tab
 from tests.support.stack import Stack
@@ -21,6 +22,13 @@ user, _ = User.objects.get_or_create(username={USER!r})
 user.set_password({PASSWORD!r})
 user.save()
 """
+SUPPRESS = """
+from mail.addresses.normalize import address_digest
+from mail.models import Suppression
+facts = {"digest": address_digest("left@example.org"), "reason": "unsubscribe", "scope": "all", "source": "test"}
+Suppression.objects.get_or_create(facts, **facts)
+"""
+END_SESSIONS = "from project.models import Session; Session.objects.all().delete()"
 PHONE = {"width": 390, "height": 844}
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -40,20 +48,28 @@ def tab(browser: Browser, sqlite_stack: Stack) -> Iterator[Tab]:
 
 def log_in(tab: Tab) -> Page:
     page = tab.open()
+    enter_credentials(page)
+    return page
+
+
+def enter_credentials(page: Page) -> None:
     page.get_by_label("User name").fill(USER)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
-    return page
+
+
+def fill_in_countdown(page: Page, seconds: int) -> None:
+    page.get_by_role("heading", name="Your jobs").wait_for()
+    expect(page.get_by_label("Kind")).not_to_have_value("")
+    page.get_by_label("Kind").select_option("demo.countdown")
+    page.get_by_label("seconds").fill(str(seconds))
 
 
 def post_countdown(page: Page, seconds: int, **params: str) -> Locator:
     """The row of a new job."""
     rows = page.locator("#job-list > li")
-    page.get_by_role("heading", name="Your jobs").wait_for()
-    expect(page.get_by_label("Kind")).not_to_have_value("")
-    page.get_by_label("Kind").select_option("demo.countdown")
-    page.get_by_label("seconds").fill(str(seconds))
+    fill_in_countdown(page, seconds)
     for name, value in params.items():
         page.locator(f"#param-{name}").fill(value)
     with page.expect_response(lambda answer: answer.request.method == "POST" and "/jobs/" in answer.url) as answer:
@@ -136,6 +152,83 @@ def test_what_the_server_refuses_is_told_at_its_field(tab: Tab) -> None:
     expect(page.locator("#mail-to-error")).not_to_be_empty()
 
 
+def test_a_session_that_ends_leads_back_to_the_login_and_what_was_typed_stays(tab: Tab, sqlite_stack: Stack) -> None:
+    page = log_in(tab)
+    fill_in_countdown(page, 7)
+    page.get_by_role("link", name="Mail").click()
+    page.get_by_label("Subject", exact=True).fill("Half written")
+    page.get_by_role("link", name="Jobs").click()
+
+    sqlite_stack.run_code(END_SESSIONS)
+    page.get_by_role("button", name="Post job").click()
+    expect(page.get_by_text("Your session has ended. Log in again.")).to_be_visible()
+    expect(page.get_by_label("User name")).to_be_focused()
+    enter_credentials(page)
+    expect(page.locator("#param-seconds")).to_have_value("7")
+    expect(page.get_by_label("Subject", exact=True)).to_have_value("Half written")
+    page.get_by_role("button", name="Post job").click()
+    expect(page.locator("#job-list > li").first.locator(".row-summary")).to_have_text("seconds: 7")
+    assert only_refusals(tab.complaints)
+
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_text("You are logged out.")).to_be_visible()
+    expect(page.get_by_label("Subject", exact=True)).to_have_value("")
+
+
+def test_too_many_requests_are_told_with_the_time_to_wait_and_the_list_is_asked_for_again(tab: Tab) -> None:
+    page = tab.open()
+    refuse(page, "GET", 429, "rate_limited", retry_after=1)
+    enter_credentials(page)
+    said = "Too many requests. Try again in 1 s. This page tries again by itself."
+    expect(page.locator("#job-list-problem")).to_have_text(said)
+    page.unroute_all()
+    expect(page.locator("#job-list-problem")).to_be_hidden()
+
+    fill_in_countdown(page, 0)
+    refuse(page, "POST", 429, "rate_limited", retry_after=30)
+    page.get_by_role("button", name="Post job").click()
+    expect(page.locator("#job-form .problem")).to_have_text("Too many requests. Try again in 30 s.")
+    expect(page.locator("#param-seconds")).to_have_value("0")
+    assert only_refusals(tab.complaints)
+
+
+def test_a_post_that_meets_an_outage_is_sent_again_and_stored_once(tab: Tab) -> None:
+    page = log_in(tab)
+    fill_in_countdown(page, 0)
+    refused = refuse(page, "POST", 503, "database_unavailable", retry_after=0, times=2)
+    with page.expect_response(lambda answer: answer.request.method == "POST" and answer.status == 202) as accepted:
+        page.get_by_role("button", name="Post job").click()
+    assert len(refused) == 2
+    assert {*refused} == {accepted.value.request.headers["idempotency-key"]}
+    expect(page.locator(f'#job-list > li[data-id="{accepted.value.json()["id"]}"]')).to_be_visible()
+
+    refuse(page, "POST", 503, "database_unavailable", retry_after=0)
+    page.get_by_role("button", name="Post job").click()
+    expect(page.locator("#job-form .problem")).to_have_text("Refused by the test.")
+    assert only_refusals(tab.complaints)
+
+
+def refuse(page: Page, method: str, status: int, code: str, *, retry_after: int, times: int = 1000) -> list[str]:
+    """Have this page's next requests to the list of jobs answered so. Their Idempotency-Keys, which come by and by."""
+    keys: list[str] = []
+
+    def answer(route: Route) -> None:
+        if route.request.method != method or len(keys) == times:
+            return route.fallback()
+        keys.append(route.request.headers.get("idempotency-key", ""))
+        problem = {"status": status, "detail": "Refused by the test.", "code": code}
+        headers = {"Content-Type": "application/problem+json", "Retry-After": str(retry_after)}
+        return route.fulfill(status=status, headers=headers, body=json.dumps(problem))
+
+    page.route(re.compile(r"/api/v1/jobs/\??$"), answer)
+    return keys
+
+
+def only_refusals(complaints: list[str]) -> bool:
+    """True if the browser complains about nothing but error answers."""
+    return all(complaint.startswith("Failed to load resource") for complaint in complaints)
+
+
 def test_a_mail_shows_its_timeline(tab: Tab) -> None:
     page = log_in(tab)
     page.get_by_role("link", name="Mail").click()
@@ -147,6 +240,19 @@ def test_a_mail_shows_its_timeline(tab: Tab) -> None:
     expect(row.get_by_role("heading", name="Minutes of the meeting")).to_be_visible()
     expect(row.locator(".timeline li").first).to_contain_text("Created")
     expect(page.get_by_label("Subject")).to_have_value("")
+
+
+def test_a_mail_to_a_suppressed_address_says_why_it_was_not_sent(tab: Tab, sqlite_stack: Stack) -> None:
+    sqlite_stack.run_code(SUPPRESS)
+    page = log_in(tab)
+    page.get_by_role("link", name="Mail").click()
+    page.get_by_label("To", exact=True).fill("left@example.org")
+    page.get_by_label("Subject", exact=True).fill("Nobody reads this")
+    page.get_by_label("Text", exact=True).fill("Dear all")
+    page.get_by_role("button", name="Send mail").click()
+    row = page.locator("#mail-list > li").filter(has_text="Nobody reads this")
+    expect(row.locator(".message")).to_have_text("Not sent: this address is suppressed")
+    assert tab.complaints == []
 
 
 def test_everything_can_be_done_by_keyboard(tab: Tab) -> None:

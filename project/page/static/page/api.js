@@ -46,6 +46,25 @@ export async function get(path, { etag = null, signal = undefined } = {}) {
 }
 
 /**
+ * GET until there is an answer, or the signal is aborted: null. What may pass (no answer, 429, 5xx) is told to
+ * onProblem(error), and asked again as soon as the server allows.
+ */
+export async function getPatiently(path, onProblem, signal) {
+  while (!signal.aborted) {
+    try {
+      return await get(path, { signal });
+    } catch (error) {
+      if (signal.aborted) break;
+      const mayPass = error instanceof Unreachable || error.status === 429 || error.status >= 500;
+      if (!mayPass) throw error;
+      onProblem(error);
+      await seconds(error.retryAfter ?? PAUSE, signal).catch(() => {});
+    }
+  }
+  return null;
+}
+
+/**
  * POST. Safe to repeat: who gets no answer does not know whether the request was carried out, so the same request is
  * sent again with the same Idempotency-Key, and the server does it once and repeats its first answer.
  */

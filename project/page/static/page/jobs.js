@@ -1,13 +1,13 @@
 // The part of the page about jobs: post one, watch them all.
 
 import { announce } from "./announcements.js";
-import { get, post } from "./api.js";
-import { onSubmit, timeOf } from "./forms.js";
+import { get, getPatiently, post } from "./api.js";
+import { onSubmit, showProblem, timeOf } from "./forms.js";
 import { JobRow } from "./job-row.js";
 import { Rows } from "./rows.js";
 import { SchemaForm } from "./schema-form.js";
 import { Stream, Watchers } from "./watching.js";
-import { explained } from "./words.js";
+import { triedAgain } from "./words.js";
 
 const REFRESH = 10; // seconds between two looks at the list without a stream, for jobs that were posted elsewhere
 const CONNECTION = { live: "Live", interrupted: "Connection lost, trying again …", refused: "Updated every few seconds" };
@@ -30,14 +30,16 @@ let kinds = new Map();
 let schemaForm = null;
 let older = null;
 let polling = null;
+let leaving = new AbortController();
 
 export async function start() {
+  leaving = new AbortController();
   stream.start();
-  await loadKinds();
-  await loadList();
+  await Promise.all([loadKinds(), loadList()]);
 }
 
 export function stop() {
+  leaving.abort();
   stream.stop();
   stopPolling();
   rows.clear();
@@ -83,19 +85,26 @@ onSubmit(form, postJob, (field) => {
   return name === "params" ? schemaForm.input(rest.join(".")) : form.elements[name];
 });
 kindChoice.addEventListener("change", chooseKind);
+form.addEventListener("reset", () => queueMicrotask(chooseKind)); // the first kind is chosen then
 filter.addEventListener("change", loadList);
 more.addEventListener("click", () => loadPage(older));
 
+/** Once: what was filled in outlives a login in between. */
 async function loadKinds() {
-  const { data } = await get("job-kinds/");
-  kinds = new Map(data.results.map((kind) => [kind.name, kind]));
-  const chosen = kindChoice.value;
-  kindChoice.replaceChildren(...[...kinds.keys()].map((name) => new Option(name, name, false, name === chosen)));
+  if (kinds.size) return;
+  const problem = form.querySelector(".problem");
+  const tell = (error) => showProblem(problem, triedAgain(error));
+  const answer = await getPatiently("job-kinds/", tell, leaving.signal);
+  if (!answer) return;
+  showProblem(problem, "");
+  kinds = new Map(answer.data.results.map((kind) => [kind.name, kind]));
+  kindChoice.replaceChildren(...[...kinds.keys()].map((name) => new Option(name, name)));
   chooseKind();
 }
 
 function chooseKind() {
   const kind = kinds.get(kindChoice.value);
+  if (!kind) return;
   kindHint.textContent = kind.description;
   schemaForm = new SchemaForm(kind.params_schema, params);
   form.elements.max_attempts.placeholder = kind.max_attempts ?? "no limit";
@@ -112,6 +121,7 @@ async function postJob() {
     max_attempts: numberOf(attempts),
   });
   show(job, asked);
+  rows.reveal(job.id);
   announce(`${job.kind} was accepted.`);
 }
 
@@ -127,16 +137,15 @@ async function loadList() {
 
 /** query: of the list's URL; the answer's `next` is such a URL with a cursor. */
 async function loadPage(query) {
-  listProblem.hidden = true;
+  const wanted = filter.value;
   const asked = performance.now();
-  try {
-    const { data } = await get(`jobs/${query}`);
-    older = data.next && new URL(data.next).search;
-    for (const job of data.results) show(job, asked);
-  } catch (error) {
-    listProblem.textContent = explained(error);
-    listProblem.hidden = false;
-  }
+  const tell = (error) => showProblem(listProblem, triedAgain(error));
+  const answer = await getPatiently(`jobs/${query}`, tell, leaving.signal);
+  if (!answer || filter.value !== wanted) return;
+  const { next, results } = answer.data;
+  showProblem(listProblem, "");
+  older = next && new URL(next).search;
+  for (const job of results) show(job, asked);
   more.hidden = !older;
   showEmptiness();
 }

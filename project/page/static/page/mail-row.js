@@ -77,6 +77,7 @@ function entryElement({ at, type, detail, provider }) {
 
 function stateOf(message) {
   if (message.status === "complained") return "The recipient reported it as spam";
+  if (message.status === "suppressed") return "Not sent: this address is suppressed";
   if (message.failure) return message.failure.detail;
   const { status, provider, opens, clicks } = message;
   if (status === "scheduled") return `Will be sent ${moment(message.send_at)}`;
@@ -84,5 +85,5 @@ function stateOf(message) {
   if (status === "sending") return "Being handed to a provider";
   if (status === "deferred") return "The receiver asked to try later; it is tried again";
   const figures = [opens && `opened ${opens} ×`, clicks && `clicked ${clicks} ×`].filter(Boolean);
-  return [provider ? `by ${provider}` : "", ...figures].filter(Boolean).join(" · ");
+  return [provider ? `Sent by ${provider}` : "", ...figures].filter(Boolean).join(" · ");
 }

@@ -1,12 +1,12 @@
 // The part of the page about mail: send one, watch what becomes of it.
 
 import { announce } from "./announcements.js";
-import { get, post } from "./api.js";
-import { onSubmit, timeOf } from "./forms.js";
+import { getPatiently, post } from "./api.js";
+import { onSubmit, showProblem, timeOf } from "./forms.js";
 import { MailRow } from "./mail-row.js";
 import { Rows } from "./rows.js";
 import { Watchers } from "./watching.js";
-import { explained } from "./words.js";
+import { triedAgain } from "./words.js";
 
 const form = document.getElementById("mail-form");
 const more = document.getElementById("mail-list-more");
@@ -17,12 +17,15 @@ const rows = new Rows(document.getElementById("mail-list"), () => new MailRow(se
 const watchers = new Watchers();
 const statuses = new Map();
 let older = null;
+let leaving = new AbortController();
 
 export async function start() {
+  leaving = new AbortController();
   await loadPage("");
 }
 
 export function stop() {
+  leaving.abort();
   watchers.stop();
   rows.clear();
   statuses.clear();
@@ -40,6 +43,7 @@ onSubmit(form, async () => {
   });
   sent(message, asked);
   form.reset();
+  rows.reveal(message.id);
   announce(`Mail to ${message.to} was accepted.`);
 });
 more.addEventListener("click", () => loadPage(older));
@@ -52,18 +56,16 @@ function sent(message, asked) {
 }
 
 async function loadPage(query) {
-  listProblem.hidden = true;
   const asked = performance.now();
-  try {
-    const { data } = await get(`mail/messages/${query}`);
-    older = data.next && new URL(data.next).search;
-    for (const message of data.results) show(message, asked);
-  } catch (error) {
-    listProblem.textContent = explained(error);
-    listProblem.hidden = false;
-  }
+  const tell = (error) => showProblem(listProblem, triedAgain(error));
+  const answer = await getPatiently(`mail/messages/${query}`, tell, leaving.signal);
+  if (!answer) return;
+  const { next, results } = answer.data;
+  showProblem(listProblem, "");
+  older = next && new URL(next).search;
+  for (const message of results) show(message, asked);
   more.hidden = !older;
-  empty.hidden = rows.size > 0 || !listProblem.hidden;
+  empty.hidden = rows.size > 0;
 }
 
 function show(message, asked) {

@@ -82,6 +82,8 @@ byId("log-out").addEventListener("click", async () => {
   } catch (error) {
     if (!(error instanceof ApiError)) return window.alert(explained(error));
   }
+  // Whoever logs out leaves nothing for the next user; whose session has only ended finds the forms as they were.
+  for (const form of document.forms) form.reset();
   leave("You are logged out.");
 });
 

@@ -40,6 +40,11 @@ export class Rows {
     return this.#rows.get(id);
   }
 
+  /** Scroll to the row if it is out of sight, as it is below an open form on a narrow screen. */
+  reveal(id) {
+    this.get(id).element.scrollIntoView({ block: "nearest" });
+  }
+
   /** The items that are not finished. */
   unfinished() {
     return [...this.#rows.values()].map((row) => row.item).filter((item) => !item.finished_at);

@@ -27,6 +27,11 @@ export class SchemaForm {
   }
 }
 
+/** "fail_attempts" → "fail attempts", "url" → "URL". */
+function titleOf(name) {
+  return name.replaceAll("_", " ").replace(/\b(url|json|html)\b/g, (word) => word.toUpperCase());
+}
+
 class Field {
   constructor(name, schema, required) {
     this.name = name;
@@ -37,7 +42,7 @@ class Field {
     Object.assign(this.input, { id, name: id, required: required && schema.type !== "boolean" });
     const hint = [schema.description, hintFor(schema, required)].filter(Boolean).join(" ");
     this.input.setAttribute("aria-describedby", hint ? `${id}-hint ${id}-error` : `${id}-error`);
-    const label = element("label", { htmlFor: id, textContent: name.replaceAll("_", " ") });
+    const label = element("label", { htmlFor: id, textContent: titleOf(name) });
     if (!required) label.append(" ", element("span", { className: "optional", textContent: "optional" }));
     this.element = element("div", { className: schema.type === "boolean" ? "field check" : "field" });
     this.element.append(label, this.input);

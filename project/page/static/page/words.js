@@ -5,6 +5,7 @@ import { ApiError } from "./api.js";
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
+const TOO_MANY = { rate_limited: "Too many requests.", too_many_passwords: "Too many wrong passwords." };
 const relative = new Intl.RelativeTimeFormat("en", { style: "narrow" });
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const calendar = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
@@ -54,10 +55,15 @@ export function oneLine(value) {
     .join(" · ");
 }
 
+/** explained() for what the page tries again by itself. */
+export function triedAgain(error) {
+  return `${explained(error)} This page tries again by itself.`;
+}
+
 /** A sentence for people, whatever went wrong. */
 export function explained(error) {
   if (!(error instanceof ApiError)) return error.message;
-  if (error.status === 429) return `Too many requests. Try again in ${error.retryAfter ?? 60} s.`;
+  if (error.status === 429) return `${TOO_MANY[error.code] ?? error.message} Try again in ${error.retryAfter ?? 60} s.`;
   if (error.status >= 500 && error.status !== 503) {
     return `Something went wrong on the server. It has been logged as ${error.reference}.`;
   }
