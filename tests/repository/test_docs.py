@@ -212,4 +212,4 @@ def sources() -> str:
 
 
 def is_logged(event: str) -> bool:
-    return re.search(rf'log(?:ger)?\.\w+\(\s*"{event}"', sources()) is not None
+    return re.search(rf'log(?:ger)?\.\w+\(\s*(?:"\w+" if .* else )?"{event}"', sources()) is not None
