@@ -13,10 +13,10 @@ class FailureClass(TextChoices):
     COMPLAINT = "complaint"  # the recipient called it spam
     UNSUBSCRIBED = "unsubscribed"  # the recipient wants no more bulk mail
     BLOCKED = "blocked"  # the recipient's server refuses this content, or mail from us
-    LISTED_BOUNCE = "listed_bounce"  # not sent: on the provider's list, because it bounced before
-    LISTED_COMPLAINT = "listed_complaint"  # not sent: on the provider's list, because of a complaint
-    LISTED_UNSUBSCRIBE = "listed_unsubscribe"  # not sent: on the provider's list, as unsubscribed
-    LISTED_UNKNOWN = "listed_unknown"  # not sent: on the provider's list, which gives no reason
+    LISTED_BOUNCE = "listed_bounce"  # not sent: on the provider's or our list, because it bounced before
+    LISTED_COMPLAINT = "listed_complaint"  # not sent: on the provider's or our list, because of a complaint
+    LISTED_UNSUBSCRIBE = "listed_unsubscribe"  # not sent: on the provider's or our list, as unsubscribed
+    LISTED_UNKNOWN = "listed_unknown"  # not sent: on the provider's list, which gives no reason, or put on ours by hand
     NOT_PERMITTED = "not_permitted"  # this provider may not send to this recipient (a sandbox); others may
     REJECTED = "rejected"  # the provider accepted it and then did not send it
     THROTTLED = "throttled"  # the provider asks for a pause

@@ -32,6 +32,16 @@ from mail.status import Status
 
 log = structlog.get_logger(__name__)
 
+LISTED_AS = {
+    Reason.BOUNCE: FailureClass.LISTED_BOUNCE,
+    Reason.MAILBOX_FULL: FailureClass.LISTED_BOUNCE,
+    Reason.SOFT_BOUNCES: FailureClass.LISTED_BOUNCE,
+    Reason.COMPLAINT: FailureClass.LISTED_COMPLAINT,
+    Reason.UNSUBSCRIBE: FailureClass.LISTED_UNSUBSCRIBE,
+    Reason.MANUAL: FailureClass.LISTED_UNKNOWN,
+}
+"""What a suppression of ours means for a message."""
+
 
 def send(message_id: UUID) -> str:
     """Work on a message until a provider has accepted it or it has ended; returns its status.
@@ -130,23 +140,25 @@ def _suppress(message: Message, attempts: list[Attempt]) -> bool:
 
     Critical mail that was to be sent again raises an alert: its sender has not been told that it would not be.
     """
-    reason = statements.suppression_reason(message) or _unwanted_stream(message)
-    if not reason:
+    if (failure := _listed(message)) is None:
         return False
     with transaction.atomic():
-        if message.advance_to(Status.SUPPRESSED):
-            message.note("suppressed", reason)
+        if message.advance_to(Status.SUPPRESSED, failure):
+            message.note("suppressed", failure.detail)
             if attempts and message.importance == Importance.CRITICAL:
-                alerts.alert("suppressed", f"its address was suppressed meanwhile: {reason}", message=message)
+                alerts.alert("suppressed", f"not sent again: {failure.detail}", message=message)
     return True
 
 
-def _unwanted_stream(message: Message) -> str:
-    """Why its recipient does not want this mail; empty if that is not so, and for critical mail."""
+def _listed(message: Message) -> Failure | None:
+    """Why our own lists forbid this mail; None if they do not."""
+    if reason := statements.suppression_reason(message):
+        return Failure(LISTED_AS[Reason(reason)], f"its address is suppressed: {reason}")
     if message.importance == Importance.CRITICAL:
-        return ""
-    forbidden = StreamSuppression.objects.forbids(message.user_id, message.stream, message.address)
-    return f"it gets no mail of the stream {message.stream}" if forbidden else ""
+        return None
+    if StreamSuppression.objects.forbids(message.user_id, message.stream, message.address):
+        return Failure(FailureClass.LISTED_UNSUBSCRIBE, f"it gets no mail of the stream {message.stream}")
+    return None
 
 
 def _call(message: Message, account: Account, attempts: list[Attempt]) -> tuple[Failure | None, timedelta | None]:

@@ -251,7 +251,7 @@ def test_a_mail_to_a_suppressed_address_says_why_it_was_not_sent(tab: Tab, sqlit
     page.get_by_label("Text", exact=True).fill("Dear all")
     page.get_by_role("button", name="Send mail").click()
     row = page.locator("#mail-list > li").filter(has_text="Nobody reads this")
-    expect(row.locator(".message")).to_have_text("Not sent: this address is suppressed")
+    expect(row.locator(".message")).to_have_text("Not sent: its address is suppressed: unsubscribe")
     assert tab.complaints == []
 
 

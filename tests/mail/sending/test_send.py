@@ -14,6 +14,8 @@ from mail.failure import FailureClass
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
 from mail.policy import table
 from mail.providers import breakers
+from mail.reasons import Reason
+from mail.sending.send import LISTED_AS
 from mail.status import Status
 from tests.support.factories import do_all_chores
 from tests.support.mail.messages import make_message
@@ -109,6 +111,14 @@ def test_mail_to_a_suppressed_address_is_not_sent(mailgun: Simulator, scope: str
     message = make_message(importance=importance)
     work_on(message)
     assert (message.status, mailgun.account(message.pk)["calls"]) == (status, int(status == "sent"))
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_suppressed_message_says_why(mailgun: Simulator, reason: Reason) -> None:
+    Suppression.objects.suppress("ada@example.org", reason, "all", None, source="mailgun")
+    message = make_message()
+    work_on(message)
+    assert message.failure == {"class": LISTED_AS[reason], "detail": f"its address is suppressed: {reason}"}
 
 
 def test_a_suppression_is_looked_for_before_every_attempt(mailgun: Simulator) -> None:

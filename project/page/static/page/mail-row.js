@@ -77,7 +77,7 @@ function entryElement({ at, type, detail, provider }) {
 
 function stateOf(message) {
   if (message.status === "complained") return "The recipient reported it as spam";
-  if (message.status === "suppressed") return "Not sent: this address is suppressed";
+  if (message.status === "suppressed") return `Not sent: ${message.failure.detail}`;
   if (message.failure) return message.failure.detail;
   const { status, provider, opens, clicks } = message;
   if (status === "scheduled") return `Will be sent ${moment(message.send_at)}`;
