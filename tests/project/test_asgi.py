@@ -147,6 +147,7 @@ def test_an_error_that_escapes_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_error_after_the_answer_has_begun_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise RuntimeError
 
     monkeypatch.setattr(asgi, "pool", broken)
