@@ -114,20 +114,14 @@ def test_mail_to_a_suppressed_address_is_not_sent(mailgun: Simulator, scope: str
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_suppressed_message_says_why(mailgun: Simulator, reason: Reason) -> None:
-    Suppression.objects.suppress("ada@example.org", reason, "all", None, source="mailgun")
-    message = make_message()
-    work_on(message)
-    assert message.failure == {"class": LISTED_AS[reason], "detail": f"its address is suppressed: {reason}"}
-
-
-def test_a_suppression_is_looked_for_before_every_attempt(mailgun: Simulator) -> None:
+def test_a_suppression_is_looked_for_before_every_attempt(mailgun: Simulator, reason: Reason) -> None:
     message = make_message()
     mailgun.fault("429", seconds=0)
     assert work_on(message) > 0
-    Suppression.objects.suppress(message.address, "bounce", "all", None, source="mailgun")
+    Suppression.objects.suppress(message.address, reason, "all", None, source="mailgun")
     work_on(message)
     assert (message.status, len(classes(message))) == ("suppressed", 1)
+    assert message.failure == {"class": LISTED_AS[reason], "detail": f"its address is suppressed: {reason}"}
 
 
 def test_critical_mail_that_cannot_be_sent_again_as_its_address_was_suppressed_is_told(mailgun: Simulator) -> None:
