@@ -112,9 +112,9 @@ class JobFilter:
             return Q(pk__gte=first_id_at(timezone.now() - AGES[self.created][1]))
         first, _, last = self.created.partition("..")
         condition = Q()
-        if since := _moment(first):
+        if since := moment(first):
             condition &= Q(pk__gte=first_id_at(since))
-        if until := _moment(last):
+        if until := moment(last):
             condition &= Q(pk__lt=first_id_at(until))
         return condition
 
@@ -150,7 +150,7 @@ def params_have(path: Iterable[str], value: str) -> Q:
     return condition | Q(KeyTransformExact(place, Value(parsed, JSONField())))
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
     try:
         moment = parse_datetime(text if "T" in text or " " in text else f"{text}T00:00")
     except ValueError:

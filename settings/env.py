@@ -109,6 +109,14 @@ def texts(name: str, default: Any = MISSING) -> list[str]:
     return [item.strip() for item in _read(_env.list, name, default, "a comma-separated list") if item.strip()]
 
 
+def texts_without(refused: str, name: str, why: str, default: Any = MISSING) -> list[str]:
+    """texts(), of which none may be this one. why: a clause about what it would mean."""
+    found = texts(name, default)
+    if refused in found:
+        raise ImproperlyConfigured(f"{name} may not contain {refused}: {why}.")
+    return found
+
+
 def choice(name: str, default: Any, choices: tuple[str, ...]) -> str:
     value = text(name, default)
     if value not in choices:

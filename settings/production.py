@@ -13,7 +13,8 @@ SECRET_KEY = env.secret_key("SECRET_KEY", env.text("SECRET_KEY"))
 # Earlier keys, which still verify and decrypt what was made with them. The first is the latest.
 SECRET_KEY_FALLBACKS = [env.secret_key("SECRET_KEY_FALLBACKS", key) for key in env.texts("SECRET_KEY_FALLBACKS", [])]
 env.refuse_values_of_development()
-ALLOWED_HOSTS = env.texts("ALLOWED_HOSTS")
+ALLOWED_HOSTS = env.texts_without("*", "ALLOWED_HOSTS", "any client could then choose the host in links")
+Q_FUNCTIONS = env.texts_without("*", "Q_FUNCTIONS", "a schedule could then call os.system", [])
 PUBLIC_URL = env.text("PUBLIC_URL", f"https://{next(iter(ALLOWED_HOSTS), '')}")
 if not re.fullmatch(r"https?://\w[\w.-]*(:\d+)?/?", PUBLIC_URL):
     raise ImproperlyConfigured("PUBLIC_URL must be the https:// address of this service for recipients of mail.")

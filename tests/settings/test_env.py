@@ -14,6 +14,7 @@ from settings import env
 PROGRAMS = {
     "check": [sys.executable, "manage.py", "check"],
     "deployment check": [sys.executable, "manage.py", "check", "--deploy"],
+    "strict deployment check": [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
     "web": [sys.executable, "-m", "uvicorn", "project.asgi:application", "--port", "1"],
     "worker": [sys.executable, "manage.py", "qcluster"],
 }
@@ -50,12 +51,18 @@ WRONG = [
     (PRODUCTION, "MAILGUN_API_KEY", env.DEVELOPMENT["MAILGUN_API_KEY"]),
     (PRODUCTION, "MAILGUN_WEBHOOK_SIGNING_KEY", env.DEVELOPMENT["MAILGUN_WEBHOOK_SIGNING_KEY"]),
     (PRODUCTION, "ALLOWED_HOSTS", None),
+    (PRODUCTION, "ALLOWED_HOSTS", "legwork.example.org,*"),
+    (PRODUCTION, "Q_FUNCTIONS", "*"),
+    (PRODUCTION, "PUBLIC_URL", "javascript:alert(1)"),
+    (PRODUCTION, "LOG_CLIENT_ADDRESS", "perhaps"),
+    (PRODUCTION, "BODY_BUDGET_MIB", "0"),
+    (PRODUCTION, "RATE_LIMIT_PER_MINUTE", "0"),
     (PRODUCTION, "DATABASE_URL", None),
 ]
 
 
 @pytest.mark.parametrize(("settings", "name", "value"), WRONG, ids=lambda part: part if isinstance(part, str) else "")
-@pytest.mark.parametrize("program", ["check", "web"])
+@pytest.mark.parametrize("program", ["check", "deployment check", "web"])
 def test_a_wrong_setting_stops_the_program_with_one_sentence(
     program: str, settings: Mapping[str, str], name: str, value: str | None
 ) -> None:
@@ -103,6 +110,24 @@ def test_development_listens_on_this_machine_only(arguments: list[str], refused:
 def test_a_deployment_that_takes_all_clients_for_one_is_noticed() -> None:
     assert "legwork.W002" not in run("deployment check", PRODUCTION).stderr
     assert "legwork.W002" in run("deployment check", {**PRODUCTION, "NUM_PROXIES": "0"}).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "warning"),
+    [
+        ("SECURE_HSTS_SECONDS", "0", "security.W004"),
+        ("SECURE_SSL_REDIRECT", "0", "security.W008"),
+        ("NUM_PROXIES", "0", "legwork.W002"),
+        ("MAILGUN_WEBHOOK_SIGNING_KEY", "", "mail.W001"),
+    ],
+)
+def test_a_deployment_check_fails_at_a_setting_that_opens_a_door(name: str, value: str, warning: str) -> None:
+    """It names each, and `make lint` and the releases run it with --fail-level WARNING."""
+    complete = PRODUCTION | {f"MAILGUN_{each}": "key" for each in ("API_KEY", "SENDER_DOMAIN", "WEBHOOK_SIGNING_KEY")}
+    assert run("strict deployment check", complete).returncode == 0
+    failed = run("strict deployment check", complete | {name: value})
+    assert failed.returncode != 0
+    assert warning in failed.stderr
 
 
 def test_a_worker_stops_at_a_wrong_setting_too() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from jobs.cancellation import cancel
 from jobs.errors import AlreadyFinished, NotRestartable, UniqueKeyTaken
 from jobs.models import Job
 from jobs.models.states import Status
-from monitor.job_filter import AGES, JobFilter
+from monitor.job_filter import AGES, JobFilter, moment
 from monitor.job_search import newest
 from monitor.job_times import times
 from monitor.templatetags.monitor_tags import duration
@@ -26,6 +27,8 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at a job that is followed."""
 SEARCH_FOR = 30.0
 """Seconds that `list` looks for jobs where no index helps."""
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as of other programs."""
 
 
 class Command(BaseCommand):
@@ -37,7 +40,7 @@ class Command(BaseCommand):
         for name in ("kind", "owner", "queue", "error", "q"):
             listing.add_argument(f"--{name}", default="")
         listing.add_argument("--status", default="", choices=Status.values)
-        listing.add_argument("--created", default="", help=f"{', '.join(AGES)}, or FROM..TO")
+        listing.add_argument("--created", default="", type=creation, help=f"{', '.join(AGES)}, or FROM..TO")
         listing.add_argument("--internal", action="store_true", help="with kinds that only Legwork submits")
         listing.add_argument("--limit", type=int, default=20)
         for verb, text in (
@@ -61,7 +64,10 @@ class Command(BaseCommand):
             "retry": self._retry,
             "tail": self._tail,
         }
-        verbs[verb](job)
+        try:
+            verbs[verb](job)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
 
     def _list(self, wanted: JobFilter, limit: int) -> None:
         found, now = newest(wanted, limit, budget=SEARCH_FOR), timezone.now()
@@ -114,6 +120,14 @@ class Command(BaseCommand):
             job.refresh_from_db(fields=["status", "progress", "attempt", "finished_at"])
         if job.status != Status.SUCCEEDED:
             raise SystemExit(1)
+
+
+def creation(text: str) -> str:
+    """The value of --created; empty means any. Raises ArgumentTypeError."""
+    moments = [part for part in text.split("..") if part]
+    if text and text not in AGES and (".." not in text or not moments or not all(map(moment, moments))):
+        raise ArgumentTypeError(f"{text!r} is neither one of {', '.join(AGES)} nor FROM..TO, as 2026-01-31..2026-02-05")
+    return text
 
 
 def _last_errors(jobs: Iterable[Job]) -> dict[UUID, str]:

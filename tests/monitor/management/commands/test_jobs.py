@@ -40,6 +40,17 @@ def test_list_says_what_went_wrong_and_whether_there_is_more() -> None:
     assert run("list", "--owner", "nobody").startswith("No job matches. Kinds that only")
 
 
+@pytest.mark.parametrize("created", ["1h", "2026-01-31..", "..2026-01-31", "2026-01-31T10:00..2026-02-05"])
+def test_list_takes_an_age_or_two_moments(created: str) -> None:
+    assert run("list", "--created", created)
+
+
+@pytest.mark.parametrize("created", ["3x", "..", "yesterday..", "2026-01-31"])
+def test_list_refuses_what_is_neither(created: str) -> None:
+    with pytest.raises(CommandError, match="neither one of 1h, 24h, 7d nor FROM"):
+        run("list", "--created", created)
+
+
 def test_show_is_json_of_all_columns() -> None:
     job = make_job(Status.FAILED)
     shown = json.loads(run("show", job.pk))
@@ -65,6 +76,16 @@ def test_tail_follows_a_job_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     said = run("tail", job.pk)
     assert "[############------------------]  40.0 %  running  attempt 1  half" in said
     assert "100.0 %  succeeded" in said
+
+
+def test_tail_ends_at_ctrl_c_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        run("tail", make_job(Status.RUNNING).pk)
+    assert ended.value.code == 130
 
 
 def test_tail_of_a_failed_job_has_an_exit_status() -> None:
