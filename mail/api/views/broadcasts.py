@@ -41,6 +41,7 @@ from mail.usage import unsent_messages
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
 from rest.responses import Conflict, conditional, etag, first_or_404
+from rest.strict import require_no_body
 from rest.throttling import charge_broadcast
 
 PARSERS = cast("list[type[BaseParser]]", api_settings.DEFAULT_PARSER_CLASSES)
@@ -110,6 +111,7 @@ class BroadcastCancellationView(APIView):
     def post(self, request: Request, broadcast_id: UUID) -> Response:
         """Cancel the messages not sent yet. Idempotent; 409 once all have been sent."""
         broadcast = _owned(request, broadcast_id)
+        require_no_body(request)
         try:
             cancel_with_job(broadcast)
         except NothingToCancel as error:
@@ -125,6 +127,7 @@ class BroadcastResumptionView(APIView):
     def post(self, request: Request, broadcast_id: UUID) -> Response:
         """Resume a broadcast that the guard has stopped. Requires the permission mail.resume_stopped."""
         broadcast = _owned(request, broadcast_id)
+        require_no_body(request)
         resume_if_permitted(request, broadcast)
         return Response(broadcast_representation(_owned(request, broadcast_id), request))
 

@@ -33,6 +33,7 @@ from mail.models.stream import STREAM_NAME
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from rest.responses import conditional, etag, first_or_404
+from rest.strict import require_no_body
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,9 @@ class StreamResumptionView(APIView):
     @extend_schema(operation_id="streams_resume", request=None, responses={200: StreamResponse})
     def post(self, request: Request, name: str) -> Response:
         """Resume a stream that the guard has stopped. Requires the permission mail.resume_stopped."""
-        resume_if_permitted(request, _owned_stream(request, name))
+        stream = _owned_stream(request, name)
+        require_no_body(request)
+        resume_if_permitted(request, stream)
         return Response(stream_representation(_owned_stream(request, name), request))
 
 

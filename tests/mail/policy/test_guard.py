@@ -241,6 +241,7 @@ def test_resuming_a_stream_makes_its_waiting_mail_due(api: APIClient, ada: User)
     Stream.objects.update(stopped_at=timezone.now(), stop_reason="x")
     shown = api.get(url).json()
     assert (shown["stop_reason"], shown["bounce_rate"], shown["complaint_rate"]) == ("x", None, None)
+    assert_problem(api.post(f"{url}resumption/", {"reason": "x"}), 400)
     assert api.post(f"{url}resumption/").json()["stopped_at"] is None
     assert_problem(api.post(f"{url}resumption/"), 409)
     job.refresh_from_db()

@@ -247,6 +247,12 @@ def test_clients_cannot_post_its_job_themselves(api: APIClient, news: Template) 
     assert "mail.broadcast" not in {kind["name"] for kind in api.get("/api/v1/job-kinds/").json()["results"]}
 
 
+@pytest.mark.parametrize("action", ["cancellation", "resumption"])
+def test_what_takes_no_body_refuses_one(api: APIClient, news: Template, action: str) -> None:
+    url = f"{BROADCASTS}{post(api, recipients=recipients(1)).json()['id']}/{action}/"
+    assert assert_problem(api.post(url, {"reason": "x"}), 400)["errors"][0]["field"] == "reason"
+
+
 def test_one_that_waits_is_cancelled_like_any_job(api: APIClient, news: Template) -> None:
     answer = post(api)
     assert api.post(f"{answer.json()['url']}cancellation/").json()["status"] == "cancelled"
