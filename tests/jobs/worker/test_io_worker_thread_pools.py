@@ -48,6 +48,7 @@ def test_a_kind_whose_threads_are_all_busy_is_not_free_until_one_of_them_is() ->
     assert (pools.busy, pools.free()["test.kind"]) == (True, 1)
     pools.start(Job(kind="test.kind"))
     assert "test.kind" not in pools.free()
+    eventually(lambda: len(slots) == 2, PATIENCE, "a job in each thread")
     gates[1].set()
     eventually(lambda: pools.free().get("test.kind") == 1, PATIENCE)
     pools.start(Job(kind="test.kind"))
