@@ -1,6 +1,6 @@
 """The pool of threads that run Django, of which no caller gets all: its further requests wait on the event loop.
 
-There they cost no thread, and whoever else comes is served at once.
+Waiting there takes no thread, so other callers are served at once.
 """
 
 import asyncio

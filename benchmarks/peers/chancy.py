@@ -1,4 +1,4 @@
-"""Coroutine jobs on its AsyncExecutor with that one's concurrency of 100, eager polling (its documentation: for jobs
+"""Coroutine jobs on its AsyncExecutor, 100 at a time as that has by default, eager polling (its documentation: for jobs
 that are continuously available), notifications on, its default plugins. It stores no results: a job counts as stored
 when its row says succeeded, which is written once a second, and what is read back is that state."""
 

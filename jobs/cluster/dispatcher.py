@@ -85,7 +85,7 @@ class Dispatcher:
         started, now = time.monotonic(), database_now()
         look_at_all = started >= self.all_leases_at
         rescue(Job.objects.expired(None if look_at_all else self._expired_until))
-        self._expired_until = now - timedelta(seconds=TICK)  # read a moment ago, perhaps
+        self._expired_until = now - timedelta(seconds=TICK)  # the reading of the clock may be so old
         if look_at_all:
             pause = min(SHARE * (time.monotonic() - started), ALL_LEASES_WITHIN)
             self.all_leases_at = started + max(pause, ALL_LEASES_EVERY)

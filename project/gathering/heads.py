@@ -32,7 +32,7 @@ class Heads(Generic[Call]):
         self._learnt: dict[tuple[Call, Origin], ByStatus] = {}
 
     def of(self, call: Call, origin: Origin) -> ByStatus:
-        """What was learnt. It stays whole for who has it, whatever is forgotten meanwhile."""
+        """What was learnt. A caller that holds it keeps all of it, whatever is dropped from the cache meanwhile."""
         return self._learnt.get((call, origin), {})
 
     def learn_from(self, send: Send, call: Call, origin: Origin, statuses: Collection[int]) -> Send:

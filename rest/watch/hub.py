@@ -216,10 +216,12 @@ class Hub:
             self._take_turn()
 
     def _take_turn(self) -> None:
-        for _ in range(min(TURN, len(self._due))):
-            self._due.popleft()()
-        if self._due:
-            self._loop.call_soon(self._take_turn)
+        try:
+            for _ in range(min(TURN, len(self._due))):
+                self._due.popleft()()
+        finally:  # an error of one must not leave the others without a turn
+            if self._due:
+                self._loop.call_soon(self._take_turn)
 
 
 _hubs: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = WeakKeyDictionary()

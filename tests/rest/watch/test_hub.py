@@ -9,7 +9,7 @@ import pytest
 
 from rest.watch import hub as hub_module
 from rest.watch.feed import Wish
-from rest.watch.hub import MOST_PENDING, TURN, Hub
+from rest.watch.hub import MOST_PENDING, TURN, Hub, Watch
 from rest.watch.position import OwnerPosition, RowPosition
 from rest.watch.table import State, Topic
 
@@ -85,6 +85,28 @@ def test_many_changes_at_once_leave_turns_of_the_event_loop_to_others_and_keep_t
                 assert len(told) - before <= TURN
         for row in rows:
             assert [version for which, version in told if which == row] in ([1, 2], [2])
+
+    run(scenario)
+
+
+def test_an_error_of_one_watcher_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer = Watch.offer
+
+    async def scenario(hub: Hub) -> None:
+        errors: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        with hub.watch(JOB) as broken, hub.watch(JOB) as watch:
+
+            def offer_to(self: Watch, state: Any) -> None:
+                if self is broken:
+                    raise RuntimeError
+                offer(self, state)
+
+            monkeypatch.setattr(Watch, "offer", offer_to)
+            hub.publish("jobs_job", [make_state(version) for version in range(1, 2 * TURN)], [])
+            while not any(state.version == 2 * TURN - 1 for state in watch.take()):
+                assert await watch.changed(LONG)
+        assert errors
 
     run(scenario)
 
