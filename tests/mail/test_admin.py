@@ -16,17 +16,11 @@ from mail.status import Status
 from tests.support.factories import make_job, make_user
 from tests.support.mail.messages import make_message
 
+pytest_plugins = ["tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 EVIL = "<script>alert(1)</script>\"'"
 LISTS = ["message", "event", "suppression", "alert", "provider", "template", "broadcast"]
-
-
-@pytest.fixture
-def operator() -> Client:
-    browser = Client()
-    browser.force_login(User.objects.create_superuser("operator"))
-    return browser
 
 
 def list_of(what: str) -> str:

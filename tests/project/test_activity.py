@@ -17,7 +17,9 @@ from mail.models import Message
 from tests.support.api_clients import client, make_token
 from tests.support.factories import do_all_chores, make_job, make_user
 from tests.support.inline_worker import run_due
+from tests.support.mail.messages import make_message
 
+pytest_plugins = ["tests.support.api_fixtures"]
 pytestmark = pytest.mark.django_db
 
 MAY = {"first_day": "2026-05-01", "last_day": "2026-05-03"}
@@ -29,20 +31,8 @@ def _files(settings: Any, tmp_path: Path) -> None:
     cache.clear()
 
 
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
 def at(day: int, hour: int = 12, **more: int) -> datetime:
     return datetime(2026, 5, day, hour, tzinfo=UTC, **more)
-
-
-def make_message(user: User, status: str, **times: datetime) -> Message:
-    expires = timezone.now() + timedelta(days=1)
-    return Message.objects.create(
-        user=user, to="a@example.org", sender="b@example.org", subject="x", expires_at=expires, status=status, **times
-    )
 
 
 def reported(user: User, params: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
@@ -66,11 +56,11 @@ def test_jobs_and_messages_are_counted_on_the_day_on_which_it_happened(ada: User
     make_job("failed", user=ada, created_at=at(2, 0), finished_at=at(2, 23, minute=59, second=59, microsecond=999999))
     make_job("cancelled", user=ada, created_at=at(3), finished_at=at(3))
     make_job("queued", user=ada, created_at=at(3))
-    make_message(ada, "delivered", created_at=at(1), sent_at=at(1), finished_at=at(3))
-    make_message(ada, "bounced", created_at=at(1), sent_at=at(2), finished_at=at(2))
-    make_message(ada, "complained", created_at=at(1), sent_at=at(2), finished_at=at(3))
-    make_message(ada, "sent", created_at=at(2), sent_at=at(2))
-    make_message(ada, "suppressed", created_at=at(2), finished_at=at(2))
+    make_message("delivered", user=ada, created_at=at(1), sent_at=at(1), finished_at=at(3))
+    make_message("bounced", user=ada, created_at=at(1), sent_at=at(2), finished_at=at(2))
+    make_message("complained", user=ada, created_at=at(1), sent_at=at(2), finished_at=at(3))
+    make_message("sent", user=ada, created_at=at(2), sent_at=at(2))
+    make_message("suppressed", user=ada, created_at=at(2), finished_at=at(2))
 
     job, lines = reported(ada, MAY)
 
@@ -90,7 +80,7 @@ def test_jobs_and_messages_are_counted_on_the_day_on_which_it_happened(ada: User
 def test_what_happened_before_and_after_does_not_count(ada: User) -> None:
     for moment in (at(1, 0) - timedelta(microseconds=1), at(4, 0)):
         make_job("succeeded", user=ada, created_at=moment, finished_at=moment)
-        make_message(ada, "delivered", created_at=moment, sent_at=moment, finished_at=moment)
+        make_message("delivered", user=ada, created_at=moment, sent_at=moment, finished_at=moment)
     _, lines = reported(ada, MAY)
     assert list(map(nonzero, lines)) == [{}, {}, {}]
 
@@ -111,7 +101,7 @@ def test_users_count_what_is_theirs_and_staff_what_is_anybodys(ada: User) -> Non
     User.objects.filter(pk=boss.pk).update(is_staff=True)
     for owner in (ada, make_user("bob"), None):
         make_job("succeeded", user=owner, created_at=at(1), finished_at=at(1))
-        make_message(owner, "delivered", created_at=at(1), sent_at=at(1), finished_at=at(1))
+        make_message("delivered", user=owner, created_at=at(1), sent_at=at(1), finished_at=at(1))
     of_ada, of_boss = (nonzero(reported(user, MAY)[1][0]) for user in (ada, boss))
     assert set(of_ada.values()) == {1}
     assert set(of_boss.values()) == {3}
@@ -157,10 +147,10 @@ def test_it_is_read_from_a_replica_where_there_is_one() -> None:
 
 
 def test_messages_that_were_deleted_are_still_counted(ada: User, settings: Any) -> None:
-    make_message(ada, "delivered", created_at=at(1), sent_at=at(1), finished_at=at(3))
-    make_message(ada, "bounced", created_at=at(1), sent_at=at(2), finished_at=at(2))
-    make_message(ada, "sent", created_at=at(2), sent_at=at(2))
-    make_message(make_user("grace"), "failed", created_at=at(2), finished_at=at(2))
+    make_message("delivered", user=ada, created_at=at(1), sent_at=at(1), finished_at=at(3))
+    make_message("bounced", user=ada, created_at=at(1), sent_at=at(2), finished_at=at(2))
+    make_message("sent", user=ada, created_at=at(2), sent_at=at(2))
+    make_message("failed", user=make_user("grace"), created_at=at(2), finished_at=at(2))
     _, before = reported(ada, MAY)
     for day, left in [(at(2, 18), 1), (at(4), 0)]:
         settings.MAIL_RETENTION = settings.MAIL_BODY_RETENTION = timezone.now() - day

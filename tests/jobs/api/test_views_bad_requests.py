@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from jobs.models import Job
 from project.asgi import application
-from project.models import Token
+from tests.support.api_clients import make_token
 from tests.support.factories import make_user
 
 pytest_plugins = ["tests.support.api_fixtures"]
@@ -49,11 +49,6 @@ def make_client(key: str | None = None, scheme: str = "Token") -> APIClient:
         raise_request_exception=False,
         headers={"Authorization": f"{scheme} {key}"} if key else None,
     )
-
-
-def make_token(user: User, **more: Any) -> str:
-    key: str = Token.objects.create(user, **more)[1]
-    return key
 
 
 def countdown(**fields: Any) -> bytes:

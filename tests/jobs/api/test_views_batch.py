@@ -12,26 +12,20 @@ from jobs.models import Job
 from jobs.models.states import Status
 from jobs.registry import UnknownKind
 from jobs.submit import submit, submit_many
-from tests.support.api_clients import make_token, make_user
+from tests.support.api_clients import make_user
 
+pytest_plugins = ["tests.support.api_fixtures"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 GOOD = {"kind": "demo.countdown", "params": {"seconds": 0}}
 
 
-@pytest.fixture
-def client() -> APIClient:
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Token {make_token(make_user('ada'))}")
-    return client
+def post(api: APIClient, *jobs: Any, **headers: Any) -> Any:
+    return api.post("/api/v1/jobs/batch/", {"jobs": list(jobs)}, format="json", **headers)
 
 
-def post(client: APIClient, *jobs: Any, **headers: Any) -> Any:
-    return client.post("/api/v1/jobs/batch/", {"jobs": list(jobs)}, format="json", **headers)
-
-
-def test_a_batch_is_answered_in_its_order_and_a_bad_job_sinks_no_other(client: APIClient) -> None:
-    answer = post(client, GOOD, {"kind": "no.such"}, 5, {**GOOD, "priority": 3}, {**GOOD, "params": {"seconds": -1}})
+def test_a_batch_is_answered_in_its_order_and_a_bad_job_sinks_no_other(api: APIClient) -> None:
+    answer = post(api, GOOD, {"kind": "no.such"}, 5, {**GOOD, "priority": 3}, {**GOOD, "params": {"seconds": -1}})
     assert answer.status_code == 202
     body = answer.json()
     assert (body["accepted"], body["refused"]) == (2, 3)
@@ -48,15 +42,15 @@ def test_a_batch_is_answered_in_its_order_and_a_bad_job_sinks_no_other(client: A
     assert stored == {body["results"][0]["id"]: 0, body["results"][3]["id"]: 3}
 
 
-def test_a_unique_key_counts_within_a_batch_too(client: APIClient) -> None:
-    body = post(client, {**GOOD, "unique_key": "a"}, {**GOOD, "unique_key": "a"}, {**GOOD, "unique_key": "b"}).json()
+def test_a_unique_key_counts_within_a_batch_too(api: APIClient) -> None:
+    body = post(api, {**GOOD, "unique_key": "a"}, {**GOOD, "unique_key": "a"}, {**GOOD, "unique_key": "b"}).json()
     assert (body["accepted"], body["refused"]) == (2, 1)
     assert body["results"][1]["errors"] == [
         {"field": "unique_key", "code": "conflict", "detail": body["results"][1]["errors"][0]["detail"]}
     ]
 
 
-def test_a_batch_that_breaks_off_leaves_nothing_behind(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_breaks_off_leaves_nothing_behind(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     store = request_parsing.store
 
     def fail_at_b(job: Job) -> None:
@@ -66,46 +60,46 @@ def test_a_batch_that_breaks_off_leaves_nothing_behind(client: APIClient, monkey
 
     monkeypatch.setattr(request_parsing, "store", fail_at_b)
     jobs = [GOOD, {**GOOD, "unique_key": "a"}, {**GOOD, "unique_key": "b"}]
-    assert post(client, *jobs).status_code == 503
+    assert post(api, *jobs).status_code == 503
     assert Job.objects.count() == 0
     monkeypatch.setattr(request_parsing, "store", store)
-    assert post(client, *jobs).json()["accepted"] == 3
+    assert post(api, *jobs).json()["accepted"] == 3
 
 
 def test_batches_take_their_keys_in_one_order_and_so_never_wait_for_each_other(
-    client: APIClient, monkeypatch: pytest.MonkeyPatch
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[Any] = []
     store = request_parsing.store
     monkeypatch.setattr(request_parsing, "store", lambda job: (taken.append(job.unique_key), store(job)))
-    body = post(client, *[{**GOOD, "unique_key": key} for key in "cabc"]).json()
+    body = post(api, *[{**GOOD, "unique_key": key} for key in "cabc"]).json()
     assert taken == ["a", "b", "c", "c"]
     assert ["id" in each for each in body["results"]] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("jobs", [[], [GOOD] * 501, None, "x", {}])
-def test_a_batch_that_is_none_is_refused_whole(client: APIClient, jobs: Any) -> None:
-    answer = client.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json")
+def test_a_batch_that_is_none_is_refused_whole(api: APIClient, jobs: Any) -> None:
+    answer = api.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json")
     assert answer.status_code == 400
     assert Job.objects.count() == 0
 
 
-def test_the_same_batch_with_the_same_key_is_accepted_once(client: APIClient) -> None:
-    first = post(client, GOOD, GOOD, HTTP_IDEMPOTENCY_KEY="k")
-    second = post(client, GOOD, GOOD, HTTP_IDEMPOTENCY_KEY="k")
+def test_the_same_batch_with_the_same_key_is_accepted_once(api: APIClient) -> None:
+    first = post(api, GOOD, GOOD, HTTP_IDEMPOTENCY_KEY="k")
+    second = post(api, GOOD, GOOD, HTTP_IDEMPOTENCY_KEY="k")
     assert first.content == second.content
     assert second["Idempotency-Replayed"] == "true"
     assert Job.objects.count() == 2
 
 
-def test_five_hundred_jobs_cost_few_statements(client: APIClient, django_assert_max_num_queries: Any) -> None:
+def test_five_hundred_jobs_cost_few_statements(api: APIClient, django_assert_max_num_queries: Any) -> None:
     with django_assert_max_num_queries(8):
-        assert post(client, *[GOOD] * 500).json()["accepted"] == 500
+        assert post(api, *[GOOD] * 500).json()["accepted"] == 500
 
 
-def test_a_past_run_at_puts_no_job_of_a_batch_before_jobs_created_earlier(client: APIClient) -> None:
+def test_a_past_run_at_puts_no_job_of_a_batch_before_jobs_created_earlier(api: APIClient) -> None:
     first = submit("demo.countdown", {"seconds": 0})
-    [posted] = post(client, {**GOOD, "run_at": "0001-01-01T00:00:00Z"}).json()["results"]
+    [posted] = post(api, {**GOOD, "run_at": "0001-01-01T00:00:00Z"}).json()["results"]
     assert [str(Job.objects.claim("here:1")[0].pk) for _ in range(2)] == [str(first.pk), posted["id"]]
 
 

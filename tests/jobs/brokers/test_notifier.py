@@ -21,13 +21,12 @@ from jobs.brokers import sqs as sqs_broker
 from jobs.brokers.messages import MAX_WAKEUPS, POLL
 from jobs.models import Job
 from jobs.submit import submit, submit_many
-from tests.support.api_clients import make_token, make_user
 from tests.support.brokers import broker_setting
 from tests.support.factories import make_job
 from tests.support.servers.redis import Redis
 from tests.support.servers.sqs import CREDENTIALS
 
-pytest_plugins = ["tests.support.broker_fixtures"]
+pytest_plugins = ["tests.support.broker_fixtures", "tests.support.api_fixtures"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,13 +39,6 @@ GOOD = {"kind": "demo.countdown", "params": {"seconds": 0}}
 @pytest.fixture(params=["redis", "sqs"])
 def broker(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(f"{request.param}_jobs")
-
-
-@pytest.fixture
-def client() -> APIClient:
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Token {make_token(make_user('ada'))}")
-    return client
 
 
 class Ear:
@@ -130,29 +122,29 @@ def waiting_wakeups(broker: Any, queue: str = "legwork") -> int:
 
 @pytest.mark.parametrize("failure", [ValueError("bad port"), OSError("away"), RuntimeError("whatever")])
 def test_whatever_a_broker_raises_no_post_fails_whose_job_is_stored(
-    client: APIClient, ear: Ear, failure: Exception, caplog: pytest.LogCaptureFixture
+    api: APIClient, ear: Ear, failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     ear.failure = failure
     for path, body in (("jobs/", GOOD), ("jobs/batch/", {"jobs": [GOOD]})):
-        assert client.post(f"/api/v1/{path}", body, format="json").status_code == 202
+        assert api.post(f"/api/v1/{path}", body, format="json").status_code == 202
     assert len(ear.heard) == Job.objects.count() == 2
     assert caplog.text.count("broker_unavailable") == 2
 
 
-def test_a_broker_that_cannot_even_be_made_fails_no_post(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_cannot_even_be_made_fails_no_post(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ImportError("there is no such broker")
 
     monkeypatch.setattr(notifier, "_broker", fail)
-    assert client.post("/api/v1/jobs/", GOOD, format="json").status_code == 202
+    assert api.post("/api/v1/jobs/", GOOD, format="json").status_code == 202
 
 
 def test_a_silent_broker_holds_one_post_for_a_moment_and_the_next_ones_not_at_all(
-    client: APIClient, silent: Any, silent_server: SilentServer
+    api: APIClient, silent: Any, silent_server: SilentServer
 ) -> None:
     began = monotonic()
     for _ in range(3):
-        assert client.post("/api/v1/jobs/", GOOD, format="json").status_code == 202
+        assert api.post("/api/v1/jobs/", GOOD, format="json").status_code == 202
     assert monotonic() - began < LONG / 2
     assert silent_server.connections() == 1
 
@@ -209,7 +201,7 @@ def roll_back_one() -> None:
 
 
 def test_a_batch_of_hundreds_is_announced_once_in_few_messages(
-    client: APIClient, broker: Any, monkeypatch: pytest.MonkeyPatch
+    api: APIClient, broker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (redis_broker, sqs_broker):
         monkeypatch.setattr(module, "NOTIFY_TIMEOUT", LONG)  # a busy machine may need more than a second
@@ -218,7 +210,7 @@ def test_a_batch_of_hundreds_is_announced_once_in_few_messages(
     monkeypatch.setattr(broker, "send_wakeups", lambda wakeups: (told.append(wakeups), tell(wakeups)))
     monkeypatch.setattr(notifier, "_broker", lambda: broker)
     jobs = [*[GOOD] * 300, *[{**GOOD, "unique_key": str(number)} for number in range(5)]]
-    assert client.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json").json()["accepted"] == 305
+    assert api.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json").json()["accepted"] == 305
     assert len(told) == 1
     assert waiting_wakeups(broker) == MAX_WAKEUPS
 

@@ -3,24 +3,16 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django_q.conf import Conf
 from django_q.tasks import async_task
 
 from tests.jobs.test_brokers import taken
 
-pytest_plugins = ["tests.support.broker_fixtures"]
+pytest_plugins = ["tests.support.broker_fixtures", "tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGE = "/admin/django_q/ormq/"
-
-
-@pytest.fixture
-def operator() -> Client:
-    browser = Client()
-    browser.force_login(User.objects.create_superuser("operator"))
-    return browser
 
 
 def test_tasks_in_the_database_are_listed(operator: Client) -> None:

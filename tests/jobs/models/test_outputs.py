@@ -1,7 +1,7 @@
 """The file that a job has produced: who gets it and how, and that no other file stays behind, whatever goes wrong."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from jobs.worker.interrupt import Cancelled, Stopped
 from jobs.worker.worker import Worker
 from tests.support.api_clients import assert_problem, client, make_token
 from tests.support.factories import make_job, make_kind, make_user
-from tests.support.standalone_worker import contained, make_worker, run
+from tests.support.standalone_worker import run
 
+pytest_plugins = ["tests.support.worker_fixtures", "tests.support.api_fixtures"]
 pytestmark = pytest.mark.django_db
 
 CONTENT = bytes(range(256)) * 1000
@@ -37,22 +38,6 @@ def media(settings: Any, tmp_path: Path) -> Path:
     settings.MEDIA_ROOT = tmp_path / "media"
     cache.clear()
     return tmp_path / "media"
-
-
-@pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    with contained(monkeypatch):
-        yield make_worker(monkeypatch)
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def api(ada: User) -> APIClient:
-    return client(make_token(ada))
 
 
 def files(media: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """One attempt, from a claimed row to its final one: whatever a handler does, and whatever happens to the database."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,20 +22,10 @@ from jobs.worker.watchdog import STUCK_AFTER, StartedJob
 from jobs.worker.worker import Worker
 from rest.strict import StrictSerializer
 from tests.support.factories import make_job, make_kind, row
-from tests.support.standalone_worker import contained, make_worker, run, time_kept
+from tests.support.standalone_worker import run, time_kept
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with contained(monkeypatch):
-        yield
-
-
-@pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    return make_worker(monkeypatch)
+pytest_plugins = ["tests.support.worker_fixtures"]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("contained_signals")]
 
 
 def test_a_handler_that_returns_succeeds_with_its_result(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

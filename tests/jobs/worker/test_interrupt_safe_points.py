@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,9 @@ from jobs.worker.interrupt import Cancelled, Interrupted, Interruptible, MainThr
 from tests.jobs.worker.test_interrupt_other_thread import in_a_thread
 from tests.support.factories import make_job
 from tests.support.fakes import checking_timeouts
-from tests.support.standalone_worker import contained
+
+pytest_plugins = ["tests.support.worker_fixtures"]
+pytestmark = pytest.mark.usefixtures("contained_signals")
 
 SOON = LONG = 60
 DELICATE = [
@@ -31,12 +33,6 @@ def work(entered, may_leave):
         pass
     left.append(True)
 """
-
-
-@pytest.fixture(autouse=True)
-def _contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with contained(monkeypatch):
-        yield
 
 
 class Delicate:

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import pytest
@@ -16,16 +16,11 @@ from jobs.models.states import Status
 from jobs.run import Run
 from jobs.worker.io_worker import IoWorker
 from tests.support.factories import make_job, make_kind, row
-from tests.support.standalone_worker import Broker, contained, make_io_worker, run_to_the_end, stop
+from tests.support.standalone_worker import Broker, make_io_worker, run_to_the_end, stop
 from tests.support.timeouts import PATIENCE
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with contained(monkeypatch):
-        yield
+pytest_plugins = ["tests.support.worker_fixtures"]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("contained_signals")]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ There is no replica here: the tests say what there are and what they know. tests
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,16 +20,11 @@ from jobs.worker import replica_reads
 from jobs.worker.worker import Worker
 from routers import PRIMARY, pool, route
 from tests.support.factories import make_kind
-from tests.support.standalone_worker import contained, make_worker, run, time_kept
+from tests.support.standalone_worker import run, time_kept
 
+pytest_plugins = ["tests.support.worker_fixtures"]
 # A test in a transaction would read nothing but the primary.
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    with contained(monkeypatch):
-        yield make_worker(monkeypatch)
 
 
 @pytest.fixture

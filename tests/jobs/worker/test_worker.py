@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from jobs.worker.worker import Worker
 from tests.support.factories import make_job, make_kind, row
 from tests.support.standalone_worker import (
     Broker,
-    contained,
     database_away,
     make_worker,
     run,
@@ -28,18 +26,8 @@ from tests.support.standalone_worker import (
     time_kept,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with contained(monkeypatch):
-        yield
-
-
-@pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    return make_worker(monkeypatch)
+pytest_plugins = ["tests.support.worker_fixtures"]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("contained_signals")]
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed"), DatabaseError("odd")])

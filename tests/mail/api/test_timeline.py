@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from mail.api.timeline import timeline
 from mail.models import Attempt, Event
-from tests.support.mail.mailgun_webhooks import make_attempt, make_message
+from tests.support.mail.mailgun_webhooks import make_attempt, make_sent_message
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +19,7 @@ NOW = timezone.now()
 
 def sent(**fields: object) -> Attempt:
     """Created 10 s ago, given to the provider 5 s ago, and accepted half a second later."""
-    message = make_message(created_at=NOW - 10 * SECOND)
+    message = make_sent_message(created_at=NOW - 10 * SECOND)
     return make_attempt(message, **{"started_at": NOW - 5 * SECOND, "finished_at": NOW - 4.5 * SECOND, **fields})
 
 

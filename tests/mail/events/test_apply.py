@@ -25,7 +25,7 @@ from mail.importance import Importance
 from mail.models import Alert, Attempt, Event, Message, Strike, Suppression, WebhookToken
 from mail.status import PRECEDENCE, Status
 from tests.support.concurrency import in_threads, waiting_for_locks
-from tests.support.mail.mailgun_webhooks import ADA, failure, make_attempt, make_event, make_message
+from tests.support.mail.mailgun_webhooks import ADA, failure, make_attempt, make_event, make_sent_message
 from tests.support.timeouts import PATIENCE
 
 pytestmark = pytest.mark.django_db
@@ -75,7 +75,7 @@ def test_the_order_in_which_events_come_does_not_matter(order: tuple[str, ...]) 
 @given(st.data())
 def test_the_final_status_is_by_precedence_whatever_the_number_and_order_of_events(data: st.DataObject) -> None:
     importance = data.draw(st.sampled_from([Importance.NORMAL, Importance.BULK]))
-    attempt = make_attempt(make_message(importance=importance))
+    attempt = make_attempt(make_sent_message(importance=importance))
     kinds = data.draw(st.lists(st.sampled_from(sorted(KINDS)), max_size=5))
     events = [an_event(attempt, kind) for kind in kinds]
     happen(
@@ -95,7 +95,7 @@ def test_the_final_status_is_by_precedence_whatever_the_number_and_order_of_even
 @pytest.mark.parametrize("before", ["", Attempt.Outcome.AMBIGUOUS])
 @pytest.mark.parametrize("kind", ["accepted", "deferred", "delivered", "opened", "complained"])
 def test_any_event_proves_that_the_provider_has_it(kind: str, before: str) -> None:
-    attempt = make_attempt(make_message(Status.SENDING), outcome=before)
+    attempt = make_attempt(make_sent_message(Status.SENDING), outcome=before)
     happen(an_event(attempt, kind, message={"headers": {"message-id": "1@mg.example.org"}}))
     attempt.refresh_from_db()
     assert (attempt.outcome, attempt.provider_message_id) == ("accepted", "<1@mg.example.org>")
@@ -106,7 +106,7 @@ def test_any_event_proves_that_the_provider_has_it(kind: str, before: str) -> No
 
 
 def test_an_event_of_a_failed_attempt_stops_the_next_try() -> None:
-    attempt = make_attempt(make_message(Status.QUEUED), outcome=Attempt.Outcome.TRANSIENT)
+    attempt = make_attempt(make_sent_message(Status.QUEUED), outcome=Attempt.Outcome.TRANSIENT)
     happen(an_event(attempt, "opened"))
     message, attempt = Message.objects.get(), Attempt.objects.get()
     assert (message.status, attempt.outcome) == (Status.SENT, Attempt.Outcome.ACCEPTED)
@@ -114,13 +114,15 @@ def test_an_event_of_a_failed_attempt_stops_the_next_try() -> None:
 
 
 def test_a_delivery_overrides_our_giving_up() -> None:
-    attempt = make_attempt(make_message(Status.FAILED, finished_at=timezone.now()), outcome=Attempt.Outcome.AMBIGUOUS)
+    attempt = make_attempt(
+        make_sent_message(Status.FAILED, finished_at=timezone.now()), outcome=Attempt.Outcome.AMBIGUOUS
+    )
     happen(an_event(attempt, "delivered"))
     assert Message.objects.get().status == Status.DELIVERED
 
 
 def test_an_event_of_an_unknown_type_changes_nothing() -> None:
-    attempt = make_attempt(make_message(Status.SENDING), outcome="")
+    attempt = make_attempt(make_sent_message(Status.SENDING), outcome="")
     happen(an_event(attempt, "of-tomorrow"))
     attempt.refresh_from_db()
     assert (attempt.outcome, Message.objects.get().status) == ("", Status.SENDING)
@@ -256,7 +258,7 @@ class TestCriticalMail:
 
     @pytest.fixture
     def attempt(self) -> Attempt:
-        attempt = make_attempt(make_message(importance=Importance.CRITICAL))
+        attempt = make_attempt(make_sent_message(importance=Importance.CRITICAL))
         happen(an_event(attempt, "exhausted"))
         return attempt
 
@@ -265,7 +267,7 @@ class TestCriticalMail:
         assert Job.objects.filter(kind="mail.send").count() == 1
 
     def test_recording_the_acceptance_after_the_bounce_does_not_stop_the_second(self) -> None:
-        attempt = make_attempt(make_message(Status.SENDING, importance=Importance.CRITICAL), outcome="")
+        attempt = make_attempt(make_sent_message(Status.SENDING, importance=Importance.CRITICAL), outcome="")
         happen(an_event(attempt, "exhausted"))
         attempt.message.accept(attempt, "<1@mg.example.org>")
         assert attempt.message.status == Message.objects.get().status == Status.QUEUED

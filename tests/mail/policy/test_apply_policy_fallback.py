@@ -13,7 +13,7 @@ from mail.events.provider_event import from_mailgun
 from mail.models import Alert, Attempt, Message, Suppression
 from mail.providers import breakers
 from mail.status import Status
-from tests.support.mail.mailgun_webhooks import failure, make_attempt, make_event, make_message
+from tests.support.mail.mailgun_webhooks import failure, make_attempt, make_event, make_sent_message
 from tests.support.mail.sending import classes, sending_by, work_on
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +47,7 @@ def happen(*events: dict[str, Any]) -> None:
 
 
 def critical(**fields: Any) -> Message:
-    message = make_message(Status.QUEUED, importance="critical", **{"provider": "", **fields})
+    message = make_sent_message(Status.QUEUED, importance="critical", **{"provider": "", **fields})
     work_on(message)
     assert (message.status, message.provider) == ("sent", "mailgun")
     return message
@@ -114,7 +114,7 @@ def test_a_second_delayed_soft_bounce_ends_it() -> None:
 
 @pytest.mark.parametrize("importance", ["normal", "bulk"])
 def test_other_mail_has_bounced_after_a_delayed_soft_bounce(importance: str) -> None:
-    message = make_message(importance=importance)
+    message = make_sent_message(importance=importance)
     attempt = make_attempt(message)
     happen(make_event(attempt), failure(attempt, **LATER))
     message.refresh_from_db()
@@ -148,11 +148,11 @@ def test_critical_mail_refused_for_an_unsubscription_alerts_and_is_sent_by_anoth
 
 def test_the_next_critical_mail_does_not_try_that_provider_first() -> None:
     happen(told(critical(), **UNSUBSCRIBED))
-    following = make_message(Status.QUEUED, importance="critical")
+    following = make_sent_message(Status.QUEUED, importance="critical")
     work_on(following)
     assert providers_of(following) == ["backup"]
-    normal = make_message(Status.QUEUED, importance="normal")
-    other = make_message(Status.QUEUED, importance="critical", to="bob@example.org", address="bob@example.org")
+    normal = make_sent_message(Status.QUEUED, importance="normal")
+    other = make_sent_message(Status.QUEUED, importance="critical", to="bob@example.org", address="bob@example.org")
     for message in (normal, other):
         work_on(message)
         assert providers_of(message) == ["mailgun"]
@@ -181,7 +181,7 @@ def test_it_waits_for_another_provider_and_is_not_given_to_the_same_again() -> N
 
 @pytest.mark.parametrize("importance", ["normal", "bulk"])
 def test_other_mail_refused_for_an_unsubscription_is_rejected(importance: str) -> None:
-    message = make_message(importance=importance)
+    message = make_sent_message(importance=importance)
     happen(failure(make_attempt(message), **UNSUBSCRIBED))
     message.refresh_from_db()
     assert (message.status, Alert.objects.count()) == ("rejected", 0)
@@ -205,7 +205,7 @@ def test_critical_mail_after_a_block_is_sent_by_another_and_only_once() -> None:
 def test_yahoo_s_text_for_a_missing_mailbox_is_no_block() -> None:
     said = "delivery error: dd This user doesn't have a yahoo.com account (ada@example.org) [0]"
     for importance in ("critical", "normal", "bulk"):
-        message = make_message(importance=importance)
+        message = make_sent_message(importance=importance)
         happen(failure(make_attempt(message), reason="generic", code=554, message=said))
         message.refresh_from_db()
         assert (message.status, message.failure["class"]) == ("bounced", "hard_bounce")
@@ -214,7 +214,7 @@ def test_yahoo_s_text_for_a_missing_mailbox_is_no_block() -> None:
 
 
 def test_an_earlier_complaint_on_the_provider_s_list_is_no_complaint_about_this_message() -> None:
-    message = make_message()
+    message = make_sent_message()
     happen(failure(make_attempt(message), reason="suppress-complaint", code=607))
     message.refresh_from_db()
     assert (message.status, message.failure["class"]) == ("rejected", "listed_complaint")

@@ -35,7 +35,7 @@ from tests.provider_cases.follows import (
     expected,
 )
 from tests.provider_cases.table import DOCUMENT, PROVIDERS, document
-from tests.support.mail.mailgun_webhooks import make_attempt, make_message, post
+from tests.support.mail.mailgun_webhooks import make_attempt, make_sent_message, post
 from tests.support.mail.sending import sending_by, work_on
 from tests.support.timeouts import PATIENCE
 
@@ -121,7 +121,7 @@ def account(found: Service, url: str) -> dict[str, Any]:
 def happen(found: Service, told: Told, importance: str) -> tuple[Event, Message]:
     """The provider tells this of a message that it has accepted; each importance has a recipient of its own."""
     address = f"ada@{importance}.example.com"
-    message = make_message(importance=importance, to=address, address=address, provider=found.esp)
+    message = make_sent_message(importance=importance, to=address, address=address, provider=found.esp)
     attempt = make_attempt(message, provider=found.esp)
     body, headers = found.webhook(attempt, dict(told.payload))
     secret = base64.b64encode(SECRET.encode()).decode()
@@ -175,7 +175,7 @@ def answer(importance: str) -> tuple[Message, float]:
     """Send a message by a provider that is doing well so far; how long its job wants to wait then."""
     Provider.objects.all().delete()
     breakers.invalidate_cache()
-    message = make_message(
+    message = make_sent_message(
         "queued", importance=importance, provider="", to="ada@example.com", address="ada@example.com"
     )
     return message, work_on(message)

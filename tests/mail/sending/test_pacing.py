@@ -1,7 +1,6 @@
 """Rate limits of providers and receivers; and a broadcast never makes critical mail wait."""
 
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from itertools import pairwise
@@ -21,16 +20,10 @@ from mail.status import Status
 from tests.conftest import make_database
 from tests.support.cluster_stack import ClusterStack
 from tests.support.mail.messages import make_message
-from tests.support.mail.sending import provider, sending_by, work_on
+from tests.support.mail.sending import work_on
 from tests.support.servers.simulator import Simulator
 
 pytest_plugins = ["tests.support.mail.simulator_fixtures"]
-
-
-@pytest.fixture
-def mailgun(simulator: Simulator, settings: Any, db: None) -> Iterator[Simulator]:
-    with sending_by(settings, provider(simulator.api_url)):
-        yield simulator
 
 
 def send_many(count: int, **fields: Any) -> list[float]:

@@ -1,6 +1,5 @@
 """Mail after a restore: providers are asked for attempts that the restored database does not know."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -19,16 +18,7 @@ from tests.support.mail.sending import provider, sending_by, work_on, work_until
 from tests.support.servers.simulator import Simulator
 
 pytest_plugins = ["tests.support.mail.simulator_fixtures"]
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
-    """The only provider; its events are believed a second after the call."""
-    settings.MAIL_TIMEOUT = (60, 60)
-    settings.MAIL_SETTLED_AFTER = timedelta(seconds=1)
-    with sending_by(settings, provider(simulator.api_url)):
-        yield simulator
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("mailgun")]
 
 
 def after_restore() -> str:

@@ -1,6 +1,5 @@
 """Sending one message by real HTTP to a simulator that fails on demand: what its job does, run by run."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -31,13 +30,8 @@ FOR_ALL = pytest.mark.parametrize("importance", ["critical", "normal", "bulk"])
 
 
 @pytest.fixture(autouse=True)
-def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
-    """The only provider, with a long timeout; its events are believed a second after the call."""
-    settings.MAIL_TIMEOUT = (60, 60)
-    settings.MAIL_SETTLED_AFTER = timedelta(seconds=1)
+def _probed_soon(mailgun: Simulator, settings: Any) -> None:
     settings.MAIL_PROBE_AFTER = 0.2
-    with sending_by(settings, provider(simulator.api_url)):
-        yield simulator
 
 
 @FOR_ALL

@@ -1,6 +1,5 @@
 """Sending that was interrupted: what the next run does, and that nothing is recorded partially."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
@@ -20,23 +19,14 @@ from mail.sending import send
 from tests.support.concurrency import in_threads
 from tests.support.mail.mailgun_webhooks import failure, make_event
 from tests.support.mail.messages import make_message
-from tests.support.mail.sending import classes, provider, sending_by, work_on
+from tests.support.mail.sending import classes, work_on
 from tests.support.servers.simulator import Simulator
 from tests.support.timeouts import PATIENCE
 
 pytest_plugins = ["tests.support.mail.simulator_fixtures"]
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("mailgun")]
 
 HOUR = 3600
-
-
-@pytest.fixture(autouse=True)
-def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
-    """The only provider; its events are believed a second after the call."""
-    settings.MAIL_TIMEOUT = (60, 60)
-    settings.MAIL_SETTLED_AFTER = timedelta(seconds=1)
-    with sending_by(settings, provider(simulator.api_url)):
-        yield simulator
 
 
 def test_an_attempt_whose_process_died_is_looked_up_first(mailgun: Simulator, settings: Any) -> None:

@@ -1,7 +1,6 @@
 """Inline images, tracking, test mode, and the header fields of bulk mail and alerts: from the API to the provider."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +13,11 @@ from tests.support.api_clients import assert_problem
 from tests.support.mail.broadcasts import make_template, run, upload
 from tests.support.mail.broadcasts import post as post_broadcast
 from tests.support.mail.messages import make_message, post, url
-from tests.support.mail.sending import classes, provider, sending_by, work_on
+from tests.support.mail.sending import classes, sending_by, work_on
 from tests.support.servers.simulator import Simulator
 
 pytest_plugins = ["tests.support.api_fixtures", "tests.support.mail.simulator_fixtures"]
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("mailgun")]
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -29,12 +28,6 @@ LOGO = {
     "content": base64.b64encode(PIXEL).decode(),
     "content_id": "logo",
 }
-
-
-@pytest.fixture(autouse=True)
-def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
-    with sending_by(settings, provider(simulator.api_url)):
-        yield simulator
 
 
 def sent(mailgun: Simulator, message: Message) -> dict[str, Any]:

@@ -19,13 +19,12 @@ from mail.events.provider_event import from_mailgun
 from mail.models import Alert, Lift, Message, Suppression
 from mail.privacy.forgetting import forget
 from mail.suppressions import lifting, provider_lists
-from tests.support.api_clients import client, make_token
 from tests.support.factories import do_all_chores
 from tests.support.mail.mailgun_webhooks import ADA, failure, make_attempt, make_event
 from tests.support.mail.sending import provider, sending_by
 from tests.support.servers.simulator import API_KEY, DOMAIN, Simulator
 
-pytest_plugins = ["tests.support.mail.simulator_fixtures"]
+pytest_plugins = ["tests.support.mail.simulator_fixtures", "tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 SUPPRESSION = f"/api/v1/mail/suppressions/{ADA}/"
@@ -33,23 +32,18 @@ AUTH = ("api", API_KEY)
 
 
 @pytest.fixture
-def operator() -> APIClient:
-    return client(make_token(User.objects.create_user("operator", is_staff=True)))
-
-
-@pytest.fixture
-def mailgun(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
+def two_accounts(simulator: Simulator, settings: Any) -> Iterator[Simulator]:
     with sending_by(settings, provider(simulator.api_url), provider(simulator.api_url, "backup")):
         yield simulator
 
 
-def put(mailgun: Simulator, name: str, address: str = ADA, **fields: str) -> None:
-    url = f"{mailgun.api_url}/{DOMAIN}/{name}"
+def put(two_accounts: Simulator, name: str, address: str = ADA, **fields: str) -> None:
+    url = f"{two_accounts.api_url}/{DOMAIN}/{name}"
     requests.post(url, {"address": address, **fields}, auth=AUTH, timeout=30).raise_for_status()
 
 
-def is_listed(mailgun: Simulator, name: str, address: str = ADA) -> bool:
-    return requests.get(f"{mailgun.api_url}/{DOMAIN}/{name}/{address}", auth=AUTH, timeout=30).ok
+def is_listed(two_accounts: Simulator, name: str, address: str = ADA) -> bool:
+    return requests.get(f"{two_accounts.api_url}/{DOMAIN}/{name}/{address}", auth=AUTH, timeout=30).ok
 
 
 def happen(*events: dict[str, Any]) -> None:
@@ -66,27 +60,29 @@ def run_lifts() -> list[int]:
 
 
 @pytest.mark.parametrize("order", [["bounced", "complained"], ["complained", "bounced"]])
-def test_a_complaint_survives_the_lifting_of_a_bounce(operator: APIClient, order: list[str]) -> None:
+def test_a_complaint_survives_the_lifting_of_a_bounce(operator_api: APIClient, order: list[str]) -> None:
     attempt = make_attempt()
     events = {
         "bounced": failure(attempt, code=550, message="5.1.1 no"),
         "complained": make_event(attempt, "complained"),
     }
     happen(*(events[name] for name in order))
-    assert operator.get(SUPPRESSION).json()["reason"] == "bounce"
-    assert operator.delete(SUPPRESSION).status_code == 204
-    shown = operator.get(SUPPRESSION).json()
+    assert operator_api.get(SUPPRESSION).json()["reason"] == "bounce"
+    assert operator_api.delete(SUPPRESSION).status_code == 204
+    shown = operator_api.get(SUPPRESSION).json()
     assert (shown["reason"], shown["scope"], shown["source"]) == ("complaint", "all", "mailgun")
     assert Suppression.objects.against(ADA, "critical").reason == "complaint"
-    assert operator.delete(SUPPRESSION).status_code == 204
-    assert operator.get(SUPPRESSION).status_code == 404
+    assert operator_api.delete(SUPPRESSION).status_code == 204
+    assert operator_api.get(SUPPRESSION).status_code == 404
 
 
-def test_a_complaint_outlasts_a_full_mailbox_and_is_shown_before_it(operator: APIClient) -> None:
+def test_a_complaint_outlasts_a_full_mailbox_and_is_shown_before_it(operator_api: APIClient) -> None:
     Suppression.objects.suppress(ADA, "complaint", "all", None, source="mailgun")
     Suppression.objects.suppress(ADA, "mailbox_full", "all", timezone.now() + timedelta(days=1), source="mailgun")
-    assert operator.get(SUPPRESSION).json()["reason"] == "complaint"
-    assert [shown["reason"] for shown in operator.get("/api/v1/mail/suppressions/").json()["results"]] == ["complaint"]
+    assert operator_api.get(SUPPRESSION).json()["reason"] == "complaint"
+    assert [shown["reason"] for shown in operator_api.get("/api/v1/mail/suppressions/").json()["results"]] == [
+        "complaint"
+    ]
 
 
 def test_mail_that_was_never_sent_is_rejected_and_not_complained_about() -> None:
@@ -103,52 +99,52 @@ def test_mail_that_was_never_sent_is_rejected_and_not_complained_about() -> None
     ("reason", "name"), [("bounce", "bounces"), ("complaint", "complaints"), ("unsubscribe", "unsubscribes")]
 )
 def test_a_suppression_that_is_lifted_is_lifted_at_the_provider_too(
-    mailgun: Simulator, operator: APIClient, reason: str, name: str
+    two_accounts: Simulator, operator_api: APIClient, reason: str, name: str
 ) -> None:
-    put(mailgun, name)
+    put(two_accounts, name)
     Suppression.objects.suppress(ADA, reason, "all", None, source="mailgun")
-    assert operator.delete(SUPPRESSION).status_code == 204
+    assert operator_api.delete(SUPPRESSION).status_code == 204
     assert Job.objects.filter(kind="mail.lift").count() == 1
     assert run_lifts() == [1]  # the second account has the same domain, and no such entry any more
-    assert not is_listed(mailgun, name)
+    assert not is_listed(two_accounts, name)
     assert Lift.objects.get().done_at
 
 
-def test_a_suppression_deleted_in_the_admin_is_lifted_at_the_provider_too(mailgun: Simulator) -> None:
-    put(mailgun, "bounces")
+def test_a_suppression_deleted_in_the_admin_is_lifted_at_the_provider_too(two_accounts: Simulator) -> None:
+    put(two_accounts, "bounces")
     made = Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
     browser = Client()
     browser.force_login(User.objects.create_superuser("root"))
     browser.post(f"/admin/mail/suppression/{made.pk}/delete/", {"reason": "their server was down"})
     assert not Suppression.objects.exists()
     run_lifts()
-    assert not is_listed(mailgun, "bounces")
+    assert not is_listed(two_accounts, "bounces")
 
 
-def test_an_expired_suppression_is_lifted_at_the_provider_too(mailgun: Simulator) -> None:
-    put(mailgun, "bounces", code="552")
+def test_an_expired_suppression_is_lifted_at_the_provider_too(two_accounts: Simulator) -> None:
+    put(two_accounts, "bounces", code="552")
     Suppression.objects.suppress(ADA, "mailbox_full", "all", timezone.now(), source="mailgun")
     do_all_chores()
     run_lifts()
-    assert not is_listed(mailgun, "bounces")
+    assert not is_listed(two_accounts, "bounces")
 
 
-def test_a_provider_that_does_not_answer_is_asked_again(mailgun: Simulator, operator: APIClient) -> None:
-    put(mailgun, "bounces")
+def test_a_provider_that_does_not_answer_is_asked_again(two_accounts: Simulator, operator_api: APIClient) -> None:
+    put(two_accounts, "bounces")
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
-    operator.delete(SUPPRESSION)
-    mailgun.fault("503", on="suppressions")
+    operator_api.delete(SUPPRESSION)
+    two_accounts.fault("503", on="suppressions")
     with pytest.raises(TransientError, match="mailgun"):
         run_lifts()
     assert Lift.objects.get().done_at is None
     run_lifts()
-    assert not is_listed(mailgun, "bounces")
+    assert not is_listed(two_accounts, "bounces")
 
 
-def test_a_key_that_may_not_lift_is_an_alert_and_the_end(mailgun: Simulator, operator: APIClient) -> None:
+def test_a_key_that_may_not_lift_is_an_alert_and_the_end(two_accounts: Simulator, operator_api: APIClient) -> None:
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
-    operator.delete(SUPPRESSION)
-    mailgun.fault("401", on="suppressions", times=None)
+    operator_api.delete(SUPPRESSION)
+    two_accounts.fault("401", on="suppressions", times=None)
     for _ in range(2):
         with pytest.raises(PermanentError):
             run_lifts()
@@ -156,10 +152,10 @@ def test_a_key_that_may_not_lift_is_an_alert_and_the_end(mailgun: Simulator, ope
 
 
 def test_a_rejection_by_the_provider_s_list_does_not_renew_a_suppression_that_is_being_lifted(
-    operator: APIClient,
+    operator_api: APIClient,
 ) -> None:
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
-    operator.delete(SUPPRESSION)
+    operator_api.delete(SUPPRESSION)
     happen(failure(make_attempt(), reason="suppress-bounce", code=605))
     assert not Suppression.objects.exists()
     Lift.objects.update(done_at=timezone.now())
@@ -167,9 +163,9 @@ def test_a_rejection_by_the_provider_s_list_does_not_renew_a_suppression_that_is
     assert Suppression.objects.get().reason == "bounce"
 
 
-def test_a_forgotten_person_s_address_is_not_kept_for_a_lift(operator: APIClient) -> None:
+def test_a_forgotten_person_s_address_is_not_kept_for_a_lift(operator_api: APIClient) -> None:
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
-    operator.delete(SUPPRESSION)
+    operator_api.delete(SUPPRESSION)
     forget(ADA)
     assert Lift.objects.get().address == ""
     assert run_lifts() == [0]
@@ -178,12 +174,12 @@ def test_a_forgotten_person_s_address_is_not_kept_for_a_lift(operator: APIClient
 # --- comparing the lists -------------------------------------------------------------------------------------------
 
 
-def test_an_entry_that_only_the_provider_has_is_imported_with_its_source(mailgun: Simulator) -> None:
-    put(mailgun, "bounces", "gone@example.org", code="550", error="5.1.1 no such user")
-    put(mailgun, "bounces", "full@example.org", code="552", error="5.2.2 mailbox full")
-    put(mailgun, "bounces", "away@example.org", code="450", error="4.2.1 try again later")
-    put(mailgun, "complaints", "angry@example.org")
-    put(mailgun, "unsubscribes", "tired@example.org")
+def test_an_entry_that_only_the_provider_has_is_imported_with_its_source(two_accounts: Simulator) -> None:
+    put(two_accounts, "bounces", "gone@example.org", code="550", error="5.1.1 no such user")
+    put(two_accounts, "bounces", "full@example.org", code="552", error="5.2.2 mailbox full")
+    put(two_accounts, "bounces", "away@example.org", code="450", error="4.2.1 try again later")
+    put(two_accounts, "complaints", "angry@example.org")
+    put(two_accounts, "unsubscribes", "tired@example.org")
     found = provider_lists.compare()
     assert found == {"read": 10, "imported": 5, "lifted": 0, "unreadable": 0}  # both accounts have the same domain
     facts = Suppression.objects.order_by("address").values_list("address", "reason", "scope", "source")
@@ -199,8 +195,8 @@ def test_an_entry_that_only_the_provider_has_is_imported_with_its_source(mailgun
     assert provider_lists.compare()["imported"] == 0
 
 
-def test_an_entry_that_was_lifted_here_is_removed_from_the_provider_s_list(mailgun: Simulator) -> None:
-    put(mailgun, "bounces")
+def test_an_entry_that_was_lifted_here_is_removed_from_the_provider_s_list(two_accounts: Simulator) -> None:
+    put(two_accounts, "bounces")
     lift = Lift.objects.create(
         digest=address_digest(ADA), reason="bounce", lifted_at=timezone.now() - timedelta(days=1)
     )
@@ -208,30 +204,30 @@ def test_an_entry_that_was_lifted_here_is_removed_from_the_provider_s_list(mailg
     Suppression.objects.all().delete()
     Lift.objects.filter(pk=lift.pk).update(lifted_at=timezone.now() + timedelta(seconds=1))
     assert provider_lists.compare()["lifted"] == 1
-    assert not is_listed(mailgun, "bounces")
+    assert not is_listed(two_accounts, "bounces")
     assert not Suppression.objects.exists()
 
 
-def test_long_lists_are_read_page_by_page(mailgun: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_lists_are_read_page_by_page(two_accounts: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider_lists, "PER_PAGE", 3)
     for number in range(8):
-        put(mailgun, "complaints", f"a{number}@example.org")
+        put(two_accounts, "complaints", f"a{number}@example.org")
     assert provider_lists.compare()["imported"] == 8
 
 
-def test_a_forgotten_person_is_not_known_again_by_an_import(mailgun: Simulator) -> None:
-    put(mailgun, "bounces")
+def test_a_forgotten_person_is_not_known_again_by_an_import(two_accounts: Simulator) -> None:
+    put(two_accounts, "bounces")
     Suppression.objects.suppress(ADA, "complaint", "all", None, source="mailgun")
     forget(ADA)
     assert provider_lists.compare()["imported"] == 1
     assert set(Suppression.objects.values_list("reason", "address")) == {("complaint", ""), ("bounce", "")}
 
 
-def test_lists_that_may_not_be_read_are_an_alert_and_those_that_cannot_are_tried_again(mailgun: Simulator) -> None:
-    mailgun.fault("503", on="suppressions")
+def test_lists_that_may_not_be_read_are_an_alert_and_those_that_cannot_are_tried_again(two_accounts: Simulator) -> None:
+    two_accounts.fault("503", on="suppressions")
     with pytest.raises(TransientError, match="mailgun"):
         provider_lists.compare()
-    mailgun.fault("401", on="suppressions", times=None)
+    two_accounts.fault("401", on="suppressions", times=None)
     assert provider_lists.compare()["read"] == 0
     assert set(Alert.objects.values_list("kind", "provider")) == {
         ("suppressions_not_readable", "mailgun"),

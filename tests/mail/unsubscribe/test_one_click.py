@@ -20,7 +20,7 @@ from tests.support.api_clients import assert_problem
 from tests.support.mail import messages
 from tests.support.mail.broadcasts import make_template, run
 from tests.support.mail.broadcasts import post as post_broadcast
-from tests.support.mail.mailgun_webhooks import ADA, make_message
+from tests.support.mail.mailgun_webhooks import ADA, make_sent_message
 
 pytest_plugins = ["tests.support.api_fixtures"]
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def link_of(message: Message) -> str:
 
 
 def make_link(**fields: str) -> str:
-    return link_of(make_message(importance=Importance.BULK, **fields))
+    return link_of(make_sent_message(importance=Importance.BULK, **fields))
 
 
 def browser() -> Client:
@@ -41,11 +41,11 @@ def browser() -> Client:
 
 
 def test_bulk_mail_carries_the_link_and_other_mail_does_not() -> None:
-    headers = headers_for(make_message(importance=Importance.BULK))
+    headers = headers_for(make_sent_message(importance=Importance.BULK))
     assert re.fullmatch(r"<http://127\.0\.0\.1:8000/unsubscribe/[\w.-]+/>", headers["List-Unsubscribe"])
     assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    assert headers_for(make_message(importance=Importance.NORMAL)) == {}
-    assert headers_for(make_message(importance=Importance.CRITICAL)) == {}
+    assert headers_for(make_sent_message(importance=Importance.NORMAL)) == {}
+    assert headers_for(make_sent_message(importance=Importance.CRITICAL)) == {}
 
 
 def test_the_link_gives_no_address_away() -> None:

@@ -10,14 +10,10 @@ from tests.support.factories import make_job, make_user
 from tests.support.inline_worker import run_due
 from tests.support.operators import make_operator
 
+pytest_plugins = ["tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 BULK = "/admin/jobs/job/bulk/"
-
-
-@pytest.fixture
-def operator() -> Client:
-    return make_operator()
 
 
 def confirmed(browser: Client, **form: object) -> Job:

@@ -17,17 +17,13 @@ from monitor.dashboard import leases, parts
 from tests.support.factories import make_job, make_user
 from tests.support.operators import make_operator
 
+pytest_plugins = ["tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def _fresh_parts() -> None:
     parts.forget()
-
-
-@pytest.fixture
-def operator() -> Client:
-    return make_operator()
 
 
 def make_cluster(**fields: Any) -> Cluster:

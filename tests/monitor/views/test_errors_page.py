@@ -10,12 +10,8 @@ from tests.support.factories import make_error, make_job
 from tests.support.inline_worker import run_due
 from tests.support.operators import make_operator
 
+pytest_plugins = ["tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def operator() -> Client:
-    return make_operator()
 
 
 def test_a_group_is_shown_once_and_retried_as_a_whole(operator: Client) -> None:

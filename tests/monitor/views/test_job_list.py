@@ -19,16 +19,12 @@ from monitor.rollups import failures
 from tests.support.factories import make_error, make_job, make_user
 from tests.support.operators import make_operator
 
+pytest_plugins = ["tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/jobs/job/"
 
 MaxQueries = Callable[[int], AbstractContextManager[Any]]
-
-
-@pytest.fixture
-def operator() -> Client:
-    return make_operator()
 
 
 def listed(answer: HttpResponse) -> set[Job]:

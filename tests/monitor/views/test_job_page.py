@@ -11,12 +11,8 @@ from jobs.models.states import TERMINAL, Status
 from tests.support.factories import make_error, make_job, make_user
 from tests.support.operators import make_operator
 
+pytest_plugins = ["tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def operator() -> Client:
-    return make_operator()
 
 
 def page_of(job: Job) -> str:

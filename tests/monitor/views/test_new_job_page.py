@@ -6,14 +6,10 @@ from django.test import Client
 from jobs.models import Job
 from tests.support.operators import make_operator
 
+pytest_plugins = ["tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 PAGE = "/admin/jobs/job/new/"
-
-
-@pytest.fixture
-def operator() -> Client:
-    return make_operator()
 
 
 def test_the_form_shows_the_schema_of_the_kind(operator: Client) -> None:

@@ -9,14 +9,10 @@ from monitor.rollups import depth
 from tests.support.factories import make_job
 from tests.support.operators import make_operator
 
+pytest_plugins = ["tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 PAGE = "/admin/queues/"
-
-
-@pytest.fixture
-def operator() -> Client:
-    return make_operator()
 
 
 def test_queues_and_kinds_are_shown_with_what_waits(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:

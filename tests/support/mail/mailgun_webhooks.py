@@ -5,7 +5,6 @@ import hmac
 import json
 import secrets
 import time
-from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -15,6 +14,7 @@ from django.utils import timezone
 
 from mail.models import Attempt, Event, Message
 from mail.status import Status
+from tests.support.mail.messages import make_message
 
 KEY = "signing-key-of-the-simulator"
 DOMAIN = "mg.example.org"
@@ -24,17 +24,9 @@ ADA = "ada@example.org"
 _ids = count(1)
 
 
-def make_message(status: str = Status.SENT, **fields: Any) -> Message:
-    """A message as it is in this state, without attempts."""
-    now = timezone.now()
-    usual: dict[str, Any] = {
-        "to": f"Ada <{ADA}>",
-        "address": ADA,
-        "sender": f"Legwork <legwork@{DOMAIN}>",
-        "text": "Hi",
-    }
-    usual |= {"subject": "Hello", "expires_at": now + timedelta(days=1), "status": status, "provider": "mailgun"}
-    return Message.objects.create(**usual | fields)
+def make_sent_message(status: str = Status.SENT, **fields: Any) -> Message:
+    """A message that Mailgun has, without attempts."""
+    return make_message(status, **{"provider": "mailgun"} | fields)
 
 
 def make_attempt(message: Message | None = None, outcome: str = Attempt.Outcome.ACCEPTED, **fields: Any) -> Attempt:
@@ -43,7 +35,7 @@ def make_attempt(message: Message | None = None, outcome: str = Attempt.Outcome.
     if outcome == Attempt.Outcome.ACCEPTED:
         fields = {"provider_message_id": f"<{next(_ids)}@{DOMAIN}>", **fields}
     ended = {"finished_at": timezone.now()} if outcome else {}
-    return Attempt.objects.create(message=message or make_message(), outcome=outcome, **ended | fields)
+    return Attempt.objects.create(message=message or make_sent_message(), outcome=outcome, **ended | fields)
 
 
 def make_event(attempt: Attempt | None, event: str = "delivered", **fields: Any) -> dict[str, Any]:

@@ -4,9 +4,12 @@ A test module takes them by `pytest_plugins = ["tests.support.mail.simulator_fix
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from tests.support.mail.sending import provider, sending_by
 from tests.support.servers.simulator import FURTHER_DOMAIN, Simulator
 from tests.support.servers.webhook_receiver import WebhookReceiver
 
@@ -40,3 +43,12 @@ def receiver(_receiver: WebhookReceiver, simulator: Simulator) -> WebhookReceive
     _receiver.clear()
     simulator.configure(webhook_url=_receiver.url)
     return _receiver
+
+
+@pytest.fixture
+def mailgun(simulator: Simulator, settings: Any, db: None) -> Iterator[Simulator]:
+    """The simulator as the only provider, with a long timeout; its events are believed a second after the call."""
+    settings.MAIL_TIMEOUT = (60, 60)
+    settings.MAIL_SETTLED_AFTER = timedelta(seconds=1)
+    with sending_by(settings, provider(simulator.api_url)):
+        yield simulator

@@ -10,20 +10,15 @@ from rest_framework.test import APIClient
 
 from mail.addresses.normalize import address_digest
 from mail.models import Suppression
-from tests.support.api_clients import assert_problem, client, make_token
+from tests.support.api_clients import assert_problem
 from tests.support.factories import make_user
 from tests.support.mail.messages import MAIL, make_message
 
-pytest_plugins = ["tests.support.api_fixtures"]
+pytest_plugins = ["tests.support.api_fixtures", "tests.support.operator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 SUPPRESSIONS = f"{MAIL}suppressions/"
 KEYS = {"address", "url", "reason", "scope", "expires_at", "source", "created_at"}
-
-
-@pytest.fixture
-def operator() -> APIClient:
-    return client(make_token(User.objects.create_user("operator", is_staff=True)))
 
 
 def make_suppression(address: str = "ada@example.org", **fields: Any) -> Suppression:
@@ -38,34 +33,34 @@ def listed(api: APIClient) -> list[str]:
 # --- changing ------------------------------------------------------------------------------------------------------
 
 
-def test_an_operator_suppresses_looks_and_lifts(operator: APIClient) -> None:
-    made = operator.post(SUPPRESSIONS, {"address": "Ada Löwe <Ada@Example.org>"})
+def test_an_operator_suppresses_looks_and_lifts(operator_api: APIClient) -> None:
+    made = operator_api.post(SUPPRESSIONS, {"address": "Ada Löwe <Ada@Example.org>"})
     shown = made.json()
     assert (made.status_code, set(shown), made["Location"]) == (201, KEYS, shown["url"])
     assert (shown["address"], shown["reason"], shown["scope"]) == ("ada@example.org", "manual", "all")
     assert (shown["expires_at"], shown["source"]) == (None, "operator")
-    read = operator.get(made["Location"])
+    read = operator_api.get(made["Location"])
     assert read.json() == shown
-    assert operator.get(made["Location"], headers={"If-None-Match": read["ETag"]}).status_code == 304
+    assert operator_api.get(made["Location"], headers={"If-None-Match": read["ETag"]}).status_code == 304
     assert Suppression.objects.against("ADA@example.org", "normal")
-    assert operator.delete(made["Location"]).status_code == 204
-    for answer in (operator.get(made["Location"]), operator.delete(made["Location"])):
+    assert operator_api.delete(made["Location"]).status_code == 204
+    for answer in (operator_api.get(made["Location"]), operator_api.delete(made["Location"])):
         assert_problem(answer, 404)
 
 
-def test_suppressing_again_keeps_the_stronger_one(operator: APIClient) -> None:
+def test_suppressing_again_keeps_the_stronger_one(operator_api: APIClient) -> None:
     weak = {"address": "ada@example.org", "scope": "bulk", "expires_at": "2100-01-01T00:00:00Z"}
     strong = {"address": "ada@example.org", "reason": "complaint"}
-    assert operator.post(SUPPRESSIONS, weak).status_code == 201
+    assert operator_api.post(SUPPRESSIONS, weak).status_code == 201
     for body in (strong, strong, weak):
-        again = operator.post(SUPPRESSIONS, body)
+        again = operator_api.post(SUPPRESSIONS, body)
         assert (again.status_code, again.json()["scope"], again.json()["reason"]) == (200, "all", "complaint")
-    assert listed(operator) == ["ada@example.org"]
-    assert operator.delete(f"{SUPPRESSIONS}ada@example.org/").status_code == 204
-    assert listed(operator) == []
+    assert listed(operator_api) == ["ada@example.org"]
+    assert operator_api.delete(f"{SUPPRESSIONS}ada@example.org/").status_code == 204
+    assert listed(operator_api) == []
 
 
-def test_lifting_a_bounce_does_not_forget_an_unsubscription(operator: APIClient) -> None:
+def test_lifting_a_bounce_does_not_forget_an_unsubscription(operator_api: APIClient) -> None:
     """Whichever came first."""
     for order in (["bounce", "unsubscribe"], ["unsubscribe", "bounce"]):
         for reason in order:
@@ -73,24 +68,24 @@ def test_lifting_a_bounce_does_not_forget_an_unsubscription(operator: APIClient)
             Suppression.objects.suppress("ada@example.org", reason, scope, None, source="test")
         where = f"{SUPPRESSIONS}ada@example.org/"
         for shown in ("bounce", "unsubscribe"):
-            assert listed(operator) == ["ada@example.org"]
-            assert operator.get(where).json()["reason"] == shown
-            assert operator.delete(where).status_code == 204
-        assert_problem(operator.delete(where), 404)
-        assert listed(operator) == []
+            assert listed(operator_api) == ["ada@example.org"]
+            assert operator_api.get(where).json()["reason"] == shown
+            assert operator_api.delete(where).status_code == 204
+        assert_problem(operator_api.delete(where), 404)
+        assert listed(operator_api) == []
 
 
-def test_one_that_has_expired_is_none(operator: APIClient, ada: User) -> None:
+def test_one_that_has_expired_is_none(operator_api: APIClient, ada: User) -> None:
     old = make_suppression(expires_at=timezone.now() - timedelta(seconds=1))
-    assert listed(operator) == []
-    assert_problem(operator.get(f"{SUPPRESSIONS}{old.address}/"), 404)
-    assert operator.post(SUPPRESSIONS, {"address": old.address}).status_code == 201
-    assert listed(operator) == [old.address]
+    assert listed(operator_api) == []
+    assert_problem(operator_api.get(f"{SUPPRESSIONS}{old.address}/"), 404)
+    assert operator_api.post(SUPPRESSIONS, {"address": old.address}).status_code == 201
+    assert listed(operator_api) == [old.address]
 
 
-def test_the_same_key_suppresses_once(operator: APIClient) -> None:
+def test_the_same_key_suppresses_once(operator_api: APIClient) -> None:
     key = {"Idempotency-Key": "k"}
-    answers = [operator.post(SUPPRESSIONS, {"address": "a@example.org"}, headers=key) for _ in range(2)]
+    answers = [operator_api.post(SUPPRESSIONS, {"address": "a@example.org"}, headers=key) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
 
 
@@ -106,9 +101,9 @@ def test_the_same_key_suppresses_once(operator: APIClient) -> None:
         ({"until": None}, "until"),
     ],
 )
-def test_a_bad_value_is_named(operator: APIClient, fields: dict[str, Any], field: str) -> None:
+def test_a_bad_value_is_named(operator_api: APIClient, fields: dict[str, Any], field: str) -> None:
     body = {name: value for name, value in ({"address": "a@example.org"} | fields).items() if value is not ...}
-    answer = operator.post(SUPPRESSIONS, body)
+    answer = operator_api.post(SUPPRESSIONS, body)
     assert [error["field"] for error in assert_problem(answer, 400)["errors"]] == [field]
     assert not Suppression.objects.exists()
 
@@ -124,16 +119,16 @@ def test_a_bad_value_is_named(operator: APIClient, fields: dict[str, Any], field
         ("what?@example.org", "what%3F@example.org"),
     ],
 )
-def test_an_address_is_found_however_it_is_written(operator: APIClient, address: str, path: str) -> None:
-    made = operator.post(SUPPRESSIONS, {"address": address})
+def test_an_address_is_found_however_it_is_written(operator_api: APIClient, address: str, path: str) -> None:
+    made = operator_api.post(SUPPRESSIONS, {"address": address})
     for where in (f"{SUPPRESSIONS}{path}/", made["Location"]):
-        assert operator.get(where).json()["address"] == address
-    assert operator.delete(f"{SUPPRESSIONS}{path}/").status_code == 204
+        assert operator_api.get(where).json()["address"] == address
+    assert operator_api.delete(f"{SUPPRESSIONS}{path}/").status_code == 204
 
 
 @pytest.mark.parametrize("address", ["nobody", "a@b@c", "%20", "a@example.org%0A", "../../messages"])
-def test_what_is_no_address_is_not_there(operator: APIClient, address: str) -> None:
-    for answer in (operator.get(f"{SUPPRESSIONS}{address}/"), operator.delete(f"{SUPPRESSIONS}{address}/")):
+def test_what_is_no_address_is_not_there(operator_api: APIClient, address: str) -> None:
+    for answer in (operator_api.get(f"{SUPPRESSIONS}{address}/"), operator_api.delete(f"{SUPPRESSIONS}{address}/")):
         assert_problem(answer, 404)
 
 
@@ -171,23 +166,23 @@ def test_who_has_written_to_an_address_sees_what_came_of_it(api: APIClient, ada:
     assert_problem(api.get(f"{SUPPRESSIONS}other@example.org/"), 404)
 
 
-def test_the_list_is_paged_newest_first(operator: APIClient) -> None:
+def test_the_list_is_paged_newest_first(operator_api: APIClient) -> None:
     now = timezone.now()
     for number in range(5):
         make_suppression(f"a{number}@example.org", created_at=now + timedelta(seconds=number // 2))
-    page, found = operator.get(f"{SUPPRESSIONS}?page_size=2").json(), []
+    page, found = operator_api.get(f"{SUPPRESSIONS}?page_size=2").json(), []
     while True:
         found += [shown["address"] for shown in page["results"]]
         if page["next"] is None:
             break
-        page = operator.get(page["next"]).json()
+        page = operator_api.get(page["next"]).json()
     assert sorted(found) == [f"a{number}@example.org" for number in range(5)]
     assert found[0] == "a4@example.org"
-    assert_problem(operator.get(f"{SUPPRESSIONS}?cursor=cD1uZXZlcg=="), 400)
+    assert_problem(operator_api.get(f"{SUPPRESSIONS}?cursor=cD1uZXZlcg=="), 400)
 
 
-def test_a_forgotten_person_is_still_not_written_to(operator: APIClient) -> None:
+def test_a_forgotten_person_is_still_not_written_to(operator_api: APIClient) -> None:
     made = make_suppression()
     Suppression.objects.update(address="")
-    assert listed(operator) == []
-    assert operator.get(f"{SUPPRESSIONS}{made.address}/").json()["address"] == made.address
+    assert listed(operator_api) == []
+    assert operator_api.get(f"{SUPPRESSIONS}{made.address}/").json()["address"] == made.address
