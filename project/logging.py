@@ -75,7 +75,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.acquire()
         try:
             self.stream.write(f"{line}{self.terminator}")
-            self.flush()
+            self.stream.flush()
         except (OSError, ValueError):
             pass  # nobody reads it, or it is closed; as for other records, this must not stop who logs
         finally:

@@ -4,7 +4,6 @@ to_json() refuses what cannot be stored, clean_text() replaces it, has_nul() fin
 """
 
 import json
-from typing import Any
 
 import orjson
 from django.core.serializers.json import DjangoJSONEncoder
@@ -20,7 +19,7 @@ class NotStorable(ValueError):
 def to_json(value: object) -> object:
     """Convert to plain JSON: dates, decimals and UUIDs become strings, tuples lists. Raises NotStorable."""
     try:
-        text = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)
+        text = _encode(value)
         plain: object = json.loads(text)
         orjson.dumps([[[[plain]]]])  # as deep as in a response; also refuses lone surrogates and integers over 64 bits
     except (TypeError, ValueError, RecursionError) as error:
@@ -46,13 +45,16 @@ def clean_text(text: str, *, nul: str = "") -> str:
     return text.replace("\0", nul).encode("utf-8", "replace").decode()
 
 
-class Decoder(json.JSONDecoder):
-    """Decodes stored JSON. PostgreSQL returns 1e20 as an integer, which orjson cannot encode: it becomes a float."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, parse_int=_int_or_float)
+def stored_json_decoder() -> json.JSONDecoder:
+    """For JSONField: decodes stored JSON. PostgreSQL returns 1e20 as an integer, which orjson cannot encode: it becomes
+    a float."""
+    return _stored_json_decoder
 
 
 def _int_or_float(digits: str) -> float:
     number = int(digits)
     return number if -(2**63) <= number < 2**64 else float(number)
+
+
+_encode = DjangoJSONEncoder(allow_nan=False).encode
+_stored_json_decoder = json.JSONDecoder(parse_int=_int_or_float)

@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                     "params",
                     models.JSONField(
                         blank=True,
-                        decoder=rest.json_value.Decoder,
+                        decoder=rest.json_value.stored_json_decoder,
                         default=dict,
                         encoder=django.core.serializers.json.DjangoJSONEncoder,
                     ),
@@ -138,7 +138,7 @@ class Migration(migrations.Migration):
                     "result",
                     models.JSONField(
                         blank=True,
-                        decoder=rest.json_value.Decoder,
+                        decoder=rest.json_value.stored_json_decoder,
                         encoder=django.core.serializers.json.DjangoJSONEncoder,
                         null=True,
                     ),

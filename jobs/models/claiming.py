@@ -190,8 +190,10 @@ class ClaimQuerySet(models.QuerySet[Any]):
     def lock_and_claim(self, due: Self, worker: str, limit: int, can_batch: CanBatch | None = None) -> list[Any]:
         """Claim the first of these due jobs that nobody else has locked, in their order. can_batch: None: all may."""
         with transaction.atomic(using=self.db):
-            candidates = _candidates(due.select_for_update(skip_locked=True), limit)
-            return self._claim_candidates(candidates, worker, can_batch)
+            locked = due.select_for_update(skip_locked=True).values_list("pk", "kind", "attempt", "max_attempts")[
+                :limit
+            ]
+            return self._claim_candidates(list(map(_candidate, locked)), worker, can_batch)
 
     def recent_priorities(self) -> set[int]:
         """Those of the jobs that finished last: where dead rows are."""
@@ -206,10 +208,7 @@ class ClaimQuerySet(models.QuerySet[Any]):
         return [claimed[pk] for pk in chosen]
 
     def _candidates(self, claim: Claim, limit: int, *, lock: bool = False) -> "list[Candidate]":
-        if claim.marks:
-            return list(map(_candidate, sql.sql_for(self.db).due_above_marks(self, claim, limit, lock=lock)))
-        due = self.matching(claim)
-        return _candidates(due.select_for_update(skip_locked=True) if lock else due, limit)
+        return list(map(_candidate, sql.sql_for(self.db).due(self, claim, limit, lock=lock)))
 
     def _require_unfiltered(self) -> None:
         if self.query.where:
@@ -238,10 +237,6 @@ def first_batch(candidates: Sequence[Candidate], can_batch: CanBatch) -> list[Ca
             break
         together.append(candidate)
     return together or list(candidates[:1])
-
-
-def _candidates(due: "models.QuerySet[Any]", limit: int) -> list[Candidate]:
-    return list(map(_candidate, due.values_list("pk", "kind", "attempt", "max_attempts")[:limit]))
 
 
 def _candidate(row: tuple[UUID, str, int, int | None]) -> Candidate:

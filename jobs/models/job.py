@@ -1,8 +1,10 @@
 """The Job row: the only source of truth about a job, and the transitions between its states."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from json import JSONDecoder
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -22,13 +24,15 @@ from jobs.models.lock_waits import short_lock_waits
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import RESTARTABLE, TERMINAL, UPCOMING, WAITING, Status
 from jobs.registry import REMOTE_POOL
-from rest.json_value import Decoder
+from rest.json_value import stored_json_decoder
 from rest.watch.table import new_version
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
+DECODER = cast("type[JSONDecoder]", stored_json_decoder)
+"""Django only calls it, as it would call a class."""
 DEFAULT_QUEUE = "default"
 UNIQUE_KEY_TRIES = 5
 """How often a write is tried whose unique_key was taken by a job that finished before it could be looked up."""
@@ -58,7 +62,7 @@ class Job(models.Model):
         help_text="The owner; empty for the project's own jobs.",
     )
     kind = models.CharField(max_length=100)
-    params = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)
+    params = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder, decoder=DECODER)
     queue = models.CharField(max_length=50, default=DEFAULT_QUEUE)
     pool = models.CharField(
         max_length=100,
@@ -98,7 +102,7 @@ class Job(models.Model):
     )
 
     progress = models.JSONField(default=no_progress, encoder=DjangoJSONEncoder)
-    result = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder, decoder=Decoder)
+    result = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder, decoder=DECODER)
     errors = models.JSONField(default=list, blank=True, encoder=DjangoJSONEncoder)
     output = models.JSONField(
         null=True, blank=True, help_text="The file of the attempt that it names (jobs/models/outputs.py)."
@@ -241,6 +245,8 @@ class Job(models.Model):
     def log_end(self, status: str) -> None:
         """The one line of an attempt at INFO, once its end is written. In seconds by this machine's clock: how long
         the job has waited since it was due, and how long the attempt has run."""
+        if not log.isEnabledFor(logging.INFO):
+            return
         started = self.started_at or self.run_at
         log.info(
             "job_finished" if status in TERMINAL else "job_left_running",

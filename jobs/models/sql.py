@@ -23,9 +23,7 @@ class QueueSQL(Protocol):
     def claim_first(self, rows: Rows, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         """Claim the best due job that matches this Claim and that nobody else has locked."""
 
-    def due_above_marks(
-        self, rows: Rows, claim: Any, limit: int, *, lock: bool
-    ) -> Sequence[tuple[UUID, str, int, int | None]]:
+    def due(self, rows: Rows, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
         """Due jobs that match this Claim and lie above its marks, in its order: id, kind, attempt, max_attempts.
 
         lock: those that nobody else has locked, and lock them.

@@ -19,9 +19,7 @@ class Portable:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         return self.claim_best(rows, rows.matching(claim), worker, lease)
 
-    def due_above_marks(
-        self, rows: Any, claim: Any, limit: int, *, lock: bool
-    ) -> Sequence[tuple[UUID, str, int, int | None]]:
+    def due(self, rows: Any, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
         """From the beginning: other databases have no use for marks."""
         due = rows.matching(claim).values_list("pk", "kind", "attempt", "max_attempts")
         return list((due.select_for_update(skip_locked=True) if lock else due)[:limit])

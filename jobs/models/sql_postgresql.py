@@ -64,9 +64,9 @@ INSERT_EACH = """
 
 SUCCEED_MANY = f"""
     UPDATE jobs_job
-    SET status = 'succeeded', result = nullif(done.result, 'null'), progress = done.progress,
+    SET status = 'succeeded', result = done.result, progress = done.progress,
         finished_at = statement_timestamp(), lease_expires_at = NULL, version = {NEXT_VERSION}
-    FROM unnest(%s::uuid[], %s::int[], %s::jsonb[], %s::jsonb[]) AS done (id, attempt, result, progress)
+    FROM jsonb_to_recordset(%s::jsonb) AS done (id uuid, attempt int, result jsonb, progress jsonb)
     WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
         AND jobs_job.worker = %s AND jobs_job.status = 'running'
     RETURNING jobs_job.id
@@ -88,6 +88,9 @@ SHOW_PROGRESS = UPDATE_HELD.format(renewal="")
 RENEW_LEASES = UPDATE_HELD.format(renewal=", lease_expires_at = statement_timestamp() + %s")
 
 FIRST_DUE = CompiledQuery(lambda model, claim: model.objects.matching(claim).values("pk")[:1])
+DUE = CompiledQuery(
+    lambda model, claim: model.objects.matching(claim).values_list("pk", "kind", "attempt", "max_attempts")
+)
 
 
 class PostgreSQL:
@@ -95,21 +98,22 @@ class PostgreSQL:
         if claim.marks:
             above, given = above_marks(claim, 1, "id", lock=True)
             return _claim(rows, worker, lease, f"({above})", given)
-        if claim.without_users:  # they change: compiled each time, not kept
-            first, values = rows.matching(claim).values("pk")[:1].query.get_compiler(using=rows.db).as_sql()
-        else:
-            first, values = FIRST_DUE.sql(rows.model, claim, using=rows.db)
+        first, values = _compiled(FIRST_DUE, rows, claim)
         return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
 
-    def due_above_marks(
-        self, rows: Any, claim: Any, limit: int, *, lock: bool
-    ) -> Sequence[tuple[UUID, str, int, int | None]]:
+    def due(self, rows: Any, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
+        values: Sequence[Any]
+        if claim.marks:
+            statement, values = above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock)
+        else:
+            due, values = _compiled(DUE, rows, claim)
+            statement = f"{due} LIMIT {limit:d} {'FOR UPDATE SKIP LOCKED' if lock else ''}"
         with connections[rows.db].cursor() as cursor:
-            cursor.execute(*above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock))
+            cursor.execute(statement, values)
             return list(cursor.fetchall())
 
     def pages_of_look(self, rows: Any, claim: Any) -> int:
-        first, values = rows.matching(claim).values("pk")[:1].query.get_compiler(using=rows.db).as_sql()
+        first, values = _compiled(FIRST_DUE, rows, claim)
         with connections[rows.db].cursor() as cursor:
             cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {first}", values)
             plan = cursor.fetchone()[0][0]["Plan"]
@@ -176,13 +180,14 @@ class PostgreSQL:
             cursor.execute(INSERT_MANY.format(columns=columns, values=values), [*same, ids, texts])
 
     def succeed_many(self, rows: Any, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
-        each = [
-            (job.pk, job.attempt, orjson.dumps(result).decode(), orjson.dumps(job.progress | {"percent": 100}).decode())
+        done = [
+            {"id": job.pk, "attempt": job.attempt, "result": result, "progress": job.progress | {"percent": 100}}
             for job, result in results
         ]
         with connections[rows.db].cursor() as cursor:
-            cursor.execute(SUCCEED_MANY, [*map(list, zip(*each, strict=True)), worker])
-            succeeded = {pk for (pk,) in cursor.fetchall()}
+            cursor.execute(SUCCEED_MANY, [orjson.dumps(done).decode(), worker])
+            all_held = cursor.rowcount == len(results)
+            succeeded = {job.pk for job, _ in results} if all_held else {pk for (pk,) in cursor.fetchall()}
         for job, _ in results:
             if job.pk in succeeded:
                 job.log_end("succeeded")
@@ -196,6 +201,12 @@ class PostgreSQL:
                 values.append(lease)
             cursor.execute(SHOW_PROGRESS if lease is None else RENEW_LEASES, values)
             return dict(cursor.fetchall())
+
+
+def _compiled(query: CompiledQuery, rows: Any, claim: Any) -> tuple[str, Sequence[Any]]:
+    if claim.without_users:  # they change: not kept
+        return query.build(rows.model, claim, using=rows.db)
+    return query.sql(rows.model, claim, using=rows.db)
 
 
 def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:

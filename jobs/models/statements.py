@@ -40,12 +40,17 @@ class CompiledQuery:
         self._build = build
         self._compiled: dict[Hashable, tuple[str, Sequence[Any]]] = {}
 
+    def build(self, *constants: Any, using: str = DEFAULT_DB_ALIAS) -> tuple[str, Sequence[Any]]:
+        """The statement and its parameters, compiled anew and not kept: for constants that are many."""
+        compiled: tuple[str, Sequence[Any]] = self._build(*constants).query.get_compiler(using=using).as_sql()
+        return compiled
+
     def sql(self, *constants: Hashable, using: str = DEFAULT_DB_ALIAS, **values: object) -> tuple[str, Sequence[Any]]:
         """The statement and its parameters. values: by the names of the query's Parameters."""
         connection = connections[using]
         key = (connection.vendor, *constants)
         if (found := self._compiled.get(key)) is None:
-            found = self._compiled[key] = self._build(*constants).query.get_compiler(using=using).as_sql()
+            found = self._compiled[key] = self.build(*constants, using=using)
         statement, params = found
         if not values:
             return statement, params

@@ -14,6 +14,7 @@ from django.db import (
     ProgrammingError,
     close_old_connections,
 )
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from jobs import tracing
 from jobs.errors import LeaseLost
@@ -47,30 +48,33 @@ class Attempts:
     def run(self, job: Job, thread: Interruptible, slot: int) -> None:
         """Run a claimed job in the calling thread and record its outcome. Raises nothing that a handler raises."""
         self.count += 1
-        fields = {"job_id": str(job.pk), "kind": job.kind, "attempt": job.attempt, "request_id": job.request_id}
-        with structlog.contextvars.bound_contextvars(**fields):
-            try:
-                with (
-                    self.running.attempt(job, thread, slot),
-                    clean_connections(),
-                    tracing.attempt_span(job),
-                    Run(job, thread) as run,
-                ):
-                    log.debug("job_started", worker=self.worker)
-                    kind = find_kind(job.kind)
-                    handler = partial(kind.handler, run, **kind.handler_arguments(job.params))
-                    with route_reads(kind.reads, job, handler) as routed_handler:
-                        result = normalise(thread.call(routed_handler, job.timeout))
-            except Abandoned:
-                log.warning("job_abandoned")
-            except Stopped:
-                self.record(job.hand_back)
-            except Cancelled:
-                self.record(job.finish_cancelled)
-            except BaseException as error:
-                self.record(partial(record_failure, job, error))
-            else:
-                self.buffer.add_result(job, result)
+        log_context = bind_contextvars(
+            job_id=str(job.pk), kind=job.kind, attempt=job.attempt, request_id=job.request_id
+        )
+        try:
+            with (
+                self.running.attempt(job, thread, slot),
+                clean_connections() as databases,
+                tracing.attempt_span(job),
+                Run(job, thread) as run,
+            ):
+                log.debug("job_started", worker=self.worker)
+                kind = find_kind(job.kind)
+                handler = partial(kind.handler, run, **kind.handler_arguments(job.params))
+                with route_reads(kind.reads, job, handler) as routed_handler:
+                    result = normalise(thread.call(routed_handler, job.timeout, databases))
+        except Abandoned:
+            log.warning("job_abandoned")
+        except Stopped:
+            self.record(job.hand_back)
+        except Cancelled:
+            self.record(job.finish_cancelled)
+        except BaseException as error:
+            self.record(partial(record_failure, job, error))
+        else:
+            self.buffer.add_result(job, result)
+        finally:
+            reset_contextvars(**log_context)
 
     def record(self, write: Callable[[], None]) -> None:
         """Call write until the database is available. Nothing is written if the lease is lost."""

@@ -8,7 +8,7 @@ Shutting the socket down works at once and needs no server, which notices by cli
 import os
 import socket
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
@@ -23,27 +23,25 @@ log = structlog.get_logger(__name__)
 
 State = tuple[bool, int, bool]
 """In an atomic block; number of savepoints; in autocommit mode."""
-NOT_OPENED: State = (False, 0, True)
 
 _shut_down: WeakSet[Any] = WeakSet()
 """Driver connections whose socket was shut down. If their statement had just ended, they do not notice themselves."""
 
 
 @contextmanager
-def clean_connections() -> Iterator[None]:
-    """After the body, drop each connection of this thread that is in another transaction state or broken."""
-    before = {connection.alias: _state(connection) for connection in connections.all(initialized_only=True)}
+def clean_connections() -> Iterator[Sequence[BaseDatabaseWrapper]]:
+    """This thread's connections, one for each database, opened or not: a handler will use these very objects.
+
+    After the body, those are dropped that are in another transaction state or broken.
+    """
+    databases = connections.all()
+    before = list(map(_state, databases))
     try:
-        yield
+        yield databases
     finally:
-        for connection in connections.all(initialized_only=True):
-            if _state(connection) != before.get(connection.alias, NOT_OPENED) or _is_broken(connection):
+        for connection, state in zip(databases, before, strict=True):
+            if _state(connection) != state or _is_broken(connection):
                 _drop(connection)
-
-
-def connections_of_this_thread() -> list[BaseDatabaseWrapper]:
-    """One for each database, opened or not. A handler in this thread will use these very objects."""
-    return [connections[alias] for alias in connections]
 
 
 def abort_statements(databases: Iterable[BaseDatabaseWrapper]) -> bool:

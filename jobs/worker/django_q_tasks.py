@@ -7,7 +7,7 @@ import math
 import pydoc
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 from django.db import close_old_connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django_q.brokers import Broker
 from django_q.brokers.orm import ORM
@@ -55,7 +56,7 @@ class TaskThread(MainThread):
         super().__init__()
         self._timeout = math.inf
 
-    def call(self, function: Callable[[], Any], timeout: float) -> Any:
+    def call(self, function: Callable[[], Any], timeout: float, databases: Sequence[BaseDatabaseWrapper] = ()) -> Any:
         """As for jobs, but a task that catches its interruption and returns has succeeded with that result."""
         results: list[Any] = []
         self._timeout = timeout
@@ -64,7 +65,7 @@ class TaskThread(MainThread):
             results.append(function())
 
         try:
-            super().call(keep_result, timeout)
+            super().call(keep_result, timeout, databases)
         except Interrupted:
             if not results:
                 raise
@@ -135,10 +136,11 @@ class DjangoQTasks:
         timeout = _timeout(task)
         try:
             close_old_connections()
-            with self._running.task(_uuid(task), self.thread, timeout), clean_connections():
+            with self._running.task(_uuid(task), self.thread, timeout), clean_connections() as databases:
                 function = _function(task["func"])
                 pre_execute.send(sender="django_q", func=function, task=task)
-                return self.thread.call(partial(function, *task["args"], **task["kwargs"]), timeout), True
+                call = partial(function, *task["args"], **task["kwargs"])
+                return self.thread.call(call, timeout, databases), True
         except Stopped:
             raise
         except BaseException as error:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,7 @@ from typing import TypeVar
 import structlog
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from jobs.worker.connections import abort_statements, connections_of_this_thread
+from jobs.worker.connections import abort_statements
 
 log = structlog.get_logger(__name__)
 
@@ -65,12 +65,17 @@ class Interruptible(ABC):
         self._reason: Interrupted | None = None
         self._interrupt_at = math.inf
         self._wakes: list[Wake] = []
-        self._databases: list[BaseDatabaseWrapper] = []
+        self._databases: Sequence[BaseDatabaseWrapper] = ()
         self._delivered = False
 
-    def call(self, function: Callable[[], Result], timeout: float) -> Result:
-        """Call it, for at most timeout seconds. Raises Interrupted if it was stopped before its end."""
-        self._databases = connections_of_this_thread()
+    def call(
+        self, function: Callable[[], Result], timeout: float, databases: Sequence[BaseDatabaseWrapper] = ()
+    ) -> Result:
+        """Call it, for at most timeout seconds. Raises Interrupted if it was stopped before its end.
+
+        databases: the connections that it may use, whose statements an interruption aborts.
+        """
+        self._databases = databases
         try:
             try:
                 self._arm(timeout)

@@ -80,9 +80,8 @@ def test_a_job_with_a_past_run_at_goes_before_no_job_that_was_created_earlier(pa
     first = submit("demo.countdown", {"seconds": 0})
     alone = submit("demo.countdown", {"seconds": 0}, run_at=past)
     [many] = submit_many("demo.countdown", [{"seconds": 0}], run_at=past)
-    last = submit("demo.countdown", {"seconds": 0})
-    claimed = [Job.objects.claim(WORKER)[0].pk for _ in range(4)]
-    assert claimed == [first.pk, alone.pk, many, last.pk]
+    claimed = [Job.objects.claim(WORKER)[0].pk for _ in range(3)]
+    assert claimed == [first.pk, alone.pk, many]
     assert row(alone)["run_at"] == row(alone)["created_at"] == alone.run_at
 
 

@@ -1,5 +1,6 @@
 """Both implementations of the queue's statements do the same: one statement on PostgreSQL, the ORM on any database."""
 
+import logging
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
@@ -139,7 +140,8 @@ def test_only_attempts_whose_lease_is_held_succeed(statements: QueueSQL) -> None
 
 
 @pytest.mark.usefixtures("statements")
-def test_a_job_that_succeeds_logs_one_line() -> None:
+def test_a_job_that_succeeds_logs_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     make_job(run_at=timezone.now() - HOUR)
     [job] = Job.objects.claim(WORKER)
     with capture_logs() as logs:

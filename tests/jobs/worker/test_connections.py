@@ -9,7 +9,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from jobs.worker import connections
-from jobs.worker.connections import abort_statements, clean_connections, connections_of_this_thread
+from jobs.worker.connections import abort_statements, clean_connections
 from tests.support.factories import make_job
 
 pytestmark = [
@@ -114,8 +114,9 @@ def test_what_fails_while_a_connection_is_closed_does_not_hide_the_handlers_outc
 
 def test_nothing_is_cut_of_a_connection_that_executes_nothing() -> None:
     connection.ensure_connection()
-    assert abort_statements(connections_of_this_thread()) is False
-    with transaction.atomic():
-        make_job()
-        assert abort_statements(connections_of_this_thread()) is False
+    with clean_connections() as databases:
+        assert abort_statements(databases) is False
+        with transaction.atomic():
+            make_job()
+            assert abort_statements(databases) is False
     make_job()
