@@ -15,12 +15,15 @@ from jobs.brokers.pauses import PausedKinds
 from jobs.models import Job
 from jobs.models.claiming import STARVED_AFTER, CanBatch
 from jobs.models.low_water import LowWaters
+from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
 
 QUEUE_DUE_EVERY = 0.2
 """Seconds between two updates of jobs that have become due, and between two checks of the database connections."""
 OLDEST_FIRST_EVERY = 8
 """Every eighth claim takes the job that has waited longest, so that high priorities cannot starve low ones."""
+
+_OVERDUE = CompiledQuery(lambda: Job.objects.overdue().values_list("pk")[:1])
 
 
 class ClaimingBroker:
@@ -106,7 +109,8 @@ class ClaimingBroker:
             claim = partial(_claim_above, claim, low_water)
         if time.monotonic() >= self._queue_due_at:
             close_old_connections()
-            Job.objects.queue_due()
+            if _OVERDUE.rows():
+                Job.objects.queue_due()
             self._queue_due_at = time.monotonic() + QUEUE_DUE_EVERY
         self._claims += 1
         by_age = self._claims % OLDEST_FIRST_EVERY == 0

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from jobs.models import Job
 from jobs.models.claiming import MAIN_THREAD
+from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
 
 LOOK_EVERY = 1.0
@@ -19,6 +20,9 @@ LOOK_EVERY = 1.0
 SHARE = 20.0
 """A look whether others wait reads all jobs of the users passed over. If that takes long, the next one waits so many
 times as long: looking takes at most 5 % of a worker's time."""
+
+
+_RUNNING = CompiledQuery(lambda in_pools: Job.objects.running_by_user(in_pools=in_pools))
 
 
 class FairShare:
@@ -40,7 +44,7 @@ class FairShare:
         now = time.monotonic()
         if now >= self._look_at:
             ceilings = ceilings_of_pools() if self.in_pools else {MAIN_THREAD: ceiling()}
-            rows = Job.objects.running_by_user(in_pools=self.in_pools)
+            rows = _RUNNING.rows(self.in_pools)
             self._users = tuple(sorted({user for user, pool, number in rows if number >= ceilings.get(pool, number)}))
             self._look_at = time.monotonic() + max(LOOK_EVERY, SHARE * (time.monotonic() - now))
         return self._users

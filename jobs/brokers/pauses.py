@@ -6,11 +6,14 @@ A paused queue is all of its kinds, so the statement of a claim is the same with
 import time
 
 from jobs.models import Pause
+from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
 
 READ_EVERY = 1.0
 """Seconds; a pause is held by all workers after this time, at the latest at their next claim."""
 NONE: frozenset[str] = frozenset()
+
+_PAUSES = CompiledQuery(lambda: Pause.objects.order_by().values_list("scope", "name"))
 
 
 class PausedKinds:
@@ -22,13 +25,14 @@ class PausedKinds:
     def now(self) -> frozenset[str]:
         """The names of the paused kinds, not older than READ_EVERY. Raises the database's errors, as a claim does."""
         if time.monotonic() >= self._read_at:
-            self._kinds = paused_kinds(Pause.objects.names())
+            self._kinds = paused_kinds()
             self._read_at = time.monotonic() + READ_EVERY
         return self._kinds
 
 
-def paused_kinds(pauses: set[tuple[str, str]]) -> frozenset[str]:
-    """The kinds that these pauses stop, each a scope and a name."""
+def paused_kinds() -> frozenset[str]:
+    """The kinds that are paused now, by themselves or with their queues."""
+    pauses = set(_PAUSES.rows())
     if not pauses:
         return NONE
     return frozenset(

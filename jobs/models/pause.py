@@ -1,15 +1,7 @@
 """Pauses: queues and kinds whose jobs no worker may claim until an operator resumes them."""
 
-from typing import Any
-
 from django.db import models
 from django.utils import timezone
-
-
-class PauseQuerySet(models.QuerySet[Any]):
-    def names(self) -> set[tuple[str, str]]:
-        """The scope and name of each."""
-        return set(self.order_by().values_list("scope", "name"))
 
 
 class Pause(models.Model):
@@ -24,8 +16,6 @@ class Pause(models.Model):
     reason = models.CharField(max_length=200)
     by = models.CharField(max_length=150, help_text="The operator's user name.")
     since = models.DateTimeField(default=timezone.now)
-
-    objects = PauseQuerySet.as_manager()
 
     class Meta:
         ordering = ("scope", "name")

@@ -58,12 +58,15 @@ class CompiledQuery:
             param.adapt(values[param.name], connection) if isinstance(param, Parameter) else param for param in params
         ]
 
-    def first(self, *constants: Hashable, using: str = DEFAULT_DB_ALIAS, **values: object) -> tuple[Any, ...] | None:
-        """The first row, as the driver returns it."""
+    def rows(self, *constants: Hashable, using: str = DEFAULT_DB_ALIAS, **values: object) -> list[tuple[Any, ...]]:
+        """As the driver returns them."""
         with connections[using].cursor() as cursor:
             cursor.execute(*self.sql(*constants, using=using, **values))
-            row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+            return list(cursor.fetchall())
+
+    def first(self, *constants: Hashable, using: str = DEFAULT_DB_ALIAS, **values: object) -> tuple[Any, ...] | None:
+        """The first of its rows; the query should be limited to one."""
+        return next(iter(self.rows(*constants, using=using, **values)), None)
 
 
 Executes = dict[str, str]

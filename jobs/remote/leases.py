@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from jobs.brokers.pauses import paused_kinds
 from jobs.errors import JobError, LeaseLost
-from jobs.models import Job, Pause
+from jobs.models import Job
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from jobs.registry import REMOTE_LEASE, REMOTE_POOL, UnknownKind, find_kind
@@ -42,7 +42,7 @@ def lease_next(user_id: int, worker: str, kinds: Collection[str]) -> Any:
             raise WorkerBusy(held)
         rescue(own)
     Job.objects.filter(user=user_id, pool=REMOTE_POOL).queue_due()
-    claimable = set(kinds) - paused_kinds(Pause.objects.names())
+    claimable = set(kinds) - paused_kinds()
     if not claimable:
         return None
     try:
