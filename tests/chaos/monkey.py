@@ -4,11 +4,13 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from tests.chaos.faults import Blows
 from tests.chaos.skewed_cluster import SkewedCluster
 from tests.support.servers.postgresql import PostgreSQL
+from tests.support.servers.redis import Redis
 
 PAUSE = (0.6, 1.8)
 """Seconds between two blows: at least and at most."""
@@ -32,19 +34,33 @@ ACTS: dict[str, tuple[int, Callable[[Blows], bool]]] = {
 """What is done, and how often of a hundred times."""
 
 
+Restarts = Mapping[str, Callable[[], None]]
+"""What is restarted and how, in this order."""
+
+
+def restarts(server: PostgreSQL, redis: Redis | None) -> Restarts:
+    """Redis keeps nothing on disk here: what it held when it is killed is gone."""
+    of_redis = {"Redis killed, and empty when it is back": partial(redis.restart, "kill")} if redis else {}
+    return {
+        "PostgreSQL restarted (fast)": partial(server.restart, "fast"),
+        **of_redis,
+        "PostgreSQL restarted (immediate)": partial(server.restart, "immediate"),
+    }
+
+
 class Monkey:
     """Deterministic in what it rolls, not in what it hits: who is busy at that moment is up to the machine."""
 
     def __init__(
         self,
         clusters: list[SkewedCluster],
-        server: PostgreSQL,
+        restarts: Restarts,
         blows: Blows,
         dice: random.Random,
         seconds: float,
     ) -> None:
         self.clusters = clusters
-        self.server = server
+        self.restarts = restarts
         self.blows = blows
         self.dice = dice
         self.done: Counter[str] = Counter()
@@ -74,11 +90,12 @@ class Monkey:
         return next((act for act in ACTS if not self.done[act]), None)
 
     def _planned(self, seconds: float) -> Iterator[tuple[float, str]]:
-        """When to do what: the database is restarted after a third and after two thirds of the time.
+        """When to do what: the restarts divide the time evenly.
 
         All that can be done is done, at the end if not before.
         """
-        restarts = [(seconds / 3, "fast"), (seconds * 2 / 3, "immediate")]
+        parts = len(self.restarts) + 1
+        restarts = [(seconds * number / parts, name) for number, name in enumerate(self.restarts, 1)]
         now = 3.0
         while now < seconds:
             while restarts and restarts[0][0] <= now:
@@ -90,9 +107,9 @@ class Monkey:
             now += PAUSE[0]
 
     def _do(self, act: str) -> None:
-        if act in {"fast", "immediate"}:
-            self.server.restart(act)
-            self.done[f"PostgreSQL restarted ({act})"] += 1
+        if act in self.restarts:
+            self.restarts[act]()
+            self.done[act] += 1
             return
         _, blow = ACTS[act]
         self.done[act] += blow(self.blows)

@@ -16,11 +16,13 @@ from jobs.models import Job
 from jobs.submit import submit
 from tests.chaos import clock, faults, invariants, ledger
 from tests.chaos.faults import Blows, Order
+from tests.chaos.held_snapshot import HeldSnapshot
 from tests.chaos.kinds import some_job
-from tests.chaos.monkey import Monkey
+from tests.chaos.monkey import Monkey, restarts
 from tests.chaos.skewed_cluster import SkewedCluster
 from tests.chaos.stalls import Stalls, times_up
 from tests.support.servers.postgresql import PostgreSQL
+from tests.support.servers.redis import Redis
 
 DRAINED_WITHIN = 300.0
 """Seconds from the last blow to the end of the last job."""
@@ -37,14 +39,15 @@ console = Console(width=110)
 
 
 class Course:
-    def __init__(self, server: PostgreSQL, asked: argparse.Namespace) -> None:
+    def __init__(self, server: PostgreSQL, redis: Redis | None, asked: argparse.Namespace) -> None:
         self.asked = asked
         self.dice = random.Random(asked.seed)
         self.clusters = [self._cluster(number, clock) for number, clock in enumerate(CLOCKS, 1)]
         dice = random.Random(asked.seed)
         url = server.url("chaos")
         self.blows = Blows(self.clusters, url, asked.folder, dice, self._submit_one, self._own_backends)
-        self.monkey = Monkey(self.clusters, server, self.blows, dice, asked.seconds)
+        self.held_snapshot = HeldSnapshot(url) if asked.held_snapshot else None
+        self.monkey = Monkey(self.clusters, restarts(server, redis), self.blows, dice, asked.seconds)
         self.accepted: set[UUID] = set()
         self.problems: list[str] = []
         self.drained_after = 0.0
@@ -63,6 +66,8 @@ class Course:
             self._drain()
         finally:
             self.blows.end_all()
+            if self.held_snapshot:
+                self.held_snapshot.release()
             for cluster in self.clusters:
                 cluster.stop()
         return self._judge()
@@ -76,6 +81,8 @@ class Course:
         while more or len(self.accepted) < self.asked.jobs:
             since_start = time.monotonic() - began
             more = self.monkey.look(since_start)
+            if self.held_snapshot:
+                self.held_snapshot.look()
             self._submit_up_to(round(self.asked.jobs * min(1.0, since_start / self.asked.seconds)))
             time.sleep(STEP)
 
@@ -94,7 +101,8 @@ class Course:
         return True
 
     def _own_backends(self) -> list[int]:
-        return [connection.connection.info.backend_pid] if connection.connection else []
+        ours = [connection.connection.info.backend_pid] if connection.connection else []
+        return ours + (self.held_snapshot.backends if self.held_snapshot else [])
 
     def _drain(self) -> None:
         began = time.monotonic()
@@ -137,6 +145,8 @@ class Course:
                 table.add_row(detail, str(self.blows.counts[detail]))
         for what, count in stalls.counts().items():
             table.add_row(what, str(count))
+        if self.held_snapshot:
+            table.add_row("snapshots held, one after the other", str(self.held_snapshot.count))
         table.add_row("longest stop", f"{self.monkey.longest_stop:.1f} s")
         table.add_row("jobs accepted / ended", f"{len(self.accepted)} / {Job.objects.count()}")
         table.add_row("extra starts of handlers", str(invariants.extra_starts()))

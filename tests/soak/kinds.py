@@ -1,5 +1,6 @@
 """The kinds of job that the soak is made of, how each of them ends, and how many of each are kept waiting."""
 
+import sys
 import time
 
 from django.contrib.auth.models import User
@@ -19,6 +20,7 @@ TRANSACTION = 0.2
 """Seconds that a handler's transaction takes."""
 OUTPUT = 100_000
 """Bytes that a handler writes to its output."""
+INTERNED = 100_000
 
 WAITING = {
     "soak.instant": 20,
@@ -51,6 +53,15 @@ ENDS = {
     "soak.endless_in_thread": Status.CANCELLED,
 }
 """The final status of those that do not succeed."""
+
+
+def grow_interned_strings() -> None:
+    """Have CPython's table of interned strings grow by 2 MiB, as it does once, after some 36,000 have come and gone.
+
+    Each stored output brings eight: pathlib interns the parts of its path. So it would happen after twenty minutes.
+    """
+    for number in range(INTERNED):
+        sys.intern(f"soak {number}")
 
 
 @job("soak.instant")
@@ -126,12 +137,14 @@ def fail_in_thread(run: Run) -> None:
 @job("soak.late", retry=ONCE, timeout=LATE)
 def late(run: Run) -> None:
     """Take longer than allowed."""
+    grow_interned_strings()
     time.sleep(60 * LATE)
 
 
 @job("soak.late_in_thread", retry=ONCE, timeout=LATE, threads=2)
 def late_in_thread(run: Run) -> None:
     """Take longer than allowed, in Python code that can be interrupted."""
+    grow_interned_strings()
     endless_in_thread(run)
 
 

@@ -17,8 +17,8 @@ from tests.soak.kinds import ENDLESS, NOW_AND_THEN, WAITING
 TOP_UP_EVERY = 0.5
 RARE_EVERY = 2.0
 """Seconds between two jobs of the kinds that take long."""
-OCCUPYING = "soak.late"
-"""Takes a worker for a second."""
+OCCUPYING, OCCUPYING_IN_THREAD = "soak.late", "soak.late_in_thread"
+"""Take a worker or a thread for a second."""
 OCCUPYING_JOBS = 10
 
 
@@ -35,9 +35,10 @@ class Load:
         """Have all workers at long jobs for some seconds, in which the reserve worker looks for work.
 
         It shares most of its memory with the supervisor until then. Whenever that happens first, the shares of both
-        grow, which is no leak and has to be over before memory is compared.
+        grow, which is no leak and has to be over before memory is compared; so has what these jobs do at their start.
         """
         submit_many(OCCUPYING, [{}] * OCCUPYING_JOBS)
+        submit(OCCUPYING_IN_THREAD)
 
     def look(self) -> None:
         close_old_connections()
