@@ -1,12 +1,15 @@
 """Cursor pagination, newest first: pages stay consistent while rows are added."""
 
 from base64 import b64decode
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qsl
 
 from django.core.exceptions import ValidationError as InvalidValue
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast, Coalesce, Length
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
@@ -15,26 +18,54 @@ from rest_framework.views import APIView
 
 from rest.openapi import ORIGIN
 
+MAX_PAGE_CHARACTERS = 4 * 1024 * 1024
+"""Of the large columns of a page's rows. As Python values JSON takes up to twenty times as many bytes."""
+
+
+def characters_of(*columns: str) -> Any:
+    """An expression: how many characters these columns of JSON or text have together."""
+    lengths = [Coalesce(Length(Cast(column, TextField())), 0) for column in columns]
+    return sum(lengths[1:], start=lengths[0])
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """How many rows of these sizes make a page: at least one."""
+    return max(1, sum(total <= MAX_PAGE_CHARACTERS for total in accumulate(sizes)))
+
 
 class NewestFirst(CursorPagination):
     """Orders by id, which as a UUIDv7 is the creation time, or by the view's `ordering`.
 
-    Unlike DRF's class it responds 400 to an invalid cursor or page size.
+    Unlike DRF's class it responds 400 to an invalid cursor or page size. A view whose rows may be large has the
+    expression `row_characters`: its pages end before they exceed MAX_PAGE_CHARACTERS, but have at least one row.
     """
 
     ordering = "-id"
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 200
+    _most = max_page_size
 
     def paginate_queryset(  # type: ignore[override]  # a cursor needs a queryset, whatever the base class takes
         self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
     ) -> list[Any] | None:
         self.ordering = getattr(view, "ordering", self.ordering)
         self.position = queryset.model._meta.get_field(str(self.ordering).lstrip("-"))
-        return super().paginate_queryset(queryset, request, view)
+        row_characters = getattr(view, "row_characters", None)
+        if row_characters is None:
+            return super().paginate_queryset(queryset, request, view)
+        sizes = queryset.values("id", row_characters=row_characters)
+        page = super().paginate_queryset(sizes, request, view) or []
+        from_cursor = reversed(page) if self.cursor and self.cursor.reverse else page
+        self._most = fitting(row["row_characters"] for row in from_cursor)
+        if self._most < len(page):
+            page = super().paginate_queryset(sizes, request, view) or []
+        return list(queryset.filter(pk__in=[row["id"] for row in page]).order_by(*self.ordering))
 
     def get_page_size(self, request: Request) -> int:
+        return min(self._most, self._wanted_size(request))
+
+    def _wanted_size(self, request: Request) -> int:
         text = request.query_params.get("page_size")
         if text is None:
             return self.page_size

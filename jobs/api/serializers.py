@@ -13,6 +13,7 @@ from jobs.priorities import HIGHEST, LOWEST
 from jobs.sealing import shown_params
 from rest.fields import IntegerField, StringField, TimeField
 from rest.openapi import ORIGIN, UUID_EXAMPLE, example
+from rest.pagination import characters_of
 from rest.responses import etag, poll_headers
 from rest.site import Site
 from rest.strict import AnyValueField, StrictSerializer
@@ -39,6 +40,9 @@ JOB_FIELDS = (
     "output",
 )
 """The columns that job_representation() reads, for .values()."""
+
+JSON_CHARACTERS = characters_of("params", "result", "errors")
+"""The columns that may be large."""
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})

@@ -20,6 +20,7 @@ from jobs.api.params_schema import params_schema
 from jobs.api.request_parsing import parse_job, store_batch
 from jobs.api.serializers import (
     JOB_FIELDS,
+    JSON_CHARACTERS,
     JobResponse,
     KindsResponse,
     job_etag,
@@ -68,6 +69,7 @@ class JobListView(VariesByPreference, GenericAPIView[Any]):
     problems: ClassVar = {"POST": (409, 422)}
     filterset_class = JobFilter
     serializer_class = JobResponse
+    row_characters = JSON_CHARACTERS
 
     def get_queryset(self) -> QuerySet[Any, dict[str, Any]]:
         return _owned(self.request).values(*JOB_FIELDS)

@@ -15,7 +15,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from jobs.api.serializers import JOB_FIELDS, job_etag, job_poll_headers, represent_job
+from jobs.api.serializers import JOB_FIELDS, JSON_CHARACTERS, job_etag, job_poll_headers, represent_job
 from jobs.models import Job
 from jobs.models.clock import database_now
 from jobs.models.digest import RowDigest
@@ -45,7 +45,7 @@ def _rows() -> "QuerySet[Any, dict[str, Any]]":
     return rows
 
 
-JOBS = register(Table(Job._meta.db_table, _rows))
+JOBS = register(Table(Job._meta.db_table, _rows, row_characters=JSON_CHARACTERS))
 
 
 def is_final(state: State) -> bool:

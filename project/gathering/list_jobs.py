@@ -13,23 +13,29 @@ from project.gathering.answers import Answer
 from project.gathering.callers import Caller
 from project.gathering.gatherer import Gatherer
 from project.gathering.heads import base_url
-from project.gathering.read_job import decoded
+from project.gathering.read_job import JSON_FIELDS, decoded
 from project.gathering.requests import Asked
 from rest.json import dumps
-from rest.pagination import NewestFirst
+from rest.pagination import MAX_PAGE_CHARACTERS, NewestFirst
 
 JOBS = "/api/v1/jobs/"
 PATH = re.compile(JOBS)
 BOUND = 4
 """Pages that one statement reads at most: they may be large, and the first waits for the last."""
 PAGE = NewestFirst.page_size
-COLUMNS = ", ".join(JOB_FIELDS)
+CHARACTERS = " + ".join(f"coalesce(length({name}::text), 0)" for name in JSON_FIELDS)
+COLUMNS = ", ".join(
+    f"CASE WHEN job.characters <= {MAX_PAGE_CHARACTERS} THEN job.{name} END" if name in JSON_FIELDS else f"job.{name}"
+    for name in JOB_FIELDS
+)
+"""Of a page that is too large the JSON is not read."""
 STATEMENT = f"""
-    SELECT asked.number, {callers.COLUMNS}, job.*
+    SELECT asked.number, {callers.COLUMNS}, job.characters, {COLUMNS}
     FROM unnest(%s::text[]) WITH ORDINALITY AS asked (digest, number)
     {callers.JOINS}
     LEFT JOIN LATERAL (
-        SELECT {COLUMNS} FROM jobs_job WHERE user_id = owner.id ORDER BY id DESC LIMIT {PAGE + 1}
+        SELECT *, sum({CHARACTERS}) OVER () AS characters
+        FROM (SELECT * FROM jobs_job WHERE user_id = owner.id ORDER BY id DESC LIMIT {PAGE + 1}) AS newest
     ) AS job ON true
 """  # noqa: S608 names of columns
 WIDTH = 1 + len(Caller._fields)
@@ -47,15 +53,18 @@ async def answer(asked: Asked, path: re.Match[str], body: bytes) -> Answer | Non
 
 
 def find(questions: list[Question]) -> Sequence[Answer | None]:
-    """None: a wrong, ended or exhausted token; the plain view says which."""
+    """None: a wrong, ended or exhausted token, or a page that is too large: for the plain view."""
     rows, now = databases.read_many(STATEMENT, [(question.digest,) for question in questions]), timezone.now()
     asking = {number: Caller(*found[0][1:WIDTH]) for number, found in rows.items()}
-    users = {number: caller.user_id for number, caller in asking.items() if caller.may("GET", JOBS, now)}
+    fits = {number: (found[0][WIDTH] or 0) <= MAX_PAGE_CHARACTERS for number, found in rows.items()}
+    users = {
+        number: caller.user_id for number, caller in asking.items() if fits[number] and caller.may("GET", JOBS, now)
+    }
     allowances = callers.count(users)
     answers: list[Answer | None] = [None] * len(questions)
     for number, user_id in users.items():
         if not allowances[number].is_exceeded:
-            jobs = [row[WIDTH:] for row in rows[number] if row[WIDTH] is not None]
+            jobs = [row[WIDTH + 1 :] for row in rows[number] if row[WIDTH] is not None]
             answers[number] = Answer(200, {}, _page(jobs, questions[number].url), user_id, allowances[number])
     return answers
 

@@ -196,8 +196,8 @@ class Feed(threading.Thread):
     def _read_pages(self) -> None:
         while self._pages:
             topic, since, reader = self._pages[0]
-            states = table_named(topic.table).page(int(topic.key), since, PAGE)
-            self._audience.publish_page(reader, states, complete=len(states) < PAGE)
+            states, complete = table_named(topic.table).page(int(topic.key), since, PAGE)
+            self._audience.publish_page(reader, states, complete=complete)
             self._pages.popleft()
 
     def _remember(self, topic: Topic, version: int) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+
+from rest.pagination import fitting
 
 CHUNK = 500
 """Rows that one statement reads at most."""
@@ -45,12 +47,14 @@ def _is_complete(rows: list[dict[str, Any]]) -> None:
 class Table:
     """name: in the database. rows: a query of `values()` of what is shown, with user_id and version.
 
-    complete: adds what other tables hold to many rows at once.
+    complete: adds what other tables hold to many rows at once. row_characters: an expression for the size of a row, if
+    it may be large.
     """
 
     name: str
     rows: Callable[[], "QuerySet[Any, dict[str, Any]]"]
     complete: Complete = _is_complete
+    row_characters: Any = field(default_factory=lambda: Value(0))
 
     def row(self, row_id: UUID) -> Topic:
         return Topic(self.name, row_id)
@@ -64,11 +68,14 @@ class Table:
         for chunk in _chunks(ids):
             yield from self._states(self.rows().filter(pk__in=chunk))
 
-    def page(self, owner: int, since: int, limit: int) -> list[State]:
-        """The states of the rows of this owner that changed first after this version, oldest change first."""
+    def page(self, owner: int, since: int, limit: int) -> tuple[list[State], bool]:
+        """The states of the rows of this owner that changed first after this version, oldest change first; fewer than
+        the limit if they are large. And whether these are all.
+        """
         rows = self.rows().filter(user_id=owner, version__gt=since).order_by("version")
-        ids = list(rows.values_list("pk", flat=True)[:limit])
-        return sorted(self.read(ids), key=lambda state: state.version)
+        found = list(rows.values_list("pk", self.row_characters)[:limit])
+        ids = [pk for pk, _ in found[: fitting(size for _, size in found)]]
+        return sorted(self.read(ids), key=lambda state: state.version), len(ids) == len(found) < limit
 
     def changed_since(self, versions: Mapping[int, int]) -> set[UUID]:
         """The ids of rows that have changed since. versions: by owner, what is known of each owner's rows.

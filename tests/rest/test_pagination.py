@@ -17,18 +17,19 @@ from rest_framework.test import APIRequestFactory
 from jobs.models import Job
 from project.login.tokens import NewestTokenFirst
 from project.models import Token
-from rest.pagination import NewestFirst
+from rest.pagination import NewestFirst, characters_of
 
 
-def page(queryset: Any, paginator: NewestFirst | None = None, **query: str) -> dict[str, Any]:
+def page(queryset: Any, paginator: NewestFirst | None = None, view: Any = None, **query: str) -> dict[str, Any]:
     paginator = paginator or NewestFirst()
     request = Request(APIRequestFactory().get("/list/", query))
-    body: dict[str, Any] = paginator.get_paginated_response(paginator.paginate_queryset(queryset, request)).data
+    body: dict[str, Any] = paginator.get_paginated_response(paginator.paginate_queryset(queryset, request, view)).data
     return body
 
 
-def follow(queryset: Any, link: str) -> dict[str, Any]:
-    return page(queryset, **{name: values[0] for name, values in parse_qs(urlsplit(link).query).items()})
+def follow(queryset: Any, link: str, view: Any = None) -> dict[str, Any]:
+    query = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
+    return page(queryset, view=view, **query)
 
 
 def cursor(**fields: str) -> str:
@@ -49,6 +50,36 @@ def test_pages_of_any_size_show_each_row_once_both_ways(size: str) -> None:
     for before, after in pairwise(pages):
         assert follow(rows, after["previous"])["results"] == before["results"]
     assert pages[0]["previous"] is None
+
+
+class Large:
+    """A view whose rows are as large as their first names."""
+
+    row_characters = characters_of("first_name", "last_name")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sizes", [[4] * 7, [1, 9, 1, 1, 30, 2, 8], [30] * 3, [1] * 5])
+def test_pages_of_large_rows_are_shorter_and_show_each_row_once_both_ways(
+    sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rest.pagination.MAX_PAGE_CHARACTERS", 10)
+    for number, size in enumerate(sizes):
+        User.objects.create(username=str(number), first_name="x" * size)
+    rows = User.objects.values("id", "username", "first_name")
+    seen: list[str] = []
+    link: str | None = "/list/?page_size=5"
+    while link:
+        found = follow(rows, link, Large)
+        seen += [row["username"] for row in found["results"]]
+        assert len(found["results"]) == 1 or sum(len(row["first_name"]) for row in found["results"]) <= 10
+        last, link = found, found["next"]
+    assert seen == [str(number) for number in reversed(range(len(sizes)))]
+    back = [row["username"] for row in last["results"]]
+    while link := last["previous"]:
+        last = follow(rows, link, Large)
+        back = [row["username"] for row in last["results"]] + back
+    assert back == seen
 
 
 @pytest.mark.django_db

@@ -33,6 +33,7 @@ from mail.rendering.budget import RenderBudget
 from mail.unsubscribe.one_click import preview_context
 from rest.idempotency import idempotent
 from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
+from rest.pagination import characters_of
 from rest.responses import Conflict, conditional, etag, first_or_404
 from rest.usage import QuotaExceeded
 
@@ -45,6 +46,7 @@ class TemplateListView(GenericAPIView[Any]):
     problems: ClassVar = {"POST": (409, 422)}
     serializer_class = TemplateResponse
     filter_backends = ()
+    row_characters = characters_of("text", "html")
 
     def get_queryset(self) -> QuerySet[Template]:
         return _owned(self.request)

@@ -274,12 +274,12 @@ def test_the_pages_of_a_narrowed_list_are_narrowed_too(api: APIClient, ada: User
     assert [job["id"] for page in pages for job in page["results"]] == wanted[::-1]
 
 
-def test_reading_the_list_takes_one_query_for_the_token_and_one_for_the_page(
+def test_reading_the_list_takes_a_query_for_the_token_one_for_sizes_and_one_for_the_page(
     api: APIClient, ada: User, django_assert_num_queries: CountQueries
 ) -> None:
     for _ in range(5):
         make_job(user=ada)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         api.get(JOBS, {"page_size": 3, "status": "queued"})
 
 

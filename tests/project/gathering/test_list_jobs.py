@@ -11,6 +11,7 @@ from django.core.cache import cache
 
 from jobs.models.states import Status
 from project.models import Token
+from rest.pagination import MAX_PAGE_CHARACTERS
 from tests.support.asgi_requests import Answer, Field, ask, asked
 from tests.support.factories import make_job
 from tests.support.gathering import Paths, World, commit
@@ -95,3 +96,25 @@ def test_each_of_many_gets_its_own_page(lists: dict[int, str]) -> None:
 
     expected = [min(count, 50) for _ in range(5) for count in lists]
     assert [len(orjson.loads(answer.body)["results"]) for answer in asyncio.run(ask_all())] == expected
+
+
+@pytest.fixture
+def large(world: World) -> Iterator[str]:
+    """The token of a user with two jobs that are each as large as a page."""
+
+    def make() -> tuple[User, str]:
+        user = User.objects.create_user("has large ones")
+        for _ in range(2):
+            make_job(Status.SUCCEEDED, user=user, result="x" * (MAX_PAGE_CHARACTERS - 1000))
+        return user, Token.objects.create(user)[1]
+
+    user, token = commit(make)
+    yield token
+    commit(user.delete)
+
+
+def test_a_page_of_large_jobs_is_left_to_the_plain_view_which_makes_it_shorter(paths: Paths, large: str) -> None:
+    answer, gathered = both(paths, fields(large))
+    page = orjson.loads(answer.body)
+    assert (answer.status, gathered, len(page["results"])) == (200, False, 1)
+    assert page["next"]

@@ -143,6 +143,18 @@ def test_pages_are_in_the_order_of_the_changes(feed: Feed, audience: Audience, m
     assert (more, no_more) == (False, True)
 
 
+def test_a_page_of_large_rows_is_shorter_and_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rest.pagination.MAX_PAGE_CHARACTERS", 100)
+    owner = make_user()
+    params = {"note": "x" * 60}
+    jobs = [make_job(Status.QUEUED, user=owner, version=number, params=params) for number in (10, 20, 30)]
+    states, complete = JOBS.page(owner.pk, 0, 500)
+    assert ([state.id for state in states], complete) == ([jobs[0].pk], False)
+    monkeypatch.setattr("rest.pagination.MAX_PAGE_CHARACTERS", 10)
+    states, complete = JOBS.page(owner.pk, 20, 500)
+    assert ([state.id for state in states], complete) == ([jobs[2].pk], True)
+
+
 @on_postgresql
 def test_a_notification_is_enough(listening: Feed, audience: Audience) -> None:
     job = make_job(Status.QUEUED)
