@@ -14,6 +14,7 @@ from a2wsgi.wsgi_typing import WSGIApp
 from django.conf import settings
 from django.http import parse_cookie
 
+from rest.throttling import address_behind_proxies, network_of
 from rest.watch.watchers import USER_KEY
 
 MOST_KNOWN = 10_000
@@ -21,7 +22,10 @@ MOST_KNOWN = 10_000
 
 
 class FairPool(WSGIMiddleware):
-    """Used on one event loop. A caller is a user, or an address; of a single thread it gets one request at a time."""
+    """Used on one event loop. Of a single thread a caller gets one request at a time.
+
+    A caller is a user, once its credentials have been good here, and a network before: invented tokens are no callers.
+    """
 
     def __init__(self, app: WSGIApp, workers: int, send_queue_size: int) -> None:
         super().__init__(app, workers, send_queue_size)
@@ -34,9 +38,10 @@ class FairPool(WSGIMiddleware):
         if scope["type"] != "http":
             return await super().__call__(scope, receive, send)
         credentials = credentials_of(scope)
-        async with self._turn(self._users.get(credentials, credentials)):
+        async with self._turn(self._users.get(credentials) or network_of_client(scope)):
             await super().__call__(scope, receive, send)
-        if user := cast("dict[str, Any]", scope).get(USER_KEY):
+        user = cast("dict[str, Any]", scope).get(USER_KEY)
+        if user and credentials:
             if len(self._users) >= MOST_KNOWN:
                 self._users.clear()
             self._users[credentials] = user
@@ -55,10 +60,15 @@ class FairPool(WSGIMiddleware):
                 del self._present[caller], self._turns[caller]
 
 
-def credentials_of(scope: HTTPScope) -> object:
-    """The token or session of a request, not checked; without one the client's address."""
+def credentials_of(scope: HTTPScope) -> bytes | str | None:
+    """The token or session of a request, not checked."""
     fields = dict(scope["headers"])
     if token := fields.get(b"authorization", b"").split()[-1:]:
         return token[0]
-    session = parse_cookie(fields.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
-    return session or (scope.get("client") or ("",))[0]
+    return parse_cookie(fields.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
+
+
+def network_of_client(scope: HTTPScope) -> str:
+    peer = (scope.get("client") or ("",))[0]
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return network_of(address_behind_proxies(peer, forwarded.decode("latin-1")))

@@ -151,8 +151,14 @@ def charge_broadcast(request: Request, rows: int) -> None:
 
 
 def client_address(request: HttpRequest | Request) -> str:
+    return address_behind_proxies(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+
+
+def address_behind_proxies(peer: str, forwarded_for: str) -> str:
     """The client's address. Trusts NUM_PROXIES entries of X-Forwarded-For; with 0 it ignores the header."""
-    return BaseThrottle().get_ident(request) or ""  # type: ignore[arg-type]
+    if not (settings.NUM_PROXIES and forwarded_for):
+        return peer
+    return forwarded_for.split(",")[-settings.NUM_PROXIES :][0].strip()
 
 
 def client_network(request: HttpRequest | Request) -> str:

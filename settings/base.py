@@ -169,7 +169,6 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["rest.throttling.RateLimit"],
     "DEFAULT_SCHEMA_CLASS": "rest.schema.AutoSchema",
     "EXCEPTION_HANDLER": "rest.problems.exception_handler",
-    "NUM_PROXIES": NUM_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 # The maximum bytes of a request body, in general and by path prefix, and the maximum seconds for its arrival.

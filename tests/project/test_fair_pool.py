@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from project.fair_pool import FairPool, credentials_of
+from project.fair_pool import FairPool, credentials_of, network_of_client
 from rest.watch.watchers import USER_KEY
 from tests.support.timeouts import PATIENCE
 
@@ -31,7 +31,7 @@ class Threads:
         return [b"done"]
 
 
-async def ask(pool: FairPool, path: str, headers: Any) -> bytes:
+async def ask(pool: FairPool, path: str, headers: Any, address: str = "192.0.2.1") -> bytes:
     body = b""
 
     async def receive() -> dict[str, Any]:
@@ -42,7 +42,7 @@ async def ask(pool: FairPool, path: str, headers: Any) -> bytes:
         body += message.get("body", b"")
 
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
-    more = {"http_version": "1.1", "scheme": "http", "root_path": "", "server": ("x", 80), "client": ("192.0.2.1", 1)}
+    more = {"http_version": "1.1", "scheme": "http", "root_path": "", "server": ("x", 80), "client": (address, 1)}
     await pool(scope | more, receive, send)  # type: ignore[arg-type]
     return body
 
@@ -59,7 +59,7 @@ def test_others_are_served_while_one_caller_sends_slow_requests() -> None:
         slow = [asyncio.create_task(ask(pool, "/slow", EVE)) for _ in range(20)]
         await asyncio.to_thread(running, threads, 2)
         async with asyncio.timeout(PATIENCE):
-            assert [await ask(pool, "/", ADA) for _ in range(3)] == [b"done"] * 3
+            assert [await ask(pool, "/", ADA, "192.0.2.2") for _ in range(3)] == [b"done"] * 3
         assert not any(request.done() for request in slow)
         threads.let_go.set()
         assert await asyncio.gather(*slow) == [b"done"] * 20
@@ -85,6 +85,34 @@ def test_a_user_with_many_tokens_is_one_caller() -> None:
     asyncio.run(main())
 
 
+def test_invented_tokens_and_sessions_are_one_caller_with_their_network() -> None:
+    async def main() -> None:
+        threads = Threads()
+        pool = FairPool(threads, workers=3, send_queue_size=8)
+        tokens = [[(b"authorization", f"Token t{number}".encode())] for number in range(6)]
+        sessions = [[(b"cookie", f"sessionid=s{number}".encode())] for number in range(6)]
+        addresses = [f"2001:db8::{number}" for number in range(12)]
+        requests = zip([*tokens, *sessions], addresses, strict=True)
+        slow = [asyncio.create_task(ask(pool, "/slow", *request)) for request in requests]
+        await asyncio.to_thread(running, threads, 2)
+        async with asyncio.timeout(PATIENCE):
+            assert await ask(pool, "/", ADA, "2001:db8:0:1::1") == b"done"
+        threads.let_go.set()
+        await asyncio.gather(*slow)
+
+    asyncio.run(main())
+
+
+def test_who_logs_in_does_not_make_its_address_a_user() -> None:
+    async def main() -> None:
+        threads = Threads(user=7)
+        pool = FairPool(threads, workers=3, send_queue_size=8)
+        await ask(pool, "/", [])
+        assert not pool._users
+
+    asyncio.run(main())
+
+
 def test_a_request_that_is_given_up_leaves_its_turn() -> None:
     async def main() -> None:
         threads = Threads()
@@ -101,12 +129,24 @@ def test_a_request_that_is_given_up_leaves_its_turn() -> None:
     asyncio.run(main())
 
 
-def test_a_caller_is_known_by_its_token_then_by_its_session_then_by_its_address() -> None:
+def test_credentials_are_a_token_or_a_session() -> None:
     def credentials(*headers: tuple[bytes, bytes]) -> object:
-        return credentials_of({"headers": headers, "client": ("192.0.2.1", 1)})  # type: ignore[typeddict-item]
+        return credentials_of({"headers": headers})  # type: ignore[typeddict-item]
 
     cookie = (b"cookie", b"a=b; sessionid=abc")
-    assert credentials() == "192.0.2.1"
-    assert credentials((b"cookie", b"a=b")) == "192.0.2.1"
+    assert credentials() is None
+    assert credentials((b"cookie", b"a=b")) is None
     assert credentials(cookie) == credentials((b"cookie", b"sessionid=abc; junk=1")) == "abc"
     assert credentials(cookie, (b"authorization", b"Token  t")) == credentials((b"authorization", b"token t")) == b"t"
+
+
+def test_the_network_of_a_client_is_the_one_that_the_proxies_saw(settings: Any) -> None:
+    def network(*forwarded: bytes) -> str:
+        headers = [(b"x-forwarded-for", value) for value in forwarded]
+        return network_of_client({"headers": headers, "client": ("192.0.2.1", 1)})  # type: ignore[typeddict-item]
+
+    assert network() == network(b"198.51.100.1") == "192.0.2.1"
+    settings.NUM_PROXIES = 1
+    assert network() == "192.0.2.1"
+    assert network(b"invented, 198.51.100.1") == network(b"invented", b"198.51.100.1") == "198.51.100.1"
+    assert network(b"2001:db8::1") == network(b"2001:db8::2")

@@ -116,7 +116,7 @@ def test_a_forwarded_address_is_not_believed_by_default(ada: User) -> None:
 
 
 def test_a_forwarded_address_counts_behind_a_known_proxy(ada: User, settings: Any) -> None:
-    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
+    settings.NUM_PROXIES = 1
     for number in range(5):
         log_in(f"user-{number}", "wrong", headers={"X-Forwarded-For": f"10.0.0.{number}, 192.0.2.1"})
     assert_locked(log_in(headers={"X-Forwarded-For": "192.0.2.1"}))
