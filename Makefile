@@ -11,7 +11,8 @@ development := DJANGO_SETTINGS_MODULE=settings.development
 OURS := $(wildcard manage.py routers.py settings project rest jobs mail monitor demo benchmarks examples)
 OURS += clients/python/legwork_client
 # For the oldest Python that is supported: Debian 12 has 3.11.2.
-LOCKED := pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+OLDEST := --python-version 3.11
+LOCKED := pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 help:  ## Show these lines
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name what; \
@@ -98,9 +99,11 @@ bench: $(READY)  ## Measure queue, replicas, API and mail beside their peers, an
 	@$(python) -m benchmarks.streams
 
 lock: var/lock/bin/uv  ## Compile requirements*.txt anew from pyproject.toml
-	@$< $(LOCKED) -o requirements.txt pyproject.toml
-	@$< $(LOCKED) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
-	@for peer in benchmarks/peers/*.in; do $< $(LOCKED) $$(sed -n 's/^# Python /--python-version /p' "$$peer") -o "$${peer%.in}.txt" "$$peer" || exit 1; done
+	@$< $(LOCKED) $(OLDEST) -o requirements.txt pyproject.toml
+	@$< $(LOCKED) $(OLDEST) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	@for peer in benchmarks/peers/*.in; do \
+		version=$$(sed -n 's/^# Python /--python-version /p' "$$peer"); \
+		$< $(LOCKED) $${version:-$(OLDEST)} -o "$${peer%.in}.txt" "$$peer" || exit 1; done
 
 var/lock/bin/uv: | $(READY)
 	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
