@@ -21,7 +21,7 @@ from demo.eventually import TooLateError, eventually
 from demo.processes import DiedError, stop_on_signals
 from demo.screen import fail, say, step
 from demo.stack import ROOT
-from tests.cluster.load import Load
+from tests.cluster.load import READERS, WRITERS, Load
 from tests.cluster.topology import Part, Topology
 from tests.support.stack import Client
 
@@ -65,23 +65,30 @@ def _end_each(topology: Topology, client: Client) -> list[str]:
     """What was not as promised."""
     step("Each part is restarted (SIGTERM) or killed (SIGKILL) in turn, while clients read and post")
     table = Table("part", "GETs", "failed GETs", "POSTs", "answered 503", "other errors", "whole again after")
-    problems = []
+    problems, totals = [], []
     with Load(client.another) as load:
         eventually(lambda: load.accepted, 60, "the first job of the load")
-        for part in [*topology.restarted(), *topology.killed()]:
-            load.take_counts()
-            back_after = _end_and_start(topology, part)
-            reads, posts = load.take_counts()
-            bad_reads, bad_posts = _failures(reads, GET_OK), _failures(posts, POST_OK)
-            unavailable = bad_posts.pop("503", 0)
-            if bad_reads:
-                problems.append(f"{part.name}: GETs failed ({_shown(bad_reads)}).")
-            if bad_posts or (unavailable and part.writes):
-                shown = _shown(bad_posts + Counter({"503": unavailable}))
-                problems.append(f"{part.name}: POSTs failed ({shown}).")
-            cells = (reads.total(), bad_reads.total(), posts.total(), unavailable, _shown(bad_posts) or 0)
-            table.add_row(part.name, *map(str, cells), f"{back_after:.1f} s")
+        for title, parts in (("rolling restart", topology.restarted()), ("kills", topology.killed())):
+            answers = failures = 0
+            for part in parts:
+                load.take_counts()
+                back_after = _end_and_start(topology, part)
+                reads, posts = load.take_counts()
+                bad_reads, bad_posts = _failures(reads, GET_OK), _failures(posts, POST_OK)
+                answers += reads.total() + posts.total()
+                failures += bad_reads.total() + bad_posts.total()
+                unavailable = bad_posts.pop("503", 0)
+                if bad_reads:
+                    problems.append(f"{part.name}: GETs failed ({_shown(bad_reads)}).")
+                if bad_posts or (unavailable and part.writes):
+                    shown = _shown(bad_posts + Counter({"503": unavailable}))
+                    problems.append(f"{part.name}: POSTs failed ({shown}).")
+                cells = (reads.total(), bad_reads.total(), posts.total(), unavailable, _shown(bad_posts) or 0)
+                table.add_row(part.name, *map(str, cells), f"{back_after:.1f} s")
+            totals.append(f"{title}: {failures} of {answers} requests of {READERS + WRITERS} clients failed")
     console.print(table)
+    for total in totals:
+        say(total)
     return problems + _unfinished(client, load)
 
 

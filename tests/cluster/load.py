@@ -10,8 +10,8 @@ import requests
 
 from tests.support.stack import Client
 
-READERS, WRITERS = 4, 2
-PAUSE = 0.02
+READERS, WRITERS = 12, 4
+PAUSE = 0.05
 """Seconds between two requests of a client."""
 JOB = {"kind": "demo.countdown", "params": {"seconds": 0}}
 
