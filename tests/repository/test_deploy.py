@@ -201,10 +201,13 @@ def test_the_image_gets_every_package_that_runs() -> None:
 
 
 def test_haproxy_takes_the_front_of_the_containers(tmp_path: Path) -> None:
-    config = tmp_path / "front.cfg"
-    config.write_text((DEPLOY / "container" / "front.cfg").read_text())
-    checked = run(shutil.which("haproxy") or "/usr/sbin/haproxy", "-c", "-f", config)
-    assert checked.returncode == 0, checked.stderr
+    front = yaml.safe_load((DEPLOY / "container" / "compose.yaml").read_text())["services"]["front"]
+    mounted, _, _ = front["volumes"][0].partition(":")
+    config = shutil.copy(DEPLOY / "container" / mounted, tmp_path)
+    for balancer in ("yes", "no"):
+        env = {**os.environ, **front["environment"], "BEHIND_BALANCER": balancer}
+        checked = run(shutil.which("haproxy") or "/usr/sbin/haproxy", "-c", "-dW", "-f", config, env=env)
+        assert checked.returncode == 0, checked.stderr
 
 
 def test_compose_runs_the_processes_of_the_procfile() -> None:

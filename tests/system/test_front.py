@@ -27,10 +27,10 @@ QUICK = 2.0
 class Front:
     """HAProxy with deploy/haproxy/front.cfg before one web process."""
 
-    def __init__(self, web: str, folder: Path) -> None:
+    def __init__(self, web: str, folder: Path, **more: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        env = {"FRONT_BIND": f"127.0.0.1:{port}", "WEB_1": web, "WEB_2": web}
+        env = {"FRONT_BIND": f"127.0.0.1:{port}", "WEB_1": web, "WEB_2": web} | more
         command = [program(), "-W", "-db", "-dW", "-f", str(DEPLOY / "front.cfg")]
         self.process = Process("front", command, log=folder / "front.log", env=env, cwd=folder)
 
@@ -70,11 +70,12 @@ class FakeWeb(socketserver.BaseRequestHandler):
 
 
 @pytest.fixture
-def front_of_a_fake(tmp_path: Path) -> Iterator[Front]:
+def front_of_a_fake(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Front]:
+    """Its parameter: more variables."""
     FakeWeb.got.clear()
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), FakeWeb) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
-        front = Front(f"127.0.0.1:{web.server_address[1]}", tmp_path)
+        front = Front(f"127.0.0.1:{web.server_address[1]}", tmp_path, **getattr(request, "param", {}))
         front.start()
         yield front
         front.process.stop()
@@ -172,6 +173,19 @@ def test_what_a_dying_web_process_left_is_repeated_by_another_if_that_is_safe(
         assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
     assert len(FakeWeb.got) == (2 if status == 200 else 1)
     assert all(each.endswith(b"\r\n\r\n" + body) for each in FakeWeb.got)
+
+
+@pytest.mark.parametrize(
+    ("front_of_a_fake", "address", "proto"),
+    [({}, b"127.0.0.1", b"http"), ({"BEHIND_BALANCER": "yes"}, b"198.51.100.7", b"https")],
+    indirect=["front_of_a_fake"],
+)
+def test_only_a_balancer_is_believed_who_the_client_is(front_of_a_fake: Front, address: bytes, proto: bytes) -> None:
+    said = {"X-Forwarded-For": "192.0.2.1, 198.51.100.7", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "1"}
+    requests.get(f"{front_of_a_fake.url}/job", headers={**said, "X_Forwarded_For": "192.0.2.1"}, timeout=60)
+    lines = FakeWeb.got[0].lower().split(b"\r\n")
+    forwarded = {line for line in lines if line.startswith((b"x-forwarded-for", b"x-forwarded-p", b"x_"))}
+    assert forwarded == {b"x-forwarded-for: " + address, b"x-forwarded-proto: " + proto}
 
 
 def test_a_front_that_is_killed_answers_nobody_until_it_is_back(front_of_a_fake: Front) -> None:
