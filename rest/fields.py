@@ -61,6 +61,15 @@ class IntegerField(serializers.IntegerField):
         return super().to_internal_value(int(data) if isinstance(data, float) else data)
 
 
+class NumberField(serializers.FloatField):
+    """A JSON number; no text that looks like one."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class ChoiceField(serializers.ChoiceField):
     """One of the choices; the error lists them instead of repeating the value."""
 

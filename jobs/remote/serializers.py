@@ -13,7 +13,7 @@ from jobs.registry import kinds
 from jobs.remote.lease_id import LeaseId
 from jobs.retry import MAX_WAIT
 from jobs.worker.outcome import MESSAGE_LIMIT
-from rest.fields import BooleanField, StringField
+from rest.fields import BooleanField, ListField, NumberField, StringField
 from rest.json_value import NotStorable, to_json
 from rest.strict import AnyValueField, StrictSerializer
 
@@ -24,15 +24,13 @@ def _remote_kinds() -> list[str]:
     return [kind.name for kind in kinds() if kind.remote and not kind.internal]
 
 
-class KindsField(serializers.ListField):
+class KindsField(ListField):
     """Names of remote kinds."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(child=StringField(max_length=100), min_length=1, max_length=MAX_KINDS, **options)
 
     def to_internal_value(self, data: Any) -> list[str]:
-        if isinstance(data, list) and len(data) > MAX_KINDS:
-            raise serializers.ValidationError(f"At most {MAX_KINDS} kinds.", "max_length")
         names: list[str] = super().to_internal_value(data)
         known = _remote_kinds()
         if unknown := sorted(set(names) - set(known)):
@@ -49,7 +47,7 @@ class LeaseRequest(StrictSerializer):
 
 
 class ProgressRequest(StrictSerializer):
-    percent = serializers.FloatField(min_value=0, max_value=100)
+    percent = NumberField(min_value=0, max_value=100)
     message = StringField(max_length=200, allow_blank=True, default="")
 
 
@@ -76,7 +74,7 @@ class FailureRequest(StrictSerializer):
 
     message = StringField(min_length=1, max_length=MESSAGE_LIMIT)
     permanent = BooleanField(default=False)
-    retry_after = serializers.FloatField(min_value=0, max_value=MAX_WAIT, required=False)
+    retry_after = NumberField(min_value=0, max_value=MAX_WAIT, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["permanent"] and "retry_after" in attrs:

@@ -13,7 +13,7 @@ from project.docs import SchemaView
 from project.login.tokens import TokensView
 from rest.batch import MAX_BATCH_ERRORS, parse_each
 from rest.field_errors import MAX_DETAIL, MAX_ERRORS, first_errors
-from rest.fields import ChoiceField, DictField, IntegerField, ListField, StringField, TimeField
+from rest.fields import ChoiceField, DictField, IntegerField, ListField, NumberField, StringField, TimeField
 from rest.json import MAX_CONTAINERS, MAX_VALUES, JSONParser
 from rest.problems import document
 from rest.query import unknown_parameters
@@ -69,6 +69,13 @@ def test_validation_ends_after_so_many_bad_items(field_class: Any, bad: Any) -> 
 def test_a_number_is_a_number(value: object, code: str) -> None:
     field = IntegerField(max_value=8)
     assert (field.run_validation(5), field.run_validation(5.0)) == (5, 5)
+    assert refused(field, value) == [code]
+
+
+@pytest.mark.parametrize(("value", "code"), [("5", "invalid"), (True, "invalid"), (9, "max_value")])
+def test_a_number_with_a_fraction_is_a_number_too(value: object, code: str) -> None:
+    field = NumberField(max_value=8)
+    assert (field.run_validation(5.5), field.run_validation(5)) == (5.5, 5.0)
     assert refused(field, value) == [code]
 
 

@@ -51,6 +51,7 @@ def test_an_unknown_kind_is_told_which_there_are(api: APIClient) -> None:
     [
         ("", {"progress": {"percent": 101}}, "progress.percent"),
         ("", {"progress": {"percent": -1}}, "progress.percent"),
+        ("", {"progress": {"percent": "40"}}, "progress.percent"),
         ("", {"progress": {"message": "no percent"}}, "progress.percent"),
         ("", {"progress": {"percent": 1, "message": "m" * 201}}, "progress.message"),
         ("", {"percent": 1}, "percent"),
