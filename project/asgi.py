@@ -27,7 +27,7 @@ from project.gathering import dispatch as gathering
 from project.http_protocol import harden
 from project.login.large_bodies import is_known
 from project.login.last_used import last_used
-from project.middleware import log_access, logged_path, request_id
+from project.middleware import log_access, logged_client, logged_path, request_id
 from rest import problems, security_headers
 from rest.body import (
     BodyBudget,
@@ -40,6 +40,7 @@ from rest.body import (
     replay,
 )
 from rest.security_headers import with_security_headers
+from rest.throttling import address_in
 from rest.watch.responder import respond
 from rest.watch.shutdown import end_watches_at_shutdown
 
@@ -92,7 +93,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         if settings.LOOPBACK_ONLY and not _is_local(scope):
             return await _refuse(scope, note_start, 403, "Development serves this machine only.", code="not_local")
-        await gathering.serve(scope, receive, note_start, _serve)
+        await gathering.serve(_sanitised(scope), receive, note_start, _serve)
     except Exception:
         logger.exception("request_failed")
         if started:
@@ -101,7 +102,6 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
-    scope = _sanitised(scope)
     if scope["method"] in ("GET", "HEAD") and scope["path"] in ("/healthz", "/readyz"):
         return await _health(scope, send)
     if not has_body(scope):
@@ -166,10 +166,11 @@ def _with_length(scope: HTTPScope, length: int) -> HTTPScope:
 async def _health(scope: HTTPScope, send: Send) -> None:
     """Not on the thread pool, so that a process whose threads are all busy still reports that it lives."""
     if scope["path"] == "/healthz":
-        return await _respond(scope, send, 200, b"application/json", health.ALIVE)
+        await _respond(scope, send, 200, b"application/json", health.ALIVE)
+        return
     threads = await _pool_state()
     status, body = await asyncio.to_thread(health.readiness, threads=threads)
-    return await _respond(scope, send, status, b"application/json", body)
+    await _respond(scope, send, status, b"application/json", body)
 
 
 async def _pool_state() -> str:
@@ -186,20 +187,23 @@ async def _refuse(
 ) -> None:
     started = time.perf_counter()
     body = problems.document(status, detail, scope["path"], code=code)
-    await _respond(scope, send, status, problems.MEDIA_TYPE.encode(), body, headers)
-    log_access(scope["method"], scope["path"], status, started)
+    this_id = await _respond(scope, send, status, problems.MEDIA_TYPE.encode(), body, headers)
+    more = {"request_id": this_id, "client": logged_client(address_in(scope))}
+    log_access(scope["method"], scope["path"], status, started, **more)
 
 
 async def _respond(
     scope: HTTPScope, send: Send, status: int, content_type: bytes, body: bytes, headers: Headers = ()
-) -> None:
-    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+) -> str:
+    """Returns the id of the request, which the response has."""
+    this_id = request_id(dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1"))
     fields = [
         (b"content-type", content_type),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
-        (b"x-request-id", request_id(given).encode()),
+        (b"x-request-id", this_id.encode()),
         *headers,
     ]
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body, "more_body": False})
+    return this_id

@@ -14,7 +14,7 @@ from a2wsgi.wsgi_typing import WSGIApp
 from django.conf import settings
 from django.http import parse_cookie
 
-from rest.throttling import address_behind_proxies, network_of
+from rest.throttling import address_in, network_of
 from rest.watch.watchers import USER_KEY
 
 MOST_KNOWN = 10_000
@@ -38,7 +38,7 @@ class FairPool(WSGIMiddleware):
         if scope["type"] != "http":
             return await super().__call__(scope, receive, send)
         credentials = credentials_of(scope)
-        async with self._turn(self._users.get(credentials) or network_of_client(scope)):
+        async with self._turn(self._users.get(credentials) or network_of(address_in(scope))):
             await super().__call__(scope, receive, send)
         user = cast("dict[str, Any]", scope).get(USER_KEY)
         if user and credentials:
@@ -66,9 +66,3 @@ def credentials_of(scope: HTTPScope) -> bytes | str | None:
     if token := fields.get(b"authorization", b"").split()[-1:]:
         return token[0]
     return parse_cookie(fields.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
-
-
-def network_of_client(scope: HTTPScope) -> str:
-    peer = (scope.get("client") or ("",))[0]
-    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-    return network_of(address_behind_proxies(peer, forwarded.decode("latin-1")))

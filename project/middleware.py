@@ -76,10 +76,10 @@ def logged_client(address: str) -> str | None:
     return str(ip_network((int(parsed), 24 if parsed.version == 4 else 48), strict=False).network_address)
 
 
-def log_access(method: str, path: str, status: int, started: float, user: object = None, **more: str) -> None:
+def log_access(method: str, path: str, status: int, started: float, user: object = None, **more: str | None) -> None:
     """Count the request, and write one line. Without the query, and with e-mail addresses and secrets masked.
 
-    more: the request_id, where it is not in the logger's context.
+    more: request_id and client, where they are not in the logger's context.
     """
     observe(method, path, status, started)
     took = round((time.perf_counter() - started) * 1000, 1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import structlog
+from a2wsgi.asgi_typing import HTTPScope
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
@@ -151,11 +152,18 @@ def charge_broadcast(request: Request, rows: int) -> None:
 
 
 def client_address(request: HttpRequest | Request) -> str:
-    return address_behind_proxies(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    return _behind_proxies(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
 
 
-def address_behind_proxies(peer: str, forwarded_for: str) -> str:
-    """The client's address. Trusts NUM_PROXIES entries of X-Forwarded-For; with 0 it ignores the header."""
+def address_in(scope: HTTPScope) -> str:
+    """client_address() of a request that Django has not seen."""
+    peer = (scope.get("client") or ("",))[0]
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return _behind_proxies(peer, forwarded.decode("latin-1"))
+
+
+def _behind_proxies(peer: str, forwarded_for: str) -> str:
+    """Trusts NUM_PROXIES entries of X-Forwarded-For; with 0 it ignores the header."""
     if not (settings.NUM_PROXIES and forwarded_for):
         return peer
     return forwarded_for.split(",")[-settings.NUM_PROXIES :][0].strip()

@@ -14,7 +14,8 @@ from project.gathering import databases, list_jobs, post_job, post_message, read
 from project.gathering.answers import Answer
 from project.gathering.heads import Fields, Heads, encoded, fields_for
 from project.gathering.requests import FIELDS, FIELDS_WITH_BODY, Asked, understand
-from project.middleware import log_access
+from project.middleware import log_access, logged_client
+from rest.throttling import address_in
 
 App = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
 
@@ -72,6 +73,8 @@ async def _send(scope: HTTPScope, send: Send, head: Fields, asked: Asked, answer
     fields = {**answer.fields, **answer.allowance.headers(), "X-Request-ID": asked.request_id}
     fields["Content-Length"] = str(len(answer.body))
     headers = [*head, *encoded(fields)]
-    log_access(scope["method"], scope["path"], answer.status, started, answer.user_id, request_id=asked.request_id)
+    client = logged_client(address_in(scope))
+    more = {"request_id": asked.request_id, "client": client}
+    log_access(scope["method"], scope["path"], answer.status, started, answer.user_id, **more)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})

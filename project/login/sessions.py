@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from django.contrib.auth import login, logout
+from django.contrib.auth import get_user, login, logout
 from django.contrib.auth.models import AnonymousUser, User
 from django.middleware.csrf import get_token
 from django.utils.decorators import method_decorator
@@ -79,6 +79,8 @@ class SessionView(APIView):
     @extend_schema(operation_id="session_destroy", parameters=[CSRF_HEADER], responses={204: LOGGED_OUT})
     def delete(self, request: Request) -> Response:
         """Log out. Without a session this does nothing and succeeds."""
+        # Who that was, for the log: without authenticators DRF has replaced the session's user by an anonymous one.
+        request._request.user = get_user(request._request)
         logout(request._request)
         return Response(status=204)
 

@@ -346,7 +346,14 @@ def test_a_client_that_does_not_read_holds_no_thread(monkeypatch: pytest.MonkeyP
             await asyncio.Event().wait()
 
     monkeypatch.setattr(asgi.gathering, "serve", view)
-    scope: Any = {"type": "http", "method": "GET", "path": "/", "headers": [], "server": ("127.0.0.1", 80)}
+    scope: Any = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+        "server": ("127.0.0.1", 80),
+    }
     asyncio.run(asgi.application(scope, None, send))  # type: ignore[arg-type]
     assert told == ["http.response.start", "http.response.body", "all"]
 

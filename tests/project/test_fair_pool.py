@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from project.fair_pool import FairPool, credentials_of, network_of_client
+from project.fair_pool import FairPool, credentials_of
 from rest.watch.watchers import USER_KEY
 from tests.support.timeouts import PATIENCE
 
@@ -138,15 +138,3 @@ def test_credentials_are_a_token_or_a_session() -> None:
     assert credentials((b"cookie", b"a=b")) is None
     assert credentials(cookie) == credentials((b"cookie", b"sessionid=abc; junk=1")) == "abc"
     assert credentials(cookie, (b"authorization", b"Token  t")) == credentials((b"authorization", b"token t")) == b"t"
-
-
-def test_the_network_of_a_client_is_the_one_that_the_proxies_saw(settings: Any) -> None:
-    def network(*forwarded: bytes) -> str:
-        headers = [(b"x-forwarded-for", value) for value in forwarded]
-        return network_of_client({"headers": headers, "client": ("192.0.2.1", 1)})  # type: ignore[typeddict-item]
-
-    assert network() == network(b"198.51.100.1") == "192.0.2.1"
-    settings.NUM_PROXIES = 1
-    assert network() == "192.0.2.1"
-    assert network(b"invented, 198.51.100.1") == network(b"invented", b"198.51.100.1") == "198.51.100.1"
-    assert network(b"2001:db8::1") == network(b"2001:db8::2")

@@ -16,6 +16,7 @@ from django.test import Client
 
 from jobs.models.states import Status
 from project.logging import LineHandler, logging_config
+from tests.support.asgi_requests import ask
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,35 @@ def test_a_request_is_one_line_without_query_or_address() -> None:
     assert (line["request_id"], line["user_id"]) == ("mine", None)
     assert line["duration_ms"] >= 0
     assert "secret" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("setting", "address", "logged"),
+    [
+        ("full", "203.0.113.77", "203.0.113.77"),
+        ("masked", "203.0.113.77", "203.0.113.0"),
+        ("masked", "2001:db8:1:2::3", "2001:db8:1::"),
+        ("masked", "no address", None),
+        ("off", "203.0.113.77", None),
+    ],
+)
+def test_a_line_has_the_clients_address_as_far_as_it_may(
+    settings: Any, setting: str, address: str, logged: str | None
+) -> None:
+    settings.LOG_CLIENT_ADDRESS = setting
+    written(True, stream := io.StringIO())
+    Client().get("/api/v1/jobs/", REMOTE_ADDR=address)
+    ask("POST", "/api/v1/jobs/", [("content-length", str(2**30))], client=(address, 1))
+    assert [line["client"] for line in lines(stream, "project.middleware")] == [logged] * 2
+
+
+def test_a_path_is_logged_up_to_a_bound_and_without_secrets() -> None:
+    written(True, stream := io.StringIO())
+    Client().get("/unsubscribe/secret-of-a-recipient/")
+    Client().get("/" + "x" * 5000)
+    unsubscribed, long = lines(stream, "project.middleware")
+    assert unsubscribed["path"] == "/unsubscribe/…/"
+    assert len(long["path"]) <= 300
 
 
 def test_an_unknown_level_is_refused_in_a_sentence() -> None:

@@ -104,3 +104,18 @@ def test_nul_in_the_path_is_404() -> None:
 def test_a_declared_length_over_the_limit_is_413_for_any_server(settings: Any) -> None:
     settings.BODY_LIMIT = 10
     assert_problem(client().generic("POST", TOKENS, b"x" * 11, content_type=JSON), 413)
+
+
+@pytest.mark.parametrize(
+    "path", ["/unsubscribe/x/", "/webhooks/mailgun/tracking/", "/webhooks/anymail/postmark/tracking/"]
+)
+def test_pages_and_webhooks_are_limited_by_network(settings: Any, path: str) -> None:
+    settings.PAGE_RATES = {"/unsubscribe/": 2, "/webhooks/": 2}
+
+    def ask(address: str) -> int:
+        return client().post(path, REMOTE_ADDR=address).status_code
+
+    first, second, third = (ask(f"2001:db8::{number}") for number in range(3))
+    assert first == second != 429
+    assert third == 429
+    assert ask("2001:db8:0:1::1") == first

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import InternalError, connection
+from structlog.testing import capture_logs
 
 from project.gathering import databases, read_job
 from project.models import Token
@@ -27,7 +28,6 @@ UNUSUAL = {
     "any ETag": ("if-none-match", "*"),
     "several ETags": ("if-none-match", '"a", "b"'),
     "an ETag without quotes": ("if-none-match", "abc"),
-    "a name with an underscore": ("x_request_id", "forged"),
     "a second host": ("host", "testserver"),
     "an unknown field": ("x-unknown", "1"),
     "a body's length": ("content-length", "0"),
@@ -236,3 +236,12 @@ def test_a_statement_that_fails_leaves_its_requests_to_the_plain_view(
     monkeypatch.setattr(read_job, "STATEMENT", "SELECT 1 / 0")
     answer, gathered = paths.ask("GET", world.path("queued"), fields(world))
     assert (answer.status, gathered) == (200, False)
+
+
+def test_a_gathered_request_is_logged_with_its_client(paths: Paths, world: World) -> None:
+    forged = [("x_request_id", "forged"), ("x_forwarded_for", "198.51.100.1")]
+    with capture_logs() as logs:
+        _, gathered = paths.ask("GET", world.path("queued"), [*fields(world), *forged])
+    [line] = [line for line in logs if line["event"] == "request"]
+    assert gathered
+    assert (line["client"], line["request_id"], line["status"]) == ("192.0.2.0", "x", 200)
