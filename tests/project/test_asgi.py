@@ -18,6 +18,7 @@ from project import asgi
 from project.health import ALIVE
 from project.login.large_bodies import is_known
 from tests.support.api_clients import make_token
+from tests.support.asgi_requests import scope_of
 from tests.support.timeouts import PATIENCE
 
 pytest_plugins = ["tests.support.api_fixtures"]
@@ -53,19 +54,8 @@ def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"testserver"), *headers],
-        "client": ("192.0.2.1", 1234),
-        "server": ("testserver", 80),
-    }
-    asyncio.run(asgi.application({**scope, **more}, receive, send))  # type: ignore[arg-type]
+    scope = scope_of(method, path, headers=[(b"host", b"testserver"), *headers], **more)
+    asyncio.run(asgi.application(scope, receive, send))  # type: ignore[arg-type]
     return Answer(sent)
 
 

@@ -4,21 +4,20 @@ import csv
 import shutil
 import socket
 import subprocess
-from types import TracebackType
-from typing import Self
 
 from demo.eventually import eventually
 from demo.processes import Process, free_port
 from demo.stack import ROOT
 from tests.support.servers.folders import make_folder, server_user
 from tests.support.servers.postgresql import SUPERUSER, PostgreSQL
+from tests.support.servers.private_server import PrivateServer
 from tests.support.servers.standby import ask
 
 DEPLOY = ROOT / "deploy" / "haproxy"
 FIND_PROGRAM = ROOT / "bin" / "haproxy"
 
 
-class HAProxy:
+class HAProxy(PrivateServer):
     """One proxy before three servers, which are known to it as postgresql1, 2 and 3 in the order given here."""
 
     def __init__(self, servers: list[PostgreSQL]) -> None:
@@ -30,15 +29,6 @@ class HAProxy:
         # A copy, because the server's user may not look into our folders.
         self._configuration = shutil.copy(DEPLOY / "haproxy.cfg", self.folder)
         self._process = self._make_process()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
 
     def write_url(self, database: str) -> str:
         return f"postgres://{SUPERUSER}@127.0.0.1:{self.write_port}/{database}"

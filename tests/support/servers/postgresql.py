@@ -7,8 +7,6 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -17,11 +15,12 @@ from demo.eventually import eventually
 from demo.processes import Process, free_port
 from demo.stack import ROOT
 from tests.support.servers.folders import make_folder, server_user
+from tests.support.servers.private_server import PrivateServer
 
 SUPERUSER = "legwork"
 FIND_PROGRAMS = ROOT / "bin" / "postgresql"
 
-ALWAYS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200"}
+ALWAYS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "400"}
 CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Quick, and safe as long as the machine itself does not crash; a killed server loses nothing but the last commits."""
 
@@ -35,7 +34,7 @@ GONE = ("", "Z", "X")
 """The states of a process that does nothing any more; "" is that of one that is not there."""
 
 
-class PostgreSQL:
+class PostgreSQL(PrivateServer):
     """One server. `durable=True` for tests that crash it and ask what was kept; `settings` go on its command line."""
 
     def __init__(self, *, durable: bool = False, settings: Mapping[str, str] | None = None) -> None:
@@ -46,15 +45,6 @@ class PostgreSQL:
         self._programs = programs()
         self._initialise()
         self._process = self._make_process()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
 
     def url(self, database: str = "postgres") -> str:
         return f"postgres://{SUPERUSER}@127.0.0.1:{self.port}/{database}"

@@ -5,19 +5,18 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 from demo.eventually import eventually
 from demo.processes import Process, free_port
 from tests.support.servers.folders import make_folder, server_user
+from tests.support.servers.private_server import PrivateServer
 
 IN_MEMORY = {"save": "", "appendonly": "no"}
 """Nothing is written to disk: what a server that is stopped or killed held is gone."""
 STOP_SIGNALS = {"fast": signal.SIGTERM, "kill": signal.SIGKILL}
 
 
-class Redis:
+class Redis(PrivateServer):
     """One server. `settings` go on its command line, e.g. {"appendonly": "yes"} to keep what a killed one held."""
 
     def __init__(self, *, settings: Mapping[str, str] | None = None) -> None:
@@ -26,15 +25,6 @@ class Redis:
         self.port = free_port()
         self.settings = {**IN_MEMORY, **(settings or {})}
         self._process = self._make_process()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
 
     @property
     def pid(self) -> int:

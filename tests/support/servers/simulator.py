@@ -4,8 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import requests
 
@@ -13,6 +12,7 @@ from demo.eventually import eventually
 from demo.processes import Process, free_port
 from demo.stack import ROOT
 from tests.support.servers.folders import make_folder
+from tests.support.servers.private_server import PrivateServer
 
 API_KEY = "key-of-the-simulator"
 SIGNING_KEY = "signing-key-of-the-simulator"
@@ -20,7 +20,7 @@ DOMAIN, FURTHER_DOMAIN = "mg.example.org", "further.example"
 """Both may send."""
 
 
-class Simulator:
+class Simulator(PrivateServer):
     """Usable in `with`. `options` are the command's, e.g. latency=0.1; what it holds is lost by stop() and start()."""
 
     def __init__(self, webhook_url: str = "", *, port: int = 0, **options: float | str) -> None:
@@ -41,15 +41,6 @@ class Simulator:
         env = {**os.environ, "DJANGO_SETTINGS_MODULE": "settings.development", **self.env}
         self.process = Process("simulator", command, log=self.folder / "log", cwd=ROOT, env=env)
         self._session = requests.Session()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
 
     def start(self) -> None:
         self.process.start()

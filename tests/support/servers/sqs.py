@@ -4,21 +4,21 @@ import itertools
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import boto3
 import requests
 
 from demo.eventually import eventually
 from demo.processes import Process, free_port
+from tests.support.servers.private_server import PrivateServer
 
 REGION = "eu-west-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 """What boto3 wants to see in the environment; moto believes anything."""
 
 
-class SQS:
+class SQS(PrivateServer):
     """One server; what it held is gone, queues included, when it is stopped."""
 
     def __init__(self) -> None:
@@ -27,16 +27,6 @@ class SQS:
         self._names = (f"legwork-{number}" for number in itertools.count(1))
         command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(self.port)]
         self._process = Process("SQS", command, log=Path(self._folder.name) / "log")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        self._folder.cleanup()
 
     @property
     def endpoint(self) -> str:
@@ -52,6 +42,10 @@ class SQS:
 
     def stop(self) -> None:
         self._process.kill()
+
+    def remove(self) -> None:
+        self.stop()
+        self._folder.cleanup()
 
     def purge(self) -> None:
         """Every queue that there is."""
