@@ -5,7 +5,8 @@
 
 python := .venv/bin/python
 READY := .venv/ready
-PYTEST := -n 2 --max-worker-restart 0 --dist loadgroup
+# Two for each of two cores: while one test waits for processes, another computes.
+PYTEST := -n 4 --max-worker-restart 0 --dist loadgroup
 # Without it the program is production, and refuses to start without secrets.
 development := DJANGO_SETTINGS_MODULE=settings.development
 OURS := $(wildcard manage.py routers.py settings project rest jobs mail monitor demo benchmarks examples)

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-_reserved: list[socket.socket] = []
-"""One for each reserved port; see free_port()."""
+_reserved: list[int] = []
+"""The file descriptor of a socket for each reserved port; see free_port()."""
 
 
 class DiedError(Exception):
@@ -133,7 +133,7 @@ def _reserve(port: int) -> bool:
     except OSError:
         name.close()
         return False
-    _reserved.append(name)
+    _reserved.append(name.detach())
     return True
 
 

@@ -5,6 +5,7 @@ DATABASE_URL in the environment comes first: `DATABASE_URL=sqlite:///:memory: py
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import django
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.internal.conjecture import providers
 
+from tests.support.flush import flush_only_used_tables
 from tests.support.servers.postgresql import PostgreSQL, create_database
 from tests.support.servers.redis import Redis
 from tests.support.servers.sqs import SQS
@@ -23,7 +25,11 @@ from tests.support.timeouts import PATIENCE
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.test")
 
 DATABASES = ["sqlite", "postgresql"]
+SYSTEM = Path(__file__).parent / "system"
 LOG_LINES = 40
+
+_stacks: dict[str, Stack] = {}
+"""Those that run, by database."""
 
 # No deadline and no complaint about slowness: they would test the machine. An example of the database shares the
 # fixtures of its test with the others, and each such test leaves them as they were or does not mind.
@@ -51,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _provide_database(config)
     # Of itself pytest-django sets Django up only where the settings were named before this file was read.
     django.setup()
+    flush_only_used_tables()
 
 
 def _provide_database(config: pytest.Config) -> None:
@@ -69,7 +76,11 @@ def _provide_database(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under xdist, all tests on one stack go to one worker, so that each stack is started once."""
+    """Under xdist, all tests on one stack go to one worker, so that each stack is started once.
+
+    Those that wait for processes come first: the others fill the workers evenly in the end.
+    """
+    items.sort(key=lambda item: SYSTEM not in item.path.parents)
     for item in items:
         for database in DATABASES:
             if f"{database}_stack" in getattr(item, "fixturenames", ()):
@@ -84,6 +95,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for stack in [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Stack)]:
             report.sections += [(f"the end of {name}", tail) for name, tail in stack.log_tails(LOG_LINES)]
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Under xdist, a stack is stopped with the last of its tests: an idle one takes a tenth of a core."""
+    yield
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    needed = {mark.args[0] for mark in nextitem.iter_markers("xdist_group")} if nextitem else set()
+    for database in DATABASES:
+        if database in _stacks and database not in needed:
+            _stacks.pop(database).stop()
 
 
 @pytest.fixture(autouse=True)
@@ -108,12 +131,17 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 
 @pytest.fixture
 def sqlite_stack(_sqlite_stack: Stack) -> Stack:
-    return _sqlite_stack.revive()
+    return _revive("sqlite", _sqlite_stack)
 
 
 @pytest.fixture
 def postgresql_stack(_postgresql_stack: Stack) -> Stack:
-    return _postgresql_stack.revive()
+    return _revive("postgresql", _postgresql_stack)
+
+
+def _revive(database: str, stack: Stack) -> Stack:
+    _stacks[database] = stack
+    return stack.revive()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,8 @@
 """An instance of an Auto Scaling group is protected while a long job runs on it; EC2 and its metadata are imitated."""
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import boto3
@@ -15,6 +14,7 @@ from jobs.cluster.reports import cluster_name
 from jobs.models import Job
 from project import scale_in
 from tests.support.factories import make_job
+from tests.support.servers.web import Server, running
 
 pytestmark = pytest.mark.django_db
 
@@ -51,11 +51,8 @@ def group(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Any]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
-    with mock_aws():
+    with running(Server(("127.0.0.1", 0), Metadata)) as url, mock_aws():
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
         ec2, client = boto3.client("ec2"), boto3.client("autoscaling")
         image = ec2.describe_images()["Images"][0]["ImageId"]
         client.create_launch_configuration(LaunchConfigurationName="lc", ImageId=image, InstanceType="t3.small")
@@ -71,9 +68,6 @@ def group(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Any]:
         scale_in.instance_id.cache_clear()
         yield client
     scale_in.instance_id.cache_clear()
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def is_protected(group: Any) -> bool:

@@ -3,15 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.support.browser import Tab, chromium, findings, open_tab
+from tests.support.servers.web import make_server
 from tests.support.stack import Stack
 from tests.support.timeouts import PATIENCE
 
@@ -325,19 +324,5 @@ def another_origin(sqlite_stack: Stack) -> Iterator[int]:
     form = f"""<!doctype html><form method="post" enctype="text/plain" action="{sqlite_stack.url}/api/v1/jobs/">
       <input name='{{"kind": "demo.countdown", "unique_key": "' value='"}}'><button>Win</button></form>"""
 
-    class Site(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(form.encode())
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    with make_server(lambda asked: (200, {"Content-Type": "text/html"}, form.encode())) as server:
+        yield server.port

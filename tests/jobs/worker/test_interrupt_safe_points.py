@@ -119,6 +119,8 @@ def test_what_the_handler_itself_waits_in_is_struck(sort: type[Interruptible]) -
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite in memory cannot be closed.")
 @pytest.mark.django_db(transaction=True)
+# Python only reports an interruption that strikes a finalizer; it is tried again.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("sort", [MainThread, OtherThread])
 def test_a_connection_can_be_used_after_any_interruption_of_what_used_it(sort: type[Interruptible]) -> None:
     """Whether that came between two statements, cut one of them, or broke a transaction off."""

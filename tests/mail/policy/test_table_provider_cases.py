@@ -6,11 +6,10 @@ tests/provider_cases, and docs/mail-failures.md is made of them.
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -37,6 +36,7 @@ from tests.provider_cases.follows import (
 from tests.provider_cases.table import DOCUMENT, PROVIDERS, document
 from tests.support.mail.mailgun_webhooks import make_attempt, make_sent_message, post
 from tests.support.mail.sending import sending_by, work_on
+from tests.support.servers.web import make_server
 from tests.support.timeouts import PATIENCE
 
 pytestmark = [
@@ -213,27 +213,12 @@ def answering(said: Answered, calls: list[str] | None = None) -> Iterator[str]:
     text = said.body if isinstance(said.body, str) else json.dumps(said.body)
     usual = {"Content-Type": "text/plain" if isinstance(said.body, str) else "application/json"}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            if calls is not None:
-                calls.append(self.path)
-            later = datetime.now(UTC) + timedelta(seconds=LATER_BY)
-            body = text.replace(LATER, f"{later:%a, %d %b %Y %H:%M:%S} UTC").encode()
-            self.send_response(said.status)
-            for name, value in {**usual, **said.headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+    def reply(asked: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        if calls is not None:
+            calls.append(asked.path)
+        later = datetime.now(UTC) + timedelta(seconds=LATER_BY)
+        body = text.replace(LATER, f"{later:%a, %d %b %Y %H:%M:%S} UTC").encode()
+        return said.status, {**usual, **said.headers}, body
 
-        def log_message(self, *_: object) -> None:
-            """Nobody wants to read it."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with make_server(reply) as server:
+        yield f"http://{server.host}"
