@@ -18,7 +18,7 @@ from django.contrib.auth.models import User  # noqa: E402
 from benchmarks.mails import SUBJECT, TEXT, addresses  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from jobs.models.ids import new_id  # noqa: E402
-from jobs.models.sql_postgresql import INSERT, WRITTEN_BY_WORKERS  # noqa: E402
+from jobs.models.sql_postgresql import INSERT, NOT_GIVEN  # noqa: E402
 from jobs.submit import build, submit, submit_many  # noqa: E402
 from mail.models import Message  # noqa: E402
 from mail.submit import build_draft, store  # noqa: E402
@@ -35,7 +35,7 @@ def enqueue() -> Any:
 
 def insert_bare(count: int) -> float:
     """Seconds for so many rows like those of enqueue() by the same prepared INSERT, each committed, without Django."""
-    fields = [field for field in Job._meta.concrete_fields if field.name not in WRITTEN_BY_WORKERS]
+    fields = [field for field in Job._meta.concrete_fields if field.name not in NOT_GIVEN]
     job, places = build("bench.noop"), range(1, len(fields) + 1)
     columns, numbered = ", ".join(str(field.column) for field in fields), ", ".join(f"${place}" for place in places)
     execute = f"EXECUTE bare ({', '.join(['%s'] * len(fields))})"

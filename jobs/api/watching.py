@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
@@ -89,7 +88,7 @@ class JobEventsView(APIView):
     query_parameters = ("after",)
 
     @extend_schema(operation_id="jobs_events", responses=EVENT_STREAM | NOTHING_LEFT, parameters=[LAST_EVENT_ID, AFTER])
-    def get(self, request: Request, job_id: UUID) -> HttpResponse:
+    def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Server-sent events of one job: its present state, then each change, until it has finished.
 
         An event's id only grows. After an interruption, send the last one as Last-Event-ID: nothing is told twice.
@@ -118,7 +117,7 @@ class AllJobsEventsView(APIView):
             AFTER,
         ],
     )
-    def get(self, request: Request) -> HttpResponse:
+    def get(self, request: Request) -> HttpResponseBase:
         """Server-sent events of all your jobs, from now on: each change of each.
 
         The filters choose by the state that a job has come to.

@@ -15,7 +15,9 @@ from jobs.models.statements import CompiledQuery, execute_prepared
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
 
-NEXT_VERSION = "greatest(jobs_job.version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
+NEW_VERSION = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+"""By the database's clock, when the table is locked: rest/watch/sources.py counts on it."""
+NEXT_VERSION = f"greatest(jobs_job.version + 1, {NEW_VERSION})"
 """As the trigger sets it (rest/migrations/_triggers.py), which takes longer."""
 
 CLAIM = """
@@ -40,27 +42,27 @@ BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC,
 BY_AGE = "attempt >= 0 AND run_at < statement_timestamp() - %s ORDER BY run_at"
 BY_AGE_IN_QUEUE = f"queue = %s AND {BY_AGE}"
 
-INSERT = """
-    INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
-    VALUES (0, '', false, '{{"percent": 0, "message": ""}}', '[]', {places})
-"""
-WRITTEN_BY_WORKERS = {
+INSERT = f"""
+    INSERT INTO jobs_job (version, attempt, worker, cancel_requested, progress, errors, {{columns}})
+    VALUES ({NEW_VERSION}, 0, '', false, '{{{{"percent": 0, "message": ""}}}}', '[]', {{places}})
+"""  # noqa: S608 a constant
+NOT_GIVEN = {
+    "version",
     *("attempt", "worker", "cancel_requested", "progress", "errors"),
     *("started_at", "lease_expires_at", "finished_at", "result", "output"),
 }
-"""Fields with the same value in every new job: constants in the text of a statement cost next to nothing, and the last
-are NULL."""
+"""Fields that the text of a statement fills for every new job, which costs next to nothing; the last are NULL."""
 
-INSERT_MANY = """
-    INSERT INTO jobs_job (id, params, {columns})
-    SELECT each.id, each.params, {values} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
-"""
+INSERT_MANY = f"""
+    INSERT INTO jobs_job (version, id, params, {{columns}})
+    SELECT {NEW_VERSION}, each.id, each.params, {{values}} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
+"""  # noqa: S608 a constant
 
-INSERT_EACH = """
-    INSERT INTO jobs_job (attempt, worker, cancel_requested, progress, errors, {columns})
-    SELECT 0, '', false, '{{"percent": 0, "message": ""}}', '[]', each.*
-    FROM unnest({places}) AS each ({columns})
-"""
+INSERT_EACH = f"""
+    INSERT INTO jobs_job (version, attempt, worker, cancel_requested, progress, errors, {{columns}})
+    SELECT {NEW_VERSION}, 0, '', false, '{{{{"percent": 0, "message": ""}}}}', '[]', each.*
+    FROM unnest({{places}}) AS each ({{columns}})
+"""  # noqa: S608 a constant
 
 SUCCEED_MANY = f"""
     UPDATE jobs_job
@@ -172,7 +174,7 @@ class PostgreSQL:
 
     def insert_many(self, rows: Any, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
         connection = connections[rows.db]
-        fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("id", "params")]
+        fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("version", "id", "params")]
         same = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
         columns, values = _columns(fields), ", ".join(["%s"] * len(fields))
         ids, texts = [pk for pk, _ in many_params], [orjson.dumps(params).decode() for _, params in many_params]
@@ -230,7 +232,7 @@ def _insert_each(model: Any, alias: str) -> tuple[Sequence[Any], str]:
 
 
 def _given(model: Any) -> list[Any]:
-    return [field for field in model._meta.concrete_fields if field.name not in WRITTEN_BY_WORKERS]
+    return [field for field in model._meta.concrete_fields if field.name not in NOT_GIVEN]
 
 
 def _columns(fields: Iterable[Any]) -> str:

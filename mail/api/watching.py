@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -80,7 +79,7 @@ class MessageEventsView(APIView):
     @extend_schema(
         operation_id="messages_events", responses=EVENT_STREAM | NOTHING_LEFT, parameters=[LAST_EVENT_ID, AFTER]
     )
-    def get(self, request: Request, message_id: UUID) -> HttpResponse:
+    def get(self, request: Request, message_id: UUID) -> HttpResponseBase:
         """Server-sent events of one message: its present state, then each change, until it has finished.
 
         An event's id only grows. After an interruption, send the last one as Last-Event-ID: nothing is told twice.

@@ -1,6 +1,9 @@
 """The feed: the thread of a web process that learns of changes, and reads the changed rows from the primary.
 
 It lives while somebody watches, and some time longer. After a lost connection it looks at all that is watched.
+
+Who watches one row is told at once. Who watches all rows of an owner is told in the order of the versions, by which it
+resumes: a change is held back until no transaction that may have made an earlier one is open any more.
 """
 
 import threading
@@ -14,8 +17,8 @@ import psycopg2
 import structlog
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 
-from rest.watch.sources import Source, Wakeup, source_for
-from rest.watch.table import State, Topic, table_named
+from rest.watch.sources import Settled, Source, Wakeup, source_for
+from rest.watch.table import LARGEST, State, Topic, table_named
 
 log = structlog.get_logger(__name__)
 
@@ -24,10 +27,13 @@ RECONNECT_AFTER = 0.5
 """Seconds until a broken connection is opened again."""
 READ_EVERY = 0.005
 """Seconds between two reads at least: what changes meanwhile is read together. A lone change is read at once."""
+HOLD_BACK = 1_000_000
+"""Microseconds for which a change is held back at most. Who is told of it then resumes before it, and may be told of it
+again."""
 SWEEP_EVERY = 15.0
 """Seconds after which the versions of all watched rows are compared, in case that a notification was lost."""
 OVERLAP = 5_000_000
-"""Microseconds of versions that are read again after a reconnection: versions are not committed in their order."""
+"""Microseconds of versions that are read again after a reconnection, as the new primary's clock may differ."""
 PAGE = 500
 """Rows that a watcher gets at once when it comes back."""
 IDLE = 60.0
@@ -55,7 +61,7 @@ class Audience(Protocol):
 
     def is_watched(self, topic: Topic) -> bool: ...
 
-    def publish(self, table: str, states: Sequence[State], gone: Iterable[Topic]) -> None: ...
+    def publish(self, changes: Sequence[tuple[Topic, State]], gone: Iterable[Topic] = ()) -> None: ...
 
     def publish_page(self, reader: Reader, states: Sequence[State], *, complete: bool) -> None: ...
 
@@ -82,6 +88,9 @@ class Feed(threading.Thread):
         """What is to be read next, by table: rows that have changed, and the owners of which any row may have."""
         self._owners: dict[str, dict[int, int]] = defaultdict(dict)
         self._pages: deque[tuple[Topic, int, Reader]] = deque()
+        self._held: dict[tuple[UUID, int], tuple[Topic, State]] = {}
+        """Changes of which the watchers of their owner are to be told, by row and version."""
+        self._settled = Settled(LARGEST, LARGEST)
         self._idle_since = time.monotonic()
 
     def ask(self, wish: Wish) -> bool:
@@ -115,19 +124,30 @@ class Feed(threading.Thread):
         while not self._ends():
             self._note_wishes()
             self._read()
+            if self._held or self._pages:
+                self._settle(source)
+                self._read()
+            self._release()
             self._read_pages()
-            self._await_changes(source, sweep_at)
+            self._await_changes(source, READ_EVERY if self._held else sweep_at - time.monotonic())
             if time.monotonic() >= sweep_at:
                 self._compare_versions()
                 sweep_at = time.monotonic() + SWEEP_EVERY
 
-    def _await_changes(self, source: Source, until: float) -> None:
+    def _await_changes(self, source: Source, within: float) -> None:
         """Mark what has changed. A lone change is marked at once; what follows it closely, together."""
         read_at = time.monotonic() + READ_EVERY
-        look_at_all = source.wait(max(until - time.monotonic(), 0))
+        look_at_all = source.wait(max(within, 0))
         if (pause := read_at - time.monotonic()) > 0:
             time.sleep(pause)
             look_at_all = source.wait(0) or look_at_all
+        self._mark_changes(source, look_at_all)
+
+    def _settle(self, source: Source) -> None:
+        self._settled = source.settle()
+        self._mark_changes(source, source.wait(0))
+
+    def _mark_changes(self, source: Source, look_at_all: bool) -> None:
         if look_at_all:
             self._look_at_all()
         for row, owner in source.changes():
@@ -164,7 +184,7 @@ class Feed(threading.Thread):
         self._compare_versions()
         for topic in self._audience.topics():
             if not isinstance(topic.key, UUID) and topic in self._known:
-                self._mark(topic, self._known[topic] - OVERLAP)
+                self._mark(topic, min(self._known[topic], self._settled.version) - OVERLAP)
 
     def _compare_versions(self) -> None:
         """Mark the watched rows whose version is not the one that was read last. Forget what is not watched."""
@@ -188,18 +208,43 @@ class Feed(threading.Thread):
             found = {state.id for state in states}
             for state in states:
                 self._remember(Topic(name, state.id), state.version)
-                if state.owner is not None:
-                    self._remember(Topic(name, state.owner), state.version)
-            self._audience.publish(name, states, [Topic(name, pk) for pk in ids - found])
+                if state.owner is not None and self._remember(Topic(name, state.owner), state.version):
+                    self._held[state.id, state.version] = Topic(name, state.owner), state
+            gone = [Topic(name, pk) for pk in ids - found]
+            self._audience.publish([(Topic(name, state.id), state) for state in states], gone)
             del self._rows[name], self._owners[name]
+
+    def _release(self) -> None:
+        """Tell the watchers of owners of what is held back no longer, oldest change first."""
+        if due := self._due(sorted(self._held.values(), key=lambda change: change[1].version)):
+            for _, state in due:
+                del self._held[state.id, state.version]
+            self._audience.publish(due)
 
     def _read_pages(self) -> None:
         while self._pages:
             topic, since, reader = self._pages[0]
             states, complete = table_named(topic.table).page(int(topic.key), since, PAGE)
-            self._audience.publish_page(reader, states, complete=complete)
+            due = self._due([(topic, state) for state in states])
+            if complete:
+                self._held |= {(state.id, state.version): (topic, state) for state in states[len(due) :]}
+            self._audience.publish_page(reader, [state for _, state in due], complete=complete)
             self._pages.popleft()
 
-    def _remember(self, topic: Topic, version: int) -> None:
-        if self._audience.is_watched(topic):
-            self._known[topic] = max(version, self._known.get(topic, version))
+    def _due(self, changes: Sequence[tuple[Topic, State]]) -> list[tuple[Topic, State]]:
+        """Those of these, in the order of their versions, of which the watchers of owners may be told now."""
+        until = max(self._settled.version, self._settled.now - HOLD_BACK)
+        due = [(topic, state) for topic, state in changes if state.version <= until]
+        next_versions: dict[Topic, int] = {}
+        for topic, state in reversed(due):
+            # Who is cut off between two changes of the same microsecond is told of both again.
+            state.settled = min(self._settled.version, next_versions.get(topic, LARGEST) - 1)
+            next_versions[topic] = state.version
+        return due
+
+    def _remember(self, topic: Topic, version: int) -> bool:
+        """Whether it is watched."""
+        if not self._audience.is_watched(topic):
+            return False
+        self._known[topic] = max(version, self._known.get(topic, version))
+        return True

@@ -114,7 +114,8 @@ class Watch:
         self._catching_up = not complete
         self._pending.update((state.id, state) for state in states if self.position.is_news(state))
         if states:
-            self._page_end = states[-1].version
+            # What changed in the same microsecond may be on the next page.
+            self._page_end = max(states[0].version, states[-1].version - 1)
         if self._pending:
             self._wake()
         elif not complete:
@@ -189,10 +190,10 @@ class Hub:
     def is_watched(self, topic: Topic) -> bool:
         return topic in self._watches
 
-    def publish(self, table: str, states: Sequence[State], gone: Iterable[Topic]) -> None:
-        """Hand these states to those who watch them. gone: rows that do not exist."""
+    def publish(self, changes: Sequence[tuple[Topic, State]], gone: Iterable[Topic] = ()) -> None:
+        """Hand these states to those who watch these topics. gone: rows that do not exist."""
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._deliver, table, states, list(gone))
+            self._loop.call_soon_threadsafe(self._deliver, changes, list(gone))
 
     def publish_page(self, reader: Reader, states: Sequence[State], *, complete: bool) -> None:
         with suppress(RuntimeError):  # the loop is closed
@@ -201,11 +202,10 @@ class Hub:
 
     # --- on the event loop -------------------------------------------------------------------------------------
 
-    def _deliver(self, table: str, states: Sequence[State], gone: list[Topic]) -> None:
-        due: list[Callable[[], None]] = []
-        for state in states:
-            topics = [Topic(table, key) for key in (state.id, state.owner) if key is not None]
-            due += [partial(watch.offer, state) for topic in topics for watch in self._watches.get(topic, ())]
+    def _deliver(self, changes: Sequence[tuple[Topic, State]], gone: list[Topic]) -> None:
+        due: list[Callable[[], None]] = [
+            partial(watch.offer, state) for topic, state in changes for watch in self._watches.get(topic, ())
+        ]
         due += [watch.end for topic in gone for watch in self._watches.get(topic, ())]
         self._hand_out(due)
 

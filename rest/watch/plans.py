@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -20,11 +20,10 @@ from rest_framework.views import APIView
 from rest.prefer import wait_seconds
 from rest.site import Origin, Site
 from rest.watch.position import OwnerPosition, Position, RowPosition
-from rest.watch.table import State, Topic, new_version
+from rest.watch.table import LARGEST, State, Topic, new_version
 
 SCOPE_KEY = "legwork.watch"
 LAST_EVENT_ID = "Last-Event-ID"
-LARGEST = 2**63 - 1
 CLOCK_DIFFERENCE = 5_000_000
 """Microseconds by which the clocks of this machine and of the database may differ."""
 
@@ -128,10 +127,11 @@ def repeat(
             response["Preference-Applied"] = f"wait={seconds}"
 
 
-def stream_response(request: Request, stream: Stream) -> HttpResponse:
+def stream_response(request: Request, stream: Stream) -> StreamingHttpResponse:
+    """Without a length, for HEAD as well."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     _leave(request, stream)
-    return HttpResponse(content_type="text/event-stream", headers=headers)
+    return StreamingHttpResponse((), content_type="text/event-stream", headers=headers)
 
 
 def nothing_left() -> HttpResponse:

@@ -8,7 +8,7 @@ from rest.watch.table import State
 REMEMBERED = 60_000_000
 """Microseconds for which the versions of single rows are remembered."""
 UNCOMMITTED = 1_000_000
-"""Microseconds: a change whose transaction may still be open has a version that is so much older."""
+"""Microseconds before a client came for the first time: it is told of changes since then."""
 
 
 class Position(Protocol):
@@ -46,17 +46,17 @@ class RowPosition:
 
 
 class OwnerPosition:
-    """Of a client that watches all rows of an owner: the newest version that it was told, of whichever row.
+    """Of a client that watches all rows of an owner: the version up to which it was told of all changes.
 
-    Changes are not committed in the order of their versions, so each row's version is remembered for a while.
+    What it was told beyond, because a transaction has been open for too long (HOLD_BACK), is remembered by row.
     """
 
-    __slots__ = ("_newest", "_told", "resumes", "since")
+    __slots__ = ("_number", "_told", "resumes", "since")
 
     def __init__(self, since: int, *, resumes: bool) -> None:
         self.since = since if resumes else since - UNCOMMITTED
         self.resumes = resumes
-        self._newest = since
+        self._number = since if resumes else 0
         self._told: dict[UUID, int] = {}
 
     def is_news(self, state: State) -> bool:
@@ -64,12 +64,11 @@ class OwnerPosition:
 
     def tell(self, state: State) -> int:
         self._told[state.id] = state.version
-        if state.version > self._newest:
-            self._newest = state.version
+        self._number = max(self._number, min(state.version, state.settled))
+        if self._number - REMEMBERED > self.since + REMEMBERED:
             self._forget()
-        return self._newest
+        return self._number
 
     def _forget(self) -> None:
-        if self._newest - REMEMBERED > self.since + REMEMBERED:
-            self.since = self._newest - REMEMBERED
-            self._told = {row: version for row, version in self._told.items() if version > self.since}
+        self.since = self._number - REMEMBERED
+        self._told = {row: version for row, version in self._told.items() if version > self.since}

@@ -1,4 +1,7 @@
-"""How a process learns that watched rows have changed: PostgreSQL's notifications, or polling."""
+"""How a process learns that watched rows have changed: PostgreSQL's notifications, or polling.
+
+settle() says which changes can no longer be preceded by one that nobody has seen yet.
+"""
 
 import os
 import select
@@ -6,12 +9,12 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from rest.watch.table import Topic
+from rest.watch.table import LARGEST, Topic, table_names
 
 CHANNEL = "legwork_changes"
 POLL_EVERY = {"sqlite": 0.1, "postgresql": 0.5}
@@ -30,10 +33,26 @@ ANNOUNCE = """
     INSERT INTO rest_watcher (id, current_until) VALUES (%s, clock_timestamp() + make_interval(secs => %s))
     ON CONFLICT (id) DO UPDATE SET current_until = excluded.current_until
 """
+WRITERS = """
+    SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint, ARRAY(
+        SELECT DISTINCT virtualtransaction FROM pg_locks
+        WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND relation = ANY (%s::regclass[]::oid[]) AND mode = 'RowExclusiveLock'
+    )
+"""
+"""The present version, and the transactions that may have changed watched rows and are still open: a statement takes
+this lock before it gives rows their versions, and it is kept until the transaction has been committed."""
 FORGET = "DELETE FROM rest_watcher WHERE current_until < clock_timestamp() - interval '1 hour'"
 
 Change = tuple[Topic, Topic | None]
 """The topics of a changed row: itself, and its owner's rows."""
+
+
+class Settled(NamedTuple):
+    """version: no change with a lower one can be committed any more. now: the version of a change made now."""
+
+    version: int
+    now: int
 
 
 class Source(Protocol):
@@ -42,6 +61,9 @@ class Source(Protocol):
 
     def changes(self) -> Iterator[Change]:
         """The rows that are known to have changed since the last call."""
+
+    def settle(self) -> Settled:
+        """What is settled is in the next changes(), or could be read since wait() returned."""
 
 
 class Wakeup:
@@ -77,6 +99,25 @@ def source_for(connection: BaseDatabaseWrapper, wakeup: Wakeup) -> Source:
     return Polling(connection, wakeup)
 
 
+class Writers:
+    """The open transactions that may have changed watched rows, and since when at the earliest."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._since: dict[str, int] = {}
+        self._looked_at = 0
+
+    def look(self, also: str = "", *values: str) -> Settled:
+        """also: a further column of the statement."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(WRITERS + also, [table_names(), *values])
+            now, writers, *_ = cursor.fetchone()
+        # Who was not seen the last time has not changed anything before it.
+        self._since = {writer: self._since.get(writer, self._looked_at) for writer in writers}
+        self._looked_at = now
+        return Settled(min(self._since.values(), default=now), now)
+
+
 class Notifications:
     """LISTENs on the connection with which the feed also reads.
 
@@ -89,6 +130,8 @@ class Notifications:
         self._driver: Any = connection.connection
         self._wakeup = wakeup
         self._id = uuid4()
+        self._own_channel = f"{CHANNEL}_{self._id.hex}"
+        self._writers = Writers(connection)
         self._announce_at = time.monotonic()
         self._settle_at = [self._announce_at + after for after in SETTLE]
         self._poll = select.poll()  # not select(), whose file descriptors are below 1024
@@ -98,6 +141,7 @@ class Notifications:
         with connection.cursor() as cursor:
             cursor.execute("SET application_name = 'legwork feed'")  # for operators
             cursor.execute(f"LISTEN {CHANNEL}")
+            cursor.execute(f"LISTEN {self._own_channel}")
             cursor.execute(FORGET)
         self._announce()
 
@@ -123,6 +167,13 @@ class Notifications:
                 row_id, _, owner = row.partition("/")
                 yield Topic(table, UUID(row_id)), Topic(table, int(owner)) if owner else None
 
+    def settle(self) -> Settled:
+        """A transaction notifies before it is committed, and is heard in this order: with the notification that this
+        one sends itself, all of those that were no longer open have come."""
+        settled = self._writers.look(", pg_notify(%s, '')", self._own_channel)
+        self._driver.notifies[:] = [one for one in self._driver.notifies if one.channel == CHANNEL]
+        return settled
+
     def _announce(self) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(ANNOUNCE, [self._id, CURRENT])
@@ -140,18 +191,27 @@ class Polling:
     def __init__(self, connection: BaseDatabaseWrapper, wakeup: Wakeup) -> None:
         self._connection = connection
         self._wakeup = wakeup
+        self._writers = Writers(connection)
         self._poll = select.poll()
         self._poll.register(wakeup.fileno(), select.POLLIN)
         self._version = self._data_version()
+        self._settled = Settled(0, 0) if connection.vendor == "postgresql" else Settled(LARGEST, LARGEST)
+        """SQLite has one writer at a time."""
 
     def wait(self, seconds: float) -> bool:
-        if self._poll.poll(min(seconds, POLL_EVERY[self._connection.vendor]) * 1000):
+        """Not for a shorter time than between two looks."""
+        if self._poll.poll(POLL_EVERY[self._connection.vendor] * 1000 if seconds else 0):
             self._wakeup.clear()
+        if self._connection.vendor == "postgresql":
+            self._settled = self._writers.look()
         before, self._version = self._version, self._data_version()
         return before is None or before != self._version
 
     def changes(self) -> Iterator[Change]:
         return iter(())
+
+    def settle(self) -> Settled:
+        return self._settled
 
     def _data_version(self) -> int | None:
         """None if the database has no such number."""

@@ -12,6 +12,8 @@ from rest.pagination import fitting
 
 CHUNK = 500
 """Rows that one statement reads at most."""
+LARGEST = 2**63 - 1
+"""No version is higher."""
 
 
 class Topic(NamedTuple):
@@ -25,6 +27,7 @@ class Topic(NamedTuple):
 class State:
     """A row as it was read. version: grows with every change of the row. values: the columns of Table.rows.
 
+    settled: whoever is told of it among its owner's rows has been told of all changes up to this version.
     rendered: texts that were made from it, shared by all who watch it.
     """
 
@@ -32,6 +35,7 @@ class State:
     owner: int | None
     version: int
     values: dict[str, Any]
+    settled: int = LARGEST
     rendered: dict[object, bytes] = field(default_factory=dict)
 
 
@@ -124,3 +128,7 @@ def register(table: Table) -> Table:
 
 def table_named(name: str) -> Table:
     return _tables[name]
+
+
+def table_names() -> list[str]:
+    return list(_tables)

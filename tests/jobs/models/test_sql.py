@@ -106,11 +106,16 @@ def test_each_pool_gets_the_first_of_its_jobs(statements: QueueSQL, queue: str |
         assert_claimed(job, 1)
 
 
+def without_version(row: dict[str, Any]) -> dict[str, Any]:
+    """PostgreSQL gives a new job its version."""
+    return {name: value for name, value in row.items() if name != "version"}
+
+
 def test_a_job_is_inserted_as_it_is(statements: QueueSQL) -> None:
     params = {"text": "%s ü", "list": [1, None, {"a": 0.5}]}
     job = Job(kind="test.kind", timeout=7, params=params, unique_key="x", run_at=timezone.now())
     Job.objects.insert(job)
-    found = row(job)
+    found = without_version(row(job))
     assert {name: getattr(job, name) for name in found} == found
     assert not job._state.adding
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -122,7 +127,7 @@ def test_many_jobs_are_inserted_like_the_template(statements: QueueSQL) -> None:
     many = [(new_id(), {"number": number}) for number in range(3)]
     Job.objects.insert_many(template, many)
     assert [(job.pk, job.params) for job in Job.objects.order_by("pk")] == many
-    fields = {field.name for field in Job._meta.concrete_fields} - {"id", "params"}
+    fields = {field.name for field in Job._meta.concrete_fields} - {"id", "params", "version"}
     for job in Job.objects.all():
         assert {name: getattr(job, name) for name in fields} == {name: getattr(template, name) for name in fields}
 
@@ -223,5 +228,5 @@ def test_each_of_many_jobs_is_inserted_as_it_is(statements: QueueSQL) -> None:
     ]
     Job.objects.insert_each(jobs)
     for job in jobs:
-        found = row(job)
+        found = without_version(row(job))
         assert {name: getattr(job, name) for name in found} == found

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import psycopg2
 import pytest
@@ -15,7 +16,7 @@ from jobs.models.states import Status
 from rest.models import Watcher
 from rest.watch import feed as feed_module
 from rest.watch.feed import Feed, Wish
-from rest.watch.sources import CHANNEL, Notifications, Polling
+from rest.watch.sources import CHANNEL, Notifications, Polling, Settled
 from rest.watch.table import State, Topic
 from tests.support.factories import WORKER, make_job, make_user
 from tests.support.timeouts import PATIENCE
@@ -31,6 +32,7 @@ class Audience:
     def __init__(self) -> None:
         self.watched: set[Topic] = set()
         self.states: list[State] = []
+        self.of_owners: list[State] = []
         self.gone: list[Topic] = []
         self.pages: list[tuple[list[State], bool]] = []
         self.is_closed = False
@@ -45,8 +47,9 @@ class Audience:
     def is_watched(self, topic: Topic) -> bool:
         return topic in self.watched
 
-    def publish(self, table: str, states: Sequence[State], gone: Any) -> None:
-        self.states += states
+    def publish(self, changes: Sequence[tuple[Topic, State]], gone: Any = ()) -> None:
+        self.states += [state for topic, state in changes if isinstance(topic.key, UUID)]
+        self.of_owners += [state for topic, state in changes if isinstance(topic.key, int)]
         self.gone += gone
 
     def publish_page(self, reader: Any, states: Sequence[State], *, complete: bool) -> None:
@@ -54,6 +57,10 @@ class Audience:
 
     def wait_for(self, condition: Callable[[State], bool]) -> State:
         return eventually(lambda: next(filter(condition, list(self.states)), None), PATIENCE, "the state")
+
+    def wait_for_owners(self, condition: Callable[[State], bool]) -> State:
+        """As those are told who watch all of an owner's rows."""
+        return eventually(lambda: next(filter(condition, list(self.of_owners)), None), PATIENCE, "the owner's state")
 
 
 @pytest.fixture
@@ -114,9 +121,9 @@ def test_new_rows_and_changes_of_an_owner_are_read(feed: Feed, audience: Audienc
     owner = make_user()
     watch(feed, audience, JOBS.of_owner(owner.pk), since=1)
     job, foreign = make_job(Status.QUEUED, user=owner), make_job(Status.QUEUED, user=make_user("grace"))
-    audience.wait_for(lambda state: state.id == job.pk)
+    audience.wait_for_owners(lambda state: state.id == job.pk)
     Job.objects.get(pk=job.pk).cancel()
-    audience.wait_for(lambda state: state.values["status"] == "cancelled")
+    audience.wait_for_owners(lambda state: state.values["status"] == "cancelled")
     assert foreign.pk not in {state.id for state in audience.states}
 
 
@@ -180,6 +187,102 @@ def test_changes_during_an_interruption_are_found_after_it(listening: Feed, audi
         cursor.execute("ALTER TABLE jobs_job ENABLE TRIGGER USER")
     for job in (one, other):
         audience.wait_for(lambda state, job=job: state.id == job.pk and state.values["priority"] == 7)
+
+
+@pytest.fixture
+def other() -> Iterator[Any]:
+    """Another session, for a transaction that stays open."""
+    session = psycopg2.connect(**connection.get_connection_params())
+    yield session
+    session.close()
+
+
+CANCEL = "UPDATE jobs_job SET status = 'cancelled', cancel_requested = true, finished_at = now() WHERE id = %s"
+
+
+@on_postgresql
+def test_an_owners_changes_are_told_in_the_order_of_their_versions_not_of_their_commits(
+    feed: Feed, audience: Audience, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "HOLD_BACK", 2**50)
+    owner = make_user()
+    early, late = (make_job(Status.QUEUED, user=owner) for _ in range(2))
+    watch(feed, audience, JOBS.of_owner(owner.pk), since=1)
+    watch(feed, audience, JOBS.row(late.pk))
+    other.cursor().execute(CANCEL, [early.pk])
+    Job.objects.get(pk=late.pk).cancel()
+    audience.wait_for(lambda state: state.id == late.pk and state.values["status"] == "cancelled")
+    other.commit()
+    audience.wait_for_owners(lambda state: state.id == late.pk and state.values["status"] == "cancelled")
+    told = [state.id for state in audience.of_owners if state.values["status"] == "cancelled"]
+    assert told[:2] == [early.pk, late.pk]
+    assert all(state.version <= state.settled for state in audience.of_owners)
+
+
+def test_what_must_be_looked_at_before_it_is_settled_is_looked_at(audience: Audience) -> None:
+    class ManyRows:
+        """A source that learns, while it settles, of more rows than are named."""
+
+        def settle(self) -> Settled:
+            return Settled(7, 7)
+
+        def wait(self, seconds: float) -> bool:
+            return True
+
+        def changes(self) -> Iterator[Any]:
+            return iter(())
+
+    topic = JOBS.of_owner(1)
+    feed, since = Feed(audience), 10**15
+    audience.watched.add(topic)
+    feed.ask(Wish(topic, since))
+    feed._settle(ManyRows())
+    assert list(feed._owners["jobs_job"]) == [1]
+
+
+def test_of_an_owners_changes_in_one_microsecond_only_the_last_has_their_number(audience: Audience) -> None:
+    feed = Feed(audience)
+    feed._settled = Settled(10, 10)
+    ada, grace = JOBS.of_owner(1), JOBS.of_owner(2)
+    changes = [(topic, State(UUID(int=row), int(topic.key), 5, {})) for row, topic in enumerate((ada, ada, grace))]
+    due = feed._due([*changes, (ada, State(UUID(int=9), 1, 11, {}))])
+    assert [state.settled for _, state in due] == [4, 10, 10]
+
+
+@on_postgresql
+def test_a_transaction_that_stays_open_holds_a_change_back_only_for_a_while(
+    feed: Feed, audience: Audience, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "HOLD_BACK", 50_000)
+    owner = make_user()
+    early, late = (make_job(Status.QUEUED, user=owner) for _ in range(2))
+    watch(feed, audience, JOBS.of_owner(owner.pk), since=1)
+    other.cursor().execute(CANCEL, [early.pk])
+    Job.objects.get(pk=late.pk).cancel()
+    first = audience.wait_for_owners(lambda state: state.id == late.pk and state.values["status"] == "cancelled")
+    other.commit()
+    second = audience.wait_for_owners(lambda state: state.id == early.pk and state.values["status"] == "cancelled")
+    assert first.settled < second.version < first.version
+
+
+@on_postgresql
+def test_a_page_holds_back_what_is_not_settled(
+    feed: Feed, audience: Audience, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "HOLD_BACK", 2**50)
+    owner = make_user()
+    early, late = (make_job(Status.QUEUED, user=owner) for _ in range(2))
+    before = max(early.version, late.version)
+    other.cursor().execute(CANCEL, [early.pk])
+    Job.objects.get(pk=late.pk).cancel()
+    topic = JOBS.of_owner(owner.pk)
+    audience.watched.add(topic)
+    feed.ask(Wish(topic, before, object()))  # type: ignore[arg-type]
+    assert eventually(lambda: list(audience.pages), PATIENCE, "the page") == [([], True)]
+    other.commit()
+    audience.wait_for_owners(lambda state: state.id == late.pk and state.values["status"] == "cancelled")
+    audience.wait_for_owners(lambda state: state.id == early.pk and state.values["status"] == "cancelled")
+    assert [state.id for state in audience.of_owners if state.version > before][:2] == [early.pk, late.pk]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Who is woken by what, without a database: the feed is a fake that remembers its wishes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -48,15 +48,21 @@ def make_state(version: int = 1, row: UUID = ROW, owner: int | None = OWNER, **v
     return State(row, owner, version, values)
 
 
+def changes(states: Iterable[State], table: str = "jobs_job") -> list[tuple[Topic, State]]:
+    """For those who watch these rows, and for those who watch all of their owners' rows."""
+    keys = [(key, state) for state in states for key in (state.id, state.owner)]
+    return [(Topic(table, key), state) for key, state in keys if key is not None]
+
+
 def test_a_watcher_is_woken_by_its_row_and_by_its_owners_rows() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOB) as one, hub.watch(JOBS) as every:
-            hub.publish("jobs_job", [make_state(1)], [])
+            hub.publish(changes([make_state(1)]))
             assert await one.changed(LONG)
             assert await every.changed(LONG)
             assert [state.version for state in one.take()] == [1]
             assert [state.version for state in every.take()] == [1]
-            hub.publish("jobs_job", [make_state(2, UUID(int=2)), make_state(1, UUID(int=3), None)], [])
+            hub.publish(changes([make_state(2, UUID(int=2)), make_state(1, UUID(int=3), None)]))
             assert await every.changed(LONG)
             assert [state.id for state in every.take()] == [UUID(int=2)]
             assert not await one.changed(SOON)
@@ -78,7 +84,7 @@ def test_many_changes_at_once_leave_turns_of_the_event_loop_to_others_and_keep_t
             following = [tasks.create_task(follow(row)) for row in rows]
             await asyncio.sleep(0)
             for version in (1, 2):
-                hub.publish("jobs_job", [make_state(version, row) for row in rows], [])
+                hub.publish(changes([make_state(version, row) for row in rows]))
             while not all(task.done() for task in following):
                 before = len(told)
                 await asyncio.sleep(0)
@@ -103,7 +109,7 @@ def test_an_error_of_one_watcher_leaves_the_others_their_turn(monkeypatch: pytes
                 offer(self, state)
 
             monkeypatch.setattr(Watch, "offer", offer_to)
-            hub.publish("jobs_job", [make_state(version) for version in range(1, 2 * TURN)], [])
+            hub.publish(changes([make_state(version) for version in range(1, 2 * TURN)]))
             while not any(state.version == 2 * TURN - 1 for state in watch.take()):
                 assert await watch.changed(LONG)
         assert errors
@@ -114,7 +120,7 @@ def test_an_error_of_one_watcher_leaves_the_others_their_turn(monkeypatch: pytes
 def test_another_table_with_the_same_ids_wakes_nobody() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOB) as watch:
-            hub.publish("mail_message", [make_state()], [])
+            hub.publish(changes([make_state()], "mail_message"))
             assert not await watch.changed(SOON)
 
     run(scenario)
@@ -123,8 +129,8 @@ def test_another_table_with_the_same_ids_wakes_nobody() -> None:
 def test_only_the_newest_state_of_a_row_is_kept() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOB) as watch:
-            hub.publish("jobs_job", [make_state(1), make_state(2)], [])
-            hub.publish("jobs_job", [make_state(3)], [])
+            hub.publish(changes([make_state(1), make_state(2)]))
+            hub.publish(changes([make_state(3)]))
             await asyncio.sleep(0)
             assert await watch.changed(LONG)
             assert [state.version for state in watch.take()] == [3]
@@ -135,7 +141,7 @@ def test_only_the_newest_state_of_a_row_is_kept() -> None:
 def test_what_was_told_does_not_wake() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOB, RowPosition(5)) as watch:
-            hub.publish("jobs_job", [make_state(5)], [])
+            hub.publish(changes([make_state(5)]))
             assert not await watch.changed(SOON)
             assert not watch.over
 
@@ -145,11 +151,11 @@ def test_what_was_told_does_not_wake() -> None:
 def test_a_final_state_that_was_told_and_a_deleted_row_end_the_watch() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOB, RowPosition(5), lambda state: True) as known, hub.watch(JOB) as deleted:
-            hub.publish("jobs_job", [make_state(5)], [])
+            hub.publish(changes([make_state(5)]))
             assert not await known.changed(LONG)
             assert known.over
             deleted.take()
-            hub.publish("jobs_job", [], [JOB])
+            hub.publish([], [JOB])
             assert not await deleted.changed(LONG)
             assert deleted.over
 
@@ -171,7 +177,7 @@ def test_a_closed_hub_ends_all_watches_and_those_that_begin_later() -> None:
 def test_who_never_takes_is_closed() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOBS) as watch:
-            hub.publish("jobs_job", [make_state(1, UUID(int=n)) for n in range(1, MOST_PENDING + 2)], [])
+            hub.publish(changes([make_state(1, UUID(int=n)) for n in range(1, MOST_PENDING + 2)]))
             async with asyncio.timeout(LONG):
                 while not watch.closed:
                     await asyncio.sleep(0)
@@ -184,13 +190,13 @@ def test_who_comes_back_reads_page_by_page_before_anything_else() -> None:
         with hub.watch(JOBS, OwnerPosition(10, resumes=True)) as watch:
             feed: Any = hub._feed
             assert feed.wishes == [Wish(JOBS, 10, watch)]
-            hub.publish("jobs_job", [make_state(99)], [])  # it is in one of the pages, too
+            hub.publish(changes([make_state(99)]))  # it is in one of the pages, too
             hub.publish_page(watch, [make_state(11, UUID(int=2)), make_state(12, UUID(int=3))], complete=False)
             assert await watch.changed(LONG)
             assert [watch.position.tell(state) for state in watch.take()] == [11, 12]
-            assert feed.wishes[1:] == [Wish(JOBS, 12, watch)]
+            assert feed.wishes[1:] == [Wish(JOBS, 11, watch)]
             hub.publish_page(watch, [make_state(99)], complete=True)
-            hub.publish("jobs_job", [make_state(100)], [])
+            hub.publish(changes([make_state(100)]))
             await asyncio.sleep(0)
             assert await watch.changed(LONG)
             assert [state.version for state in watch.take()] == [100]

@@ -64,6 +64,15 @@ def test_what_is_remembered_of_single_rows_is_bounded() -> None:
     assert len(position._told) < 30
 
 
+def test_who_is_told_of_a_change_before_it_is_settled_resumes_before_it() -> None:
+    position = OwnerPosition(NOW, resumes=True)
+    early = State(ONE, 7, NOW + 10, {}, settled=NOW + 3)
+    assert position.tell(early) == NOW + 3
+    assert not position.is_news(early)
+    assert OwnerPosition(NOW + 3, resumes=True).is_news(make_state(NOW + 4, OTHER))
+    assert OwnerPosition(NOW, resumes=False).tell(State(ONE, 7, NOW + 10, {}, settled=NOW - 60)) == NOW - 60
+
+
 @given(st.lists(st.tuples(st.sampled_from([ONE, OTHER, UUID(int=3)]), st.integers(1, 10**9)), max_size=60))
 def test_within_a_row_the_numbers_never_fall_and_nothing_comes_twice(changes: list[tuple[UUID, int]]) -> None:
     position = OwnerPosition(NOW, resumes=True)

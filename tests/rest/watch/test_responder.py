@@ -19,7 +19,7 @@ from rest.watch.position import OwnerPosition, RowPosition
 from rest.watch.shutdown import end_watches_at_shutdown
 from rest.watch.table import State, Topic
 from rest.watch.watchers import watches_of
-from tests.rest.watch.test_hub import FakeFeed
+from tests.rest.watch.test_hub import FakeFeed, changes
 from tests.support.timeouts import PATIENCE
 
 ROW, OWNER = UUID(int=1), 7
@@ -101,7 +101,7 @@ def run(pool: Pool, scenario: Callable[[Client, "asyncio.Task[None]"], Awaitable
 
 
 def publish(*states: State) -> None:
-    hub().publish("jobs_job", states, [])
+    hub().publish(changes(states))
 
 
 def make_state(version: int, status: str = "running") -> State:

@@ -167,6 +167,30 @@ def test_a_killed_web_process_leaves_no_gap(stack: Stack, client: Client) -> Non
     assert_told_once(all_first, all_second)
 
 
+def test_a_change_that_is_committed_after_a_later_one_reaches_who_was_cut_off_in_between(
+    stack: Stack, client: Client
+) -> None:
+    later = {"kind": "demo.countdown", "params": {"seconds": 0}, "run_at": "2100-01-01T00:00:00Z"}
+    early, late = (client.post("jobs/", later, expect=202).json() for _ in range(2))
+    with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as session, session.cursor() as cursor:
+        with EventStream(client, "jobs/events/") as first:
+            first.wait_until_open()
+            cursor.execute("UPDATE jobs_job SET priority = 7 WHERE id = %s", [early["id"]])
+            client.post(f"jobs/{late['id']}/cancellation/")
+            first.wait_for(lambda event: event.data["status"] == "cancelled")
+        session.commit()
+    with EventStream(client, "jobs/events/", first.last_id) as second:
+        second.wait_for(lambda event: event.data["id"] == early["id"] and event.data["priority"] == 7)
+
+
+def test_head_says_what_a_stream_would_say(client: Client) -> None:
+    job = post(client, Prefer="wait=30")
+    for path in ("jobs/events/", f"jobs/{job['id']}/events/"):
+        head = client.request("HEAD", path)
+        assert (head.status_code, head.headers["Content-Type"]) == (200, "text/event-stream")
+        assert "Content-Length" not in head.headers
+
+
 def test_streams_outlast_a_restart_of_the_database(server: PostgreSQL, client: Client) -> None:
     long = post(client, seconds=8)
     with (
