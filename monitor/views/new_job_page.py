@@ -1,4 +1,4 @@
-"""A form that submits a job of any kind that clients may post, with its params as JSON and their schema beside it."""
+"""A form that submits a job of any kind that clients may post; new-job.js makes its fields from the kind's schema."""
 
 import json
 from typing import Any

@@ -5,7 +5,7 @@ import { get, getPatiently, post } from "./api.js";
 import { onSubmit, showProblem, timeOf } from "./forms.js";
 import { JobRow } from "./job-row.js";
 import { Rows } from "./rows.js";
-import { SchemaForm } from "./schema-form.js";
+import { SchemaForm } from "../rest/schema-form.js";
 import { Stream, Watchers } from "./watching.js";
 import { triedAgain } from "./words.js";
 

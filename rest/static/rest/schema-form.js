@@ -3,7 +3,7 @@
 const OBJECT_HINT = "As JSON.";
 const LIST_HINT = "One on each line.";
 
-/** Makes the inputs in `container`. read() gives the object, input(path) the input of an error's field. */
+/** Makes the inputs in `container`. read() gives the object, write() takes one, input(path) finds an error's field. */
 export class SchemaForm {
   constructor(schema, container) {
     const required = new Set(schema.required ?? []);
@@ -19,6 +19,10 @@ export class SchemaForm {
   read() {
     const filled = this.fields.map((field) => [field.name, field.read()]).filter(([, value]) => value !== undefined);
     return Object.fromEntries(filled);
+  }
+
+  write(values) {
+    for (const field of this.fields) if (field.name in values) field.write(values[field.name]);
   }
 
   input(path) {
@@ -67,6 +71,12 @@ class Field {
       default:
         return this.#json(text);
     }
+  }
+
+  write(value) {
+    if (this.schema.type === "boolean") this.input.checked = value === true;
+    else if (Array.isArray(value) && isListOfValues(this.schema)) this.input.value = value.join("\n");
+    else this.input.value = typeof value === "string" ? value : JSON.stringify(value);
   }
 
   #json(text) {

@@ -1,0 +1,37 @@
+// The form of a new job: inputs made from the kind's schema instead of JSON by hand, which is what is sent.
+import { SchemaForm } from "../rest/schema-form.js";
+
+const text = document.querySelector("#lw-params");
+const fields = document.querySelector("#lw-fields");
+const wrong = document.querySelector("#lw-wrong");
+const form = new SchemaForm(JSON.parse(document.querySelector("#lw-schema").textContent), fields);
+
+try {
+  form.write(JSON.parse(text.value)); // what was refused
+  fields.hidden = false;
+  document.querySelector("#lw-json").open = false;
+} catch {
+  // It was typed by hand and is no JSON: it stays as it is.
+}
+
+fields.addEventListener("input", () => {
+  try {
+    text.value = JSON.stringify(form.read(), null, 2);
+    wrong.hidden = true;
+  } catch (error) {
+    wrong.textContent = error.message;
+    wrong.hidden = false;
+  }
+});
+
+text.addEventListener("input", () => {
+  try {
+    form.write(JSON.parse(text.value));
+  } catch {
+    // Not finished yet; the server says what is wrong.
+  }
+});
+
+text.form.addEventListener("submit", (event) => {
+  if (!wrong.hidden) event.preventDefault();
+});
