@@ -122,6 +122,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     list_display = ("received_at", "type", "provider", "source", "detail", "disregarded", "message")
     list_filter = (BelievedFilter, "type", "provider", "source", "received_at")
+    ordering = ("-id",)
     fields = readonly_fields = (
         *list_display[:-1],
         "message",

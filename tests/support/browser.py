@@ -10,8 +10,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from demo.stack import ROOT
 from tests.support.timeouts import PATIENCE
 
+SCREENSHOTS = ROOT / "var" / "screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome-stable")
 MISSING = "Chromium is missing; `make test` installs it, or: apt-get install chromium"
 # --no-sandbox: the tests may run as root. /dev/shm is small in containers.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.support.browser import Tab, chromium, findings, open_tab
+from tests.support.browser import SCREENSHOTS, Tab, chromium, findings, open_tab
 from tests.support.servers.web import make_server
 from tests.support.stack import Stack
 from tests.support.timeouts import PATIENCE
@@ -294,6 +294,8 @@ def test_axe_finds_nothing_serious(browser: Browser, sqlite_stack: Stack, option
         page = tab.open()
         page.get_by_label("User name").wait_for()
         assert findings(page) == []
+        look = f"{tab.page.viewport_size['width']} {options['color_scheme']}.png"  # type: ignore[index]
+        page.screenshot(path=SCREENSHOTS / f"page login {look}")
         log_in(tab)
         page.locator("#job-list > li, #job-list-empty").first.wait_for()
         for button in page.get_by_role("button", name="Details").all()[:2]:
@@ -303,6 +305,7 @@ def test_axe_finds_nothing_serious(browser: Browser, sqlite_stack: Stack, option
             page.get_by_role("heading", name=f"Your {part.lower()}").wait_for()
             for composer in page.locator(".composer:not([open]):visible").all():
                 composer.locator("summary").first.click()
+            page.screenshot(path=SCREENSHOTS / f"page {part.lower()} {look}", full_page=True)
             assert findings(page) == []
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

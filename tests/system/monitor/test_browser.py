@@ -2,15 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from demo.eventually import eventually
-from tests.support.browser import findings, open_tab
+from tests.support.browser import SCREENSHOTS, findings, open_tab
 from tests.support.stack import Stack
-from tests.support.timeouts import PATIENCE
+from tests.support.timeouts import PATIENCE, lost_time
 
 CHROMIUM = "/usr/bin/chromium"
 PASSWORD = "correct horse battery staple"
@@ -27,6 +28,12 @@ from jobs.models import Job
 first = make_job("failed", kind="report.activity", params={"days": 1})
 rows = Job.objects.filter(pk=first.pk).values().get()
 Job.objects.bulk_create([Job(**rows | {"id": Job._meta.pk.default()}) for _ in range(4999)], batch_size=500)
+"""
+
+GROUP_OF_FAILED = """
+from tests.support.factories import make_error, make_job
+for _ in range(3):
+    make_job("failed", kind="report.activity", params={"days": 1}, errors=[make_error("of a group")])
 """
 
 BOUNCED = """
@@ -62,6 +69,8 @@ print("jobs/job/new/", "jobs/job/?status=failed", f"mail/message/{message.pk}/ch
 print(f"mail/suppression/{suppression.pk}/change/", f"mail/suppression/{suppression.pk}/delete/")
 print(f"mail/broadcast/{broadcast.pk}/change/")
 """
+ACCEPTED_WITHIN, DONE_WITHIN = 2, 10
+"""Seconds."""
 LISTS = (
     *("", "jobs/job/", "errors/", "queues/", "admin/logentry/", "mail/message/", "mail/suppression/"),
     *("mail/provider/", "mail/broadcast/", "mail/event/", "mail/alert/"),
@@ -142,6 +151,12 @@ def job_that_waits(stack: Stack) -> str | None:
     return posted if client.job(posted)["status"] == "queued" else None
 
 
+def _name(path: str) -> str:
+    """Of a page, without ids."""
+    parts = [part for part in path.partition("?")[0].split("/") if part and "-" not in part]
+    return " ".join(parts) or "dashboard"
+
+
 @pytest.mark.xdist_group("postgresql")
 @pytest.mark.stack
 class TestBrowser:
@@ -171,10 +186,35 @@ class TestBrowser:
         page.get_by_label("all that this filter matches").check()
         page.get_by_role("button", name="Retry …").click()
         wait(page, "Retry: 5,000 jobs?")
-        page.get_by_role("button", name="Retry 5,000").click()
-        expect(page.locator(".lw-head .lw-badge")).to_have_text("succeeded", timeout=PATIENCE * 1000)
+        with lost_time() as lost:
+            began = monotonic()
+            page.get_by_role("button", name="Retry 5,000").click()
+            page.wait_for_url("**/change/")
+            accepted = monotonic() - began - lost()
+            expect(page.locator(".lw-head .lw-badge")).to_have_text("succeeded", timeout=PATIENCE * 1000)
+            assert monotonic() - began - lost() < DONE_WITHIN
+        assert accepted < ACCEPTED_WITHIN
+        expect(page.get_by_role("progressbar").first).to_be_visible()
         wait(page, '"changed": 5000')
         stack.run_code("from jobs.models import Job; Job.objects.filter(kind='report.activity').cancel_many()")
+
+    def test_all_jobs_of_a_group_of_errors_are_retried(self, page: Page, stack: Stack) -> None:
+        stack.run_code(GROUP_OF_FAILED)
+        page.goto("/admin/errors/?q=of+a+group")  # where it appears by itself, once it was counted
+        page.get_by_role("button", name="Retry all …").click()
+        wait(page, "Retry: 3 jobs?")
+        page.get_by_role("button", name="Retry 3").click()
+        expect(page.locator(".lw-head .lw-badge")).to_have_text("succeeded", timeout=PATIENCE * 1000)
+        wait(page, '"changed": 3')
+
+    def test_a_job_is_submitted_by_the_form_of_its_kind(self, page: Page, stack: Stack) -> None:
+        page.goto("/admin/jobs/job/new/?kind=demo.countdown")
+        page.get_by_label("seconds").fill("0")
+        page.get_by_label("fail attempts").fill("1")
+        page.get_by_role("button", name="Submit").click()
+        wait(page, "Submitted demo.countdown")
+        params = "from jobs.models import Job; print(Job.objects.filter(user__username='operator').latest('id').params)"
+        assert stack.run_code(params).strip() == "{'seconds': 0, 'fail_attempts': 1}"
 
     def test_a_paused_kind_waits_until_it_is_resumed(self, page: Page, stack: Stack) -> None:
         page.goto("/admin/queues/")
@@ -234,6 +274,7 @@ class TestBrowser:
                 assert "/login/" not in page.url
                 page.wait_for_load_state("networkidle")
                 for width in resized(page):
+                    page.screenshot(path=SCREENSHOTS / f"monitor {_name(path)} {width} {scheme}.png", full_page=True)
                     found += [f"/admin/{path} at {width}: {each}" for each in findings(page)]
         assert found == []
 

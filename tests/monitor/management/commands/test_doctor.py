@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -16,7 +17,10 @@ from monitor.dashboard import brokers
 from monitor.rollups import depth
 from tests.support.factories import make_job
 from tests.support.mail.messages import make_message
+from tests.support.mail.sending import provider, sending_by, work_on
+from tests.support.servers.simulator import Simulator
 
+pytest_plugins = ["tests.support.mail.simulator_fixtures"]
 pytestmark = pytest.mark.django_db
 
 
@@ -50,6 +54,7 @@ def test_a_note_is_nothing_wrong() -> None:
     said, status = doctor()
     assert status == 0
     assert "'mail' was paused by ada" in said
+    assert "Resume it under Queues and kinds" in said
 
 
 def test_without_a_cluster_no_job_runs() -> None:
@@ -109,6 +114,15 @@ def test_unsent_mail_and_an_open_breaker_are_warnings_or_worse() -> None:
     assert status == 2  # there is no other provider
     assert "1 messages have been due" in said
     assert "mailgun is open: 503" in said
+
+
+def test_a_key_that_the_provider_refuses_is_named_with_what_to_do(simulator: Simulator, settings: Any) -> None:
+    with sending_by(settings, provider(simulator.api_url, api_key="revoked")):
+        work_on(make_message())
+        said, status = doctor()
+    assert status == 2
+    assert "mailgun is open: the provider answered 401" in said
+    assert "correct that (MAILGUN_API_KEY" in said
 
 
 def test_a_broker_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
