@@ -1,6 +1,6 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage servers check lint release format docs lock bench cluster chaos mail-chaos soak clean
+.PHONY: help demo run test coverage servers check lint release format docs lock bench mutants cluster chaos mail-chaos soak clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
@@ -71,6 +71,9 @@ docs: $(READY)  ## Write the pages of docs/ that are made from code: life cycles
 	@$(python) -m tests.generated_pages
 	@$(python) -m tests.provider_cases
 
+mutants: $(READY)  ## Change central modules in small ways and list the changes that no test notices; MUTANTS="'rest.json.*'"
+	@bin/mutants $(MUTANTS)
+
 cluster: $(READY) servers  ## Start the whole topology, run the demo on it, kill each part under load; KEEP=1 stays up
 	@$(development) $(python) -m tests.cluster $(if $(KEEP),--keep)
 
@@ -105,6 +108,7 @@ lock: var/lock/bin/uv  ## Compile requirements*.txt anew from pyproject.toml
 	@for peer in benchmarks/peers/*.in; do \
 		version=$$(sed -n 's/^# Python /--python-version /p' "$$peer"); \
 		$< $(LOCKED) $${version:-$(OLDEST)} -o "$${peer%.in}.txt" "$$peer" || exit 1; done
+	@$< $(LOCKED) $(OLDEST) -c requirements-dev.txt -o tests/mutants/requirements.txt tests/mutants/requirements.in
 
 var/lock/bin/uv: | $(READY)
 	@$(python) -m venv --clear var/lock && var/lock/bin/python -m pip install --quiet --disable-pip-version-check uv

@@ -106,3 +106,8 @@ def waited(policy: Retry, attempt: int, error: BaseException, jitter: float) -> 
     when = next_run(policy, attempt, error, NOW, lambda: jitter)
     assert when is not None
     return (when - NOW) / timedelta(seconds=1)
+
+
+def test_a_job_line_says_the_policy_in_full_or_leaves_it_as_it_is() -> None:
+    assert exponential(7, base=1, factor=3, cap=9) == Retry(7, 1, 3, 9)
+    assert exponential() == Retry()

@@ -35,3 +35,16 @@ def test_what_is_longer_than_all_bounds_counts_as_the_last() -> None:
 @pytest.mark.parametrize(("one", "other"), [([], histogram.empty()), (histogram.empty(), [])])
 def test_an_empty_one_adds_nothing(one: list[int], other: list[int]) -> None:
     assert histogram.add(one, other) == histogram.empty()
+
+
+def test_the_sum_of_many_counts_each_duration_once() -> None:
+    one, other = histogram.empty(), histogram.empty()
+    one[0], one[3], other[3] = 1, 2, 4
+    assert histogram.add(one, other) == [1, 0, 0, 6, *[0] * (histogram.SIZE - 4)]
+    assert histogram.total([one, other, [], one]) == [2, 0, 0, 8, *[0] * (histogram.SIZE - 4)]
+    assert histogram.total([]) == histogram.empty()
+
+
+def test_buckets_of_other_bounds_are_not_added() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        histogram.add(histogram.empty(), [1, 2])

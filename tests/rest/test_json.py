@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
 
-from rest.json import MAX_DEPTH, JSONParser, JSONRenderer, dumps
+from rest.json import MAX_CONTAINERS, MAX_DEPTH, MAX_VALUES, JSONParser, JSONRenderer, OnlyJSON, dumps
 
 
 def parsed(text: bytes) -> Any:
@@ -56,7 +58,33 @@ def test_depth_is_allowed_up_to_the_limit_and_breadth_without_one() -> None:
     assert parsed(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
     with pytest.raises(ParseError):
         parsed(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
+    with pytest.raises(ParseError, match=f"^The body is nested deeper than {MAX_DEPTH} levels.$"):
+        parsed(b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1))
     assert len(parsed(b"[" + b"{}," * 1000 + b"{}]")) == 1001
+    assert parsed(b"[" + b'["text"],' * MAX_DEPTH + b"[]]")[0] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("good", "more"),
+    [
+        (b"[" + b"[]," * (MAX_CONTAINERS - 2) + b"[]]", b"[" + b"[]," * (MAX_CONTAINERS - 1) + b"[]]"),
+        (b"[" + b"{}," * (MAX_CONTAINERS - 2) + b"{}]", b"[" + b"{}," * (MAX_CONTAINERS - 1) + b"{}]"),
+        (b"[" + b"1," * MAX_VALUES + b"1]", b"[" + b"1," * (MAX_VALUES + 1) + b"1]"),
+    ],
+    ids=["lists", "objects", "values"],
+)
+def test_a_body_may_have_so_many_values_and_containers(good: bytes, more: bytes) -> None:
+    assert parsed(good)
+    with pytest.raises(ParseError, match=f"^The body has more than {MAX_VALUES} values, or {MAX_CONTAINERS} lists"):
+        parsed(more)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [(b"[1,", "The body is not JSON: "), (rb'"\u0000"', "The body contains a NUL character.")]
+)
+def test_a_refusal_says_what_is_wrong(body: bytes, said: str) -> None:
+    with pytest.raises(ParseError, match=f"^{said}"):
+        parsed(body)
 
 
 def test_times_are_written_in_utc_with_microseconds() -> None:
@@ -69,8 +97,15 @@ def test_what_python_has_and_json_has_not_is_written_plainly() -> None:
     value = {1: Decimal("1.5"), "id": UUID(int=1), "many": {2}, "some": iter([3])}
     assert json.loads(dumps(value)) == {"1": "1.5", "id": str(UUID(int=1)), "many": [2], "some": [3]}
     assert JSONRenderer().render(None) == b""
+    assert JSONRenderer().render({"a": None}) == b'{"a":null}'
 
 
 @pytest.mark.parametrize("year", [1, 87, 999, 1000, 2026, 9999])
 def test_a_time_of_any_year_has_four_digits_of_it(year: int) -> None:
     assert dumps(datetime(year, 2, 3, 4, 5, 6, tzinfo=UTC)) == f'"{year:04}-02-03T04:05:06.000000Z"'.encode()
+
+
+def test_whatever_a_client_accepts_it_gets_json() -> None:
+    request = Request(APIRequestFactory().get("/", headers={"Accept": "text/html"}))
+    renderer = JSONRenderer()
+    assert OnlyJSON().select_renderer(request, [renderer]) == (renderer, "application/json")

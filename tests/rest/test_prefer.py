@@ -28,6 +28,7 @@ from rest.prefer import wait_seconds
         ("wait=٣", 0),
         ("wait=1000000000000000000000000", 0),
         ("waiting=5", 0),
+        ("wait=1=2, wait=9", 0),
     ],
 )
 def test_the_seconds_that_a_client_prefers_to_wait(field: str, seconds: int) -> None:

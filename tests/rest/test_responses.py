@@ -1,11 +1,18 @@
 """When a client is told to poll again, and whether it has what it asks for."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from django.http import HttpResponseBase
 from django.utils import timezone
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.test import APIRequestFactory
 
-from rest.responses import matches, poll_headers, retry_after
+from rest.responses import Conflict, conditional, etag, first_or_404, matches, poll_headers, retry_after
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LONG = 100_000.0
@@ -28,6 +35,7 @@ def test_a_tenth_of_the_age_is_waited_or_until_something_can_change(
 def test_what_has_finished_is_not_polled() -> None:
     assert poll_headers(NOW, None, finished=True) == {}
     assert poll_headers(timezone.now() - timedelta(seconds=105), None, finished=False) == {"Retry-After": "10"}
+    assert poll_headers(NOW, timezone.now() + timedelta(hours=1), finished=False) == {"Retry-After": "60"}
 
 
 @pytest.mark.parametrize(
@@ -36,3 +44,41 @@ def test_what_has_finished_is_not_polled() -> None:
 )
 def test_a_tag_is_compared_weakly(if_none_match: str, same: bool) -> None:
     assert matches('"a"', if_none_match) is same
+
+
+def test_a_conflict_says_why_and_has_its_header_fields() -> None:
+    assert Conflict("No.").headers == {}
+    assert Conflict("No.").detail.code == "conflict"
+    conflict = Conflict("It runs already.", "exists", Location="/jobs/1/")
+    assert (str(conflict.detail), conflict.detail.code) == ("It runs already.", "exists")
+    assert conflict.headers == {"Location": "/jobs/1/"}
+
+
+def test_the_first_row_is_found_or_nothing_is() -> None:
+    assert first_or_404(SimpleNamespace(first=lambda: 0)) == 0
+    with pytest.raises(NotFound):
+        first_or_404(SimpleNamespace(first=lambda: None))
+
+
+def test_a_tag_changes_with_what_is_shown() -> None:
+    assert etag({"a": 1}) == etag({"a": 1}) != etag({"a": 2})
+    assert re.fullmatch('"[0-9a-f]{24}"', etag({"a": 1}))
+
+
+def shown(if_none_match: str) -> HttpResponseBase:
+    request = Request(APIRequestFactory().get("/", headers={"If-None-Match": if_none_match}))
+    return conditional(
+        request, Response({"a": 1}, headers={"ETag": '"a"', "Retry-After": "7", "Content-Type": "application/json"})
+    )
+
+
+def test_who_has_a_representation_gets_its_header_fields_and_nothing_else() -> None:
+    answer = shown('"a"')
+    assert (answer.status_code, answer["ETag"], answer["Retry-After"]) == (304, '"a"', "7")
+    assert "Content-Type" not in answer
+    assert answer.content == b""
+
+
+def test_who_has_another_one_gets_it_whole() -> None:
+    answer = shown('"b"')
+    assert (answer.status_code, answer.data, answer["Retry-After"]) == (200, {"a": 1}, "7")

@@ -9,9 +9,9 @@ from anymail.signals import EventType as AnymailEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail.events import classify_anymail, classify_mailgun, provider_event
+from mail.events import classify, classify_anymail, classify_mailgun, provider_event
 from mail.events.classify import EventType, one_line
-from mail.failure import FailureClass
+from mail.failure import Failure, FailureClass
 from mail.smtp.replies import ServerReply
 
 HARD, SOFT, FULL = FailureClass.HARD_BOUNCE, FailureClass.SOFT_BOUNCE, FailureClass.MAILBOX_FULL
@@ -272,3 +272,13 @@ def test_what_another_provider_s_event_means(
     event = AnymailTrackingEvent(event_type=event_type, reject_reason=reason, mta_response=said or None)
     found = classify_anymail.classify(event)
     assert (found.type, found.failure and found.failure.kind) == (news, kind)
+
+
+@pytest.mark.parametrize(("detail", "said"), [("550 no such user", "550 no such user"), ("", "hard bounce")])
+def test_a_failure_without_a_text_is_told_by_its_class(detail: str, said: str) -> None:
+    classified = classify.failed(EventType.BOUNCED, HARD, detail)
+    assert classified == classify.Classification("bounced", Failure(HARD, said), detail)
+
+
+def test_no_text_is_an_empty_line() -> None:
+    assert one_line(None, " ", 5) == ""

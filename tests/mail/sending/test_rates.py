@@ -77,13 +77,16 @@ def test_critical_mail_never_waits_and_is_counted() -> None:
 def test_at_a_receiver_only_bulk_mail_waits(importance: Importance, waits: bool) -> None:
     full = Bucket("gmail.com", Rate(10, 1), NOW + 60 * SECOND, NOW)
     changed, moment = rates.reserve([make_bucket(), full], importance, NOW)
-    assert (moment > NOW) is waits
+    assert moment == (full.taken_until + full.rate.interval if waits else NOW)
     assert {bucket.name for bucket in changed} == ({"gmail.com"} if waits else {"mailgun", "gmail.com"})
 
 
 @pytest.mark.parametrize(
     ("address", "receiver"),
-    [("a@gmail.com", "gmail.com"), ("a@googlemail.com", "gmail.com"), ("a@example.org", "example.org")],
+    [
+        *[("a@gmail.com", "gmail.com"), ("a@googlemail.com", "gmail.com"), ("a@example.org", "example.org")],
+        ('"a@b"@example.org', "example.org"),
+    ],
 )
 def test_domains_of_one_receiver_share_its_rate(address: str, receiver: str) -> None:
     assert rates.receiver_of(address) == receiver
@@ -106,3 +109,8 @@ def test_the_slower_of_rate_and_warm_up_applies() -> None:
     assert rates.rate_of("gmail.com", {"gmail.com": (1, 3600)}, {}, today) == Rate(1, 3600)
     assert rates.rate_of("gmail.com", {}, {}, today) == rates.RATES["gmail.com"]
     assert rates.rate_of("mailgun", {}, {}, today) is None
+
+
+@pytest.mark.parametrize(("rate", "text"), [(Rate(10, 1), "10/s"), (Rate(5, 60), "5/min"), (Rate(1, 86_400), "1/day")])
+def test_a_rate_is_written_as_it_is_set(rate: Rate, text: str) -> None:
+    assert str(rate) == text

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ def make_state(version: int, row: UUID = ONE) -> State:
 
 def test_a_row_is_news_until_its_version_is_told() -> None:
     position = RowPosition()
+    assert position.is_news(make_state(1))
     assert position.is_news(make_state(5))
     assert position.tell(make_state(5)) == 5
     assert not position.is_news(make_state(5))
@@ -55,6 +57,19 @@ def test_who_comes_for_the_first_time_hears_what_was_not_committed_then() -> Non
     assert OwnerPosition(NOW, resumes=False).is_news(make_state(NOW - UNCOMMITTED + 1))
     assert not OwnerPosition(NOW, resumes=False).is_news(make_state(NOW - UNCOMMITTED))
     assert not OwnerPosition(NOW, resumes=True).is_news(make_state(NOW))
+
+
+def test_single_rows_are_remembered_for_a_while() -> None:
+    position = OwnerPosition(NOW, resumes=True)
+    position.tell(make_state(NOW + 2 * REMEMBERED))
+    assert position.since == NOW
+    position.tell(make_state(NOW + 2 * REMEMBERED + 1))
+    assert position.since == NOW + REMEMBERED + 1
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_what_has_changed_is_looked_for_if_the_client_was_here_before(resumes: bool) -> None:
+    assert OwnerPosition(NOW, resumes=resumes).resumes is resumes
 
 
 def test_what_is_remembered_of_single_rows_is_bounded() -> None:
