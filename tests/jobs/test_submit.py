@@ -117,6 +117,7 @@ def test_the_databases_time_goes_on_between_two_questions(monkeypatch: pytest.Mo
 def test_what_was_given_and_what_was_stored_are_the_same_object() -> None:
     job = submit("demo.countdown", {"seconds": 0}, run_at=timezone.now() - HOUR)
     found = row(job)
+    del found["version"]  # of the row only, by the database's clock
     assert {name: getattr(job, name) for name in found} == found
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import cache
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -20,7 +21,7 @@ TRANSACTION = 0.2
 """Seconds that a handler's transaction takes."""
 OUTPUT = 100_000
 """Bytes that a handler writes to its output."""
-INTERNED = 100_000
+INTERNED = 40_000
 
 WAITING = {
     "soak.instant": 20,
@@ -55,8 +56,9 @@ ENDS = {
 """The final status of those that do not succeed."""
 
 
+@cache
 def grow_interned_strings() -> None:
-    """Have CPython's table of interned strings grow by 2 MiB, as it does once, after some 36,000 have come and gone.
+    """Once a process: have CPython's table of interned strings grow by 2 MiB, as it does after 36,000 came and went.
 
     Each stored output brings eight: pathlib interns the parts of its path. So it would happen after twenty minutes.
     """

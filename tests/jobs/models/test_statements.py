@@ -34,7 +34,7 @@ def test_a_job_is_inserted_as_save_would_store_it(backoff: dict[str, int] | None
     Job.objects.insert(inserted)
     found = row(inserted)
     Job.objects.all().delete()
-    saved.pk, saved.run_at, saved.version = inserted.pk, inserted.run_at, inserted.version
+    saved.pk, saved.run_at, saved.version = inserted.pk, inserted.run_at, found["version"]
     saved.save(force_insert=True)
     assert found == row(saved)
     assert not inserted._state.adding
