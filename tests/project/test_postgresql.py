@@ -1,4 +1,4 @@
-"""What PostgreSQL limits on our connections."""
+"""What is set for our connections to PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -41,6 +41,10 @@ def test_both_limits_are_set_where_the_server_has_them(settings: Any) -> None:
     assert selected("SHOW idle_in_transaction_session_timeout") == "1min"
     has_the_other = connection.connection.server_version >= 170000
     assert selected("SELECT current_setting('transaction_timeout', true)") == ("2min" if has_the_other else None)
+
+
+def test_statements_are_not_compiled_to_machine_code() -> None:
+    assert selected("SHOW jit") == "off"
 
 
 def selected(query: str) -> Any:
