@@ -99,6 +99,7 @@ bench: $(READY)  ## Measure queue, replicas, API and mail beside their peers, an
 	@$(python) -m benchmarks.interference
 	@$(python) -m benchmarks.replicas
 	@$(python) -m benchmarks.api
+	@$(python) -m benchmarks.end_to_end
 	@$(python) -m benchmarks.mail
 	@$(python) -m benchmarks.streams
 

@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number in range(options.rounds):
             for side in sides if number % 2 == 0 else reversed(sides):
                 console.print(f"round {number + 1} of {options.rounds}: {side.title}")
-                with _running(side, stores) as (url, rows, tree):
+                with serving(side, stores) as (url, rows, tree):
                     for name, connections, sample in _measure(url, rows, tree, options.seconds):
                         console.print(f"  {name}, {connections} connections: {sample.rate:,.0f}/s")
                         samples.setdefault((name, side.name, connections), []).append(sample)
@@ -181,7 +181,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 @contextmanager
-def _running(side: Side, stores: Stores) -> Iterator[tuple[str, Rows, Tree]]:
+def serving(side: Side, stores: Stores) -> Iterator[tuple[str, Rows, Tree]]:
     """Its URL, a token and a job of each of its users, and its processes."""
     stores.empty_redis()
     port = free_port()

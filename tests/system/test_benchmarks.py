@@ -99,6 +99,13 @@ def test_the_streams_benchmark_writes_its_results(tmp_path: Path) -> None:
     assert str(ROOT) not in page
 
 
+def test_the_end_to_end_benchmark_writes_its_results(tmp_path: Path) -> None:
+    run("benchmarks.end_to_end", "--sides", OURS, "--jobs", "40", "--rounds", "1", results=tmp_path)
+    page = (tmp_path / "end_to_end.md").read_text()
+    assert "| Legwork |" in page
+    assert str(ROOT) not in page
+
+
 def test_every_peer_has_a_module_a_lock_and_words_about_its_settings() -> None:
     for contender in [*CONTENDERS, *MAILERS]:
         assert (REQUIREMENTS / f"{contender.module}.py").exists()

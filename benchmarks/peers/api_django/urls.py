@@ -42,7 +42,7 @@ class JobView(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Generic
         if os.environ["BENCH_QUEUE"] == "celery":
             queue.send_task("bench.run", [str(job.pk)])
         else:
-            async_task("benchmarks.work.noop", str(job.pk))
+            async_task("benchmarks.peers.api_worker.finish", str(job.pk))
         return Response(serializer.data, status.HTTP_202_ACCEPTED, headers={"Location": serializer.data["url"]})
 
 
