@@ -2,8 +2,8 @@
 
 It lives while somebody watches, and some time longer. After a lost connection it looks at all that is watched.
 
-Who watches one row is told at once. Who watches all rows of an owner is told in the order of the versions, by which it
-resumes: a change is held back until no transaction that may have made an earlier one is open any more.
+A watcher of one row is told at once. A watcher of all rows of an owner is told in the order of the versions, by which
+it resumes: a change is held back until no transaction that may have made an earlier one is open any more.
 """
 
 import threading
