@@ -14,7 +14,7 @@ OLDEST_SNAPSHOT = """
             extract(epoch FROM now() - xact_start)::float AS seconds, concat(state, ': ', left(query, 200)) AS detail
         FROM pg_stat_activity
         WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND xact_start IS NOT NULL
-            AND pid <> pg_backend_pid() AND backend_type <> 'walsender'
+            AND pid <> pg_backend_pid() AND backend_type <> 'walsender' AND datname = current_database()
         UNION ALL
         SELECT 'standby', concat_ws(' ', application_name, host(client_addr)), NULL, 'hot_standby_feedback'
         FROM pg_stat_replication WHERE backend_xmin IS NOT NULL AND age(backend_xmin) > 100000
@@ -22,9 +22,11 @@ OLDEST_SNAPSHOT = """
         SELECT 'replication slot', slot_name, NULL, CASE WHEN active THEN 'active' ELSE 'not active' END
         FROM pg_replication_slots WHERE xmin IS NOT NULL OR (catalog_xmin IS NOT NULL AND NOT active)
         UNION ALL
-        SELECT 'prepared transaction', gid, extract(epoch FROM now() - prepared)::float, owner FROM pg_prepared_xacts
+        SELECT 'prepared transaction', gid, extract(epoch FROM now() - prepared)::float, owner
+        FROM pg_prepared_xacts WHERE database = current_database()
     ) AS held ORDER BY seconds DESC NULLS LAST LIMIT 3
 """
+"""Transactions in another database of the same server hold back no row of ours."""
 TABLES = """
     SELECT relname, n_live_tup, n_dead_tup, pg_table_size(relid), pg_indexes_size(relid), last_autovacuum
     FROM pg_stat_user_tables WHERE relname = ANY(%s) ORDER BY pg_total_relation_size(relid) DESC
