@@ -10,7 +10,6 @@ from django.db import connection
 
 from monitor import maintenance
 
-
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps no old rows."),
