@@ -1,12 +1,14 @@
-"""Wakes an idle worker for new jobs on PostgreSQL: a trigger on the table sends NOTIFY, this thread LISTENs.
+"""Wakes an idle worker for new jobs on PostgreSQL: a trigger on the table sends NOTIFY, a separate connection LISTENs.
 
-It has its own connection and reads whatever the worker does: unread notifications would pile up in this process and
-then in the server, whose backend would block with its snapshot held.
+An idle worker waits for that connection itself, which wakes it soonest. While it works, a thread reads: unread
+notifications would pile up in this process and then in the server, whose backend would block with its snapshot held.
 """
 
 import select
 import threading
 import time
+from contextlib import closing
+from typing import Any
 
 import psycopg2
 import structlog
@@ -19,8 +21,10 @@ RECHECK_AFTER = 0.01
 """Seconds after a notification until a second check: for 5 ms the trigger sends no other one. The rest is margin."""
 RECONNECT_AFTER = 1.0
 """Seconds until a broken connection is opened again. Workers poll meanwhile."""
+READ_EVERY = 0.1
+"""Seconds between two looks of the thread. Sockets have room for what is sent meanwhile."""
 KEEPALIVE = 10.0
-"""Seconds without a notification after which a query tests the connection."""
+"""Seconds between two queries that test the connection."""
 
 
 class Listener(threading.Thread):
@@ -29,7 +33,12 @@ class Listener(threading.Thread):
     def __init__(self, database: str = "default") -> None:
         super().__init__(name="listener", daemon=True)
         self._database = database
-        self._notified = threading.Event()
+        self._driver: Any = None
+        """What listens; None while there is no connection. Who uses it, or sets it, holds the lock."""
+        self._lock = threading.Lock()
+        self._connected = threading.Condition(self._lock)
+        self._notified = False
+        """Since the last wait."""
         self._recheck_at: float | None = None
         self._stopped = False
 
@@ -37,12 +46,24 @@ class Listener(threading.Thread):
         """Return when a job is inserted anywhere, or after this many seconds. The first call starts the thread."""
         if not self.ident:
             self.start()
-        if self._notified.wait(self._timeout(seconds)):
-            self._notified.clear()
-            self._recheck_at = time.monotonic() + RECHECK_AFTER
+        timeout = self._timeout(seconds)
+        if not self._lock.acquire(timeout=timeout):
+            return  # the thread is testing the connection
+        try:
+            if self._driver is None:
+                self._connected.wait(timeout)
+            else:
+                self._read(self._driver, timeout)
+            if self._notified:
+                self._notified = False
+                self._recheck_at = time.monotonic() + RECHECK_AFTER
+        except (psycopg2.Error, OSError):
+            self._driver = None  # the thread finds the same, and connects again
+        finally:
+            self._lock.release()
 
     def stop(self) -> None:
-        """End the thread at the next notification, or within KEEPALIVE seconds."""
+        """End the thread at its next look."""
         self._stopped = True
 
     def run(self) -> None:
@@ -61,19 +82,40 @@ class Listener(threading.Thread):
         return min(max(left, 0), seconds)
 
     def _listen(self) -> None:
-        """Read notifications until the connection breaks."""
-        driver = psycopg2.connect(**connections[self._database].get_connection_params())
-        try:
+        """Keep a connection, until it breaks."""
+        with closing(psycopg2.connect(**connections[self._database].get_connection_params())) as driver:
             driver.autocommit = True
             cursor = driver.cursor()
             cursor.execute(f"LISTEN {CHANNEL}")
-            self._notified.set()  # jobs may have been inserted while there was no connection
-            while not self._stopped:
-                if not select.select([driver], [], [], KEEPALIVE)[0]:
-                    cursor.execute("SELECT 1")  # fails if the connection was cut without a FIN
-                driver.poll()
-                if driver.notifies:
-                    driver.notifies.clear()
-                    self._notified.set()
-        finally:
-            driver.close()
+            with self._connected:
+                self._driver = driver
+                self._notified = True  # jobs may have been inserted while there was no connection
+                self._connected.notify()
+            try:
+                self._keep(driver, cursor)
+            finally:
+                with self._lock:
+                    self._driver = None
+
+    def _keep(self, driver: Any, cursor: Any) -> None:
+        test_at = time.monotonic() + KEEPALIVE
+        while not self._stopped:
+            time.sleep(READ_EVERY)
+            test = time.monotonic() >= test_at
+            if self._lock.acquire(blocking=test):  # else the worker reads
+                try:
+                    if test:
+                        cursor.execute("SELECT 1")  # fails if the connection was cut without a FIN
+                        test_at = time.monotonic() + KEEPALIVE
+                    self._read(driver, 0)
+                finally:
+                    self._lock.release()
+
+    def _read(self, driver: Any, timeout: float) -> None:
+        """All notifications; wait for the first of them."""
+        while True:
+            self._notified |= bool(driver.notifies)
+            driver.notifies.clear()
+            if not select.select([driver], [], [], 0 if self._notified else timeout)[0]:
+                return
+            driver.poll()

@@ -30,6 +30,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     """One that listens already, and has told of nothing."""
     monkeypatch.setattr(listener_module, "KEEPALIVE", 0.05)
     monkeypatch.setattr(listener_module, "RECONNECT_AFTER", 0.01)
+    monkeypatch.setattr(listener_module, "READ_EVERY", 0.01)
     listener = Listener()
     listener.wait(LONG)  # the first one ends as soon as it listens
     listener.wait(0)
@@ -98,7 +99,7 @@ def test_who_was_busy_when_it_should_have_looked_again_does_so_as_soon_as_it_wai
 
 def test_what_was_told_while_nobody_waited_ends_the_next_wait(listener: Listener) -> None:
     make_job()
-    eventually(listener._notified.is_set, SOON)
+    eventually(lambda: listener._notified, SOON)
     assert seconds(lambda: listener.wait(LONG)) < LONG / 2
 
 
