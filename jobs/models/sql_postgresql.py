@@ -10,7 +10,7 @@ import orjson
 from django.db import connections, models, transaction
 
 from jobs.models.sql_above_marks import above_marks
-from jobs.models.statements import CompiledQuery, execute_prepared
+from jobs.models.statements import CompiledQuery, execute_prepared, instances
 
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
@@ -213,7 +213,10 @@ def _compiled(query: CompiledQuery, rows: Any, claim: Any) -> tuple[str, Sequenc
 
 def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:
     columns = _columns(field for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
-    return list(rows.raw(CLAIM.format(which=which, columns=columns, version=NEXT_VERSION), [worker, lease, *values]))
+    params: list[Any] = [worker, lease, *values]
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(CLAIM.format(which=which, columns=columns, version=NEXT_VERSION), params)
+        return instances(rows.model, cursor, connections[rows.db])
 
 
 @cache

@@ -14,7 +14,7 @@ from mail.reasons import Scope
 
 def message_to_send(message_id: UUID) -> Message | None:
     """With was_tried and has_files, which spare most messages the queries for attempts and attachments."""
-    return next(iter(Message.objects.raw(*_MESSAGE.sql(message_id=message_id))), None)
+    return _MESSAGE.instance(Message, message_id=message_id)
 
 
 def suppression_reason(message: Message) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, connection, transaction
+from django.db.models import F
+from django.forms.models import model_to_dict
 from django.utils import timezone
 
 from jobs.models import Job
@@ -148,6 +150,19 @@ def test_a_value_that_equals_a_constant_of_the_query_changes_nothing_else() -> N
     assert query.sql(key="a")[1] == ["a", "a"]
     assert query.first(key="b")
     assert query.first(key="a") is None
+
+
+def test_an_object_is_what_django_makes_of_its_row() -> None:
+    number = Parameter("attempt", Job._meta.get_field("attempt"))
+    query = CompiledQuery(lambda: Job.objects.filter(attempt=number).annotate(doubled=F("attempt") * 2).defer("errors"))
+    job = make_job("failed", result=[1, {"a": 0.5}], user=make_user(), backoff={"base": 2.5})
+    found = query.instance(Job, attempt=1)
+    assert found is not None
+    assert vars(found)["doubled"] == 2
+    assert found.get_deferred_fields() == {"errors"}
+    assert model_to_dict(found) == model_to_dict(Job.objects.get(pk=job.pk))
+    assert (found._state.db, found._state.adding) == (DEFAULT_DB_ALIAS, False)
+    assert query.instance(Job, attempt=2) is None
 
 
 def statements(part: str) -> list[int]:
