@@ -1,6 +1,8 @@
 """The whole topology on one machine: HAProxy, two web processes, two clusters, PostgreSQL with two replicas, Redis."""
 
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -27,16 +29,26 @@ FRONT = ROOT / "deploy" / "haproxy" / "front.cfg"
 UP_WITHIN = 180.0
 DATABASE = {"synchronous_commit": "on", "wal_keep_size": "512MB"}
 """A killed primary loses nothing that was answered, and a replica that was away finds what it missed."""
+AWAY_FOR = 3.0
+"""Seconds that a part stays away under load."""
+RESTART_AFTER = 0.1
+"""Seconds until systemd starts a killed HAProxy again: Debian's unit has Restart=always and no RestartSec."""
+REPLACED_WITHIN = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that can be ended and started again. writes: whether the API can accept work without it."""
+    """Something that can be ended and started again, or whose start by somebody else is waited for.
+
+    writes, answers: whether the API can accept work, and answer at all, without it.
+    """
 
     name: str
     end: Callable[[], object]
     start: Callable[[], object]
+    away_for: float = AWAY_FOR
     writes: bool = True
+    answers: bool = True
 
 
 class Front:
@@ -88,22 +100,26 @@ class Topology:
         return [Part(f"{process.name} restarted", process.stop, process.start) for process in self._ours()]
 
     def killed(self) -> list[Part]:
-        """Each part that can be killed (SIGKILL) while others of its kind, or a retry, do its work."""
-        processes = [Part(f"{process.name} killed", process.kill, process.start) for process in self._ours()]
+        """Each part, and each process of a cluster, that can be killed (SIGKILL)."""
+        processes = [Part(f"{process.name} killed", process.kill, process.start) for process in self.processes.values()]
         replicas = [
             Part(f"replica-{number} killed", partial(server.stop, "kill"), server.start)
             for number, server in enumerate(self.replicas, 1)
         ]
         redis = Part("redis killed", partial(self.redis.stop, "kill"), self.redis.start)
+        front = self.front.process
+        haproxy = Part("haproxy killed", front.kill, front.start, away_for=RESTART_AFTER, answers=False)
         primary = Part("primary killed", partial(self.primary.stop, "kill"), self.primary.start, writes=False)
-        return [*processes, *replicas, redis, primary]
+        return [*_children_killed(self.processes["cluster-1"]), *processes, *replicas, redis, haproxy, primary]
 
     def _ours(self) -> list[Process]:
         return [process for name, process in self.processes.items() if name != "mailgun"]
 
     def is_whole(self) -> bool:
-        """True if the front and each web process are ready and no check of theirs complains."""
-        return all(_is_ready(url) for url in (self.url, *self._web_urls))
+        """True if the front and each web process are ready, no check of theirs complains, and the simulator answers."""
+        return all(_is_ready(url) for url in (self.url, *self._web_urls)) and _answers(
+            f"{self._mailgun_url}/simulator/"
+        )
 
     def add_user(self, name: str, password: str, *, staff: bool = False) -> None:
         self._stack.add_user(name, password, staff=staff)
@@ -116,10 +132,11 @@ class Topology:
         start_all(self.replicas)
         self.redis = self._left_open.enter_context(Redis(settings={"appendonly": "yes"}))
         web_ports, mailgun_port = [free_port(), free_port()], free_port()
+        self._mailgun_url = f"http://127.0.0.1:{mailgun_port}"
         self._web_urls = [f"http://127.0.0.1:{port}" for port in web_ports]
         self.front = Front(web_ports, self.folder / "front.log")
         self._left_open.callback(self.front.remove)
-        self._stack = Stack(url, self.folder, clusters=0, env=self._settings(mailgun_port))
+        self._stack = Stack(url, self.folder, clusters=0, env=self._settings())
         self._stack.migrate()
         for number, port in enumerate(web_ports, 1):
             options = ["--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
@@ -133,12 +150,14 @@ class Topology:
             process.start()
         eventually(self.is_whole, UP_WITHIN, f"{self.url}/readyz answering with ok")
 
-    def _settings(self, mailgun_port: int) -> Mapping[str, str]:
+    def _settings(self) -> Mapping[str, str]:
         return {
             "REPLICA_URLS": ",".join(server.url("legwork") for server in self.replicas),
             "BROKER_URL": self.redis.url(0),
             "CACHE_URL": self.redis.url(1),
-            "MAILGUN_API_URL": f"http://127.0.0.1:{mailgun_port}/v3",
+            "MAILGUN_API_URL": f"{self._mailgun_url}/v3",
+            # The simulator's event log is complete at once, and a killed one has forgotten what it had accepted.
+            "MAIL_SETTLED_AFTER": "20",
             "NUM_PROXIES": "1",
             "PUBLIC_URL": self.url,
             "RATE_LIMIT_PER_MINUTE": "1000000",
@@ -154,9 +173,44 @@ class Topology:
         self._left_open.callback(process.stop)
 
 
+def _children_killed(cluster: Process) -> list[Part]:
+    """Its supervisor replaces each of them."""
+    children = _children(cluster.pid)
+
+    def replaced(child: str) -> None:
+        def found() -> bool:
+            now = _children(cluster.pid)
+            return child not in now and len(now) == len(children)
+
+        eventually(found, REPLACED_WITHIN, f"{cluster.name}: the replacement of process {child}")
+
+    return [
+        Part(
+            f"{cluster.name}: child {number} killed",
+            partial(os.kill, int(child), signal.SIGKILL),
+            partial(replaced, child),
+            away_for=0,
+        )
+        for number, child in enumerate(children, 1)
+    ]
+
+
+def _children(process: int) -> list[str]:
+    """Process ids, oldest first (proc(5))."""
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
 def _is_ready(url: str) -> bool:
+    answer = _get(f"{url}/readyz")
+    return answer is not None and answer.ok and answer.json()["status"] == "ok"
+
+
+def _answers(url: str) -> bool:
+    return _get(url) is not None
+
+
+def _get(url: str) -> requests.Response | None:
     try:
-        answer = requests.get(f"{url}/readyz", timeout=5)
+        return requests.get(url, timeout=5)
     except requests.RequestException:
-        return False
-    return answer.ok and answer.json()["status"] == "ok"
+        return None
