@@ -1,6 +1,6 @@
 # Legwork's commands. A fresh clone needs nothing but Python 3.11 or newer: `make demo`, `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo run test coverage servers check lint release format docs lock bench mutants cluster chaos mail-chaos soak clean
+.PHONY: help demo run test coverage servers check lint release format docs lock bench mutants cluster debian chaos mail-chaos soak clean
 .DELETE_ON_ERROR:
 
 python := .venv/bin/python
@@ -76,6 +76,9 @@ mutants: $(READY)  ## Change central modules in small ways and list the changes 
 
 cluster: $(READY) servers  ## Start the whole topology, run the demo on it, kill each part under load; KEEP=1 stays up
 	@$(development) $(python) -m tests.cluster $(if $(KEEP),--keep)
+
+debian: $(READY)  ## Follow docs/operations/linux-host.md in a fresh Debian with systemd; as root, with debootstrap
+	@$(python) -m tests.fresh_debian
 
 chaos: $(READY)  ## Kill everything at random for five minutes, then count; CHAOS="--seconds 60 --jobs 2000 --seed 1"
 	@bin/debian --for "a PostgreSQL server" --unless bin/postgresql postgresql

@@ -1,18 +1,17 @@
 """What docs/operations/linux-host.md sets up works: its units' commands, with its example of an environment filled in.
 
-Files have other places here, and systemd's part is left out: its own verification of the units is in test_deploy.py.
+Files have other places here, and what would change this machine (apt-get, adduser, systemctl) is left out. All commands
+of the page are executed by `make debian`, in a fresh Debian.
 """
 
 import os
 import re
-import secrets
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -21,14 +20,11 @@ from demo.eventually import eventually
 from demo.processes import Process, free_port
 from demo.stack import ROOT
 from tests.conftest import make_database
+from tests.support.linux_host import PAGE, PASSWORD, SYSTEMD, USER, fill_in, is_ready, run_job
 from tests.support.servers.redis import Redis
 from tests.support.timeouts import PATIENCE
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("linux_host")]
-
-PAGE = (ROOT / "docs/operations/linux-host.md").read_text()
-SYSTEMD = ROOT / "deploy" / "systemd"
-PASSWORD = "a long password of nobody"
 
 
 def command(unit: str) -> list[str]:
@@ -38,17 +34,12 @@ def command(unit: str) -> list[str]:
 
 @pytest.fixture
 def environment(redis_server: Redis, tmp_path: Path) -> dict[str, str]:
-    """The lines of the example; what is empty there, and where servers and files are, is filled in. Nothing else."""
-    lines = (SYSTEMD / "environment.example").read_text().splitlines()
-    example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    filled = {name: secrets.token_urlsafe(48) for name, value in example.items() if not value}
     places = {
         "DATABASE_URL": make_database("linux_host"),
         "CACHE_URL": redis_server.url(6),
         "MEDIA_ROOT": str(tmp_path / "output"),
     }
-    assert places.keys() < example.keys()
-    return {"PATH": os.environ["PATH"], **example, **filled, **places}
+    return {"PATH": os.environ["PATH"], **fill_in(places)}
 
 
 @pytest.fixture
@@ -77,35 +68,15 @@ def web(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
             process.stop()
 
 
-def is_ready(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/readyz", timeout=PATIENCE).ok
-    except requests.ConnectionError:
-        return False
-
-
 def test_the_page_s_services_run_a_job_of_its_first_user(web: str, environment: dict[str, str], tmp_path: Path) -> None:
     [create] = re.findall(r"manage\.py (createsuperuser)$", PAGE, re.MULTILINE)
-    first = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD, "DJANGO_SUPERUSER_USERNAME": "ada", "DJANGO_SUPERUSER_EMAIL": ""}
+    first = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD, "DJANGO_SUPERUSER_USERNAME": USER, "DJANGO_SUPERUSER_EMAIL": ""}
     words = [sys.executable, "manage.py", create, "--noinput"]
     user = Process("user", words, log=tmp_path / "user.log", env=environment | first, cwd=ROOT)
     user.start()
     eventually(lambda: not user.running(), PATIENCE, "the first user")
 
-    client = requests.Session()
-    client.headers.update(
-        {"Host": environment["ALLOWED_HOSTS"], "X-Forwarded-Proto": "https", "X-Forwarded-For": "::1"}
-    )
-
-    def call(method: str, path: str, **more: Any) -> Any:
-        answer = client.request(method, f"{web}/api/v1/{path}", timeout=PATIENCE, **more)
-        assert answer.ok, answer.text
-        return answer.json()
-
-    token = call("POST", "tokens/", json={"username": "ada", "password": PASSWORD})["token"]
-    client.headers["Authorization"] = f"Token {token}"
-    job = call("POST", "jobs/", json={"kind": "report.activity", "params": {}})
-    eventually(lambda: call("GET", f"jobs/{job['id']}/")["status"] == "succeeded", PATIENCE, "the job", pause=0.2)
+    run_job(web, environment["ALLOWED_HOSTS"])
 
 
 def test_without_tls_a_request_is_sent_to_https(web: str, environment: dict[str, str]) -> None:
