@@ -17,7 +17,7 @@ from jobs.cluster.process import CLUSTER_ID, Process
 from jobs.models import Cluster
 from jobs.models.clock import database_now
 
-REPORT_EVERY = 2.0
+REPORT_EVERY = 1.0
 """Seconds."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -1,4 +1,4 @@
-"""Clusters as their dispatchers report them every two seconds (jobs/cluster/reports.py)."""
+"""Clusters as their dispatchers report them every second (jobs/cluster/reports.py)."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
-LOST_AFTER = timedelta(seconds=6)
+LOST_AFTER = timedelta(seconds=2.5)
 """A cluster that has not reported for so long was killed, or is cut off from the database."""
 
 

@@ -76,4 +76,4 @@ class Alert(models.Model):
         indexes = (models.Index("kind", "told_at", name="alerts_told"),)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.detail}"
+        return f"{self.kind.replace('_', ' ')}: {self.detail}"

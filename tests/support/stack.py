@@ -1,5 +1,6 @@
 """Web and worker as real processes, and clients that talk to them: how the tests meet Legwork from outside."""
 
+import subprocess
 from collections.abc import Collection
 from functools import cached_property
 from typing import Any, Self
@@ -9,8 +10,10 @@ import demo.stack
 from demo.client import FINAL
 from demo.eventually import eventually
 from demo.processes import Process
+from demo.stack import MANAGE, ROOT
 from tests.support import template_database
 from tests.support.shell import Shell
+from tests.support.timeouts import PATIENCE
 
 ADA = "ada"
 MAKE_TOKEN = """
@@ -69,6 +72,13 @@ class Stack(demo.stack.Stack):
     def run_code(self, code: str) -> str:
         """Python code with this stack's settings; what it printed."""
         return self._shell.run(code)
+
+    def doctor(self) -> str:
+        """What it says, whatever its exit status."""
+        command = [*MANAGE, "doctor", "--no-color"]
+        done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=10 * PATIENCE)
+        assert done.returncode in (0, 1, 2), done.stderr
+        return done.stdout
 
     @cached_property
     def _shell(self) -> Shell:

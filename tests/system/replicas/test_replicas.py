@@ -1,7 +1,6 @@
 """Reads on real streaming replicas: who answers, what lags, what dies, and that nobody reads less than he wrote."""
 
 import re
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ import pytest
 import requests
 
 from demo.eventually import eventually
-from demo.stack import MANAGE
 from tests.support.event_stream import EventStream
 from tests.support.replica_stack import (
     JOB,
@@ -305,18 +303,12 @@ def test_a_lagging_standby_and_a_held_snapshot_are_on_the_dashboard_within_secon
             assert time.monotonic() - began - lost() < 5
         lags = re.compile(r"The replica replica1 lags: .* behind\.")
         holds = re.compile(r"NOTE  A transaction of .*a long report.* holds back vacuum")
-        eventually(lambda: lags.search(said := doctor(topology)) and holds.search(said), PATIENCE, "the doctor's words")
-        assert "The replica replica2" not in doctor(topology)
+        eventually(
+            lambda: lags.search(said := topology.stack.doctor()) and holds.search(said), PATIENCE, "the doctor's words"
+        )
+        assert "The replica replica2" not in topology.stack.doctor()
     finally:
         held.close()
         lagging.resume()
     lagging.catch_up()
-    eventually(lambda: "lags" not in doctor(topology), PATIENCE, "the doctor's silence")
-
-
-def doctor(topology: Topology) -> str:
-    """What it says; there is no cluster, so its exit status is not 0."""
-    command = [*MANAGE, "doctor", "--no-color"]
-    done = subprocess.run(command, env=topology.stack.env, capture_output=True, text=True, timeout=10 * PATIENCE)
-    assert done.returncode in (1, 2), done.stderr
-    return done.stdout
+    eventually(lambda: "lags" not in topology.stack.doctor(), PATIENCE, "the doctor's silence")
