@@ -1,6 +1,4 @@
-"""Stored responses (rest/idempotency.py), and the processes that watch (rest/watch/sources.py)."""
-
-from uuid import uuid4
+"""Stored responses (rest/idempotency.py)."""
 
 from django.conf import settings
 from django.db import models
@@ -23,13 +21,3 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.user_id}"
-
-
-class Watcher(models.Model):
-    """A web process with watchers. While its row is current, triggers tell of changes."""
-
-    id = models.UUIDField(primary_key=True, default=uuid4)
-    current_until = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return str(self.pk)

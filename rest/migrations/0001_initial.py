@@ -1,5 +1,3 @@
-import uuid
-
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
@@ -36,13 +34,6 @@ class Migration(migrations.Migration):
             options={
                 "constraints": [models.UniqueConstraint(fields=("user", "key"), name="one_answer_per_key")],
             },
-        ),
-        migrations.CreateModel(
-            name="Watcher",
-            fields=[
-                ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
-                ("current_until", models.DateTimeField()),
-            ],
         ),
         migrations.RunPython(install_functions, remove_functions),
     ]

@@ -30,8 +30,8 @@ LOST_AFTER = 10_000
 """Milliseconds without an acknowledgement after which the kernel gives a connection up."""
 
 ANNOUNCE = """
-    INSERT INTO rest_watcher (id, current_until) VALUES (%s, clock_timestamp() + make_interval(secs => %s))
-    ON CONFLICT (id) DO UPDATE SET current_until = excluded.current_until
+    SELECT setval('rest_watched_until', greatest(last_value, (extract(epoch FROM clock_timestamp()) + %s)::bigint))
+    FROM rest_watched_until
 """
 WRITERS = """
     SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint, ARRAY(
@@ -42,7 +42,6 @@ WRITERS = """
 """
 """The present version, and the transactions that may have changed watched rows and are still open: a statement takes
 this lock before it gives rows their versions, and it is kept until the transaction has been committed."""
-FORGET = "DELETE FROM rest_watcher WHERE current_until < clock_timestamp() - interval '1 hour'"
 
 Change = tuple[Topic, Topic | None]
 """The topics of a changed row: itself, and its owner's rows."""
@@ -121,16 +120,15 @@ class Writers:
 class Notifications:
     """LISTENs on the connection with which the feed also reads.
 
-    The triggers notify only while some process has announced itself in rest_watcher: a notification takes a lock
-    until its transaction has been committed, which a busy queue that nobody watches should not pay for.
+    The triggers notify only until the time that was announced last: a notification takes a lock until its transaction
+    has been committed, which a busy queue that nobody watches should not pay for.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, wakeup: Wakeup) -> None:
         self._connection = connection
         self._driver: Any = connection.connection
         self._wakeup = wakeup
-        self._id = uuid4()
-        self._own_channel = f"{CHANNEL}_{self._id.hex}"
+        self._own_channel = f"{CHANNEL}_{uuid4().hex}"
         self._writers = Writers(connection)
         self._announce_at = time.monotonic()
         self._settle_at = [self._announce_at + after for after in SETTLE]
@@ -142,7 +140,6 @@ class Notifications:
             cursor.execute("SET application_name = 'legwork feed'")  # for operators
             cursor.execute(f"LISTEN {CHANNEL}")
             cursor.execute(f"LISTEN {self._own_channel}")
-            cursor.execute(FORGET)
         self._announce()
 
     def wait(self, seconds: float) -> bool:
@@ -176,7 +173,7 @@ class Notifications:
 
     def _announce(self) -> None:
         with self._connection.cursor() as cursor:
-            cursor.execute(ANNOUNCE, [self._id, CURRENT])
+            cursor.execute(ANNOUNCE, [CURRENT])
         self._announce_at = time.monotonic() + ANNOUNCE_EVERY
 
     def _notice_lost_peers(self) -> None:

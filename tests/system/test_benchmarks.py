@@ -70,6 +70,11 @@ def test_the_interference_benchmark_writes_its_results(tmp_path: Path) -> None:
     assert str(ROOT) not in page
 
 
+def test_the_benchmark_of_the_monitors_cost_writes_its_results(tmp_path: Path) -> None:
+    run("benchmarks.monitored", "--jobs", "20", "--rounds", "1", results=tmp_path)
+    assert "| 1 | " in (tmp_path / "monitored.md").read_text()
+
+
 def test_the_growth_benchmark_writes_its_results(tmp_path: Path) -> None:
     sizes = ["--finished", "30", "--queued", "40", "--measured", "20", "--rounds", "1"]
     run("benchmarks.growth", *sizes, results=tmp_path)

@@ -13,7 +13,6 @@ from demo.eventually import eventually
 from jobs.api.watching import JOBS
 from jobs.models import Job
 from jobs.models.states import Status
-from rest.models import Watcher
 from rest.watch import feed as feed_module
 from rest.watch.feed import Feed, Wish
 from rest.watch.sources import CHANNEL, Notifications, Polling, Settled
@@ -304,27 +303,43 @@ def heard(ear: Any) -> list[str]:
 
 @on_postgresql
 def test_nothing_is_told_while_nobody_watches(ear: Any) -> None:
+    _watched(seconds=-1)
     Job.objects.filter(pk=make_job(Status.QUEUED).pk).update(priority=1)
     assert heard(ear) == []
 
 
 @on_postgresql
 def test_many_rows_are_told_in_few_notifications(ear: Any) -> None:
+    _watched(seconds=3600)
+    owner = make_user()
+    Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(250)])
+    payloads = heard(ear)
+    assert len(payloads) == 3
+    rows = [row for payload in payloads for row in payload.removeprefix("jobs_job ").split(",")]
+    assert sorted(rows) == sorted(f"{pk}/{owner.pk}" for pk in Job.objects.values_list("pk", flat=True))
+    Job.objects.filter(priority=99).update(priority=1)
+    assert heard(ear) == []
+    Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(2001)])
+    assert heard(ear) == ["jobs_job *"]
+    _watched(seconds=-1)
+
+
+@on_postgresql
+def test_who_announces_does_not_shorten_what_was_announced(ear: Any) -> None:
+    _watched(seconds=3600)
+    wakeup = feed_module.Wakeup()
+    feed_module.source_for(connection, wakeup)
+    wakeup.close()
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO rest_watcher VALUES (gen_random_uuid(), now() + interval '1 hour')")
-    try:
-        owner = make_user()
-        Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(250)])
-        payloads = heard(ear)
-        assert len(payloads) == 3
-        rows = [row for payload in payloads for row in payload.removeprefix("jobs_job ").split(",")]
-        assert sorted(rows) == sorted(f"{pk}/{owner.pk}" for pk in Job.objects.values_list("pk", flat=True))
-        Job.objects.filter(priority=99).update(priority=1)
-        assert heard(ear) == []
-        Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(2001)])
-        assert heard(ear) == ["jobs_job *"]
-    finally:
-        Watcher.objects.all().delete()
+        cursor.execute("SELECT last_value - extract(epoch FROM now()) > 3000 FROM rest_watched_until")
+        assert cursor.fetchone() == (True,)
+    _watched(seconds=-1)
+
+
+def _watched(*, seconds: int) -> None:
+    """Whatever was announced before, also by an earlier test."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('rest_watched_until', extract(epoch FROM now())::bigint + %s)", [seconds])
 
 
 def _unsaved(owner: int) -> Job:
