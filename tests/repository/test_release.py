@@ -46,14 +46,13 @@ def clone(tmp_path: Path) -> Path:
 
 
 def release(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """On a machine where no container program runs: an image is not for a test to make."""
-    programs = clone.parent / "programs"
-    programs.mkdir(exist_ok=True)
-    for name in ("docker", "podman"):
-        (programs / name).write_text("#!/bin/sh\nexit 1\n")
+    """With this environment's Python, and no container program that runs: an image is not for a test to make."""
+    programs = clone / ".venv" / "bin"
+    programs.mkdir(parents=True, exist_ok=True)
+    for name, does in {"python": f'exec {sys.executable} "$@"', "docker": "exit 1", "podman": "exit 1"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
         (programs / name).chmod(0o755)
-    path = f"{programs}:{os.environ['PATH']}"
-    return run(clone / "bin" / "release", *arguments, cwd=clone, PYTHON=sys.executable, PATH=path)
+    return run(clone / "bin" / "release", *arguments, cwd=clone, PATH=f"{programs}:{os.environ['PATH']}")
 
 
 def test_a_release_has_all_its_parts_and_is_tagged(clone: Path, tmp_path: Path) -> None:
