@@ -177,7 +177,8 @@ class PostgreSQL:
         fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("version", "id", "params")]
         same = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
         columns, values = _columns(fields), ", ".join(["%s"] * len(fields))
-        ids, texts = [pk for pk, _ in many_params], [orjson.dumps(params).decode() for _, params in many_params]
+        ids = array_literal(pk for pk, _ in many_params)
+        texts = array_literal(orjson.dumps(params).decode() for _, params in many_params)
         with connection.cursor() as cursor:
             cursor.execute(INSERT_MANY.format(columns=columns, values=values), [*same, ids, texts])
 
