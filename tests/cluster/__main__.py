@@ -38,7 +38,7 @@ NOUNS = {"/jobs/": "jobs", "/messages/": "mails"}
 WELL = {"succeeded", "sent", "delivered"}
 """How each accepted job and mail has to end; the simulator forgets what a killed one had to deliver."""
 
-console = Console(width=110)
+console = Console(width=116)
 
 
 def main() -> int:

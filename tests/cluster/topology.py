@@ -1,6 +1,7 @@
 """The whole topology on one machine: HAProxy, two web processes, two clusters, PostgreSQL with two replicas, Redis."""
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -186,18 +187,23 @@ def _children_killed(cluster: Process) -> list[Part]:
 
     return [
         Part(
-            f"{cluster.name}: child {number} killed",
+            f"{cluster.name}: {_role(cluster, child)} killed",
             partial(os.kill, int(child), signal.SIGKILL),
             partial(replaced, child),
             away_for=0,
         )
-        for number, child in enumerate(children, 1)
+        for child in children
     ]
 
 
 def _children(process: int) -> list[str]:
     """Process ids, oldest first (proc(5))."""
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+def _role(cluster: Process, child: str) -> str:
+    """As its supervisor's log says."""
+    return re.findall(rf"child=\S+:{child} role=(\S+)", cluster.log.read_text())[-1]
 
 
 def _is_ready(url: str) -> bool:
