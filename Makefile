@@ -105,6 +105,7 @@ bench: $(READY)  ## Measure queue, replicas, API and mail beside their peers, an
 	@$(python) -m benchmarks.end_to_end
 	@$(python) -m benchmarks.mail
 	@$(python) -m benchmarks.streams
+	@$(python) -m benchmarks.monitored
 
 lock: var/lock/bin/uv  ## Compile requirements*.txt anew from pyproject.toml
 	@$< $(LOCKED) $(OLDEST) -o requirements.txt pyproject.toml
