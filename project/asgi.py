@@ -68,9 +68,9 @@ pool = FairPool(cast(WSGIApp, django_application), workers=settings.WEB_THREADS,
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         end_watches_at_shutdown()
-        last_used.start()
-        webhook_counts.start()
         docs.build()
+        with last_used.written(), webhook_counts.written():
+            return await pool(scope, receive, send)
     if scope["type"] != "http":
         # a2wsgi answers lifespan messages and closes websockets.
         return await pool(scope, receive, send)

@@ -1,23 +1,28 @@
 """Work that a web process repeats in the background, beside the requests."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from django.db import connections
 
 
-def repeat(function: Callable[[], None], *, every: float, name: str) -> threading.Thread:
-    """Call the function every so many seconds, until the process ends, in a thread that keeps no connection open.
+@contextmanager
+def repeated(function: Callable[[], None], *, every: float, name: str) -> Iterator[None]:
+    """In the body, call the function every so many seconds, in a thread that keeps no connection open.
 
-    name: the thread's. The function catches what can go wrong; an exception would end the thread.
+    name: the thread's. The function catches what can go wrong; an exception would end the thread. A call that is under
+    way when the body ends is not waited for.
     """
+    over = threading.Event()
 
     def loop() -> None:
-        pause = threading.Event()
-        while not pause.wait(every):
+        while not over.wait(every):
             function()
             connections.close_all()
 
-    thread = threading.Thread(target=loop, name=name, daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=loop, name=name, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()

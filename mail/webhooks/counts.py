@@ -2,13 +2,14 @@
 
 import threading
 from collections import Counter as Numbers
+from contextlib import AbstractContextManager
 from enum import StrEnum
 
 import structlog
 from django.db import transaction
 
 from jobs.models import Counter
-from rest.background import repeat
+from rest.background import repeated
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +54,9 @@ class WebhookCounts:
             with self._lock:
                 self._unwritten += counts
 
-    def start(self) -> None:
-        """Write every WRITE_EVERY seconds, until the process ends."""
-        repeat(self.write, every=WRITE_EVERY, name="webhook-counts")
+    def written(self) -> AbstractContextManager[None]:
+        """In its body, they are written every WRITE_EVERY seconds."""
+        return repeated(self.write, every=WRITE_EVERY, name="webhook-counts")
 
 
 webhook_counts = WebhookCounts()

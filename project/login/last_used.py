@@ -1,6 +1,7 @@
 """Records the day on which each token was last used: collected in memory, written by a thread, never by a request."""
 
 import threading
+from contextlib import AbstractContextManager
 from datetime import date
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import structlog
 from django.utils import timezone
 
 from project.models import Token
-from rest.background import repeat
+from rest.background import repeated
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +54,9 @@ class LastUsed:
             with self._lock:
                 self._unwritten |= tokens
 
-    def start(self) -> None:
-        """Write every WRITE_EVERY seconds, until the process ends."""
-        repeat(self.write, every=WRITE_EVERY, name="last-used")
+    def written(self) -> AbstractContextManager[None]:
+        """In its body, they are written every WRITE_EVERY seconds."""
+        return repeated(self.write, every=WRITE_EVERY, name="last-used")
 
 
 last_used = LastUsed()

@@ -14,8 +14,11 @@ import uvicorn
 from django.contrib.auth.models import User
 from django.test import Client
 
+from demo.eventually import eventually
+from mail.webhooks import counts
 from project import asgi
 from project.health import ALIVE
+from project.login import last_used
 from project.login.large_bodies import is_known
 from tests.support.api_clients import make_token
 from tests.support.asgi_requests import scope_of
@@ -25,6 +28,15 @@ pytest_plugins = ["tests.support.api_fixtures"]
 
 NOTHING, TOKENS = "/api/v1/nothing/", "/api/v1/tokens/"
 JSON = {"Content-Type": "application/json"}
+WRITERS = {"last-used", "webhook-counts"}
+"""Threads."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests have noted would be, and most of these tests have no database."""
+    for module in (counts, last_used):
+        monkeypatch.setattr(module, "WRITE_EVERY", float(PATIENCE))
 
 
 class Answer:
@@ -145,11 +157,12 @@ def test_an_error_after_the_answer_has_begun_ends_the_connection(monkeypatch: py
         ask(method="GET")
 
 
-def test_the_lifespan_is_answered() -> None:
+def test_the_lifespan_is_answered_and_what_writes_in_the_background_lasts_as_long() -> None:
     sent: list[str] = []
     messages = ["lifespan.startup", "lifespan.shutdown"]
 
     async def receive() -> dict[str, Any]:
+        assert messages[0] == "lifespan.startup" or names_of_threads() > WRITERS
         return {"type": messages.pop(0)}
 
     async def send(message: Any) -> None:
@@ -157,6 +170,11 @@ def test_the_lifespan_is_answered() -> None:
 
     asyncio.run(asgi.application({"type": "lifespan", "asgi": {}}, receive, send))  # type: ignore[arg-type]
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    eventually(lambda: not WRITERS & names_of_threads(), PATIENCE, "the writers' end")
+
+
+def names_of_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
 
 
 def test_health_is_answered_while_every_thread_is_busy(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

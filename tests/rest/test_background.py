@@ -1,20 +1,21 @@
 """What a web process repeats beside its requests."""
 
+import threading
+
 import pytest
 from django.db import connections
 
-from rest import background
+from demo.eventually import eventually
+from rest.background import repeated
+from tests.support.timeouts import PATIENCE
+
+NAME = "of a test"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_it_is_called_again_and_again_and_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_called_again_and_again_until_the_end_and_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-
-    def function() -> None:
-        steps.append("called")
-        if len(steps) == 5:
-            raise SystemExit  # ends the thread
-
     monkeypatch.setattr(connections, "close_all", lambda: steps.append("connections closed"))
-    background.repeat(function, every=0.001, name="of a test").join(60)
-    assert steps == ["called", "connections closed", "called", "connections closed", "called"]
+    with repeated(lambda: steps.append("called"), every=0.001, name=NAME):
+        eventually(lambda: len(steps) >= 6, PATIENCE, "three calls")
+    assert steps[:6] == ["called", "connections closed"] * 3
+    eventually(lambda: NAME not in {thread.name for thread in threading.enumerate()}, PATIENCE, "its end")
