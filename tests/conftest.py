@@ -3,6 +3,7 @@
 DATABASE_URL in the environment comes first: `DATABASE_URL=sqlite:///:memory: pytest` runs what can run on SQLite.
 """
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -53,6 +54,7 @@ providers._get_local_constants = lambda: (
 
 def pytest_configure(config: pytest.Config) -> None:
     """xdist's workers inherit the URL of the server that their controller has started."""
+    gc.disable()
     if "DATABASE_URL" not in os.environ:
         _provide_database(config)
     # Of itself pytest-django sets Django up only where the settings were named before this file was read.
@@ -86,6 +88,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if f"{database}_stack" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(database))
                 item.add_marker(pytest.mark.stack)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay until the end: the garbage collector does not look through them again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -67,16 +67,15 @@ def sources() -> list[Path]:
 
 def patterns() -> Iterator[Found]:
     texts = {path: path.read_text() for path in sources()}
-    everything = "\n".join(texts.values())
+    searched = set(re.findall(rf"\b(\w+)\.(?:{'|'.join(ANYWHERE)})\b", "\n".join(texts.values())))
     for path, text in texts.items():
         tree = ast.parse(text)
         names = {id(node.value): node.targets[0].id for node in ast.walk(tree) if _is_assignment(node)}
         for node in ast.walk(tree):
             if (call := _call_of_re(node)) and (source := _evaluated(node.args[0], path)) is not None:
-                name = names.get(id(node), "")
-                searched = name and any(re.search(rf"\b{name}\.{each}\b", everything) for each in ANYWHERE)
                 place = f"{path.relative_to(ROOT)}:{node.lineno}"
-                yield Found(place, re.compile(source, _flags(node)), call in ANYWHERE or bool(searched))
+                is_searched = call in ANYWHERE or names.get(id(node), "") in searched
+                yield Found(place, re.compile(source, _flags(node)), is_searched)
     for sentence in (*ABOUT_THE_SENDER, *SENTENCES):
         yield Found(f"mail/smtp/sentences.py {sentence.pattern}", re.compile(sentence.pattern, re.I), True)
     for answer in ANSWERS:
