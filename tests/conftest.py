@@ -5,6 +5,7 @@ DATABASE_URL in the environment comes first: `DATABASE_URL=sqlite:///:memory: py
 
 import gc
 import os
+import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.internal.conjecture import providers
 
+from tests.support import template_database
 from tests.support.flush import flush_only_used_tables
+from tests.support.servers.folders import make_folder
 from tests.support.servers.postgresql import PostgreSQL, create_database
 from tests.support.servers.redis import Redis
 from tests.support.servers.sqs import SQS
@@ -57,6 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.disable()
     if "DATABASE_URL" not in os.environ:
         _provide_database(config)
+    if template_database.FOLDER not in os.environ:
+        folder = os.environ[template_database.FOLDER] = str(make_folder("templates"))
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     # Of itself pytest-django sets Django up only where the settings were named before this file was read.
     django.setup()
     flush_only_used_tables()

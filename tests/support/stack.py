@@ -16,6 +16,7 @@ from tests.support.shell import Shell
 from tests.support.timeouts import PATIENCE
 
 ADA = "ada"
+MIGRATE = "from django.core.management import call_command; call_command('migrate', interactive=False, verbosity=0)"
 MAKE_TOKEN = """
 from django.contrib.auth.models import User
 from project.models import Token
@@ -85,7 +86,7 @@ class Stack(demo.stack.Stack):
         return Shell(self.env)
 
     def _migrate_and_make_ada(self) -> str:
-        self.migrate()
+        self.run_code(MIGRATE)
         token = self._make_token(ADA)
         self._shell.stop()  # a database with open connections cannot be copied
         return token

@@ -1,60 +1,63 @@
-"""What a new stack needs in its database, made once and copied: to make it anew for some forty stacks takes minutes."""
+"""What a new stack needs in its database, made once in a test run and copied: to make it anew for each stack takes
+minutes."""
 
+import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
 from urllib.parse import urlsplit
+from zlib import crc32
 
 import psycopg2
 
-_files: dict[str, tuple[bytes, str]] = {}
-_databases: dict[str, tuple[str, str]] = {}
-"""The moulds of this process and the token of each one's user, by settings, which may add apps with tables."""
+FOLDER = "TEMPLATE_DATABASES"
+"""Environment variable: the folder that all processes of a test run share."""
 
 
 def fill(url: str, settings: str, make: Callable[[], str]) -> str:
     """Migrate a database and make a user in it, as `make` does, or copy one in which that was done; the user's token.
 
     For new databases, in files and on the server of this test run; any other is left to `make`. `settings` names the
-    settings module that `make` migrates by.
+    settings module that `make` migrates by, which may add apps with tables.
     """
-    if url.startswith("sqlite:///") and not _path(url).exists():
-        return _fill_file(_path(url), settings, make)
-    if _server(url) == _server(os.environ.get("DATABASE_URL", "")) and _is_empty(url):
-        return _fill_database(url, settings, make)
-    return make()
-
-
-def _fill_file(file: Path, settings: str, make: Callable[[], str]) -> str:
-    if settings not in _files:
-        token = make()
-        with closing(connect(file)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        _files[settings] = (file.read_bytes(), token)
-    content, token = _files[settings]
-    file.write_bytes(content)
+    on_sqlite = url.startswith("sqlite:///")
+    is_new = not _path(url).exists() if on_sqlite else _server(url) == _server(os.environ["DATABASE_URL"])
+    if FOLDER not in os.environ or not is_new or (not on_sqlite and not _is_empty(url)):
+        return make()
+    note = Path(os.environ[FOLDER], f"{'sqlite' if on_sqlite else 'postgresql'} {settings}")
+    with note.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # who comes first makes it, and the others wait
+        file.seek(0)
+        token = file.read()
+        is_made = bool(token)
+        if not is_made:
+            token = make()
+            file.write(token)
+        _copy_file(url, note, is_made) if on_sqlite else _copy_database(url, note, is_made)
     return token
 
 
-def _fill_database(url: str, settings: str, make: Callable[[], str]) -> str:
-    if settings not in _databases:
-        mould = f"mould_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{len(_databases)}"
-        _databases[settings] = (mould, make())
-        _copy_database(url, _name(url), mould)
-    else:
-        _copy_database(url, _databases[settings][0], _name(url))
-    return _databases[settings][1]
+def _copy_file(url: str, note: Path, is_made: bool) -> None:
+    file, template = _path(url), note.with_name(f"{note.name}.sqlite3")
+    if is_made:
+        shutil.copyfile(template, file)
+        return
+    with closing(connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copyfile(file, template)
 
 
-def _copy_database(url: str, name: str, copy: str) -> None:
-    """On the server of this URL; what had the name of the copy is gone."""
+def _copy_database(url: str, note: Path, is_made: bool) -> None:
+    name, template = urlsplit(url).path.removeprefix("/"), f"{note.parent.name}-{crc32(note.name.encode())}"
+    source, target = (template, name) if is_made else (name, template)
     with closing(psycopg2.connect(urlsplit(url)._replace(path="/postgres").geturl())) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
-            cursor.execute(f'CREATE DATABASE "{copy}" TEMPLATE "{name}"')
+            cursor.execute(f'DROP DATABASE IF EXISTS "{target}" WITH (FORCE)')
+            cursor.execute(f'CREATE DATABASE "{target}" TEMPLATE "{source}"')
 
 
 def _is_empty(url: str) -> bool:
@@ -69,7 +72,3 @@ def _path(url: str) -> Path:
 
 def _server(url: str) -> str:
     return urlsplit(url).netloc
-
-
-def _name(url: str) -> str:
-    return urlsplit(url).path.removeprefix("/")
