@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular import openapi
+from drf_spectacular.contrib.django_filters import DjangoFilterExtension
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework.authentication import SessionAuthentication
@@ -26,6 +27,9 @@ Json = dict[str, Any]
 
 ON_EVERY_RESPONSE = ("X-Request-ID", "RateLimit", "RateLimit-Policy")
 PATH_EXAMPLES = {"address": "ada@example.org", "lease_id": f"{UUID_EXAMPLE}-1", "name": "news"}
+
+# Otherwise each process looks for GDAL with ldconfig and a compiler, and loads what it finds.
+DjangoFilterExtension._has_gis = False  # type: ignore[attr-defined]
 
 generating = RLock()
 """Hold it while drf-spectacular generates a document: it is not thread-safe."""

@@ -7,13 +7,15 @@ import sys
 
 from demo.stack import ROOT
 
-SDKS = {"boto3", "cryptography.hazmat", "opentelemetry", "redis", "sentry_sdk"}
-"""Of services that the default settings do not use."""
+SDKS = {"boto3", "cryptography.hazmat", "django.contrib.gis", "opentelemetry", "redis", "sentry_sdk"}
+"""Of services that the default settings do not use, and of geography."""
 LOADED = """
 import json, sys
 import django
 django.setup()
 import project.urls
+from drf_spectacular.generators import SchemaGenerator
+SchemaGenerator().get_schema(request=None, public=True)
 print(json.dumps(sorted(sys.modules)))
 """
 
