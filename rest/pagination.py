@@ -3,7 +3,7 @@
 from base64 import b64decode
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -29,8 +29,8 @@ def characters_of(*columns: str) -> Any:
 
 
 def fitting(sizes: Iterable[int]) -> int:
-    """How many rows of these sizes make a page: at least one."""
-    return max(1, sum(total <= MAX_PAGE_CHARACTERS for total in accumulate(sizes)))
+    """How many rows of these sizes make a page: at least one. Takes no more sizes than it needs."""
+    return max(1, len(list(takewhile(lambda total: total <= MAX_PAGE_CHARACTERS, accumulate(sizes)))))
 
 
 class NewestFirst(CursorPagination):

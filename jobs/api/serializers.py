@@ -41,8 +41,9 @@ JOB_FIELDS = (
 )
 """The columns that job_representation() reads, for .values()."""
 
-JSON_CHARACTERS = characters_of("params", "result", "errors")
-"""The columns that may be large."""
+LARGE_FIELDS = ("params", "result", "errors")
+"""The columns that may be large: JSON."""
+JSON_CHARACTERS = characters_of(*LARGE_FIELDS)
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})

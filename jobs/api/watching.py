@@ -4,8 +4,10 @@ from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
+import orjson
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
@@ -14,7 +16,14 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from jobs.api.serializers import JOB_FIELDS, JSON_CHARACTERS, job_etag, job_poll_headers, represent_job
+from jobs.api.serializers import (
+    JOB_FIELDS,
+    JSON_CHARACTERS,
+    LARGE_FIELDS,
+    job_etag,
+    job_poll_headers,
+    represent_job,
+)
 from jobs.models import Job
 from jobs.models.clock import database_now
 from jobs.models.digest import RowDigest
@@ -36,10 +45,13 @@ from rest.watch.plans import (
 )
 from rest.watch.table import State, Table, register
 
+SMALL_FIELDS = [name for name in JOB_FIELDS if name not in LARGE_FIELDS]
+
 
 def _rows() -> "QuerySet[Any, dict[str, Any]]":
+    texts = {f"{name}_text": Cast(name, TextField()) for name in LARGE_FIELDS}
     rows: QuerySet[Any, dict[str, Any]] = Job.objects.values(
-        *JOB_FIELDS, "user_id", "version", digest=RowDigest(*JOB_FIELDS)
+        *SMALL_FIELDS, "user_id", "version", digest=RowDigest(*JOB_FIELDS), **texts
     )
     return rows
 
@@ -74,8 +86,13 @@ def _data(state: State, site: Site) -> bytes:
 
 
 def _shown(state: State, site: Site) -> dict[str, Any]:
-    row = {name: state.values[name] for name in JOB_FIELDS}
+    values = state.values
+    row = {name: _decoded(values[f"{name}_text"]) if name in LARGE_FIELDS else values[name] for name in JOB_FIELDS}
     return represent_job(row, site.build_absolute_uri(f"{_path()}{state.id}/"))
+
+
+def _decoded(text: str | None) -> Any:
+    return None if text is None else orjson.loads(text)
 
 
 @cache

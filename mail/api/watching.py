@@ -15,6 +15,7 @@ from mail.models import Message
 from mail.status import TERMINAL
 from rest.json import dumps
 from rest.openapi import AFTER, EVENT_STREAM, LAST_EVENT_ID, NOTHING_LEFT
+from rest.pagination import characters_of
 from rest.responses import etag, first_or_404
 from rest.site import Site
 from rest.watch.plans import (
@@ -41,7 +42,7 @@ def _add_timelines(rows: list[dict[str, Any]]) -> None:
         row["timeline"] = found[row["id"]]
 
 
-MESSAGES = register(Table(Message._meta.db_table, _rows, _add_timelines))
+MESSAGES = register(Table(Message._meta.db_table, _rows, _add_timelines, characters_of("text", "html")))
 
 
 def is_final(state: State) -> bool:

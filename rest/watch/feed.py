@@ -8,8 +8,8 @@ it resumes: a change is held back until no transaction that may have made an ear
 
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -17,8 +17,9 @@ import psycopg2
 import structlog
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 
+from rest.pagination import MAX_PAGE_CHARACTERS
 from rest.watch.sources import Settled, Source, Wakeup, source_for
-from rest.watch.table import LARGEST, State, Topic, table_named
+from rest.watch.table import LARGEST, State, Table, Topic, table_named
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,12 @@ OVERLAP = 5_000_000
 """Microseconds of versions that are read again after a reconnection, as the new primary's clock may differ."""
 PAGE = 500
 """Rows that a watcher gets at once when it comes back."""
+PAGES_FOR = 0.05
+"""Seconds after which other changes are told before further pages are read."""
+MOST_AHEAD = MAX_PAGE_CHARACTERS
+"""Characters that are published before the feed waits until all have been handed to their watchers."""
+MOST_HELD = 4 * MAX_PAGE_CHARACTERS
+"""Characters of changes that are held back. If there are more, they are read again when they are due."""
 IDLE = 60.0
 """Seconds without a watcher after which the thread ends."""
 
@@ -63,7 +70,13 @@ class Audience(Protocol):
 
     def publish(self, changes: Sequence[tuple[Topic, State]], gone: Iterable[Topic] = ()) -> None: ...
 
-    def publish_page(self, reader: Reader, states: Sequence[State], *, complete: bool) -> None: ...
+    def publish_page(self, readers: Sequence[Reader], states: Sequence[State], *, complete: bool) -> None: ...
+
+    def send_to_pages(self, topic: Topic) -> None:
+        """Have the watchers of all rows of this owner become Readers."""
+
+    def wait_for_delivery(self) -> None:
+        """Return when all that was published has been handed to its watchers."""
 
 
 class Wish(NamedTuple):
@@ -87,10 +100,15 @@ class Feed(threading.Thread):
         self._rows: dict[str, set[UUID]] = defaultdict(set)
         """What is to be read next, by table: rows that have changed, and the owners of which any row may have."""
         self._owners: dict[str, dict[int, int]] = defaultdict(dict)
-        self._pages: deque[tuple[Topic, int, Reader]] = deque()
+        self._pages: dict[Topic, list[tuple[int, Reader]]] = {}
+        """Who wants a page, and what each knows."""
         self._held: dict[tuple[UUID, int], tuple[Topic, State]] = {}
         """Changes of which the watchers of their owner are to be told, by row and version."""
         self._settled = Settled(LARGEST, LARGEST)
+        self._look_from = LARGEST
+        """The lowest version that was settled since the last look at all."""
+        self._ahead = 0
+        """Characters that were published since the last wait for their delivery."""
         self._idle_since = time.monotonic()
 
     def ask(self, wish: Wish) -> bool:
@@ -129,7 +147,7 @@ class Feed(threading.Thread):
                 self._read()
             self._release()
             self._read_pages()
-            self._await_changes(source, READ_EVERY if self._held else sweep_at - time.monotonic())
+            self._await_changes(source, READ_EVERY if self._held or self._pages else sweep_at - time.monotonic())
             if time.monotonic() >= sweep_at:
                 self._compare_versions()
                 sweep_at = time.monotonic() + SWEEP_EVERY
@@ -145,6 +163,7 @@ class Feed(threading.Thread):
 
     def _settle(self, source: Source) -> None:
         self._settled = source.settle()
+        self._look_from = min(self._look_from, self._settled.version)
         self._mark_changes(source, source.wait(0))
 
     def _mark_changes(self, source: Source, look_at_all: bool) -> None:
@@ -168,7 +187,7 @@ class Feed(threading.Thread):
         for topic, since, reader in wishes:
             self._known.setdefault(topic, since)
             if reader:
-                self._pages.append((topic, since, reader))
+                self._pages.setdefault(topic, []).append((since, reader))
             elif isinstance(topic.key, UUID):
                 self._mark(topic)
 
@@ -184,7 +203,8 @@ class Feed(threading.Thread):
         self._compare_versions()
         for topic in self._audience.topics():
             if not isinstance(topic.key, UUID) and topic in self._known:
-                self._mark(topic, min(self._known[topic], self._settled.version) - OVERLAP)
+                self._mark(topic, min(self._known[topic], self._look_from) - OVERLAP)
+        self._look_from = self._settled.version
 
     def _compare_versions(self) -> None:
         """Mark the watched rows whose version is not the one that was read last. Forget what is not watched."""
@@ -203,33 +223,84 @@ class Feed(threading.Thread):
         for name in {*self._rows, *self._owners}:
             table, ids, owners = table_named(name), self._rows[name], self._owners[name]
             if owners:
-                ids |= table.changed_since(owners)
-            states = list(table.read(ids)) if ids else []
-            found = {state.id for state in states}
-            for state in states:
-                self._remember(Topic(name, state.id), state.version)
-                if state.owner is not None and self._remember(Topic(name, state.owner), state.version):
-                    self._held[state.id, state.version] = Topic(name, state.owner), state
-            gone = [Topic(name, pk) for pk in ids - found]
-            self._audience.publish([(Topic(name, state.id), state) for state in states], gone)
+                ids |= self._changed_since(table, owners)
+            if table.fit_together(ids):
+                self._tell(table, table.states(ids), ids)
+            else:
+                self._tell_burst(table, ids)
             del self._rows[name], self._owners[name]
+
+    def _changed_since(self, table: Table, owners: dict[int, int]) -> set[UUID]:
+        """Rows of these owners; none if they are many, which are read page by page."""
+        changed = table.changed_since(owners, PAGE)
+        if len(changed) <= PAGE:
+            return changed
+        for owner in owners:
+            self._audience.send_to_pages(table.of_owner(owner))
+        return set()
+
+    def _tell(self, table: Table, states: Sequence[State], ids: Collection[UUID]) -> None:
+        """states: of the rows that exist of these."""
+        of_owners = []
+        for state in states:
+            self._remember(table.row(state.id), state.version)
+            if state.owner is not None and self._remember(table.of_owner(state.owner), state.version):
+                of_owners.append((table.of_owner(state.owner), state))
+        self._hold(of_owners)
+        gone = set(ids) - {state.id for state in states}
+        self._publish([(table.row(state.id), state) for state in states], [table.row(pk) for pk in gone])
+
+    def _tell_burst(self, table: Table, ids: Collection[UUID]) -> None:
+        """Read those of these rows that are watched by themselves. Who watches all rows of an owner reads page by page,
+        as fast as its client."""
+        for owner, version in table.owners(ids).items():
+            if self._remember(table.of_owner(owner), version):
+                self._audience.send_to_pages(table.of_owner(owner))
+        for portion in table.portions([pk for pk in ids if self._audience.is_watched(table.row(pk))]):
+            self._tell(table, table.states(portion), portion)
+
+    def _hold(self, changes: Iterable[tuple[Topic, State]]) -> None:
+        self._held |= {(state.id, state.version): (topic, state) for topic, state in changes}
+        if sum(state.characters for _, state in self._held.values()) > MOST_HELD:
+            for topic in {topic for topic, _ in self._held.values()}:
+                self._audience.send_to_pages(topic)
+            self._held.clear()
+
+    def _publish(self, changes: Sequence[tuple[Topic, State]], gone: Iterable[Topic] = ()) -> None:
+        self._audience.publish(changes, gone)
+        self._wait_if_ahead(state for _, state in changes)
+
+    def _wait_if_ahead(self, states: Iterable[State]) -> None:
+        self._ahead += sum(state.characters for state in states)
+        if self._ahead > MOST_AHEAD:
+            self._audience.wait_for_delivery()
+            self._ahead = 0
 
     def _release(self) -> None:
         """Tell the watchers of owners of what is held back no longer, oldest change first."""
         if due := self._due(sorted(self._held.values(), key=lambda change: change[1].version)):
             for _, state in due:
                 del self._held[state.id, state.version]
-            self._audience.publish(due)
+            self._publish(due)
 
     def _read_pages(self) -> None:
-        while self._pages:
-            topic, since, reader = self._pages[0]
+        until = time.monotonic() + PAGES_FOR
+        while self._pages and time.monotonic() < until:
+            topic, [(since, _), *_] = next(iter(self._pages.items()))
             states, complete = table_named(topic.table).page(int(topic.key), since, PAGE)
-            due = self._due([(topic, state) for state in states])
+            due = [state for _, state in self._due([(topic, state) for state in states])]
+            self._audience.publish_page(self._readers_of(topic, since, states), due, complete=complete)
             if complete:
-                self._held |= {(state.id, state.version): (topic, state) for state in states[len(due) :]}
-            self._audience.publish_page(reader, [state for _, state in due], complete=complete)
-            self._pages.popleft()
+                self._hold((topic, state) for state in states[len(due) :])
+            self._wait_if_ahead(due)
+
+    def _readers_of(self, topic: Topic, since: int, states: Sequence[State]) -> list[Reader]:
+        """Take those out who want this page, as they know what is before the first of its rows."""
+        first = states[0].version if states else LARGEST
+        waiting = self._pages.pop(topic)
+        if others := [(known, reader) for known, reader in waiting if not since <= known < first]:
+            self._pages[topic] = others
+        return [reader for known, reader in waiting if since <= known < first]
 
     def _due(self, changes: Sequence[tuple[Topic, State]]) -> list[tuple[Topic, State]]:
         """Those of these, in the order of their versions, of which the watchers of owners may be told now."""

@@ -9,20 +9,25 @@ The first state comes by itself, read after the watch began: nothing that is com
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate
+from math import inf
 from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
 
+from rest.pagination import MAX_PAGE_CHARACTERS
+from rest.watch.backlog import Backlog
 from rest.watch.feed import Feed, Reader, Wish
 from rest.watch.position import Position, RowPosition
 from rest.watch.table import State, Topic
 
-MOST_PENDING = 5000
-"""Changed rows that a watcher may leave untaken. Only the newest state of each is kept."""
+MOST_PENDING = MAX_PAGE_CHARACTERS
+"""Characters that a watcher of all rows of an owner may leave untaken. Beyond, they are read again page by page."""
 TURN = 8
 """Watchers that are handed a change in one turn of the event loop, about a millisecond: other requests are served in
 between, however many changes come at once."""
@@ -37,6 +42,7 @@ class Watch:
 
     __slots__ = (
         "_catching_up",
+        "_characters",
         "_final",
         "_hub",
         "_page_end",
@@ -56,9 +62,11 @@ class Watch:
         self._final = final
         self.position = position
         self._pending: dict[object, State] = {}
+        """Only the newest state of each row."""
+        self._characters = 0
         self._waiter: asyncio.Future[None] | None = None
         self._catching_up = position.resumes
-        self._page_end = position.since
+        self._page_end = position.known
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +74,7 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
         self._hub.forget(self)
 
     async def changed(self, within: float) -> bool:
@@ -81,15 +90,19 @@ class Watch:
                 self._waiter = None
         return bool(self._pending)
 
-    def take(self) -> list[State]:
-        """The newest state of each row that has changed, oldest change first."""
-        taken, self._pending = self._pending, {}
-        if self._catching_up:
+    def take(self, characters: float = inf) -> list[State]:
+        """The newest state of each row that has changed, oldest change first; until they have so many characters."""
+        states = sorted(self._pending.values(), key=lambda state: state.version)
+        sizes = accumulate((state.characters for state in states), initial=0)
+        taken = [state for state, before in zip(states, sizes, strict=False) if before < characters]
+        self._let_go(taken)
+        if self._catching_up and not self._pending:
             self._hub.ask(Wish(self.topic, self._page_end, self))
-        return sorted(taken.values(), key=lambda state: state.version)
+        return taken
 
     def close(self) -> None:
         self.closed = True
+        self._let_go(list(self._pending.values()))
         self._wake()
 
     def offer(self, state: State) -> None:
@@ -98,21 +111,32 @@ class Watch:
         Whoever is catching up gets them by page: told out of turn, a later change would hide the earlier ones from a
         client that is cut off in between.
         """
-        if self._catching_up:
+        if self._catching_up or self.closed:
             return
         if not self.position.is_news(state):
             if self._final and self._final(state):
                 self.end()
             return
-        self._pending[state.id] = state
-        if len(self._pending) > MOST_PENDING:
-            self.close()
+        self._keep(state)
+        if self._characters > MOST_PENDING and isinstance(self.topic.key, int):
+            self.catch_up()
         self._wake()
+
+    def catch_up(self) -> None:
+        """Too much has changed at once: read it page by page, as who comes back does."""
+        if not (self._catching_up or self.closed):
+            self._let_go(list(self._pending.values()))
+            self._catching_up, self._page_end = True, self.position.known
+            self._hub.ask(Wish(self.topic, self._page_end, self))
 
     def offer_page(self, states: Sequence[State], *, complete: bool) -> None:
         """Called by the hub with the next of the rows that have changed since this client was here before."""
+        if self.closed:
+            return
         self._catching_up = not complete
-        self._pending.update((state.id, state) for state in states if self.position.is_news(state))
+        for state in states:
+            if self.position.is_news(state):
+                self._keep(state)
         if states:
             # What changed in the same microsecond may be on the next page.
             self._page_end = max(states[0].version, states[-1].version - 1)
@@ -126,6 +150,19 @@ class Watch:
         self.over = True
         self._wake()
 
+    def _keep(self, state: State) -> None:
+        if older := self._pending.get(state.id):
+            self._let_go([older])
+        self._pending[state.id] = state
+        self._characters += state.characters
+        self._hub.backlog.add(state)
+
+    def _let_go(self, states: Iterable[State]) -> None:
+        for state in states:
+            del self._pending[state.id]
+            self._characters -= state.characters
+            self._hub.backlog.remove(state)
+
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(None)
@@ -135,6 +172,7 @@ class Hub:
     """All watches of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.backlog = Backlog()
         self._loop = loop
         self._watches: dict[Topic, set[Watch]] = {}
         self._feed: Feed | None = None
@@ -195,10 +233,23 @@ class Hub:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._deliver, changes, list(gone))
 
-    def publish_page(self, reader: Reader, states: Sequence[State], *, complete: bool) -> None:
+    def publish_page(self, readers: Sequence[Reader], states: Sequence[State], *, complete: bool) -> None:
+        pages = [partial(reader.offer_page, states, complete=complete) for reader in readers]
         with suppress(RuntimeError):  # the loop is closed
-            page = partial(reader.offer_page, states, complete=complete)
-            self._loop.call_soon_threadsafe(self._hand_out, [page])
+            self._loop.call_soon_threadsafe(self._hand_out, pages)
+
+    def send_to_pages(self, topic: Topic) -> None:
+        """Have those who watch these rows read page by page what has changed."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._let_catch_up, topic)
+
+    def wait_for_delivery(self) -> None:
+        """Return when all that was published has been handed to its watchers."""
+        done = threading.Event()
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._hand_out, [done.set])
+        while not (done.wait(1) or self.is_closed):
+            pass
 
     # --- on the event loop -------------------------------------------------------------------------------------
 
@@ -208,6 +259,9 @@ class Hub:
         ]
         due += [watch.end for topic in gone for watch in self._watches.get(topic, ())]
         self._hand_out(due)
+
+    def _let_catch_up(self, topic: Topic) -> None:
+        self._hand_out([watch.catch_up for watch in self._watches.get(topic, ())])
 
     def _hand_out(self, due: Iterable[Callable[[], None]]) -> None:
         under_way = bool(self._due)

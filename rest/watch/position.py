@@ -14,12 +14,15 @@ UNCOMMITTED = 1_000_000
 class Position(Protocol):
     """Decides what is news to a client, and remembers what it was told.
 
-    since: versions up to it are known. resumes: whether the rows of an owner that have changed since then are to be
-    looked for, because the client was here before.
+    since: versions up to it are known. known: up to which all changes are known by now. resumes: whether the
+    rows of an owner that have changed since then are to be looked for, because the client was here before.
     """
 
     since: int
     resumes: bool
+
+    @property
+    def known(self) -> int: ...
 
     def is_news(self, state: State) -> bool: ...
 
@@ -35,6 +38,10 @@ class RowPosition:
 
     def __init__(self, since: int = 0) -> None:
         self.since = since
+
+    @property
+    def known(self) -> int:
+        return self.since
 
     def is_news(self, state: State) -> bool:
         """A lower version is news, too: a failover may have lost the one that was told."""
@@ -58,6 +65,10 @@ class OwnerPosition:
         self.resumes = resumes
         self._number = since if resumes else 0
         self._told: dict[UUID, int] = {}
+
+    @property
+    def known(self) -> int:
+        return max(self.since, self._number)
 
     def is_news(self, state: State) -> bool:
         return state.version > self._told.get(state.id, self.since)

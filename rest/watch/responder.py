@@ -34,6 +34,10 @@ LONGEST = 3600.0
 """Seconds after which a stream is ended, so that its client comes again and is checked again."""
 SLOW = 20.0
 """Seconds in which a client must have read what was sent, or it is dropped."""
+PORTION = 256 * 1024
+"""Characters of rows that a stream sends at once; the next ones when they have been read."""
+READ_ON = 64 * 1024
+"""Bytes above which the server's buffer is so full that it says when it has been read."""
 
 
 async def respond(pool: WSGIMiddleware, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -194,31 +198,31 @@ async def _stream(plan: Stream, watch: Watch, response: _Response, send: Send, p
     response.set(b"content-length", None)
     await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
     # At once, so that the client knows that it is connected.
-    await _send(send, COMMENT)
+    await _send(send, watch, COMMENT)
     told = 0
     while not (watch.over or watch.closed) and time.monotonic() - started < LONGEST:
         if await watch.changed(COMMENT_EVERY):
-            events = _events(plan, watch)
-            told += len(events)
-            await _send(send, b"".join(events))
+            count, events = _events(plan, watch)
+            told += count
+            await _send(send, watch, events)
         elif not (watch.over or watch.closed):
-            await _send(send, COMMENT)
+            await _send(send, watch, COMMENT)
     if not watch.over:
-        await _send(send, f"retry: {RETRY}\n\n".encode())
-    await _send(send, b"", more=False)
+        await _send(send, watch, f"retry: {RETRY}\n\n".encode())
+    await _send(send, watch, b"", more=False)
     log.info("stream_ended", path=path, seconds=round(time.monotonic() - started, 1), events=told)
 
 
-def _events(plan: Stream, watch: Watch) -> list[bytes]:
-    """What there is to tell now; ends the watch with the final state."""
+def _events(plan: Stream, watch: Watch) -> tuple[int, bytes]:
+    """How many events there are to tell now, and their text; ends the watch with the final state."""
     events = []
-    for state in watch.take():
+    for state in watch.take(PORTION):
         number = watch.position.tell(state)
         if plan.wanted(state):
             events.append(_event(plan, state, number))
         if plan.final(state):
             watch.end()
-    return events
+    return len(events), b"".join(events)
 
 
 def _event(plan: Stream, state: State, number: int) -> bytes:
@@ -228,7 +232,11 @@ def _event(plan: Stream, state: State, number: int) -> bytes:
     return b"event: %b\nid: %d\ndata: %b\n\n" % (plan.event.encode(), number, data)
 
 
-async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
-    """Raises TimeoutError if the client does not read."""
-    async with asyncio.timeout(SLOW):
-        await send({"type": "http.response.body", "body": body, "more_body": more})
+async def _send(send: Send, watch: Watch, body: bytes, *, more: bool = True) -> None:
+    """Raises TimeoutError if the client does not read. Returns when it has read most of a large body."""
+    async with asyncio.timeout(SLOW) as deadline:
+        with hub().backlog.sending(watch, len(body), deadline):
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+            if len(body) > READ_ON:
+                await send({"type": "http.response.body", "body": b"", "more_body": more})
+                await asyncio.sleep(0)  # a turn for others

@@ -1,17 +1,21 @@
 """Tables whose rows can be watched: each has the columns user_id and version, and the triggers of rest/migrations."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet, Value
 
-from rest.pagination import fitting
+from rest.pagination import MAX_PAGE_CHARACTERS, fitting
 
 CHUNK = 500
 """Rows that one statement reads at most."""
+FEW = 8
+"""Rows that are read together without a question for their sizes."""
+REST = 1000
+"""Characters for which a row counts in addition to its texts."""
 LARGEST = 2**63 - 1
 """No version is higher."""
 
@@ -27,6 +31,7 @@ class Topic(NamedTuple):
 class State:
     """A row as it was read. version: grows with every change of the row. values: the columns of Table.rows.
 
+    characters: how large it is. waiting: how many watchers have not taken it yet.
     settled: whoever is told of it among its owner's rows has been told of all changes up to this version.
     rendered: texts that were made from it, shared by all who watch it.
     """
@@ -37,6 +42,8 @@ class State:
     values: dict[str, Any]
     settled: int = LARGEST
     rendered: dict[object, bytes] = field(default_factory=dict)
+    characters: int = REST
+    waiting: int = 0
 
 
 Key = TypeVar("Key")
@@ -49,7 +56,8 @@ def _is_complete(rows: list[dict[str, Any]]) -> None:
 
 @dataclass(frozen=True)
 class Table:
-    """name: in the database. rows: a query of `values()` of what is shown, with user_id and version.
+    """name: in the database. rows: a query of `values()` of what is shown, with user_id and version. What may be large
+    is text there: as Python values JSON takes up to twenty times as many bytes.
 
     complete: adds what other tables hold to many rows at once. row_characters: an expression for the size of a row, if
     it may be large.
@@ -67,22 +75,36 @@ class Table:
         """All rows of this user."""
         return Topic(self.name, user_id)
 
-    def read(self, ids: Collection[UUID]) -> Iterator[State]:
-        """The present states of these rows; nothing of rows that do not exist."""
-        for chunk in _chunks(ids):
-            yield from self._states(self.rows().filter(pk__in=chunk))
+    def portions(self, ids: Collection[UUID]) -> Iterator[list[UUID]]:
+        """These rows, as many at a time as fit a page."""
+        left = list(ids)
+        while left:
+            most = self._fitting(left)
+            yield left[:most]
+            left = left[most:]
+
+    def fit_together(self, ids: Collection[UUID]) -> bool:
+        """Whether all of these rows fit a page."""
+        return self._fitting(list(ids)) == len(ids)
+
+    def states(self, ids: Collection[UUID]) -> list[State]:
+        """The present states of rows that fit a page; nothing of rows that do not exist."""
+        found = list(self.rows().filter(pk__in=ids).order_by()) if ids else []
+        self.complete(found)
+        return [_state(row) for row in found]
 
     def page(self, owner: int, since: int, limit: int) -> tuple[list[State], bool]:
         """The states of the rows of this owner that changed first after this version, oldest change first; fewer than
         the limit if they are large. And whether these are all.
         """
         rows = self.rows().filter(user_id=owner, version__gt=since).order_by("version")
-        found = list(rows.values_list("pk", self.row_characters)[:limit])
-        ids = [pk for pk, _ in found[: fitting(size for _, size in found)]]
-        return sorted(self.read(ids), key=lambda state: state.version), len(ids) == len(found) < limit
+        found = list(rows.values_list("pk", flat=True)[:limit])
+        ids = found[: self._fitting(found)]
+        return sorted(self.states(ids), key=lambda state: state.version), len(ids) == len(found) < limit
 
-    def changed_since(self, versions: Mapping[int, int]) -> set[UUID]:
-        """The ids of rows that have changed since. versions: by owner, what is known of each owner's rows.
+    def changed_since(self, versions: Mapping[int, int], limit: int) -> set[UUID]:
+        """The ids of rows that have changed since. versions: by owner, what is known of each owner's rows. If more than
+        the limit are returned, there may be still more.
 
         Reads the index entries of all rows of these owners: an index of versions would cost every UPDATE more.
         """
@@ -90,8 +112,17 @@ class Table:
         for chunk in _chunks(versions):
             since = min(versions[owner] for owner in chunk)
             rows = self.rows().filter(user_id__in=chunk, version__gt=since).order_by()
-            changed.update(rows.values_list("pk", flat=True))
+            changed.update(rows.values_list("pk", flat=True)[: limit + 1])
         return changed
+
+    def owners(self, ids: Collection[UUID]) -> dict[int, int]:
+        """Of each owner of these rows the newest version."""
+        newest: dict[int, int] = {}
+        for chunk in _chunks(ids):
+            rows = self.rows().filter(pk__in=chunk, user_id__isnull=False).order_by()
+            for owner, version in rows.values_list("user_id", "version"):
+                newest[owner] = max(version, newest.get(owner, version))
+        return newest
 
     def versions(self, ids: Collection[UUID]) -> dict[UUID, int]:
         """The versions of those of these rows that exist."""
@@ -101,10 +132,24 @@ class Table:
             for pk, version in self.rows().filter(pk__in=chunk).order_by().values_list("pk", "version")
         }
 
-    def _states(self, rows: "QuerySet[Any, dict[str, Any]]") -> list[State]:
-        found = list(rows.order_by())
-        self.complete(found)
-        return [State(row["id"], row.pop("user_id"), row.pop("version"), row) for row in found]
+    def _fitting(self, ids: Sequence[UUID]) -> int:
+        """How many of these rows, from the first on, are read together."""
+        return len(ids) if len(ids) <= FEW else fitting(self._sizes(ids[:CHUNK]))
+
+    def _sizes(self, ids: Sequence[UUID]) -> Iterator[int]:
+        """Of a few rows first, then of as many as fit if they are alike: it costs the database as much as reading."""
+        most = FEW
+        while ids:
+            some, ids = ids[:most], ids[most:]
+            found = dict(self.rows().filter(pk__in=some).order_by().values_list("pk", self.row_characters))
+            yield from (found.get(pk, 0) for pk in some)
+            alike = MAX_PAGE_CHARACTERS * len(some) // max(sum(found.values()), 1)
+            most = min(max(alike - len(some), 1), 8 * most)
+
+
+def _state(row: dict[str, Any]) -> State:
+    characters = REST + sum(len(value) for value in row.values() if isinstance(value, str))
+    return State(row["id"], row.pop("user_id"), row.pop("version"), row, characters=characters)
 
 
 def _chunks(ids: "Collection[Key]") -> "Iterator[list[Key]]":

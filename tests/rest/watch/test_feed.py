@@ -1,6 +1,5 @@
 """The feed on a real database: what it learns by notifications, by polling, and after its connection was cut."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -14,8 +13,8 @@ from jobs.api.watching import JOBS
 from jobs.models import Job
 from jobs.models.states import Status
 from rest.watch import feed as feed_module
-from rest.watch.feed import Feed, Wish
-from rest.watch.sources import CHANNEL, Notifications, Polling, Settled
+from rest.watch.feed import OVERLAP, Feed, Wish
+from rest.watch.sources import Polling, Settled
 from rest.watch.table import State, Topic
 from tests.support.factories import WORKER, make_job, make_user
 from tests.support.timeouts import PATIENCE
@@ -34,6 +33,8 @@ class Audience:
         self.of_owners: list[State] = []
         self.gone: list[Topic] = []
         self.pages: list[tuple[list[State], bool]] = []
+        self.readers: list[list[Any]] = []
+        self.sent_to_pages: list[Topic] = []
         self.is_closed = False
 
     @property
@@ -51,8 +52,15 @@ class Audience:
         self.of_owners += [state for topic, state in changes if isinstance(topic.key, int)]
         self.gone += gone
 
-    def publish_page(self, reader: Any, states: Sequence[State], *, complete: bool) -> None:
+    def publish_page(self, readers: Sequence[Any], states: Sequence[State], *, complete: bool) -> None:
         self.pages.append((list(states), complete))
+        self.readers.append(list(readers))
+
+    def send_to_pages(self, topic: Topic) -> None:
+        self.sent_to_pages.append(topic)
+
+    def wait_for_delivery(self) -> None:
+        pass
 
     def wait_for(self, condition: Callable[[State], bool]) -> State:
         return eventually(lambda: next(filter(condition, list(self.states)), None), PATIENCE, "the state")
@@ -79,9 +87,7 @@ def feed(request: pytest.FixtureRequest, audience: Audience, monkeypatch: pytest
 
 @pytest.fixture
 def listening(audience: Audience, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
-    """A feed that is never helped by a look at everything."""
     monkeypatch.setattr(feed_module, "RECONNECT_AFTER", 0.01)
-    monkeypatch.setattr("rest.watch.sources.SETTLE", ())
     yield from run(Feed(audience), audience)
 
 
@@ -149,16 +155,89 @@ def test_pages_are_in_the_order_of_the_changes(feed: Feed, audience: Audience, m
     assert (more, no_more) == (False, True)
 
 
-def test_a_page_of_large_rows_is_shorter_and_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rest.pagination.MAX_PAGE_CHARACTERS", 100)
+def test_of_a_burst_only_rows_that_are_watched_by_themselves_are_read_and_others_by_page(
+    audience: Audience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rest.pagination.MAX_PAGE_CHARACTERS", 200)
+    monkeypatch.setattr("rest.watch.table.FEW", 1)
+    owner, feed = make_user(), Feed(audience)
+    rows = [JOBS.row(make_job(Status.QUEUED, user=owner, params={"note": "x" * 60}).pk) for _ in range(5)]
+    audience.watched |= {JOBS.of_owner(owner.pk), *rows[:3]}
+    for row in rows:
+        feed._mark(row)
+    feed._read()
+    assert audience.sent_to_pages == [JOBS.of_owner(owner.pk)]
+    assert {JOBS.row(state.id) for state in audience.states} == set(rows[:3])
+
+
+def test_if_too_many_of_an_owners_rows_have_changed_they_are_read_by_page(
+    audience: Audience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "PAGE", 2)
+    owner, feed = make_user(), Feed(audience)
+    topic = JOBS.of_owner(owner.pk)
+    audience.watched.add(topic)
+    for told in ([], [topic]):
+        for _ in range(2):
+            make_job(Status.QUEUED, user=owner)
+        feed._mark(topic)
+        feed._read()
+        assert audience.sent_to_pages == told
+    assert len(feed._held) == 2
+
+
+def test_all_that_may_have_been_committed_since_the_last_look_is_looked_at(audience: Audience) -> None:
+    """By transactions that did not notify, and were open at some time since then."""
+
+    class Closing:
+        settled = iter((5, 900))
+
+        def settle(self) -> Settled:
+            return Settled(next(self.settled), 1000)
+
+        def wait(self, seconds: float) -> bool:
+            return False
+
+        def changes(self) -> Iterator[Any]:
+            return iter(())
+
+    feed, topic, source = Feed(audience), JOBS.of_owner(1), Closing()
+    audience.watched.add(topic)
+    feed.ask(Wish(topic, 950))
+    feed._note_wishes()
+    feed._settle(source)
+    feed._settle(source)
+    for lowest in (5, 900):
+        feed._look_at_all()
+        assert feed._owners.pop("jobs_job") == {1: lowest - OVERLAP}
+
+
+def test_what_is_held_back_is_bounded(audience: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "MOST_HELD", 25)
+    feed, topic = Feed(audience), JOBS.of_owner(1)
+    held = [(topic, State(UUID(int=row), 1, row, {}, characters=10)) for row in range(3)]
+    feed._hold(held[:2])
+    assert len(feed._held) == 2
+    feed._hold(held[2:])
+    assert (len(feed._held), audience.sent_to_pages) == (0, [topic])
+
+
+def test_who_knows_the_same_reads_the_same_page(
+    feed: Feed, audience: Audience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is read once for all who come at the same time."""
+    monkeypatch.setattr(feed_module, "PAGE", 2)
     owner = make_user()
-    params = {"note": "x" * 60}
-    jobs = [make_job(Status.QUEUED, user=owner, version=number, params=params) for number in (10, 20, 30)]
-    states, complete = JOBS.page(owner.pk, 0, 500)
-    assert ([state.id for state in states], complete) == ([jobs[0].pk], False)
-    monkeypatch.setattr("rest.pagination.MAX_PAGE_CHARACTERS", 10)
-    states, complete = JOBS.page(owner.pk, 20, 500)
-    assert ([state.id for state in states], complete) == ([jobs[2].pk], True)
+    for number in (10, 20, 30):
+        make_job(Status.QUEUED, user=owner, version=number)
+    topic = JOBS.of_owner(owner.pk)
+    first, second, ahead, behind = (object() for _ in range(4))
+    with feed._lock:
+        audience.watched.add(topic)
+        feed._wishes += [Wish(topic, *wish) for wish in ((5, first), (9, second), (10, ahead), (4, behind))]  # type: ignore[arg-type]
+    feed.ask(Wish(topic, 0))
+    eventually(lambda: len(audience.pages) == 3, PATIENCE, "the pages")
+    assert audience.readers == [[first, second], [ahead], [behind]]
 
 
 @on_postgresql
@@ -282,87 +361,3 @@ def test_a_page_holds_back_what_is_not_settled(
     audience.wait_for_owners(lambda state: state.id == late.pk and state.values["status"] == "cancelled")
     audience.wait_for_owners(lambda state: state.id == early.pk and state.values["status"] == "cancelled")
     assert [state.id for state in audience.of_owners if state.version > before][:2] == [early.pk, late.pk]
-
-
-@pytest.fixture
-def ear() -> Iterator[Any]:
-    """Another session that listens."""
-    session = psycopg2.connect(**connection.get_connection_params())
-    session.autocommit = True
-    session.cursor().execute(f"LISTEN {CHANNEL}")
-    yield session
-    session.close()
-
-
-def heard(ear: Any) -> list[str]:
-    ear.cursor().execute("SELECT 1")
-    payloads = [notification.payload for notification in ear.notifies]
-    ear.notifies.clear()
-    return payloads
-
-
-@on_postgresql
-def test_nothing_is_told_while_nobody_watches(ear: Any) -> None:
-    _watched(seconds=-1)
-    Job.objects.filter(pk=make_job(Status.QUEUED).pk).update(priority=1)
-    assert heard(ear) == []
-
-
-@on_postgresql
-def test_many_rows_are_told_in_few_notifications(ear: Any) -> None:
-    _watched(seconds=3600)
-    owner = make_user()
-    Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(250)])
-    payloads = heard(ear)
-    assert len(payloads) == 3
-    rows = [row for payload in payloads for row in payload.removeprefix("jobs_job ").split(",")]
-    assert sorted(rows) == sorted(f"{pk}/{owner.pk}" for pk in Job.objects.values_list("pk", flat=True))
-    Job.objects.filter(priority=99).update(priority=1)
-    assert heard(ear) == []
-    Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(2001)])
-    assert heard(ear) == ["jobs_job *"]
-    _watched(seconds=-1)
-
-
-@on_postgresql
-def test_who_announces_does_not_shorten_what_was_announced(ear: Any) -> None:
-    _watched(seconds=3600)
-    wakeup = feed_module.Wakeup()
-    feed_module.source_for(connection, wakeup)
-    wakeup.close()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT last_value - extract(epoch FROM now()) > 3000 FROM rest_watched_until")
-        assert cursor.fetchone() == (True,)
-    _watched(seconds=-1)
-
-
-def _watched(*, seconds: int) -> None:
-    """Whatever was announced before, also by an earlier test."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT setval('rest_watched_until', extract(epoch FROM now())::bigint + %s)", [seconds])
-
-
-def _unsaved(owner: int) -> Job:
-    return Job(kind="demo.countdown", params={"seconds": 0}, timeout=60, max_attempts=3, budget=3, user_id=owner)
-
-
-@on_postgresql
-def test_a_pooler_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
-    wakeup = feed_module.Wakeup()
-    assert isinstance(feed_module.source_for(connection, wakeup), Notifications)
-    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
-    assert isinstance(feed_module.source_for(connection, wakeup), Polling)
-    wakeup.close()
-    with connection.cursor() as cursor:
-        cursor.execute("UNLISTEN *")
-    connection.close()
-
-
-def test_a_wakeup_can_be_set_any_number_of_times() -> None:
-    wakeup = feed_module.Wakeup()
-    done = threading.Thread(target=lambda: [wakeup.set() for _ in range(100_000)])
-    done.start()
-    done.join()
-    wakeup.clear()
-    wakeup.clear()
-    wakeup.close()

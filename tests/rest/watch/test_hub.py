@@ -11,7 +11,7 @@ from rest.watch import hub as hub_module
 from rest.watch.feed import Wish
 from rest.watch.hub import MOST_PENDING, TURN, Hub, Watch
 from rest.watch.position import OwnerPosition, RowPosition
-from rest.watch.table import State, Topic
+from rest.watch.table import LARGEST, State, Topic
 
 ROW, OWNER = UUID(int=1), 7
 JOB, JOBS = Topic("jobs_job", ROW), Topic("jobs_job", OWNER)
@@ -174,15 +174,74 @@ def test_a_closed_hub_ends_all_watches_and_those_that_begin_later() -> None:
     run(scenario)
 
 
-def test_who_never_takes_is_closed() -> None:
+def test_who_leaves_too_much_untaken_reads_it_page_by_page() -> None:
     async def scenario(hub: Hub) -> None:
-        with hub.watch(JOBS) as watch:
-            hub.publish(changes([make_state(1, UUID(int=n)) for n in range(1, MOST_PENDING + 2)]))
-            async with asyncio.timeout(LONG):
-                while not watch.closed:
-                    await asyncio.sleep(0)
+        with hub.watch(JOBS, OwnerPosition(LARGEST, resumes=True)) as other, hub.watch(JOBS) as watch:
+            feed: Any = hub._feed
+            large = [make_large_state(version, MOST_PENDING // 2) for version in (1, 2, 3)]
+            hub.publish(changes(large[:1]))
+            assert await watch.changed(LONG)
+            watch.position.tell(watch.take()[0])
+            hub.publish(changes([*large[1:], make_large_state(4, 1)]))
+            while len(feed.wishes) < 3:
+                await asyncio.sleep(0)
+            assert feed.wishes[2] == Wish(JOBS, 1, watch)
+            assert hub.backlog.characters == 0
+            hub.publish_page([watch], large[1:], complete=True)
+            assert await watch.changed(LONG)
+            assert watch.take() == large[1:]
+            assert not await other.changed(SOON)
 
     run(scenario)
+
+
+def test_a_watcher_of_one_row_keeps_it_whatever_its_size() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOB) as watch:
+            large = State(ROW, OWNER, 1, {}, characters=2 * MOST_PENDING)
+            hub.publish(changes([large]))
+            assert await watch.changed(LONG)
+            assert watch.take() == [large]
+
+    run(scenario)
+
+
+def test_some_may_be_taken_and_the_newest_state_of_others_later() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOBS) as watch:
+            hub.publish(changes([make_large_state(version, 10) for version in (1, 2, 3)]))
+            while hub.backlog.characters < 30:
+                await asyncio.sleep(0)
+            assert [state.version for state in watch.take(15)] == [1, 2]
+            newer = State(UUID(int=3), OWNER, 4, {}, characters=10)
+            hub.publish(changes([newer]))
+            while watch._pending.get(newer.id) is not newer:
+                await asyncio.sleep(0)
+            assert watch.take() == [newer]
+            assert hub.backlog.characters == 0
+
+    run(scenario)
+
+
+def test_a_state_counts_once_and_until_nobody_waits_with_it() -> None:
+    async def scenario(hub: Hub) -> None:
+        with hub.watch(JOBS) as first:
+            with hub.watch(JOBS) as second:
+                hub.publish(changes([make_large_state(1, 10)]))
+                assert await first.changed(LONG)
+                assert await second.changed(LONG)
+                assert hub.backlog.characters == 10
+                first.take()
+                assert hub.backlog.characters == 10
+            assert hub.backlog.characters == 0
+        first.offer(make_large_state(2, 10))
+        assert hub.backlog.characters == 0, "whoever has left is handed nothing that was under way"
+
+    run(scenario)
+
+
+def make_large_state(version: int, characters: int) -> State:
+    return State(UUID(int=version), OWNER, version, {}, characters=characters)
 
 
 def test_who_comes_back_reads_page_by_page_before_anything_else() -> None:
@@ -191,11 +250,11 @@ def test_who_comes_back_reads_page_by_page_before_anything_else() -> None:
             feed: Any = hub._feed
             assert feed.wishes == [Wish(JOBS, 10, watch)]
             hub.publish(changes([make_state(99)]))  # it is in one of the pages, too
-            hub.publish_page(watch, [make_state(11, UUID(int=2)), make_state(12, UUID(int=3))], complete=False)
+            hub.publish_page([watch], [make_state(11, UUID(int=2)), make_state(12, UUID(int=3))], complete=False)
             assert await watch.changed(LONG)
             assert [watch.position.tell(state) for state in watch.take()] == [11, 12]
             assert feed.wishes[1:] == [Wish(JOBS, 11, watch)]
-            hub.publish_page(watch, [make_state(99)], complete=True)
+            hub.publish_page([watch], [make_state(99)], complete=True)
             hub.publish(changes([make_state(100)]))
             await asyncio.sleep(0)
             assert await watch.changed(LONG)
@@ -209,7 +268,7 @@ def test_a_page_without_news_is_followed_by_the_next() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOBS, OwnerPosition(10, resumes=True)) as watch:
             watch.position.tell(make_state(11))
-            hub.publish_page(watch, [make_state(11)], complete=False)
+            hub.publish_page([watch], [make_state(11)], complete=False)
             assert not await watch.changed(SOON)
             feed: Any = hub._feed
             assert feed.wishes == [Wish(JOBS, 10, watch), Wish(JOBS, 11, watch)]

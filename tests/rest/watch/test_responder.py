@@ -5,14 +5,15 @@ import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from rest.site import Origin
+from rest.watch import backlog, responder
 from rest.watch import hub as hub_module
-from rest.watch import responder
 from rest.watch.hub import hub
 from rest.watch.plans import SCOPE_KEY, Answer, Hold, Repeat, Stream
 from rest.watch.position import OwnerPosition, RowPosition
@@ -233,7 +234,7 @@ def test_a_request_is_answered_by_what_another_try_finds() -> None:
     answers = iter([None, Answer(b"found", {"Location": "/there/"}, 201)])
 
     async def scenario(client: Client, request: Any) -> None:
-        hub().publish_page(hub_module_watch(), [make_state(1)], complete=True)
+        hub().publish_page([hub_module_watch()], [make_state(1)], complete=True)
         await asyncio.sleep(0.01)
         publish(make_state(2))
 
@@ -305,6 +306,35 @@ def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
         await client.read(responder.COMMENT)
         client.stuck = True
         publish(make_state(1))
+
+    assert not run(Pool(make_stream()), scenario).is_complete
+
+
+def test_a_stream_sends_more_when_what_it_has_sent_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responder, "PORTION", 15)
+    monkeypatch.setattr(responder, "READ_ON", 1)
+    stream = replace(make_stream(OwnerPosition(0, resumes=False)), topic=JOBS)
+
+    async def scenario(client: Client, request: Any) -> None:
+        await client.read(responder.COMMENT)
+        publish(*(State(UUID(int=number), OWNER, number, {"status": ""}, characters=10) for number in (1, 2, 3)))
+        await client.read(b"id: 3")
+        client.left.set()
+
+    client = run(Pool(stream), scenario)
+    events = [message["body"].count(b"data:") for message in client.messages[2:-3]]
+    assert events == [0, 2, 0, 1, 0], "an empty part waits until the part before it was read"
+
+
+def test_a_client_that_does_not_read_is_dropped_at_once_if_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(client: Client, request: Any) -> None:
+        await client.read(responder.COMMENT)
+        client.stuck = True
+        publish(make_state(1))
+        while not hub().backlog._sending:
+            await asyncio.sleep(0)
+        monkeypatch.setattr(backlog, "MOST", 10)
+        hub().backlog.add(make_state(2))
 
     assert not run(Pool(make_stream()), scenario).is_complete
 
