@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from math import inf
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
@@ -23,9 +24,8 @@ CURRENT = 60.0
 """Seconds for which the triggers tell of changes after this process has announced that somebody watches."""
 ANNOUNCE_EVERY = 20.0
 """Seconds."""
-SETTLE = (0.1, 0.4, 1.0, 3.0)
-"""Seconds from the first announcement to further looks at all that is watched: transactions that had begun before do
-not tell of their changes."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks at whether transactions are still open that do not tell of their changes."""
 LOST_AFTER = 10_000
 """Milliseconds without an acknowledgement after which the kernel gives a connection up."""
 
@@ -105,12 +105,15 @@ class Writers:
         self._connection = connection
         self._since: dict[str, int] = {}
         self._looked_at = 0
+        self.open: frozenset[str] = frozenset()
+        """Those of the last look."""
 
     def look(self, also: str = "", *values: str) -> Settled:
         """also: a further column of the statement."""
         with self._connection.cursor() as cursor:
             cursor.execute(WRITERS + also, [table_names(), *values])
             now, writers, *_ = cursor.fetchone()
+        self.open = frozenset(writers)
         # Who was not seen the last time has not changed anything before it.
         self._since = {writer: self._since.get(writer, self._looked_at) for writer in writers}
         self._looked_at = now
@@ -121,7 +124,8 @@ class Notifications:
     """LISTENs on the connection with which the feed also reads.
 
     The triggers notify only until the time that was announced last: a notification takes a lock until its transaction
-    has been committed, which a busy queue that nobody watches should not pay for.
+    has been committed, which a busy queue that nobody watches should not pay for. Transactions that had changed
+    something before do not notify: when they end, all that is watched is looked at.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, wakeup: Wakeup) -> None:
@@ -131,7 +135,6 @@ class Notifications:
         self._own_channel = f"{CHANNEL}_{uuid4().hex}"
         self._writers = Writers(connection)
         self._announce_at = time.monotonic()
-        self._settle_at = [self._announce_at + after for after in SETTLE]
         self._poll = select.poll()  # not select(), whose file descriptors are below 1024
         self._poll.register(self._driver.fileno(), select.POLLIN)
         self._poll.register(wakeup.fileno(), select.POLLIN)
@@ -141,17 +144,23 @@ class Notifications:
             cursor.execute(f"LISTEN {CHANNEL}")
             cursor.execute(f"LISTEN {self._own_channel}")
         self._announce()
+        self._writers.look()
+        self._silent = self._writers.open
+        self._look_at = time.monotonic()
 
     def wait(self, seconds: float) -> bool:
         now = time.monotonic()
         if now >= self._announce_at:
             self._announce()
-        until = min(now + seconds, self._announce_at, *self._settle_at)
+        until = min(now + seconds, self._announce_at, self._look_at if self._silent else inf)
         if not self._driver.notifies and self._poll.poll(max(until - now, 0) * 1000):
             self._wakeup.clear()
             self._driver.poll()
-        if self._settle_at and time.monotonic() >= self._settle_at[0]:
-            del self._settle_at[0]
+        if self._silent and time.monotonic() >= self._look_at:
+            self._writers.look()
+            self._look_at = time.monotonic() + LOOK_EVERY
+        if self._silent - self._writers.open:  # what they have changed can be read: locks are kept beyond the commit
+            self._silent &= self._writers.open
             return True
         return any(name.payload.endswith("*") for name in self._driver.notifies)
 
