@@ -353,6 +353,10 @@ def test_a_client_that_does_not_read_holds_no_thread(monkeypatch: pytest.MonkeyP
         if message["type"] == "http.response.body":
             await asyncio.Event().wait()
 
+    async def respond(scope: Any) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await asgi.application(scope, None, send)  # type: ignore[arg-type]
+
     monkeypatch.setattr(asgi.gathering, "serve", view)
     scope: Any = {
         "type": "http",
@@ -362,7 +366,7 @@ def test_a_client_that_does_not_read_holds_no_thread(monkeypatch: pytest.MonkeyP
         "headers": [],
         "server": ("127.0.0.1", 80),
     }
-    asyncio.run(asgi.application(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(respond(scope))
     assert told == ["http.response.start", "http.response.body", "all"]
 
 
