@@ -22,6 +22,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Legwork",
     "SITE_SUBHEADER": "Task monitor",
     "SITE_SYMBOL": "work_history",
+    "SITE_FAVICONS": [{"rel": "icon", "href": lambda request: static("page/icon.svg"), "type": "image/svg+xml"}],
     "SITE_URL": "/api/v1/docs/",
     "SHOW_HISTORY": True,
     "STYLES": [lambda request: static("monitor/monitor.css")],
