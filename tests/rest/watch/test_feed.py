@@ -258,7 +258,7 @@ def test_changes_during_an_interruption_are_found_after_it(listening: Feed, audi
     watch(listening, audience, JOBS.of_owner(owner.pk), since=1)
     audience.wait_for(lambda state: state.id == one.pk)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'legwork feed'")
+        cursor.execute(CUT)
         cursor.execute("ALTER TABLE jobs_job DISABLE TRIGGER USER")
     Job.objects.filter(pk__in=[one.pk, other.pk]).update(priority=7, version=2**52)
     with connection.cursor() as cursor:
@@ -275,6 +275,10 @@ def other() -> Iterator[Any]:
     session.close()
 
 
+CUT = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'legwork feed'
+"""
 CANCEL = "UPDATE jobs_job SET status = 'cancelled', cancel_requested = true, finished_at = now() WHERE id = %s"
 
 

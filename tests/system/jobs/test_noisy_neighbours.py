@@ -24,6 +24,8 @@ from tests.support.cluster_stack import (
 HOLD, STUCK, QUERY = "trouble.hold_in_thread", "trouble.stuck_in_thread", "trouble.query_in_thread"
 ONCE = {"max_attempts": 1}
 HOLDS_THE_GIL = ["in a system call with the GIL", "in a backtracking pattern"]
+OF_THIS_STACK = "FROM pg_stat_activity WHERE datname = current_database()"
+"""The server of this test run has the databases of other tests as well."""
 
 pytestmark = pytest.mark.xdist_group("neighbours")
 
@@ -87,7 +89,7 @@ def test_a_handler_that_waits_for_the_database_is_interrupted_and_its_process_li
 
     assert [error["type"] for error in done["errors"]] == (["TimedOut"] if why == "its time is over" else [])
     assert worker in stack.clusters[0].members()
-    still_queried = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
+    still_queried = f"SELECT 1 {OF_THIS_STACK} AND query LIKE 'SELECT pg_sleep%%' AND state = 'active'"
     eventually(lambda: not rows(stack, still_queried), PATIENCE, "the end of the statement in the server")
 
 
@@ -147,7 +149,7 @@ def test_a_busy_worker_reads_its_notifications(stack: ClusterStack, neighbour: E
 
     eventually(lambda: rows(stack, "SELECT pg_notification_queue_usage()") == [(0.0,)], PATIENCE, "an empty queue")
 
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND wait_event <> 'ClientRead'"
+    waiting = f"SELECT 1 {OF_THIS_STACK} AND query LIKE 'LISTEN%%' AND wait_event <> 'ClientRead'"
     eventually(lambda: not rows(stack, waiting), PATIENCE, "the end of all writing to listeners")
     gate.open()
     stack.wait(job, "succeeded")
@@ -160,11 +162,7 @@ def test_workers_and_what_they_run_survive_that_all_their_connections_are_cut(
     job = gate.hold(**ONCE)
     workers = stack.clusters[0].ready_workers()
     for _ in range(3):
-        rows(
-            stack,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        )
+        rows(stack, f"SELECT pg_terminate_backend(pid) {OF_THIS_STACK} AND pid <> pg_backend_pid()")
         shown = stack.client().job(job["id"])["progress"]["message"]
         eventually(
             lambda shown=shown: stack.client().job(job["id"])["progress"]["message"] != shown, PATIENCE, "more progress"
@@ -178,8 +176,8 @@ def test_workers_and_what_they_run_survive_that_all_their_connections_are_cut(
 
 def test_an_idle_worker_survives_that_its_connections_are_cut(stack: ClusterStack, neighbour: Event) -> None:
     workers = stack.clusters[0].ready_workers()
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"
-    listening = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%%'"
+    cut = f"SELECT pg_terminate_backend(pid) {OF_THIS_STACK} AND query LIKE 'LISTEN%%'"
+    listening = f"SELECT pid {OF_THIS_STACK} AND query LIKE 'LISTEN%%'"
     before = eventually(lambda: rows(stack, listening), PATIENCE, "a listener")
     rows(stack, cut)
 
