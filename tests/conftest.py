@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
@@ -60,12 +61,24 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.disable()
     if "DATABASE_URL" not in os.environ:
         _provide_database(config)
-    if template_database.FOLDER not in os.environ:
-        folder = os.environ[template_database.FOLDER] = str(make_folder("templates"))
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    template_database.folder = _shared_folder(config)
     # Of itself pytest-django sets Django up only where the settings were named before this file was read.
     django.setup()
     flush_only_used_tables()
+
+
+def _shared_folder(config: pytest.Config) -> Path:
+    if hasattr(config, "workerinput"):
+        return Path(config.workerinput["templates"])
+    folder = make_folder("templates")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    return folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Of pytest-xdist: called before it starts a worker."""
+    node.workerinput["templates"] = str(template_database.folder)
 
 
 def _provide_database(config: pytest.Config) -> None:

@@ -13,8 +13,8 @@ from zlib import crc32
 
 import psycopg2
 
-FOLDER = "TEMPLATE_DATABASES"
-"""Environment variable: the folder that all processes of a test run share."""
+folder: Path | None = None
+"""What all workers of a test run share. Programs that tests start have none: their servers are others."""
 
 
 def fill(url: str, settings: str, make: Callable[[], str]) -> str:
@@ -24,19 +24,18 @@ def fill(url: str, settings: str, make: Callable[[], str]) -> str:
     settings module that `make` migrates by, which may add apps with tables.
     """
     on_sqlite = url.startswith("sqlite:///")
-    is_new = not _path(url).exists() if on_sqlite else _server(url) == _server(os.environ["DATABASE_URL"])
-    if FOLDER not in os.environ or not is_new or (not on_sqlite and not _is_empty(url)):
+    if folder is None or not (_is_new_file(url) if on_sqlite else _is_new_database(url)):
         return make()
-    note = Path(os.environ[FOLDER], f"{'sqlite' if on_sqlite else 'postgresql'} {settings}")
+    note = folder / f"{'sqlite' if on_sqlite else 'postgresql'} {settings}"
     with note.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # who comes first makes it, and the others wait
         file.seek(0)
         token = file.read()
         is_made = bool(token)
-        if not is_made:
-            token = make()
-            file.write(token)
+        token = token or make()
         _copy_file(url, note, is_made) if on_sqlite else _copy_database(url, note, is_made)
+        if not is_made:
+            file.write(token)
     return token
 
 
@@ -60,7 +59,13 @@ def _copy_database(url: str, note: Path, is_made: bool) -> None:
             cursor.execute(f'CREATE DATABASE "{target}" TEMPLATE "{source}"')
 
 
-def _is_empty(url: str) -> bool:
+def _is_new_file(url: str) -> bool:
+    return not _path(url).exists()
+
+
+def _is_new_database(url: str) -> bool:
+    if urlsplit(url).netloc != urlsplit(os.environ["DATABASE_URL"]).netloc:
+        return False
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT FROM pg_tables WHERE schemaname = 'public'")
         return cursor.fetchone() is None
@@ -68,7 +73,3 @@ def _is_empty(url: str) -> bool:
 
 def _path(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
-
-
-def _server(url: str) -> str:
-    return urlsplit(url).netloc
