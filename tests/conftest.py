@@ -58,7 +58,6 @@ providers._get_local_constants = lambda: (
 
 def pytest_configure(config: pytest.Config) -> None:
     """xdist's workers inherit the URL of the server that their controller has started."""
-    gc.disable()
     if "DATABASE_URL" not in os.environ:
         _provide_database(config)
     template_database.folder = _shared_folder(config)
@@ -109,10 +108,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.stack)
 
 
-def pytest_collection_finish() -> None:
-    """Thousands of collected tests stay until the end: the garbage collector does not look through them again."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Thousands of tests stay until the end: the garbage collector does not look through them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
