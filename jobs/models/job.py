@@ -281,26 +281,23 @@ class Job(models.Model):
     def _try_cancel(self) -> bool:
         """Cancel it if it waits, set cancel_requested if it runs. False if it changed state between the two updates."""
         same = Job.objects.filter(pk=self.pk)
-        waiting, running = same.filter(status__in=WAITING), same.filter(status=Status.RUNNING)
+        waiting, running = same.filter(status__in=WAITING), same.filter(lease_expires_at__isnull=False)
         with short_lock_waits():
             if waiting.update(status=Status.CANCELLED, cancel_requested=True, finished_at=Now()):
                 return True
             return bool(running.update(cancel_requested=True))
-
-    def _held(self) -> JobQuerySet:
-        return Job.objects.filter(pk=self.pk, status=Status.RUNNING, attempt=self.attempt, worker=self.worker)
 
     def _leave_running(self, error: AttemptError | None, **changes: Any) -> None:
         """The only way out of `running`: succeeds once, and only for the attempt that holds the lease.
 
         Raises LeaseLost.
         """
-        if not self._update_held(self._held(), error, {"progress": self.progress} | changes):
+        if not self._update_held(Job.objects.held_by(self.worker, self), error, {"progress": self.progress} | changes):
             raise LeaseLost(self.pk, self.attempt)
 
     def _leave_running_unless_cancelled(self, error: AttemptError | None, **changes: Any) -> None:
         """Leave `running` to run again; finish as cancelled if that was requested meanwhile. Raises LeaseLost."""
-        if not self._update_held(self._held().filter(cancel_requested=False), error, changes):
+        if not self._update_held(Job.objects.held_by(self.worker, self).filter(cancel_requested=False), error, changes):
             self.finish_cancelled(error)
 
     def _update_held(self, held: JobQuerySet, error: AttemptError | None, changes: dict[str, Any]) -> bool:

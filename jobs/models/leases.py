@@ -9,7 +9,6 @@ from uuid import UUID
 from django.db import models
 
 from jobs.models import sql
-from jobs.models.states import Status
 
 LEASE = timedelta(seconds=30)
 """How long a claim is valid unless its worker renews it."""
@@ -42,8 +41,12 @@ class LeaseQuerySet(models.QuerySet[Any]):
         self._update_held(worker, jobs, None)
 
     def held_by(self, worker: str, job: Any) -> Self:
-        """The job's row, if this worker still holds the lease of this attempt."""
-        return self.filter(pk=job.pk, status=Status.RUNNING, attempt=job.attempt, worker=worker)
+        """The job's row, if this worker still holds the lease of this attempt.
+
+        Only running jobs have a lease (job_lease_iff_running). If the status were asked for, PostgreSQL could take the
+        index of running jobs, with an entry of each job that has been running since the last VACUUM.
+        """
+        return self.filter(pk=job.pk, lease_expires_at__isnull=False, attempt=job.attempt, worker=worker)
 
     def _update_held(self, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:
         self._for_write = True

@@ -64,28 +64,31 @@ INSERT_EACH = f"""
     FROM unnest({{places}}) AS each ({{columns}})
 """  # noqa: S608 a constant
 
+HOLDS_LEASE = "jobs_job.lease_expires_at IS NOT NULL"
+"""It is running; why it is put so: LeaseQuerySet.held_by()."""
+
 SUCCEED_MANY = f"""
     UPDATE jobs_job
     SET status = 'succeeded', result = done.result, progress = done.progress,
         finished_at = statement_timestamp(), lease_expires_at = NULL, version = {NEXT_VERSION}
     FROM jsonb_to_recordset(%s::jsonb) AS done (id uuid, attempt int, result jsonb, progress jsonb)
     WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
-        AND jobs_job.worker = %s AND jobs_job.status = 'running'
+        AND jobs_job.worker = %s AND {HOLDS_LEASE}
     RETURNING jobs_job.id
 """  # noqa: S608 a constant
 
-UPDATE_HELD = """
+UPDATE_HELD = f"""
     WITH held (id, attempt, progress) AS (
         SELECT * FROM unnest(%s::uuid[], %s::int[], %s::jsonb[])
     ), own AS MATERIALIZED (
         SELECT jobs_job.id FROM jobs_job JOIN held USING (id)
-        WHERE jobs_job.attempt = held.attempt AND jobs_job.worker = %s AND jobs_job.status = 'running'
+        WHERE jobs_job.attempt = held.attempt AND jobs_job.worker = %s AND {HOLDS_LEASE}
         FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
     )
-    UPDATE jobs_job SET progress = held.progress {renewal}
+    UPDATE jobs_job SET progress = held.progress {{renewal}}
     FROM held WHERE jobs_job.id = held.id AND jobs_job.id IN (SELECT id FROM own)
     RETURNING jobs_job.id, cancel_requested
-"""
+"""  # noqa: S608 a constant
 SHOW_PROGRESS = UPDATE_HELD.format(renewal="")
 RENEW_LEASES = UPDATE_HELD.format(renewal=", lease_expires_at = statement_timestamp() + %s")
 

@@ -9,12 +9,13 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs.models import Job
+from jobs.models import Job, sql
 from jobs.models.claiming import MAIN_THREAD
 from jobs.models.ids import new_id
+from jobs.models.leases import LEASE
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
-from tests.support.factories import WORKER, make_job
+from tests.support.factories import WORKER, make_error, make_job
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="They are PostgreSQL's plans.")
 
@@ -35,7 +36,7 @@ def test_no_look_for_what_is_due_scans_the_table_or_sorts_it(statistics: str, ru
         analyze()
     Job.objects.filter(status=Status.SCHEDULED).update(run_at=run_at)
     make_job(Status.SCHEDULED, run_at=timezone.now() - HOUR)
-    with plans_of_selections() as plans:
+    with plans_of("SELECT") as plans:
         assert Job.objects.queue_due() >= 1
     assert len(plans) == 2
     for plan in plans:
@@ -101,6 +102,33 @@ def test_what_a_main_thread_may_take_is_read_in_the_order_of_its_index_though_st
     assert "Sort" not in plan
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("write", ["results", "leases", "progress", "failure", "cancellation"])
+@pytest.mark.parametrize("statistics", ["none", "of an empty queue"])
+def test_who_writes_to_its_jobs_finds_them_by_their_ids_and_not_among_all_that_have_been_running(
+    statistics: str, write: str
+) -> None:
+    """The index of running jobs has an entry of each until the next VACUUM."""
+    make_many(4000)
+    Job.objects.update(status=Status.CANCELLED, finished_at=timezone.now())
+    if statistics == "of an empty queue":
+        analyze()
+    jobs = [make_job(Status.RUNNING) for _ in range(10)]
+    with plans_of("UPDATE ") as plans:
+        if write == "results":
+            Job.objects.succeed_many(WORKER, [(job, None) for job in jobs])
+        elif write == "failure":
+            jobs[0].fail(make_error())
+        elif write == "cancellation":
+            jobs[0].cancel()
+        else:
+            lease = LEASE if write == "leases" else None
+            sql.sql_for(connection.alias).update_held(Job.objects.all(), WORKER, jobs, lease)
+    assert plans
+    for plan in plans:
+        assert "job_leases" not in plan
+
+
 def make_backlog(statistics: str, queue: str) -> None:
     """Thousands of urgent mails, five calls and five jobs for a main thread; all have waited for an hour."""
     now = timezone.now()
@@ -127,12 +155,12 @@ def analyze() -> None:
 
 
 @contextmanager
-def plans_of_selections() -> Iterator[list[str]]:
-    """How PostgreSQL executes each SELECT of the body."""
+def plans_of(statement: str) -> Iterator[list[str]]:
+    """How PostgreSQL executes each statement of the body that contains this."""
     plans: list[str] = []
 
     def explain(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if sql.startswith("SELECT"):
+        if statement in sql:
             context["cursor"].cursor.execute(f"EXPLAIN {sql}", params)
             plans.append("\n".join(line for (line,) in context["cursor"].cursor.fetchall()))
         return execute(sql, params, many, context)
