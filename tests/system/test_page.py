@@ -93,6 +93,16 @@ def test_a_wrong_password_is_told_of_and_a_right_one_logs_in_and_out(tab: Tab) -
     assert tab.fetch("/api/v1/jobs/")["status"] == 401
 
 
+def test_after_the_login_a_phone_shows_the_top_of_a_long_page(browser: Browser, sqlite_stack: Stack) -> None:
+    sqlite_stack.run_code(MAKE_USER)
+    later = {"kind": "demo.countdown", "params": {"seconds": 0}, "run_at": "2100-01-01T00:00:00Z"}
+    sqlite_stack.client(USER).post("jobs/batch/", {"jobs": [later] * 10}, expect=202)
+    with open_tab(browser, sqlite_stack.url, viewport=PHONE) as tab:
+        page = log_in(tab)
+        expect(page.locator("#main")).to_be_focused()
+        expect(page.get_by_role("button", name="Log out")).to_be_in_viewport()
+
+
 def test_a_job_shows_its_progress_until_it_has_succeeded(tab: Tab) -> None:
     row = post_countdown(log_in(tab), 3)
     expect(row.get_by_role("progressbar")).to_be_visible()

@@ -73,7 +73,7 @@ onSubmit(byId("login-form"), async () => {
   user = await logIn(username.value, password.value);
   byId("login-form").reset();
   await enter();
-  byId("main").focus();
+  byId("main").focus({ preventScroll: true });
 });
 
 byId("log-out").addEventListener("click", async () => {
