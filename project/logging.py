@@ -24,14 +24,15 @@ QUIET = ("debug", "info")
 _orjson = structlog.processors.JSONRenderer(serializer=orjson.dumps)
 _json = structlog.processors.JSONRenderer()
 
-SHARED: list[Processor] = [
+FIELDS: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
-    structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.StackInfoRenderer(),
 ]
+RARE: list[Processor] = [structlog.stdlib.PositionalArgumentsFormatter(), structlog.processors.StackInfoRenderer()]
+FOR_RARE = {"exc_info", "stack_info", "positional_args"}
+"""What these and the standard library's formatter look for in an event."""
 
 
 def logging_config(json: bool, level: str) -> dict[str, Any]:
@@ -42,8 +43,9 @@ def logging_config(json: bool, level: str) -> dict[str, Any]:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *SHARED,
+            *FIELDS,
             *([write_line] if json else []),
+            *RARE,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -84,7 +86,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 def write_line(logger: logging.Logger, method: str, event: EventDict) -> EventDict:
     """A processor: writes a line below WARNING, and drops the event. Others go on to the standard library."""
-    if method not in QUIET or "exc_info" in event:
+    if method not in QUIET or not FOR_RARE.isdisjoint(event):
         return event
     handler = next(iter(logging.root.handlers), None)
     if not isinstance(handler, LineHandler) or not handler.is_alone(logger):
@@ -104,7 +106,7 @@ def render_json(logger: logging.Logger, method: str, event: EventDict) -> str:
 def _formatter(json: bool) -> dict[str, Any]:
     return {
         "()": structlog.stdlib.ProcessorFormatter,
-        "foreign_pre_chain": [*SHARED, structlog.stdlib.ExtraAdder(allow=EXTRA_FIELDS)],
+        "foreign_pre_chain": [*FIELDS, *RARE, structlog.stdlib.ExtraAdder(allow=EXTRA_FIELDS)],
         "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(json)],
     }
 

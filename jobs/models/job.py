@@ -242,9 +242,9 @@ class Job(models.Model):
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def log_end(self, status: str) -> None:
+    def log_end(self, status: str, at: datetime | None = None) -> None:
         """The one line of an attempt at INFO, once its end is written. In seconds by this machine's clock: how long
-        the job has waited since it was due, and how long the attempt has run."""
+        the job has waited since it was due, and how long the attempt has run, until now if no time is given."""
         if not log.isEnabledFor(logging.INFO):
             return
         started = self.started_at or self.run_at
@@ -255,7 +255,7 @@ class Job(models.Model):
             attempt=self.attempt,
             status=status,
             waited=round((started - self.run_at).total_seconds(), 3),
-            ran=round((timezone.now() - started).total_seconds(), 3),
+            ran=round(((at or timezone.now()) - started).total_seconds(), 3),
             worker=self.worker,
             request_id=self.request_id,
         )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 from django.db import connections, models, transaction
+from django.utils import timezone
 
 from jobs.models.sql_above_marks import above_marks
 from jobs.models.statements import CompiledQuery, execute_prepared, instances
@@ -194,9 +195,10 @@ class PostgreSQL:
             cursor.execute(SUCCEED_MANY, [orjson.dumps(done).decode(), worker])
             all_held = cursor.rowcount == len(results)
             succeeded = {job.pk for job, _ in results} if all_held else {pk for (pk,) in cursor.fetchall()}
+        now = timezone.now()
         for job, _ in results:
             if job.pk in succeeded:
-                job.log_end("succeeded")
+                job.log_end("succeeded", now)
         return succeeded
 
     def update_held(self, rows: Any, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:
