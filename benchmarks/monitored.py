@@ -6,6 +6,7 @@ the median of the rounds' ratios, of rates and of CPU, which is that of the clus
 """
 
 import argparse
+import math
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -120,17 +121,22 @@ def write(folder: Path, rounds: Sequence[tuple[Sample, Sample]], facts: dict[str
     page = Page("What the task monitor costs the queue", "`python -m benchmarks.monitored` wrote this page.")
     page.facts(facts)
     rows = [
-        [str(number), _told(one), _told(other), f"{other.rate / one.rate:.3f}", f"{other.cpu / one.cpu:.3f}"]
+        [str(number), _told(one), _told(other), f"{other.rate / one.rate:.3f}", f"{_ratio(other.cpu, one.cpu):.3f}"]
         for number, (one, other) in enumerate(rounds, 1)
     ]
     page.table(["round", PLAIN.title, MONITORED.title, "ratio of rates", "ratio of CPU"], rows)
     rate = median(other.rate / one.rate for one, other in rounds)
-    cpu = median(other.cpu / one.cpu for one, other in rounds)
+    cpu = median(_ratio(other.cpu, one.cpu) for one, other in rounds)
     page.text(f"Bar, at least {BAR:.0%} of the rate: {'met' if rate >= BAR else 'not met'} ({rate:.1%}).")
     page.text(f"CPU a job: {cpu:.1%}.")
     page.section("How it is measured")
     page.text(" ".join((__doc__ or "").split("\n\n", 1)[1].split()))
     (folder / "monitored.md").write_text(page.markdown())
+
+
+def _ratio(one: float, other: float) -> float:
+    """Few jobs may take no tick of the clock that counts CPU."""
+    return one / other if other else math.nan
 
 
 def _told(sample: Sample) -> str:

@@ -203,6 +203,13 @@ def kill(process: int) -> None:
     eventually(lambda: _state(process) in "ZX", PATIENCE, f"the death of {process}")
 
 
+def suspend(process: int) -> None:
+    """With SIGSTOP; when this returns none of its threads runs. The others do until one has taken the signal."""
+    tell(process, signal.SIGSTOP)
+    threads = [int(name) for name in os.listdir(f"/proc/{process}/task")]
+    eventually(lambda: all(_state(thread) in "TZX" for thread in threads), PATIENCE, f"{process} standing still")
+
+
 def tell(process: int, sign: signal.Signals) -> None:
     os.kill(process, sign)
 

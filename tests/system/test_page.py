@@ -18,8 +18,9 @@ USER, PASSWORD = "grace", "correct horse battery staple"
 MAKE_USER = f"""
 from django.contrib.auth.models import User
 user, _ = User.objects.get_or_create(username={USER!r})
-user.set_password({PASSWORD!r})
-user.save()
+if not user.check_password({PASSWORD!r}):  # a change of the password ends tokens
+    user.set_password({PASSWORD!r})
+    user.save()
 """
 SUPPRESS = """
 from mail.addresses.normalize import address_digest

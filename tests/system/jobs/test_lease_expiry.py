@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
+from signal import SIGCONT
 
 import pytest
 
@@ -21,6 +21,7 @@ from tests.support.cluster_stack import (
     kill,
     make_cluster_stack,
     seconds_between,
+    suspend,
     tell,
 )
 
@@ -69,7 +70,7 @@ def silence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Silence]:
         lost = {stack.worker_of(job): begun(stack, job) for job in [sleep_at_first(stack) for _ in silent]}
         of_the_frozen, of_the_stalled, of_the_killed = [lost[cluster.ready_workers()[0]] for cluster in silent]
         for process in (frozen.pid, stack.worker_of(of_the_frozen), stack.worker_of(of_the_stalled)):
-            tell(process, SIGSTOP)
+            suspend(process)
         kill(killed.pid)
         free.start()
         killed.wait_until_gone()

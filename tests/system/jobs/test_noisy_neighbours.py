@@ -1,6 +1,5 @@
 """Jobs beside each other in one process: whatever one of them does, the other keeps its only attempt."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -18,7 +17,7 @@ from tests.support.cluster_stack import (
     kill,
     make_cluster_stack,
     seconds_between,
-    tell,
+    suspend,
 )
 
 HOLD, STUCK, QUERY = "trouble.hold_in_thread", "trouble.stuck_in_thread", "trouble.query_in_thread"
@@ -133,7 +132,7 @@ def test_a_process_that_somebody_stops_is_replaced_and_its_job_lost_and_not_time
     gate = Gate(stack, HOLD)
     job = gate.hold(timeout=900)
 
-    tell(stack.worker_of(job), signal.SIGSTOP)
+    suspend(stack.worker_of(job))
     gate.open()
 
     done = stack.wait(job, "succeeded")

@@ -17,7 +17,7 @@ import pytest
 from demo.eventually import eventually
 from tests.chaos import invariants, ledger
 from tests.support.brokers import make_cluster_stack_on, on_each
-from tests.support.cluster_stack import PATIENCE, PAUSE, ClusterStack, kill, tell
+from tests.support.cluster_stack import PATIENCE, PAUSE, ClusterStack, kill, suspend, tell
 
 WORKERS = 2
 BATCH = 60
@@ -129,7 +129,7 @@ def killed_at_work(load: Load) -> int | None:
     if not (workers := busy(load)):
         return None
     worker = load.dice.choice(workers)
-    tell(worker, signal.SIGSTOP)
+    suspend(worker)
     if worker not in busy(load):
         tell(worker, signal.SIGCONT)
         return None

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from demo.eventually import TooLateError, eventually
-from tests.support.cluster_stack import ClusterStack, kill, make_cluster_stack, tell
+from tests.support.cluster_stack import ClusterStack, kill, make_cluster_stack, suspend, tell
 from tests.support.servers.simulator import API_KEY, DOMAIN, Simulator
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("mail_crashes")]
@@ -143,7 +143,7 @@ def test_a_worker_killed_before_the_answer_came_sends_nothing_twice(
         eventually(partial(accepted, mailguns, message), WITHIN, "the mail being accepted", pause=MOMENT)
         job = job_of(stack, message)
         worker = stack.worker_of(job)
-        tell(worker, signal.SIGSTOP)
+        suspend(worker)
         if wait_for(stack, message, SENT | {"sending"})["status"] == "sending":
             kill(worker)
             eventually(partial(stack.events, "job_rescued", job_id=job["id"]), WITHIN, "the rescue", pause=MOMENT)
