@@ -1,8 +1,8 @@
 """`python -m benchmarks.monitored`: what does the task monitor cost the drain? Two workers, PostgreSQL.
 
-The same no-ops are drained in alternating rounds, on two databases: on one nobody keeps figures; on the other the
-dispatcher keeps the monitor's, and two operators have the dashboard open, as their browsers would ask for it. Judged by
-the median of the rounds' ratios, of rates and of CPU, which is that of the cluster, the server and the web process.
+The same no-ops are drained in alternating rounds, on two databases: one without the monitor's roll-ups, and one with
+them and with two open dashboards, whose parts are requested as browsers do. Judged by the median of the rounds' ratios,
+of rates and of CPU, which is that of the cluster, the server and the web process.
 """
 
 import argparse

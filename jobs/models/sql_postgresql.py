@@ -66,7 +66,7 @@ INSERT_EACH = f"""
 """  # noqa: S608 a constant
 
 HOLDS_LEASE = "jobs_job.lease_expires_at IS NOT NULL"
-"""It is running; why it is put so: LeaseQuerySet.held_by()."""
+"""That is: it is running. LeaseQuerySet.held_by() says why the status is not asked for."""
 
 SUCCEED_MANY = f"""
     UPDATE jobs_job

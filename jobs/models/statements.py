@@ -2,7 +2,7 @@
 
 CompiledQuery: Django compiles a query once per process, which takes as long as the database needs to answer it.
 execute_prepared(): PostgreSQL parses and plans a statement once per connection.
-instances(): a model's objects from such a statement's rows, in half of the time that QuerySet.raw() takes for one.
+instances(): a model's objects from such a statement's rows, without what QuerySet.raw() works out for each statement.
 """
 
 import itertools
