@@ -60,7 +60,11 @@ class ClaimingBroker:
         claim = partial(
             Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=self._claimed_kinds(), can_batch=can_batch
         )
-        return self._claim_in_turn(claim, self._low_water if connection.vendor == "postgresql" else None)
+        found = self._claim_in_turn(claim, self._low_water if connection.vendor == "postgresql" else None)
+        if not found:  # nobody waits: the next job shall not wait for a claim by age, nor for a look at running jobs
+            self._claims = 0
+            self.fair_share.at_ceiling()
+        return found
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
         """Claim due jobs for this worker's pools. free: idle threads by kind (ClaimQuerySet.claim_for_pools)."""
@@ -114,7 +118,7 @@ class ClaimingBroker:
             self._queue_due_at = time.monotonic() + QUEUE_DUE_EVERY
         self._claims += 1
         by_age = self._claims % OLDEST_FIRST_EVERY == 0
-        if users := self.fair_share.passed_over():
+        if users := self.fair_share.passed_over(busy=self._claims > 1):
             started = time.monotonic()
             claim_fairly = partial(claim, without_users=users)
             if found := (claim_fairly(by_age=True) if by_age else []) or claim_fairly():

@@ -17,6 +17,9 @@ from jobs.registry import kinds
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at who has how many running jobs, and between two looks whether anybody else waits."""
+SHARE_OF_RUNNING = 80.0
+"""While a snapshot is held, a look at the running jobs reads the entry of each that was claimed in the last half minute.
+If that takes long, the next one waits so many times as long."""
 SHARE = 20.0
 """A look whether others wait reads all jobs of the users passed over. If that takes long, the next one waits so many
 times as long: looking takes at most 5 % of a worker's time."""
@@ -34,10 +37,14 @@ class FairShare:
         self._look_at = 0.0
         self._alone_until = 0.0
 
-    def passed_over(self) -> tuple[int, ...]:
-        """The users whose jobs a claim passes over now; empty while nobody else waits."""
-        now = time.monotonic()
-        return self.at_ceiling() if now >= self._alone_until else ()
+    def passed_over(self, *, busy: bool = True) -> tuple[int, ...]:
+        """The users whose jobs a claim passes over now; empty while nobody else waits.
+
+        busy: False for the claim of an idle worker, which may have a job waiting: it counts on what is known.
+        """
+        if time.monotonic() < self._alone_until:
+            return ()
+        return self.at_ceiling() if busy or not self._look_at else self._users
 
     def at_ceiling(self) -> tuple[int, ...]:
         """The users that have as many running jobs as they may while others wait. Asks once a second."""
@@ -46,7 +53,7 @@ class FairShare:
             ceilings = ceilings_of_pools() if self.in_pools else {MAIN_THREAD: ceiling()}
             rows = _RUNNING.rows(self.in_pools)
             self._users = tuple(sorted({user for user, pool, number in rows if number >= ceilings.get(pool, number)}))
-            self._look_at = time.monotonic() + max(LOOK_EVERY, SHARE * (time.monotonic() - now))
+            self._look_at = time.monotonic() + max(LOOK_EVERY, SHARE_OF_RUNNING * (time.monotonic() - now))
         return self._users
 
     def nobody_else_waits(self, took: float) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self, cast
 from uuid import UUID
 
@@ -107,29 +108,54 @@ class ClaimQuerySet(models.QuerySet[Any]):
         """
         self._require_unfiltered()
         claim = Claim(MAIN_THREAD, _tuple(queues), _tuple(kinds), by_age, tuple(without_users))
-        for marks in low_water.looks() if low_water else [None]:
-            look = replace(claim, marks=marks)
-            started = time.monotonic()
-            count = 1 if limit == 1 else self._batch_size(look, limit, can_batch)
-            looked = time.monotonic()
-            found = self._claim_up_to(look, worker, count, can_batch)
-            if low_water:
-                seconds, slow = (time.monotonic(), SLOW_CLAIM) if limit == 1 else (looked, SLOW_LOOK)
-                with suppress(DatabaseError, InterfaceError):  # the jobs are claimed: their worker must get them
-                    self._learn(low_water, look, found, seconds=seconds - started, slow=slow)
-            if found:
-                return found
-        return []
+        take = partial(self._take, worker=worker, limit=limit, can_batch=can_batch)
+        if low_water and low_water.marks:
+            return self._take_above_marks(claim, take, low_water)
+        found, slow = take(claim)
+        if low_water and slow and low_water.may_ask():
+            with suppress(DatabaseError, InterfaceError):  # the jobs are claimed: their worker must get them
+                if self._reads_many_pages(claim):
+                    self._look_from_beginning(claim, low_water)
+        return found
 
-    def _learn(self, low_water: LowWater, look: Claim, found: list[Any], *, seconds: float, slow: float) -> None:
-        if look.marks:
-            low_water.learn(found, database_now())
-            return
-        if seconds > slow and (low_water.has_marks or (low_water.may_ask() and self._reads_many_pages(look))):
-            low_water.wait_after(seconds)
-            low_water.learn(found, database_now(), self.recent_priorities())
+    def _take(self, claim: Claim, worker: str, limit: int, can_batch: CanBatch) -> tuple[list[Any], bool]:
+        """The claimed jobs, and whether it was slow."""
+        started = time.monotonic()
+        if limit == 1:
+            found = sql.sql_for(self.db).claim_first(self, claim, worker, LEASE)
+            return found, time.monotonic() - started > SLOW_CLAIM
+        count = self._batch_size(claim, limit, can_batch)
+        slow = time.monotonic() - started > SLOW_LOOK
+        return self._claim_up_to(claim, worker, count, can_batch), slow
+
+    def _take_above_marks(self, claim: Claim, take: "Take", low_water: LowWater) -> list[Any]:
+        """By age perhaps nothing for a while; with a look from the beginning before it or after it, if it is time."""
+        if not low_water.may_claim():
+            return []
+        if not low_water.is_full_look_due():
+            found = self._take_and_learn(claim, take, low_water)
+            if found or not low_water.may_look_fully():
+                return found
+        return self._take_and_learn(claim, take, low_water) if self._look_from_beginning(claim, low_water) else []
+
+    def _take_and_learn(self, claim: Claim, take: "Take", low_water: LowWater) -> list[Any]:
+        started, marks = time.monotonic(), low_water.marks
+        found, _ = take(replace(claim, marks=marks or None))
+        if marks:
+            with suppress(DatabaseError, InterfaceError):  # see claim()
+                seconds = time.monotonic() - started
+                low_water.learn(found, found[0].started_at if found else database_now(), seconds=seconds)
+        return found
+
+    def _look_from_beginning(self, claim: Claim, low_water: LowWater) -> bool:
+        """Whether it found a job, at which claims start now."""
+        started = time.monotonic()
+        first = self.matching(claim).values_list("priority", "run_at", named=True).first()
+        if (seconds := time.monotonic() - started) > SLOW_LOOK:
+            low_water.start_at(first, seconds, database_now(), self.recent_priorities())
         else:
             low_water.forget()
+        return first is not None
 
     def _reads_many_pages(self, claim: Claim) -> bool:
         return sql.sql_for(self.db).pages_of_look(self, claim) > MANY_PAGES
@@ -180,8 +206,11 @@ class ClaimQuerySet(models.QuerySet[Any]):
         return self.matching(Claim(pool, None if queue is None else (queue,), None, by_age, without_users))
 
     def running_by_user(self, *, in_pools: bool) -> "models.QuerySet[Any, tuple[int, str, int]]":
-        """User, pool and the number of running jobs, in main threads or in pools. Without the project's own jobs."""
-        running = self.filter(status=Status.RUNNING, user__isnull=False)
+        """User, pool and the number of running jobs, in main threads or in pools. Without the project's own jobs.
+
+        Only leases that are valid: a range of their index without the entries of older jobs, dead ones among them.
+        """
+        running = self.filter(status=Status.RUNNING, lease_expires_at__gt=Now(), user__isnull=False)
         main, remote = Q(pool=MAIN_THREAD), Q(pool=REMOTE_POOL)
         running = running.exclude(main | remote) if in_pools else running.filter(main)
         rows = running.order_by().values_list("user", "pool")
@@ -223,6 +252,9 @@ class ClaimQuerySet(models.QuerySet[Any]):
         count = len(first_batch(self._candidates(claim, min(limit, 2)), can_batch))
         return limit if count == 2 else count
 
+
+Take = Callable[[Claim], tuple[list[Any], bool]]
+"""ClaimQuerySet._take() with all other arguments."""
 
 Candidate = tuple[UUID, str, bool]
 """A due job: id, kind, run_alone."""

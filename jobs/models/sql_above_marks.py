@@ -19,7 +19,7 @@ ABOVE_MARKS = """
 """A part is what lies between two priorities with marks, and the lower of them. Rows are read, and locked, until there
 are enough."""
 OLDEST_ABOVE_MARK = """
-    SELECT {columns} FROM jobs_job WHERE {due} AND run_at >= %s AND run_at < statement_timestamp() - %s
+    SELECT {columns} FROM jobs_job WHERE {due} AND run_at >= %s AND run_at < statement_timestamp() - %s::interval
     ORDER BY run_at LIMIT {limit} {lock}
 """
 LOWEST, HIGHEST = -(2**15) - 1, 2**15

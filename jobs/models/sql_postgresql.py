@@ -108,14 +108,14 @@ class PostgreSQL:
         return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
 
     def due(self, rows: Any, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
-        values: Sequence[Any]
         if claim.marks:
-            statement, values = above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock)
-        else:
-            due, values = _compiled(DUE, rows, claim)
-            statement = f"{due} LIMIT {limit:d} {'FOR UPDATE SKIP LOCKED' if lock else ''}"
+            # Prepared, for it takes longer to plan than to execute. There are marks only where the table is large, so
+            # that its plan is not one for an empty table.
+            above, given = above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock)
+            return execute_prepared(connections[rows.db], above, given)
+        due, values = _compiled(DUE, rows, claim)
         with connections[rows.db].cursor() as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(f"{due} LIMIT {limit:d} {'FOR UPDATE SKIP LOCKED' if lock else ''}", values)
             return list(cursor.fetchall())
 
     def pages_of_look(self, rows: Any, claim: Any) -> int:

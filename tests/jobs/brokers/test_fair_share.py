@@ -1,5 +1,6 @@
 """Claims pass over users at their ceiling while others wait, and cost nothing more while nobody else does."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -67,6 +68,28 @@ def test_a_newcomer_is_seen_after_a_second(eve: User) -> None:
     assert claim(broker) == "eve"
     broker.fair_share._alone_until = 0.0
     assert claim(broker) == "ada"
+
+
+def test_the_claim_of_an_idle_worker_counts_on_what_is_known(eve: User) -> None:
+    share = FairShare(in_pools=False)
+    assert share.passed_over(busy=False) == (eve.pk,)
+    Job.objects.filter(status=Status.RUNNING).update(lease_expires_at=timezone.now() - HOUR)
+    share._look_at = time.monotonic() - 1
+    assert share.passed_over(busy=False) == (eve.pk,)
+    assert share.passed_over() == ()  # an expired lease counts no longer
+
+
+def test_a_claim_that_finds_nothing_looks_who_is_at_the_ceiling(eve: User, settings: Any) -> None:
+    settings.MAX_RUNNING_PER_USER = 2
+    broker = ORM("legwork")
+    assert claim(broker) == "eve"
+    assert claim(broker) == "eve"
+    Job.objects.filter(status=Status.QUEUED).delete()
+    broker.fair_share._look_at = time.monotonic() - 1
+    assert broker.claim(WORKER, 1, lambda kind, run_alone: True) == []
+    with CaptureQueriesContext(connection) as queries:
+        assert broker.fair_share.at_ceiling() == (eve.pk,)
+    assert not queries.captured_queries
 
 
 def test_an_old_job_does_not_lead_around_the_ceiling(eve: User) -> None:

@@ -350,6 +350,16 @@ def test_every_so_often_a_broker_claims_for_pools_what_has_waited_longest(monkey
     assert [job == [neglected] for job in claimed] == [False] * (claims.OLDEST_FIRST_EVERY - 1) + [True]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_found_nothing_does_not_begin_with_what_has_waited_longest() -> None:
+    broker = ORM("legwork")
+    for _ in range(claims.OLDEST_FIRST_EVERY - 1):
+        assert broker.claim(WORKER, 1, lambda kind, run_alone: True) == []
+    make_job(priority=-9, run_at=timezone.now() - HOUR)
+    best = make_job()
+    assert broker.claim(WORKER, 1, lambda kind, run_alone: True) == [best]
+
+
 @pytest.mark.django_db
 def test_the_first_due_job_is_that_of_any_of_the_pools_and_queues_asked_for() -> None:
     assert Job.objects.first_due([MAIL, CALL]) is None

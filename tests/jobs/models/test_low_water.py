@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jobs.models import Job, claiming, low_water, sql, sql_above_marks
 from jobs.models.claiming import STARVED_AFTER
-from jobs.models.low_water import FULL_LOOK_EVERY, SETTLED, SHARE, SHARE_BY_AGE, LowWater, LowWaters
+from jobs.models.low_water import FULL_LOOK_EVERY, SETTLED, SHARE, LowWater, LowWaters
 from jobs.models.states import Status
 from tests.support.factories import WORKER, make_job
 
@@ -40,7 +40,6 @@ def _all_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(low_water, "FULL_LOOK_EVERY", HOUR.total_seconds())
     monkeypatch.setattr(low_water, "ASK_EVERY", 0.0)
     monkeypatch.setattr(low_water, "SHARE", 0.0)
-    monkeypatch.setattr(low_water, "SHARE_BY_AGE", 0.0)
 
 
 def job(priority: int, run_at: datetime) -> Any:
@@ -50,67 +49,89 @@ def job(priority: int, run_at: datetime) -> Any:
 def marked(*found: Any, by_age: bool = False) -> LowWater:
     """Marks that stay for hours."""
     marks = LowWater(STARVED_AFTER if by_age else None)
-    marks.wait_after(HOUR.total_seconds())
+    marks.start_at(found[0] if found else None, HOUR.total_seconds(), NOW, ())
     marks.learn(found, NOW)
     return marks
 
 
-def test_while_looks_from_the_beginning_are_quick_there_are_no_others(clock: SimpleNamespace) -> None:
+def test_while_looks_from_the_beginning_are_quick_there_are_no_marks(clock: SimpleNamespace) -> None:
     marks = LowWater()
-    assert list(marks.looks()) == [None]
+    assert not marks.marks
+    marks.start_at(job(0, NOW), 0.001, NOW, ())
+    assert marks.marks
     marks.forget()
-    assert list(marks.looks()) == [None]
+    assert not marks.marks
 
 
 def test_after_a_slow_look_claims_start_above_what_was_found(clock: SimpleNamespace) -> None:
-    marks = LowWater()
-    marks.wait_after(0.001)
-    marks.learn([job(5, NOW - HOUR), job(5, NOW), job(0, NOW)], NOW)
-    assert next(marks.looks()) == ((5, NOW), (0, NOW))
+    assert marked(job(5, NOW - HOUR), job(5, NOW), job(0, NOW)).marks == ((5, NOW), (0, NOW))
 
 
-def test_a_quick_look_from_the_beginning_ends_them(clock: SimpleNamespace) -> None:
-    marks = marked(job(0, NOW))
-    marks.forget()
-    assert list(marks.looks()) == [None]
+def test_after_a_look_from_the_beginning_marks_below_what_it_found_end() -> None:
+    marks = marked(job(5, NOW - HOUR), job(0, NOW - HOUR))
+    marks.start_at(job(5, NOW), 1.0, NOW, ())
+    assert marks.marks == ((5, NOW),)
 
 
-def test_nothing_above_the_marks_leads_to_a_look_from_the_beginning(clock: SimpleNamespace) -> None:
-    marks = LowWater()
-    marks.wait_after(0.001)
-    marks.learn([job(0, NOW)], NOW)
-    assert list(marks.looks()) == [((0, NOW),)]  # a moment after the last one
-    clock.now += 0.001 * SHARE
-    assert list(marks.looks()) == [((0, NOW),), None]
-
-
-@pytest.mark.parametrize(("by_age", "share"), [(None, SHARE), (STARVED_AFTER, SHARE_BY_AGE)])
-def test_every_so_often_a_claim_starts_from_the_beginning(
-    clock: SimpleNamespace, by_age: timedelta | None, share: float
+@pytest.mark.parametrize("by_age", [None, STARVED_AFTER])
+def test_nothing_above_the_marks_leads_to_a_look_from_the_beginning(
+    clock: SimpleNamespace, by_age: timedelta | None
 ) -> None:
-    for seconds, every in ((0.001, FULL_LOOK_EVERY), (10.0, 10.0 * share)):
-        marks = LowWater(by_age)
-        marks.wait_after(seconds)
-        marks.learn([job(0, NOW)], NOW)
-        clock.now += every - 0.001
-        assert next(marks.looks()) is not None
-        clock.now += 0.002
-        assert list(marks.looks()) == [None]
+    marks = LowWater(by_age)
+    marks.start_at(None, 0.001, NOW, ())
+    assert not marks.may_look_fully()  # a moment after the last one
+    clock.now += 0.001 * SHARE
+    assert marks.may_look_fully()
+
+
+@pytest.mark.parametrize("by_age", [None, STARVED_AFTER])
+@pytest.mark.parametrize(("seconds", "every"), [(0.001, FULL_LOOK_EVERY), (10.0, 10.0 * SHARE)])
+def test_every_so_often_a_claim_starts_from_the_beginning(
+    clock: SimpleNamespace, by_age: timedelta | None, seconds: float, every: float
+) -> None:
+    marks = LowWater(by_age)
+    marks.start_at(job(0, NOW), seconds, NOW, ())
+    clock.now += every - 0.001
+    assert not marks.is_full_look_due()
+    clock.now += 0.002
+    assert marks.is_full_look_due()
+
+
+def test_an_idle_worker_claims_before_it_looks_from_the_beginning(clock: SimpleNamespace) -> None:
+    marks = LowWater()
+    marks.start_at(job(0, NOW), 0.001, NOW, ())
+    marks.learn([], NOW)
+    clock.now += HOUR.total_seconds()
+    assert not marks.is_full_look_due()
+    assert marks.may_look_fully()
+
+
+def test_after_a_slow_claim_by_age_that_found_nothing_there_is_none_for_a_while(clock: SimpleNamespace) -> None:
+    by_priority, by_age = LowWater(), LowWater(STARVED_AFTER)
+    for marks in (by_priority, by_age):
+        marks.learn([job(0, NOW)], NOW, seconds=1.0)
+        assert marks.may_claim()
+        marks.learn([], NOW, seconds=1.0)
+    assert by_priority.may_claim()
+    clock.now += SHARE - 0.001
+    assert not by_age.may_claim()
+    clock.now += 0.002
+    assert by_age.may_claim()
 
 
 def test_where_nothing_is_left_the_mark_follows_the_clock() -> None:
     marks = marked(job(5, NOW - HOUR))
     marks.learn([job(0, NOW - HOUR)], NOW, priorities=[7, -1])
-    assert next(marks.looks()) == ((7, NOW - SETTLED), (5, NOW - SETTLED), (0, NOW - HOUR))
+    assert marks.marks == ((7, NOW - SETTLED), (5, NOW - SETTLED), (0, NOW - HOUR))
     marks.learn([], NOW)
-    assert {mark for _, mark in next(marks.looks()) or ()} == {NOW - SETTLED}
+    assert {mark for _, mark in marks.marks} == {NOW - SETTLED}
 
 
 def test_by_age_there_is_one_mark() -> None:
     marks = marked(job(5, NOW - HOUR), job(0, NOW - HOUR / 2), by_age=True)
-    assert next(marks.looks()) == ((0, NOW - HOUR / 2),)
+    assert marks.marks == ((0, NOW - HOUR / 2),)
     marks.learn([], NOW)
-    assert next(marks.looks()) == ((0, NOW - STARVED_AFTER - SETTLED),)
+    assert marks.marks == ((0, NOW - STARVED_AFTER - SETTLED),)
 
 
 def test_each_sort_of_claim_has_its_own_marks() -> None:
@@ -222,12 +243,26 @@ def test_under_a_held_snapshot_a_claim_above_marks_reads_no_dead_entries(
             pass
         make_job(run_at=NOW - HOUR / 2)
         assert pages_of_plain_look(plain) > claiming.MANY_PAGES
-        [first, *_] = marks.looks()
-        above = replace(plain, marks=first)
-        assert first
+        assert marks.marks
+        above = replace(plain, marks=marks.marks)
         assert pages_of(*sql_above_marks.above_marks(above, 2, "id", lock=False)) < claiming.MANY_PAGES / 5
     finally:
         holder.close()
+
+
+@on_postgresql
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_all_slow")
+@pytest.mark.parametrize("limit", [1, 10])
+def test_of_a_claim_only_the_look_from_the_beginning_starts_there(limit: int) -> None:
+    below, above = make_job(priority=7, run_at=NOW - HOUR), make_job(run_at=NOW)
+    marks = LowWater()
+    marks.learn([above], NOW)
+    with CaptureQueriesContext(connection) as queries:
+        claimed = Job.objects.claim(WORKER, limit=limit, low_water=marks)
+    assert claimed == [below, above][:limit]
+    looks = [each["sql"] for each in queries if "'queued'" in each["sql"] and "part.since" not in each["sql"]]
+    assert len(looks) == 1
 
 
 @on_postgresql
