@@ -6,6 +6,9 @@ lines below WARNING are written by `write_line`. All others go through the stand
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import orjson
@@ -91,8 +94,28 @@ def write_line(logger: logging.Logger, method: str, event: EventDict) -> EventDi
     handler = next(iter(logging.root.handlers), None)
     if not isinstance(handler, LineHandler) or not handler.is_alone(logger):
         return event
-    handler.write(render_json(logger, method, event))
+    line = render_json(logger, method, event)
+    if (held := _held_lines.get()) is None:
+        handler.write(line)
+    else:
+        held.append(line)
     raise structlog.DropEvent
+
+
+_held_lines: ContextVar[list[str] | None] = ContextVar("held_lines", default=None)
+
+
+@contextmanager
+def one_write() -> Iterator[None]:
+    """What is logged below WARNING meanwhile is written at the end, all at once: a fifth of a line is its write."""
+    lines: list[str] = []
+    token = _held_lines.set(lines)
+    try:
+        yield
+    finally:
+        _held_lines.reset(token)
+        if lines and isinstance(handler := next(iter(logging.root.handlers), None), LineHandler):
+            handler.write("\n".join(lines))
 
 
 def render_json(logger: logging.Logger, method: str, event: EventDict) -> str:

@@ -18,8 +18,8 @@ from jobs.registry import kinds
 LOOK_EVERY = 1.0
 """Seconds between two looks at who has how many running jobs, and between two looks whether anybody else waits."""
 SHARE_OF_RUNNING = 80.0
-"""While a snapshot is held, a look at the running jobs reads the entry of each that was claimed in the last half minute.
-If that takes long, the next one waits so many times as long."""
+"""While a snapshot is held, a look at the running jobs reads an entry of each job claimed in the last half minute. Then
+the next look waits so many times as long."""
 SHARE = 20.0
 """A look whether others wait reads all jobs of the users passed over. If that takes long, the next one waits so many
 times as long: looking takes at most 5 % of a worker's time."""

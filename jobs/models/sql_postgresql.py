@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from jobs.models.sql_above_marks import above_marks
 from jobs.models.statements import CompiledQuery, execute_prepared, instances
+from project.logging import one_write
 
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
@@ -196,9 +197,10 @@ class PostgreSQL:
             all_held = cursor.rowcount == len(results)
             succeeded = {job.pk for job, _ in results} if all_held else {pk for (pk,) in cursor.fetchall()}
         now = timezone.now()
-        for job, _ in results:
-            if job.pk in succeeded:
-                job.log_end("succeeded", now)
+        with one_write():
+            for job, _ in results:
+                if job.pk in succeeded:
+                    job.log_end("succeeded", now)
         return succeeded
 
     def update_held(self, rows: Any, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from jobs.models.states import Status
-from project.logging import LineHandler, logging_config
+from project.logging import LineHandler, logging_config, one_write
 from tests.support.asgi_requests import ask
 
 
@@ -156,3 +156,23 @@ def test_what_is_below_the_level_is_not_written(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(logging.root, "handlers", [ours])
     structlog.get_logger("ours").debug("whispered")
     assert lines(stream, "ours") == []
+
+
+def test_lines_of_one_write_are_written_together_and_also_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    written(True, stream := io.StringIO())
+    ours = next(handler for handler in logging.root.handlers if isinstance(handler, LineHandler))
+    monkeypatch.setattr(logging.root, "handlers", [ours])
+    log = structlog.get_logger("ours")
+
+    def fail() -> None:
+        with one_write():
+            log.info("first")
+            log.info("second")
+            log.warning("warned")
+            assert [line["event"] for line in lines(stream, "ours")] == ["warned"]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    log.info("later")
+    assert [line["event"] for line in lines(stream, "ours")] == ["warned", "first", "second", "later"]
