@@ -41,13 +41,14 @@ QUEUED = """'{"status": "queued", "attempt": 0, "worker": "", "started_at": null
 
 
 class Level:
-    """One number of finished rows."""
+    """One number of finished rows, so far apart, in a database of its own."""
 
-    def __init__(self, stores: Stores, finished: int) -> None:
+    def __init__(self, stores: Stores, finished: int, name: str = "", apart: str = "60 ms") -> None:
         self.stores = stores
         self.finished = finished
+        self.apart = apart
         legwork = next(contender for contender in CONTENDERS if contender.name == LEGWORK)
-        self.contender = replace(legwork, name=f"growth-{finished}")
+        self.contender = replace(legwork, name=name or f"growth-{finished}")
         self._url = stores.create_database(self.contender.name)
 
     def fill(self) -> None:
@@ -56,7 +57,7 @@ class Level:
             running.client.ask("prepare")
             running.start_workers()
             running.do_jobs(1)
-        self._execute(COPY.format(count=self.finished, apart="60 ms", changes=FINISHED))
+        self._execute(COPY.format(count=self.finished, apart=self.apart, changes=FINISHED))
         self._tidy()
 
     def drain(self, queued: int, measured: int) -> float:

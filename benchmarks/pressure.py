@@ -99,16 +99,21 @@ class Measured:
 
 
 class Cluster:
-    """A cluster on a database of its own. Its workers stand still between two drains."""
+    """A cluster on a database of its own, whose workers stand still between two drains. url: of one that is there."""
 
-    def __init__(self, stores: Stores, case: Case) -> None:
+    def __init__(self, stores: Stores, case: Case, url: str = "") -> None:
         legwork = next(contender for contender in CONTENDERS if contender.name == LEGWORK)
         env = {**legwork.env, "LOG_LEVEL": case.level, **case.env}
-        contender = replace(legwork, name=f"pressure-{case.name}", env=env)
+        contender = replace(legwork, name=self.name_of(case), env=env)
         self.case = case
         self.stores = stores
-        self.url = stores.create_database(contender.name)
+        self.url = url or stores.create_database(contender.name)
         self.running = Running(contender, stores)
+
+    @staticmethod
+    def name_of(case: Case) -> str:
+        """By which its database and its log are named."""
+        return f"pressure-{case.name}"
 
     def start(self) -> None:
         self.running.client.ask("prepare")

@@ -1,5 +1,6 @@
 """The maintenance tasks of the job engine, run by dispatchers (jobs/cluster/maintenance.py)."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import structlog
@@ -23,10 +24,11 @@ TRACE_GRACE = timedelta(hours=1)
 
 
 @hourly
-def prune_finished_jobs() -> int:
+def prune_finished_jobs() -> Iterator[int]:
     """Delete finished jobs that are older than settings.JOB_RETENTION allows for their status."""
     now = timezone.now()
-    return sum(Job.objects.prune(status, now - kept) for status, kept in settings.JOB_RETENTION.items())
+    for status, kept in settings.JOB_RETENTION.items():
+        yield from Job.objects.prune(status, now - kept)
 
 
 @hourly

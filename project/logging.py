@@ -6,15 +6,14 @@ lines below WARNING are written by `write_line`. All others go through the stand
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, TextIO
 
 import orjson
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 from structlog.typing import EventDict, Processor
+
+from rest.log_batch import write_or_hold
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -94,28 +93,8 @@ def write_line(logger: logging.Logger, method: str, event: EventDict) -> EventDi
     handler = next(iter(logging.root.handlers), None)
     if not isinstance(handler, LineHandler) or not handler.is_alone(logger):
         return event
-    line = render_json(logger, method, event)
-    if (held := _held_lines.get()) is None:
-        handler.write(line)
-    else:
-        held.append(line)
+    write_or_hold(handler.write, render_json(logger, method, event))
     raise structlog.DropEvent
-
-
-_held_lines: ContextVar[list[str] | None] = ContextVar("held_lines", default=None)
-
-
-@contextmanager
-def one_write() -> Iterator[None]:
-    """What is logged below WARNING meanwhile is written at the end, all at once: a fifth of a line is its write."""
-    lines: list[str] = []
-    token = _held_lines.set(lines)
-    try:
-        yield
-    finally:
-        _held_lines.reset(token)
-        if lines and isinstance(handler := next(iter(logging.root.handlers), None), LineHandler):
-            handler.write("\n".join(lines))
 
 
 def render_json(logger: logging.Logger, method: str, event: EventDict) -> str:

@@ -1,7 +1,9 @@
-"""The Redis broker: lists of job ids wake the workers. Jobs are in the database, so FLUSHALL only costs a second."""
+"""The Redis broker: lists of wake-ups, by channel. Jobs are in the database, so FLUSHALL only costs a second."""
 
+import itertools
+import os
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import redis
@@ -16,10 +18,10 @@ from jobs.brokers.messages import NOTIFY_TIMEOUT, Channel, WakeupBroker, Wakeups
 
 log = structlog.get_logger(__name__)
 
-MAX_IDS = 1000
-"""Length of a list of ids: a queue that no worker serves must not grow without bound."""
-TASK = "plain"
-"""The entry in the list of ids that stands for a plain django-q task."""
+MAX_LENGTH, TRIM_EVERY = 1000, 20
+"""Length to which each process cuts the lists once in so many messages: no worker may serve a queue."""
+WAKEUP = "1"
+"""An entry of a list wakes one worker."""
 DEQUEUE = """
 local now = tonumber(redis.call('TIME')[1])
 local taken = {}
@@ -35,7 +37,7 @@ return taken
 
 
 class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
-    """Keeps job ids in lists of their own, one per channel, beside django-q's messages.
+    """Keeps wake-ups in lists of their own, one per channel, beside django-q's messages.
 
     django-q2's broker deletes a message when a worker takes it. Here it stays in a set, ordered by when it is due
     again, until it is acknowledged: a task that fails or loses its worker is delivered again, as on the other brokers.
@@ -61,30 +63,24 @@ class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
         return _connection(connect=2, answer=Redis.WAIT + 2)
 
     @cached_property
-    def _wakeups(self) -> Any:
-        """Connections on which Redis does not answer."""
-        return _connection(
-            connect=NOTIFY_TIMEOUT, answer=NOTIFY_TIMEOUT, redis_connect_func=_turn_answers_off
-        ).connection_pool
+    def _unanswered(self) -> "UnansweredConnections":
+        return UnansweredConnections()
 
     def send_wakeups(self, wakeups: Wakeups) -> None:
-        """Does not wait for an answer, which would say little: a wake-up may be lost in any case. A connection that
-        Redis has closed is noticed before the next use."""
-        commands: list[tuple[str, ...]] = []
-        for channel, ids in wakeups.items():
-            key = _ids(channel)
-            commands += [("RPUSH", key, *ids), ("LTRIM", key, str(-MAX_IDS), "-1")]
-        connection = self._wakeups.get_connection()
-        try:
-            connection.send_packed_command(connection.pack_commands(commands))
-        finally:
-            self._wakeups.release(connection)
+        """Does not wait for an answer, which would say little: a wake-up may be lost in any case."""
+        number = next(self._sent)
+        lengths = tuple((_list_of(channel), len(ids)) for channel, ids in wakeups.items())
+        self._unanswered.send(_message(lengths, trim=number % TRIM_EVERY == 0))
+
+    @cached_property
+    def _sent(self) -> "itertools.count[int]":
+        return itertools.count()
 
     def enqueue(self, task: bytes | str) -> int:
         """Add a plain django-q task; returns the new length of the queue."""
         pipeline = self.connection.pipeline()
         pipeline.rpush(self.list_key, task)
-        _push_ids(pipeline, (self.queue_name, False), TASK)
+        _wake(pipeline, (self.queue_name, False))
         length: int = pipeline.execute()[0]
         return length
 
@@ -107,7 +103,7 @@ class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
         try:
             pipeline = self.connection.pipeline()
             pipeline.zadd(self._unacknowledged, {task: 0}, xx=True)
-            _push_ids(pipeline, (self.queue_name, False), TASK)
+            _wake(pipeline, (self.queue_name, False))
             pipeline.execute()
         except redis.RedisError:
             log.warning("broker_unavailable", exc_info=True)
@@ -144,22 +140,63 @@ class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
         return [*found, *((task, None) for task in waiting)][:limit]
 
     def listen(self) -> None:
-        if self.connection.blpop([_ids(self.channel)], timeout=self.WAIT):
-            # A woken worker claims whatever is due, so the remaining ids are not needed.
-            self.connection.delete(_ids(self.channel))
+        if self.connection.blpop([_list_of(self.channel)], timeout=self.WAIT):
+            # A woken worker claims whatever is due, so the remaining wake-ups are not needed.
+            self.connection.delete(_list_of(self.channel))
 
     def _dequeue(self) -> list[bytes]:
         tasks: Any = self.connection.eval(DEQUEUE, 2, self.list_key, self._unacknowledged, Conf.RETRY, Conf.BULK)
         return list(tasks)
 
 
-def _ids(channel: Channel) -> str:
+class UnansweredConnections:
+    """Connections on which Redis does not answer, for all threads of a process. They are opened when none is idle."""
+
+    def __init__(self) -> None:
+        self._idle: list[Any] = []
+        self._process = os.getpid()
+
+    def send(self, message: bytes) -> None:
+        if self._process != os.getpid():  # after a fork: the parent's are not ours
+            self._idle, self._process = [], os.getpid()
+        connection = self._idle.pop() if self._idle else self._new()
+        if _is_closed(connection):
+            connection.disconnect()
+        connection.send_packed_command([message], check_health=False)
+        self._idle.append(connection)
+
+    def _new(self) -> Any:
+        client = _connection(connect=NOTIFY_TIMEOUT, answer=NOTIFY_TIMEOUT, redis_connect_func=_turn_answers_off)
+        return client.connection_pool.make_connection()
+
+
+def _is_closed(connection: Any) -> bool:
+    """Whether Redis has closed it since its last use. There is never an answer to read."""
+    try:
+        return bool(connection.can_read())
+    except redis.ConnectionError:
+        return True
+
+
+@lru_cache(maxsize=256)
+def _message(lengths: tuple[tuple[str, int], ...], *, trim: bool) -> bytes:
+    """The commands that add so many wake-ups to each of these lists, as Redis receives them."""
+    commands: list[tuple[str, ...]] = []
+    for key, length in lengths:
+        commands.append(("RPUSH", key, *[WAKEUP] * length))
+        if trim:
+            commands.append(("LTRIM", key, str(-MAX_LENGTH), "-1"))
+    packer: Any = redis.Redis().connection_pool.make_connection()
+    return b"".join(packer.pack_commands(commands))
+
+
+def _list_of(channel: Channel) -> str:
     queue, for_pools = channel
     return f"legwork:jobs:{queue}:threads" if for_pools else f"legwork:jobs:{queue}"
 
 
-def _push_ids(pipeline: Any, channel: Channel, *ids: str) -> None:
-    pipeline.rpush(_ids(channel), *ids).ltrim(_ids(channel), -MAX_IDS, -1)
+def _wake(pipeline: Any, channel: Channel) -> None:
+    pipeline.rpush(_list_of(channel), WAKEUP).ltrim(_list_of(channel), -MAX_LENGTH, -1)
 
 
 def _turn_answers_off(connection: Any) -> None:

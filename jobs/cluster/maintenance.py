@@ -4,15 +4,18 @@ They are registered by every(): as a decorator, or called with a function of ano
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import structlog
 from django.db import close_old_connections
 
 log = structlog.get_logger(__name__)
 
-Task = Callable[[], int]
+Task = Callable[[], int | Iterator[int]]
+"""Returns how many rows or files it processed, or yields that for each batch. After a batch it may stand still."""
+SLICE = 0.1
+"""Seconds of batches in each round of a dispatcher, of one second: what has piled up must not slow down the queue."""
 FIRST_BACKOFF, MAX_BACKOFF = 1.0, 300.0
 """Seconds between a task's failure and its next run: after the first failure in a row, and at most."""
 
@@ -25,22 +28,42 @@ class MaintenanceTask:
     seconds: float
     due_at: float = 0.0
     failures: int = 0
+    _batches: Iterator[int] | None = field(default=None, init=False)
+    _count: int = field(default=0, init=False)
 
     def run(self) -> None:
-        """Whatever the task raises is logged, even SystemExit: it must not keep the other tasks from running."""
+        """Do what is to do, or some batches of it: then it stays due.
+
+        Whatever the task raises is logged, even SystemExit: it must not keep the other tasks from running.
+        """
         name = self.function.__name__
         try:
             close_old_connections()
-            count = self.function()
+            if not self._work():
+                return
         except BaseException:
+            self._batches = None
             self.failures += 1
             wait = backoff(self.failures, self.seconds)
             log.error("maintenance_task_failed", task=name, failures=self.failures, retry_in=wait, exc_info=True)
         else:
             self.failures, wait = 0, self.seconds
-            if count:
-                log.info("maintenance_task_done", task=name, count=count)
+            if self._count:
+                log.info("maintenance_task_done", task=name, count=self._count)
         self.due_at = time.monotonic() + wait
+
+    def _work(self) -> bool:
+        """Whether nothing is left to do."""
+        if self._batches is None:
+            result = self.function()
+            self._batches, self._count = iter([result]) if isinstance(result, int) else result, 0
+        until = time.monotonic() + SLICE
+        for count in self._batches:
+            self._count += count
+            if time.monotonic() >= until:
+                return False
+        self._batches = None
+        return True
 
 
 _tasks: list[MaintenanceTask] = []

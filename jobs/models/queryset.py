@@ -1,6 +1,6 @@
 """Transitions and queries of many jobs at once. Claims are in claiming.py, leases in leases.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
@@ -76,11 +76,11 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
         """Move the waiting jobs of this kind to this pool; returns how many."""
         return self.filter(status__in=WAITING, kind=kind).exclude(pool=pool).update(pool=pool)
 
-    def prune(self, status: str, finished_before: datetime) -> int:
-        """Delete jobs with this final status that finished before then, in batches; returns how many."""
+    def prune(self, status: str, finished_before: datetime) -> Iterator[int]:
+        """Delete jobs with this final status that finished before then; yields how many, batch by batch."""
         # The condition on id lets the primary key's index skip all newer jobs: ids sort by creation time.
         old = self.filter(status=status, finished_at__lt=finished_before, id__lt=first_id_at(finished_before))
-        return delete_in_batches(old)
+        return deletions(old)
 
     def insert(self, job: Any) -> None:
         """job.save() for a new job whose JSON fields hold plain JSON."""
@@ -122,9 +122,18 @@ def first_id_at(moment: datetime) -> UUID:
     return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
+def deletions(rows: models.QuerySet[Any]) -> Iterator[int]:
+    """Delete rows a batch at a time, in the order of their ids; yields how many.
+
+    Each batch begins after the one before: index entries of deleted rows stay until a VACUUM.
+    """
+    left = rows.order_by("pk").values_list("pk", flat=True)
+    batch = list(left[:BATCH])
+    while batch:
+        yield rows.filter(pk__in=batch).delete()[0]
+        batch = list(left.filter(pk__gt=batch[-1])[:BATCH])
+
+
 def delete_in_batches(rows: models.QuerySet[Any]) -> int:
     """Delete rows a batch at a time; returns how many."""
-    deleted = 0
-    while batch := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        deleted += rows.filter(pk__in=batch).delete()[0]
-    return deleted
+    return sum(deletions(rows))

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from jobs.models.sql_above_marks import above_marks
 from jobs.models.statements import CompiledQuery, execute_prepared, instances
-from project.logging import one_write
+from rest.log_batch import one_write
 
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""

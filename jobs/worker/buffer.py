@@ -13,7 +13,7 @@ from jobs.models import Job
 from jobs.models.leases import LEASE
 from jobs.worker.outcome import UnstorableResult, record_failure
 
-MAX_RESULTS = 100
+MAX_RESULTS = 250
 """Results that are written at once."""
 START_WITHIN = LEASE.total_seconds() / 2
 """Seconds after its claim in which a job may start without a check of its lease: nobody renews it before the start."""

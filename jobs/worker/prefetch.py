@@ -4,7 +4,7 @@ SHORT_SECONDS = 0.02
 """Kinds whose jobs take less on average may be claimed ahead; all others are claimed when they can start."""
 PREFETCH_SECONDS = 0.1
 """Seconds of work that may be claimed ahead."""
-MAX_PREFETCH = 100
+MAX_PREFETCH = 250
 """Jobs that may be claimed at once."""
 WEIGHT = 0.2
 """Of the newest measurement in the moving average."""

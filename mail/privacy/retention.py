@@ -4,7 +4,7 @@ Daily figures of deleted messages are kept without end.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from jobs.models import Job
-from jobs.models.queryset import BATCH, delete_in_batches
+from jobs.models.queryset import BATCH, deletions
 from mail.models import Attachment, Broadcast, Event, Message, MessageFigure
 from mail.models.queryset import MessageQuerySet
 from mail.status import PENDING
@@ -23,13 +23,12 @@ from mail.status import PENDING
 COUNTED_COLUMNS = ("user", "created_at", "sent_at", "finished_at", "status")
 
 
-def erase_expired_bodies() -> int:
-    """Erase bodies and attachments MAIL_BODY_RETENTION after a message finished or was sent. Returns how many."""
-    before, erased = timezone.now() - settings.MAIL_BODY_RETENTION, 0
+def erase_expired_bodies() -> Iterator[int]:
+    """Erase bodies and attachments MAIL_BODY_RETENTION after a message finished or was sent. Yields how many."""
+    before = timezone.now() - settings.MAIL_BODY_RETENTION
     expired = _done_before(before, Message.objects.filter(erased_at=None)).values_list("pk", flat=True)
     while batch := list(expired[:BATCH]):
-        erased += erase(batch)
-    return erased
+        yield erase(batch)
 
 
 def erase_expired_recipients() -> int:
@@ -48,14 +47,14 @@ def erase(ids: Sequence[UUID]) -> int:
         return Message.objects.filter(pk__in=ids).update(text="", html="", erased_at=Now())
 
 
-def delete_expired_messages() -> int:
-    """Delete messages and what belongs to them MAIL_RETENTION after they finished or were sent. Returns how many."""
-    before, deleted = timezone.now() - settings.MAIL_RETENTION, 0
+def delete_expired_messages() -> Iterator[int]:
+    """Delete messages and what belongs to them MAIL_RETENTION after they finished or were sent. Yields how many."""
+    before = timezone.now() - settings.MAIL_RETENTION
     while count := _delete_batch(before):
-        deleted += count
+        yield count
     with_messages = Message.objects.filter(broadcast=OuterRef("pk"))
     old = Broadcast.objects.filter(~Exists(with_messages), created_at__lt=before, recipients=[])
-    return deleted + delete_in_batches(old)
+    yield from deletions(old)
 
 
 def _delete_batch(before: datetime) -> int:

@@ -1,5 +1,6 @@
 """Redis and SQS: they wake workers, and whatever happens to them delays jobs and loses none."""
 
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_a_job_that_is_not_announced_is_claimed_all_the_same(broker: Any) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_plain_task_waits_beside_the_ids(broker: Any) -> None:
+def test_a_plain_task_waits_beside_the_wakeups(broker: Any) -> None:
     broker.enqueue("a signed package")
     broker.notify([make_job(queue="mail")])
     messages = []
@@ -183,13 +184,38 @@ def test_an_idle_broker_waits_no_longer_than_it_says(broker: Any, caplog: pytest
     assert caplog.text == ""
 
 
-def test_a_list_of_ids_that_nobody_reads_does_not_grow_without_end(
+def test_a_list_that_nobody_reads_does_not_grow_without_end(
     redis_jobs: redis_broker.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_broker, "MAX_IDS", 3)
-    for number in range(5):
-        redis_jobs.send_wakeups({redis_jobs.channel: [f"job {number}"]})
-    assert redis_jobs.connection.lrange("legwork:jobs:legwork", 0, -1) == [b"job 2", b"job 3", b"job 4"]
+    monkeypatch.setattr(redis_broker, "MAX_LENGTH", 3)
+    redis_broker._message.cache_clear()
+    lengths = []
+    for _ in range(2 * redis_broker.TRIM_EVERY + 1):
+        redis_jobs.send_wakeups({redis_jobs.channel: ["an id"]})
+        lengths.append(length(redis_jobs))
+    redis_broker._message.cache_clear()
+    eventually(lambda: length(redis_jobs) == 3, PATIENCE, "the last cut")
+    assert max(lengths) < 3 + redis_broker.TRIM_EVERY
+
+
+def test_wakeups_go_on_after_redis_has_closed_a_connection(redis_jobs: redis_broker.Redis) -> None:
+    for times in (1, 2):
+        redis_jobs.send_wakeups({redis_jobs.channel: ["an id", "another"]})
+        eventually(lambda times=times: length(redis_jobs) == 2 * times, PATIENCE, "both wake-ups")
+        redis_jobs.connection.client_kill_filter(_type="normal", skipme=True)
+
+
+def test_threads_and_forks_do_not_share_a_connection(redis_jobs: redis_broker.Redis) -> None:
+    connections = redis_jobs._unanswered
+    redis_jobs.send_wakeups({redis_jobs.channel: ["an id"]})
+    [used] = connections._idle
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: redis_jobs.send_wakeups({redis_jobs.channel: ["an id"]}), range(100)))
+    assert len(set(map(id, connections._idle))) == len(connections._idle) <= 4
+    connections._process = -1  # as in a child after a fork
+    redis_jobs.send_wakeups({redis_jobs.channel: ["an id"]})
+    assert used not in connections._idle
+    eventually(lambda: length(redis_jobs) == 102, PATIENCE, "all wake-ups")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -216,8 +242,13 @@ def test_a_submitted_job_is_announced_when_its_transaction_commits(
     redis_jobs: redis_broker.Redis, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.brokers.notifier._broker", lambda: redis_jobs)
-    job = submit("demo.countdown", {"seconds": 0})
-    assert redis_jobs.connection.lrange("legwork:jobs:legwork", 0, -1) == [str(job.pk).encode()]
+    submit("demo.countdown", {"seconds": 0})
+    eventually(lambda: length(redis_jobs) == 1, PATIENCE, "the wake-up")
+
+
+def length(broker: redis_broker.Redis) -> int:
+    """Of the list of its wake-ups."""
+    return int(broker.connection.llen("legwork:jobs:legwork"))
 
 
 def taken(broker: Any) -> list[tuple[Any, Any]]:

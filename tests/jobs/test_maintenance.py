@@ -71,7 +71,7 @@ def test_many_jobs_are_thrown_away_a_batch_at_a_time(monkeypatch: pytest.MonkeyP
         make_finished_job("succeeded", settings.JOB_RETENTION["succeeded"] + MINUTE, number)
 
     with CaptureQueriesContext(connection) as queries:
-        assert maintenance.prune_finished_jobs() == 25
+        assert sum(maintenance.prune_finished_jobs()) == 25
 
     deletions = [query["sql"] for query in queries if query["sql"].startswith('DELETE FROM "jobs_job"')]
     assert len(deletions) == 3

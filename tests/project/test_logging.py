@@ -15,7 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from jobs.models.states import Status
-from project.logging import LineHandler, logging_config, one_write
+from project.logging import LineHandler, logging_config
+from rest.log_batch import one_write
 from tests.support.asgi_requests import ask
 
 

@@ -348,5 +348,5 @@ def test_each_sort_of_worker_is_woken_by_its_own_jobs_and_not_by_the_others(brok
 
 def size_of_channel(broker: Any) -> int:
     if isinstance(broker, redis_broker.Redis):
-        return int(broker.connection.llen(redis_broker._ids(broker.channel)))
+        return int(broker.connection.llen(redis_broker._list_of(broker.channel)))
     return int(broker.queue_size())

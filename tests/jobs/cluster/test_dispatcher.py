@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from jobs.cluster import dispatcher as dispatcher_module
 from jobs.cluster import maintenance
 from jobs.cluster.dispatcher import MIN_PAUSE, TICK, Dispatcher, pause_until
-from jobs.cluster.maintenance import MAX_BACKOFF, MaintenanceTask, backoff
+from jobs.cluster.maintenance import MAX_BACKOFF, SLICE, MaintenanceTask, backoff
 from jobs.django_q import cluster_status
 from jobs.models import Job
 from jobs.models.states import Status
@@ -209,6 +209,50 @@ def test_a_failing_task_waits_longer_each_time_and_runs_as_usual_once_it_has_wor
         maintenance.run_due_tasks()  # not due: it is not run, or outcomes would end too soon
         clock[0] = tasks[0].due_at
     assert waits == [1, 2, 4, 60, 1]
+
+
+def test_a_task_of_many_batches_does_some_each_time_and_begins_anew_when_it_is_due_again(
+    tasks: list[MaintenanceTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, begun, others = [1000.0], [], []
+
+    def batches() -> Iterator[int]:
+        begun.append(clock[0])
+        for _ in range(5):
+            clock[0] += 0.6 * SLICE
+            yield 500
+
+    batches.__name__ = "batches"
+    monkeypatch.setattr(maintenance.time, "monotonic", lambda: clock[0])
+    tasks += [MaintenanceTask(batches, 60), MaintenanceTask(lambda: others.append(clock[0]) or 0, 0)]
+    with capture_logs() as logs:
+        for _ in range(3):
+            maintenance.run_due_tasks()
+    assert logs == [{"event": "maintenance_task_done", "task": "batches", "count": 2500, "log_level": "info"}]
+    assert others == pytest.approx([1000 + number * SLICE for number in (1.2, 2.4, 3.0)])
+    maintenance.run_due_tasks()
+    clock[0] = tasks[0].due_at
+    maintenance.run_due_tasks()
+    assert begun == pytest.approx([1000, 1060 + 3.0 * SLICE])
+
+
+def test_a_task_that_fails_between_two_batches_begins_anew(
+    tasks: list[MaintenanceTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, begun = [1000.0], []
+
+    def batches() -> Iterator[int]:
+        begun.append(clock[0])
+        clock[0] += SLICE
+        yield 500
+        raise OSError("no")
+
+    monkeypatch.setattr(maintenance.time, "monotonic", lambda: clock[0])
+    tasks.append(MaintenanceTask(batches, 60))
+    for _ in range(3):
+        maintenance.run_due_tasks()
+        clock[0] = max(clock[0], tasks[0].due_at)
+    assert begun == pytest.approx([1000, 1001 + SLICE])
 
 
 def test_the_backoff_of_a_task_is_bounded_by_its_period_and_by_five_minutes() -> None:
