@@ -99,7 +99,7 @@ class Measured:
 
 
 class Cluster:
-    """A cluster on a database of its own, whose workers stand still between two drains. url: of one that is there."""
+    """A cluster on a database of its own, whose workers stand still between two drains. url: of one that is filled."""
 
     def __init__(self, stores: Stores, case: Case, url: str = "") -> None:
         legwork = next(contender for contender in CONTENDERS if contender.name == LEGWORK)
@@ -108,6 +108,7 @@ class Cluster:
         self.case = case
         self.stores = stores
         self.url = url or stores.create_database(contender.name)
+        self._is_filled = bool(url)
         self.running = Running(contender, stores)
 
     @staticmethod
@@ -116,7 +117,8 @@ class Cluster:
         return f"pressure-{case.name}"
 
     def start(self) -> None:
-        self.running.client.ask("prepare")
+        if not self._is_filled:
+            self.running.client.ask("prepare")
         self.running.start_workers()
         for _ in range(2):
             self.drain(WARM_UP)

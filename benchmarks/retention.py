@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psycopg2
 from rich.console import Console
@@ -35,8 +36,8 @@ stops when all have succeeded. Then it is the other one's turn. The dispatcher d
 its time, in these rounds only. Judged by the median of the rounds' ratios.
 
 Then the cluster runs until nothing is expired, which is timed. **Space** is that of the table of jobs with its
-indexes: before; after the deletion and a VACUUM, as autovacuum would do; and after as many jobs were done as had been
-deleted."""
+indexes: before; after these rounds, the deletion and a VACUUM, as autovacuum would do; and after as many further jobs
+as were deleted."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -54,21 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for cluster in clusters:
             stack.enter_context(cluster.running)
             cluster.start()
-        expired = _expired(clusters[1])
+        deleting, cutoff = clusters[1], _cutoff(clusters[1])
+        expired = _expired(deleting, cutoff)
         for number in range(1, options.rounds + 1):
             for cluster in clusters:
                 sample = cluster.drain(options.jobs)
                 samples[cluster.case.name].append(sample)
                 console.print(f"round {number}: {cluster.case.title}: {sample.rate:,.0f}/s")
-        deleting = clusters[1]
-        during = expired - (left := _expired(deleting))
-        seconds = _delete_the_rest(deleting)
+        during = expired - (left := _expired(deleting, cutoff))
+        seconds = _delete_the_rest(deleting, cutoff)
         console.print(f"{during:,} deleted during the rounds, {left:,} in {seconds:.0f} s after them")
         stores.execute("VACUUM (ANALYZE) jobs_job", deleting.url.rpartition("/")[2])
-        space["after the deletion"] = _space(deleting)
-        for _ in range(max((expired - options.rounds * options.jobs) // options.jobs, 0)):
+        space["after the rounds and the deletion"] = _space(deleting)
+        for _ in range(expired // options.jobs):
             deleting.drain(options.jobs)
-        space["after as many new jobs"] = _space(deleting)
+        space["after as many further jobs"] = _space(deleting)
     deleted = [f"{expired:,}", f"{during:,}", f"{left / seconds:,.0f}"]
     _write(options.results, run, samples, deleted, space)
     return 0
@@ -91,29 +92,34 @@ def _cluster(stores: Stores, case: Case, finished: int) -> Cluster:
     return Cluster(stores, case, stores.url_of_database(name))
 
 
-def _delete_the_rest(cluster: Cluster) -> float:
-    """Seconds until nothing is expired."""
+def _delete_the_rest(cluster: Cluster, cutoff: str) -> float:
+    """Seconds until nothing is left from before the cutoff."""
     began = time.monotonic()
     cluster.running.workers.resume()
-    while _expired(cluster):
+    while _expired(cluster, cutoff):
         time.sleep(0.5)
     cluster.running.workers.stop()
     return time.monotonic() - began
 
 
-def _expired(cluster: Cluster) -> int:
-    return _asked(cluster, "SELECT count(*) FROM jobs_job WHERE finished_at < now() - interval '1 day'")
+def _cutoff(cluster: Cluster) -> str:
+    """Half a minute before what expires now: the cluster may already have looked."""
+    return str(_asked(cluster, "SELECT now() - interval '1 day 30 seconds'"))
+
+
+def _expired(cluster: Cluster, cutoff: str) -> int:
+    return int(_asked(cluster, "SELECT count(*) FROM jobs_job WHERE finished_at < %s", cutoff))
 
 
 def _space(cluster: Cluster) -> int:
     """Bytes."""
-    return _asked(cluster, "SELECT pg_total_relation_size('jobs_job')")
+    return int(_asked(cluster, "SELECT pg_total_relation_size('jobs_job')"))
 
 
-def _asked(cluster: Cluster, query: str) -> int:
+def _asked(cluster: Cluster, query: str, *values: str) -> Any:
     with psycopg2.connect(cluster.url) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return int(cursor.fetchone()[0])
+        cursor.execute(query, values or None)
+        return cursor.fetchone()[0]
 
 
 def _write(
