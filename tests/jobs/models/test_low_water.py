@@ -134,6 +134,62 @@ def test_by_age_there_is_one_mark() -> None:
     assert marks.marks == ((0, NOW - STARVED_AFTER - SETTLED),)
 
 
+def test_a_mark_is_raised_to_the_clock_and_never_lowered() -> None:
+    ahead, lowest = NOW, -(2**15)
+    marks = marked(job(5, ahead), job(lowest, NOW - HOUR))
+    marks.learn([], NOW)
+    assert marks.marks == ((5, ahead), (lowest, NOW - SETTLED))
+
+
+def test_a_look_that_found_nothing_marks_the_priorities_of_recent_jobs() -> None:
+    marks = LowWater()
+    marks.start_at(None, 1.0, NOW, [7])
+    assert marks.marks == ((7, NOW - SETTLED),)
+
+
+def test_before_the_first_look_from_the_beginning_every_look_is_due() -> None:
+    marks = LowWater()
+    assert not marks.is_full_look_due()  # it has not found a job yet
+    marks.learn([job(0, NOW)], NOW)
+    assert marks.is_full_look_due()
+    assert marks.may_look_fully()
+    by_age = LowWater(STARVED_AFTER)
+    by_age.learn([], NOW)
+    assert by_age.may_claim()
+
+
+def test_whether_there_are_dead_entries_is_asked_once_a_second(clock: SimpleNamespace) -> None:
+    marks = LowWater()
+    asked = []
+    for pause in (0.0, 0.9, 0.2):
+        clock.now += pause
+        asked.append(marks.may_ask())
+    assert asked == [True, False, True]
+
+
+def test_what_is_due_at_this_moment_is_due(clock: SimpleNamespace) -> None:
+    marks = LowWater(STARVED_AFTER)
+    marks.start_at(job(0, NOW), 0.0, NOW, ())
+    clock.now += FULL_LOOK_EVERY
+    assert marks.is_full_look_due()
+    marks.learn([], NOW, seconds=1.0)
+    clock.now += SHARE
+    assert marks.may_claim()
+    assert marks.may_ask()
+    clock.now += low_water.ASK_EVERY
+    assert marks.may_ask()
+
+
+def test_claims_by_age_have_marks_as_far_behind_the_clock_as_their_age() -> None:
+    marks = LowWaters(STARVED_AFTER)
+    for users in ((), (1,)):
+        by_age, by_priority = (marks.of(by_age=by_age, without_users=users) for by_age in (True, False))
+        for each in (by_age, by_priority):
+            each.learn([], NOW, [3])
+        assert by_age.marks == ((0, NOW - STARVED_AFTER - SETTLED),)
+        assert by_priority.marks == ((3, NOW - SETTLED),)
+
+
 def test_each_sort_of_claim_has_its_own_marks() -> None:
     marks = LowWaters(STARVED_AFTER)
     sorts = [{"by_age": by_age, "without_users": users} for by_age in (False, True) for users in ((), (1,))]
