@@ -67,8 +67,8 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Until a child dies or the next check is due."""
-        sentinels = [child.sentinel for child in self.children if child.sentinel is not None]
-        if connection.wait(sentinels, timeout=CHECK_EVERY) == []:
+        sentinels = [child.sentinel for child in self.children]  # once each: a child may die between two looks
+        if connection.wait([each for each in sentinels if each is not None], timeout=CHECK_EVERY) == []:
             return
         time.sleep(0.01)
 

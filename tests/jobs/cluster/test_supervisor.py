@@ -3,9 +3,12 @@
 import os
 import signal
 import time
+from typing import cast
 
 import pytest
 
+from jobs.cluster.process import Process
+from jobs.cluster.supervisor import Supervisor
 from tests.jobs.cluster.tiny_cluster import LONG, TinyCluster
 
 
@@ -102,3 +105,22 @@ def stop(cluster: TinyCluster) -> None:
     cluster.signal(signal.SIGTERM)
     cluster.wait_until_all_are_gone()
     assert cluster.supervisor.wait() == 0
+
+
+def test_a_child_that_dies_while_the_supervisor_looks_at_it_does_not_end_the_supervisor() -> None:
+    class Dying:
+        """Alive at the first look, dead at every further one."""
+
+        looks = 0
+
+        @property
+        def sentinel(self) -> int | None:
+            self.looks += 1
+            return pipe if self.looks == 1 else None
+
+    pipe, end = os.pipe()
+    os.close(end)  # ready to be read, as a sentinel whose process has ended
+    try:
+        Supervisor([cast("Process", Dying())], grace=1.0)._wait()
+    finally:
+        os.close(pipe)
