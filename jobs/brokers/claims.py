@@ -61,7 +61,7 @@ class ClaimingBroker:
             Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=self._claimed_kinds(), can_batch=can_batch
         )
         found = self._claim_in_turn(claim, self._low_water if connection.vendor == "postgresql" else None)
-        if not found:  # nobody waits: the next job shall not wait for a claim by age, nor for a look at running jobs
+        if not found:  # the next claim starts a new job sooner without a claim by age or a look at running jobs
             self._claims = 0
             self.fair_share.at_ceiling()
         return found

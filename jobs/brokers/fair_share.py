@@ -40,14 +40,14 @@ class FairShare:
     def passed_over(self, *, busy: bool = True) -> tuple[int, ...]:
         """The users whose jobs a claim passes over now; empty while nobody else waits.
 
-        busy: False for the claim of an idle worker, which may have a job waiting: it counts on what is known.
+        busy: False for an idle worker's claim. It uses what the last look found, so that a new job waits for none.
         """
         if time.monotonic() < self._alone_until:
             return ()
         return self.at_ceiling() if busy or not self._look_at else self._users
 
     def at_ceiling(self) -> tuple[int, ...]:
-        """The users that have as many running jobs as they may while others wait. Asks once a second."""
+        """The users that have as many running jobs as they may while others wait. Asks at most once a second."""
         now = time.monotonic()
         if now >= self._look_at:
             ceilings = ceilings_of_pools() if self.in_pools else {MAIN_THREAD: ceiling()}

@@ -13,7 +13,7 @@ from django.db import close_old_connections
 log = structlog.get_logger(__name__)
 
 Task = Callable[[], int | Iterator[int]]
-"""Returns how many rows or files it processed, or yields that for each batch. After a batch it may stand still."""
+"""Returns how many rows or files it processed, or yields that for each batch. Other tasks may run in between."""
 SLICE = 0.1
 """Seconds of batches in each round of a dispatcher, of one second: what has piled up must not slow down the queue."""
 FIRST_BACKOFF, MAX_BACKOFF = 1.0, 300.0

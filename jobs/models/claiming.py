@@ -114,7 +114,7 @@ class ClaimQuerySet(models.QuerySet[Any]):
         found, slow = take(claim)
         if low_water and slow and low_water.may_ask():
             with suppress(DatabaseError, InterfaceError):  # the jobs are claimed: their worker must get them
-                if self._reads_many_pages(claim):
+                if sql.sql_for(self.db).pages_of_look(self, claim) > MANY_PAGES:
                     self._look_from_beginning(claim, low_water)
         return found
 
@@ -156,9 +156,6 @@ class ClaimQuerySet(models.QuerySet[Any]):
         else:
             low_water.forget()
         return first is not None
-
-    def _reads_many_pages(self, claim: Claim) -> bool:
-        return sql.sql_for(self.db).pages_of_look(self, claim) > MANY_PAGES
 
     def _claim_up_to(self, claim: Claim, worker: str, count: int, can_batch: CanBatch) -> list[Any]:
         if count == 1:

@@ -107,6 +107,7 @@ def test_many_rows_are_deleted_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch
     with CaptureQueriesContext(connection) as statements:
         assert delete_in_batches(Job.objects.filter(priority=0)) == 7
     assert sum(query["sql"].startswith("DELETE") for query in statements) == 3
+    assert sum('"id" > ' in query["sql"] for query in statements) == 3  # each batch begins after the one before
     assert list(Job.objects.all()) == [kept]
 
 
