@@ -20,6 +20,8 @@ Handler = Callable[..., Any]
 Reads = Literal["primary", "replica"]
 OnCancel = Callable[[UUID], None]
 Secrets = Callable[[dict[str, Any], Callable[[str], str]], dict[str, Any]]
+Prepare = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+Conclude = Callable[[list[Any]], list[Any]]
 
 QUEUE_NAME = re.compile(r"(?!.*\.fifo\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 """A queue's name ends an SQS queue's name, and is the value of a column."""
@@ -59,6 +61,8 @@ class Kind:
     secrets: Secrets | None = None
     remote: bool = False
     lease: int = REMOTE_LEASE
+    prepare: Prepare | None = None
+    conclude: Conclude | None = None
 
     @property
     def description(self) -> str:
@@ -112,6 +116,8 @@ def job(
     secrets: Secrets | None = None,
     remote: bool = False,
     lease: int = REMOTE_LEASE,
+    prepare: Prepare | None = None,
+    conclude: Conclude | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a handler as a kind of job. It is called as handler(run, **params) and returns JSON or None.
 
@@ -122,6 +128,10 @@ def job(
     on_cancel: called with the job's id when a job is cancelled or asked to stop, in the same transaction. Kinds whose
     names begin with "demo." exist with DEMO_KINDS only. secrets: returns the params with a function applied to each of
     their secrets, which are stored encrypted (jobs/sealing.py).
+
+    prepare, conclude: what kinds with threads do for many of their jobs at once (jobs/worker/batches.py). prepare gets
+    the arguments of the handlers that are about to start, and returns those they are called with. conclude gets what
+    handlers have returned, and returns the results to store; it may get the same again if the database goes away.
 
     remote: programs of the job's owner run it (jobs/remote), and the function is never called: its docstring describes
     the kind. Attempts are unlimited unless retry limits them. lease: seconds that such a program may be silent.
@@ -136,12 +146,16 @@ def job(
             raise JobError(f"The queue of {name} is called {queue!r}; it must be {QUEUE_NAME_RULE}.")
         if remote and threads:
             raise JobError(f"{name} is remote; threads= is for kinds that workers of a cluster run.")
+        if (prepare or conclude) and not threads:
+            raise JobError(f"{name} has no threads; prepare= and conclude= are for kinds with threads=.")
         policy = retry or exponential(attempts=None if remote else DEFAULT_ATTEMPTS)
         _kinds[name] = Kind(
             *(name, handler, params, timeout, policy, queue, threads, internal, reads, on_cancel),
             secrets=secrets,
             remote=remote,
             lease=lease,
+            prepare=prepare,
+            conclude=conclude,
         )
         return handler
 

@@ -15,6 +15,8 @@ from mail.broadcasts.cancellation import cancel_broadcast, cancel_unsent
 from mail.broadcasts.fan_out import fan_out
 from mail.events import apply, reconciliation
 from mail.policy import guard
+from mail.sending import batches
+from mail.sending.batches import Accepted, Call, conclude
 from mail.sending.send import send as send_message
 from mail.submit import SEND, SEND_BULK
 from mail.suppressions import lifting, provider_lists
@@ -39,6 +41,12 @@ class EventParams(StrictSerializer):
     event = serializers.UUIDField()
 
 
+def begin(arguments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The arguments of handlers that are about to send, with the calls that could be begun."""
+    calls = batches.begin([each["message"] for each in arguments])
+    return [each | {"call": calls.get(each["message"])} for each in arguments]
+
+
 @job(
     SEND,
     params=SendParams,
@@ -47,10 +55,12 @@ class EventParams(StrictSerializer):
     queue="mail",
     threads=settings.MAIL_THREADS,
     internal=True,
+    prepare=begin,
+    conclude=conclude,
 )
-def send(run: Run, *, message: UUID) -> dict[str, str]:
+def send(run: Run, *, message: UUID, call: Call | None = None) -> Accepted | str:
     """Send a message; retried until a provider has accepted it or it is given up."""
-    return {"status": send_message(message)}
+    return send_message(message, call)
 
 
 @job(
@@ -61,10 +71,12 @@ def send(run: Run, *, message: UUID) -> dict[str, str]:
     queue="mail",
     threads=max(1, settings.MAIL_THREADS * 3 // 4),
     internal=True,
+    prepare=begin,
+    conclude=conclude,
 )
-def send_bulk(run: Run, *, message: UUID) -> dict[str, str]:
+def send_bulk(run: Run, *, message: UUID, call: Call | None = None) -> Accepted | str:
     """As mail.send, for bulk mail and broadcasts, with fewer threads: mail.send never waits for bulk mail."""
-    return {"status": send_message(message)}
+    return send_message(message, call)
 
 
 @job(alerts.KIND, params=AlertParams, retry=exponential(attempts=10, base=30), internal=True)

@@ -21,6 +21,7 @@ from jobs.errors import LeaseLost
 from jobs.models import Job
 from jobs.registry import find_kind
 from jobs.run import Run
+from jobs.worker.batches import Arguments
 from jobs.worker.buffer import WorkBuffer
 from jobs.worker.connections import clean_connections
 from jobs.worker.interrupt import Abandoned, Cancelled, Interruptible, Stopped
@@ -45,8 +46,11 @@ class Attempts:
         self.buffer = buffer
         self.count = 0
 
-    def run(self, job: Job, thread: Interruptible, slot: int) -> None:
-        """Run a claimed job in the calling thread and record its outcome. Raises nothing that a handler raises."""
+    def run(self, job: Job, thread: Interruptible, slot: int, arguments: Arguments | None = None) -> None:
+        """Run a claimed job in the calling thread and record its outcome. Raises nothing that a handler raises.
+
+        arguments: the handler's, if they were prepared (jobs/worker/batches.py).
+        """
         self.count += 1
         log_context = bind_contextvars(
             job_id=str(job.pk), kind=job.kind, attempt=job.attempt, request_id=job.request_id
@@ -60,9 +64,12 @@ class Attempts:
             ):
                 log.debug("job_started", worker=self.worker)
                 kind = find_kind(job.kind)
-                handler = partial(kind.handler, run, **kind.handler_arguments(job.params))
+                if arguments is None:
+                    arguments = kind.handler_arguments(job.params)
+                handler = partial(kind.handler, run, **arguments)
                 with route_reads(kind.reads, job, handler) as routed_handler:
-                    result = normalise(thread.call(routed_handler, job.timeout, databases))
+                    returned = thread.call(routed_handler, job.timeout, databases)
+                    result = returned if kind.conclude else normalise(returned)
         except Abandoned:
             log.warning("job_abandoned")
         except Stopped:

@@ -4,22 +4,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from django.db import DataError
-
-from jobs.errors import LeaseLost
 from jobs.models import Job
 from jobs.models.leases import LEASE
-from jobs.worker.outcome import UnstorableResult, record_failure
+from jobs.worker.batches import Returned
+from jobs.worker.outcome import record_results
 
 MAX_RESULTS = 250
 """Results that are written at once."""
 START_WITHIN = LEASE.total_seconds() / 2
 """Seconds after its claim in which a job may start without a check of its lease: nobody renews it before the start."""
-
-Success = tuple[Job, object]
-"""A job and its result."""
 
 
 class WorkBuffer:
@@ -30,7 +25,7 @@ class WorkBuffer:
         self._lock = threading.Lock()
         self._claimed: deque[Job] = deque()
         self._claimed_at = 0.0
-        self._results: list[Success] = []
+        self._results: list[Returned] = []
 
     def add_claimed(self, jobs: Iterable[Job], since: float) -> None:
         """since: time.monotonic() just before the claim; no lease began earlier."""
@@ -51,13 +46,8 @@ class WorkBuffer:
 
     def write_results(self) -> None:
         with self._take_results() as results:
-            if not results:
-                return
-            try:
-                Job.objects.succeed_many(self.worker, results)
-            except DataError:
-                for job, result in results:
-                    _write_one(job, result)
+            if results:
+                record_results(self.worker, results)
 
     def flush(self) -> None:
         """Write the results, and hand back the jobs that were not started."""
@@ -85,7 +75,7 @@ class WorkBuffer:
         return bool(self._claimed)
 
     @contextmanager
-    def _take_results(self) -> Iterator[list[Success]]:
+    def _take_results(self) -> Iterator[list[Returned]]:
         """Restored if the body raises."""
         with self._lock:
             taken, self._results = self._results, []
@@ -108,12 +98,3 @@ class WorkBuffer:
             with self._lock:
                 self._claimed.extendleft(reversed(taken))
             raise
-
-
-def _write_one(job: Job, result: object) -> None:
-    """If the database rejects the result, only this job fails."""
-    with suppress(LeaseLost):
-        try:
-            job.succeed(result)
-        except DataError as error:
-            record_failure(job, UnstorableResult(f"the database refuses the result: {error}"))

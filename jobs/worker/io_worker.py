@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from django.db import close_old_connections, connections
@@ -14,6 +14,7 @@ from django.db import close_old_connections, connections
 from jobs.models import Job
 from jobs.registry import kinds
 from jobs.worker import malloc
+from jobs.worker.batches import prepare
 from jobs.worker.interrupt import OtherThread, Stopped
 from jobs.worker.process import ProcessHandle, WorkerProcess
 
@@ -29,8 +30,8 @@ CLOSE_AFTER_IDLE = 2.0
 TRUST_CONNECTION_FOR = 1.0
 """Seconds after its last use for which a connection is not checked again."""
 
-RunJob = Callable[[Job, int], None]
-"""Called in a thread with a job and the thread's slot in the watchdog."""
+RunJob = Callable[..., None]
+"""Called in a thread with a job, the thread's slot in the watchdog, and what else start() was given."""
 
 
 class Broker(Protocol):
@@ -48,15 +49,17 @@ class IoWorker(WorkerProcess):
         self.stop_at_once = False
         super().__init__(handle)
         malloc.limit_arenas()
-        self.pools = ThreadPools(lambda job, slot: self.attempts.run(job, OtherThread(), slot))
+        self.pools = ThreadPools(lambda job, slot, arguments: self.attempts.run(job, OtherThread(), slot, arguments))
 
     def turn(self) -> None:
         """Start jobs in free threads; wait if nothing is due or every thread is busy."""
         claim_started, free = time.monotonic(), self.pools.free()
-        self.buffer.add_claimed(self.broker.claim_for_pools(self.name, free) if free else [], since=claim_started)
+        claimed = self.broker.claim_for_pools(self.name, free) if free else []
+        self.buffer.add_claimed(claimed, since=claim_started)
         worked = self.buffer.has_claimed
+        arguments = prepare(claimed)
         while job := self.buffer.next_claimed():
-            self.pools.start(job)
+            self.pools.start(job, arguments.get(job.pk))
         self.attempts.record(self.buffer.flush)
         if worked or self.stopping:
             return
@@ -91,7 +94,7 @@ class ThreadPools:
 
     def __init__(self, run_job: RunJob) -> None:
         self._run_job = run_job
-        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Job, tuple[Any, ...]]] = SimpleQueue()
         self._started = 0
         self._ended = threading.Condition()
         self._running: Counter[str] = Counter()
@@ -105,7 +108,7 @@ class ThreadPools:
         free = {kind.name: kind.threads - self._running[kind.name] for kind in kinds() if kind.threads}
         return {kind: count for kind, count in free.items() if count > 0}
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job, *given: Any) -> None:
         with self._ended:
             self._running[job.kind] += 1
             wanted = self._running.total()
@@ -114,7 +117,7 @@ class ThreadPools:
             thread = threading.Thread(target=self._work, args=[self._started], name=f"job-{self._started}", daemon=True)
             self._started += 1
             thread.start()
-        self._jobs.put(job)
+        self._jobs.put((job, given))
 
     def wait(self, seconds: float) -> None:
         """Return when a job ends, after so many seconds at the latest."""
@@ -127,14 +130,14 @@ class ThreadPools:
         used_at = time.monotonic()
         while True:
             with _errors_logged():
-                job = self._next_job()
+                job, given = self._next_job()
                 with self._counted_as_running(job):
                     if time.monotonic() - used_at > TRUST_CONNECTION_FOR or _connection_had_errors():
                         close_old_connections()
-                    self._run_job(job, slot)
+                    self._run_job(job, slot, *given)
                 used_at = time.monotonic()
 
-    def _next_job(self) -> Job:
+    def _next_job(self) -> tuple[Job, tuple[Any, ...]]:
         try:
             return self._jobs.get(timeout=CLOSE_AFTER_IDLE)
         except Empty:

@@ -1,22 +1,28 @@
-"""What an attempt ends in: a result that can be stored, or an error that decides whether the job is retried."""
+"""What an attempt ends in, and how it is recorded: results many at a time, each error by its job's retry policy."""
 
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from django.db import DataError, InterfaceError, OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
-from jobs.errors import JobError, PermanentError, WorkerLost
+from jobs.errors import JobError, LeaseLost, PermanentError, WorkerLost
 from jobs.models import Job
 from jobs.models.attempt_errors import AttemptError
 from jobs.registry import UnknownKind, find_kind
 from jobs.retry import Retry, exponential, next_run
+from jobs.worker.batches import Returned, conclude
 from jobs.worker.interrupt import Interrupted
 from rest.json_value import NotStorable, clean_text, to_json
 
 PUBLIC = (JobError, Interrupted, ValidationError)
 """Errors whose messages are written for the owner of the job."""
+OUTAGES = (OperationalError, InterfaceError)
+"""The database cannot be reached, or gives up for now: the same write is repeated."""
 MESSAGE_LIMIT = 2_000
 TRACEBACK_LIMIT = 20_000
 
@@ -31,6 +37,30 @@ def normalise(result: object) -> object:
         return to_json(result)
     except NotStorable as error:
         raise UnstorableResult(f"the result {error}") from None
+
+
+def record_results(worker: str, returned: Sequence[Returned]) -> None:
+    """Store what handlers of this worker's jobs returned. What cannot be stored fails its own job alone."""
+    try:
+        Job.objects.succeed_many(worker, conclude(returned))
+    except OUTAGES:
+        raise
+    except Exception:
+        for job, value in returned:
+            _record_result(job, value)
+
+
+def _record_result(job: Job, value: object) -> None:
+    with suppress(LeaseLost):
+        try:
+            [(_, result)] = conclude([(job, value)])
+            job.succeed(result)
+        except OUTAGES:
+            raise
+        except DataError as error:
+            record_failure(job, UnstorableResult(f"the database refuses the result: {error}"))
+        except Exception as error:
+            record_failure(job, error)
 
 
 def record_failure(job: Job, error: BaseException) -> None:

@@ -131,7 +131,7 @@ class Message(models.Model):
 
     def begin_attempt(self, provider: str, service: str = "", domain: str = "") -> Attempt:
         """Store an attempt before its provider is called. Raises NotSendable."""
-        attempt = Attempt(message=self, provider=provider, service=service, domain=domain[:255])
+        attempt = self.new_attempt(provider, service, domain)
         if connection.vendor == "postgresql":
             begun = sql.begin_attempt(attempt)
         else:
@@ -144,19 +144,21 @@ class Message(models.Model):
         self.status = Status.SENDING
         return attempt
 
+    def new_attempt(self, provider: str, service: str = "", domain: str = "") -> Attempt:
+        """Not stored yet."""
+        return Attempt(message=self, provider=provider, service=service, domain=domain[:255])
+
     def accept(self, attempt: Attempt, provider_message_id: str) -> None:
         """Record that the provider has accepted it, by this attempt. No effect if that was recorded before."""
-        if connection.vendor == "postgresql":
-            accepted = sql.accept(attempt.pk, attempt.provider, provider_message_id)
-            self.status = accepted or self._row().values_list("status", flat=True).first() or ""
-        else:
-            with transaction.atomic():
-                if attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=provider_message_id):
-                    self._row().filter(sent_at=None).update(sent_at=Now())
-                    self._row().update(provider=attempt.provider)
-                    self._transition(outranked_by(Status.SENT), status=Status.SENT, finished_at=None, failure=None)
-            self.refresh_from_db(fields=["status"])
-        log.info("message_accepted", message_id=str(self.pk), provider=attempt.provider, status=self.status)
+        self.status = Message.objects.accept([(attempt, provider_message_id)]).get(self.pk, "")
+
+    def accept_attempt(self, attempt: Attempt, provider_message_id: str) -> None:
+        """MessageQuerySet.accept() for one attempt, for any database."""
+        with transaction.atomic():
+            if attempt.conclude(Attempt.Outcome.ACCEPTED, provider_message_id=provider_message_id):
+                self._row().filter(sent_at=None).update(sent_at=Now())
+                self._row().update(provider=attempt.provider)
+                self._transition(outranked_by(Status.SENT), status=Status.SENT, finished_at=None, failure=None)
 
     def return_to_queue(self) -> None:
         """The attempt failed, and another will follow."""

@@ -1,17 +1,24 @@
 """Querysets of messages, suppressions and strikes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
+from uuid import UUID
 
-from django.db import models, transaction
+import structlog
+from django.db import connection, models, transaction
 from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Now
 
 from mail.addresses.normalize import address_digest, normalize_address
 from mail.importance import Importance
+from mail.models import sql
+from mail.models.attempt import Attempt
 from mail.reasons import WISHES, Scope
 from mail.status import CANCELLABLE, PENDING, TERMINAL, Status
+from rest.log_batch import one_write
+
+log = structlog.get_logger(__name__)
 
 
 class MessageQuerySet(models.QuerySet[Any]):
@@ -28,6 +35,25 @@ class MessageQuerySet(models.QuerySet[Any]):
     def leave_unclear(self) -> int:
         """A provider may have them: until it was asked they are neither sent nor cancelled. Returns how many."""
         return self.filter(status__in=CANCELLABLE).update(status=Status.SENDING)
+
+    def accept(self, accepted: Sequence[tuple[Attempt, str]]) -> dict[UUID, str]:
+        """Record that providers have accepted these attempts, each of another message, and their ids of the mails.
+
+        Returns the messages' statuses. No effect on those that were recorded before.
+        """
+        if connection.vendor == "postgresql":
+            changed = sql.accept(accepted)
+        else:
+            for attempt, provider_message_id in accepted:
+                attempt.message.accept_attempt(attempt, provider_message_id)
+            changed = {}
+        unchanged = [attempt.message_id for attempt, _ in accepted if attempt.message_id not in changed]
+        statuses = changed | dict(self.filter(pk__in=unchanged).values_list("pk", "status"))
+        with one_write():
+            for attempt, _ in accepted:
+                found = {"message_id": str(attempt.message_id), "status": statuses.get(attempt.message_id)}
+                log.info("message_accepted", provider=attempt.provider, **found)
+        return statuses
 
     def by_status(self) -> dict[str, int]:
         """The number of messages of each status that occurs."""

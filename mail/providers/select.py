@@ -31,6 +31,13 @@ def choose(importance: str, excluded: Collection[str] = (), last: Collection[str
     return None
 
 
+def takes_mail(account: Account) -> bool:
+    """True if the account is not paused and its breaker is closed."""
+    provider = breakers.state_of(account.name)
+    paused = provider.paused_until and provider.paused_until > timezone.now()
+    return not paused and not provider.opened_at
+
+
 def other_is_free(excluded: Collection[str]) -> bool:
     """True if an account that is not excluded could take a message now."""
     return any(account.name not in excluded and not _free_at(account) for account in accounts())

@@ -23,8 +23,7 @@ MIN_WINDOW = 20
 
 def reserve_slot(message: Message, account: Account) -> None:
     """Count this message against both limits. Raises RetryAfter if one is reached; critical mail never waits."""
-    names = (account.name, rates.receiver_of(message.address))
-    limited = [(name, rate) for name in names if (rate := rate_of(name))]
+    limited = _limits(message, account)
     if not limited:
         return
     now = timezone.now()
@@ -41,6 +40,11 @@ def reserve_slot(message: Message, account: Account) -> None:
         raise RetryAfter(
             min(send_at - now, expiry).total_seconds(), "the rate limit of its provider or receiver is reached"
         )
+
+
+def is_limited(message: Message, account: Account) -> bool:
+    """True if its provider or its receiver has a rate."""
+    return bool(_limits(message, account))
 
 
 def rate_of(name: str) -> Rate | None:
@@ -60,3 +64,9 @@ def limited_names() -> list[str]:
     """All providers, and the receivers that have a rate."""
     receivers = {name for name in (*rates.RATES, *settings.MAIL_RATES) if "." in name}
     return [*(account.name for account in accounts()), *sorted(receivers)]
+
+
+def _limits(message: Message, account: Account) -> list[tuple[str, Rate]]:
+    """The buckets that a message is counted in, with their rates."""
+    names = (account.name, rates.receiver_of(message.address))
+    return [(name, rate) for name in names if (rate := rate_of(name))]

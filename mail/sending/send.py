@@ -1,6 +1,7 @@
 """The work of the job mail.send: call one provider after another until one accepts the message or policy says stop.
 
 Each call is an Attempt, committed before the call and concluded after it; no transaction is open during the call.
+Attempts that need nothing but a call are begun, and successes are stored, many at a time (mail.sending.batches).
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from mail.providers.accounts import Account, accounts
 from mail.reasons import Reason
 from mail.sending import classify_errors, holds, pacing, statements
 from mail.sending.ambiguous import resolve
+from mail.sending.batches import Accepted, Call
 from mail.sending.to_anymail import to_anymail
 from mail.status import Status
 
@@ -43,36 +45,36 @@ LISTED_AS = {
 """What a suppression of ours means for a message."""
 
 
-def send(message_id: UUID) -> str:
-    """Work on a message until a provider has accepted it or it has ended; returns its status.
+def send(message_id: UUID, call: Call | None = None) -> Accepted | str:
+    """Work on a message until a provider has accepted it or it has ended; returns the success, or its status.
 
-    Raises RetryAfter when it has to wait.
+    call: of its provider, if it may be made at once. Raises RetryAfter when the message has to wait.
     """
-    message = statements.message_to_send(message_id)
+    message = call.message if call else statements.message_to_send(message_id)
     if message is None:
         return ""
+    accepted = None
     try:
-        _work_on(message)
+        accepted = _call_providers(message, [], call) if call else _work_on(message)
     except NotSendable:
         pass
     except RetryAfter:
         if message.status == Status.SCHEDULED:
             message.return_to_queue()
         raise
-    return str(message.status)
+    return accepted or str(message.status)
 
 
-def _work_on(message: Message) -> None:
+def _work_on(message: Message) -> Accepted | None:
     if not message.pending or message.awaits_release:
-        return
+        return None
     attempts = list(message.attempts.all()) if getattr(message, "was_tried", True) else []
     if unclear := _unclear(attempts):
         for attempt in unclear:
             if message.pending:
                 resolve(message, attempt, _counted_tries(attempt.provider, attempts))
         attempts = list(message.attempts.all())
-    if message.pending:
-        _call_providers(message, attempts)
+    return _call_providers(message, attempts) if message.pending else None
 
 
 def _unclear(attempts: list[Attempt]) -> list[Attempt]:
@@ -82,29 +84,35 @@ def _unclear(attempts: list[Attempt]) -> list[Attempt]:
     return [attempt for attempt in (*unrecorded, *ours[-1:]) if attempt.ambiguous]
 
 
-def _call_providers(message: Message, attempts: list[Attempt]) -> None:
+def _call_providers(message: Message, attempts: list[Attempt], call: Call | None = None) -> Accepted | None:
     """Call providers in turn. Those that refused the message are left out; those that may have had it come last."""
     refused = _providers_that_refused(message, attempts)
     had_it = {attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)}
     last = had_it | _providers_that_list(message)
     excluded = set(refused)
-    while not (_expire(message) or _suppress(message, attempts)):
-        holds.hold_if_stream_stopped(message)
-        holds.hold_if_domain_slowed(message)
-        account = select.choose(message.importance, excluded=excluded, last=last)
-        if account is None:
-            raise RetryAfter(holds.seconds_until_free(message, refused), "no provider is free")
-        if not account.probing:
-            pacing.reserve_slot(message, account)
-        failure, requested_pause = _call(message, account, attempts)
-        if failure is None:
-            return
+    while call or not (_expire(message) or _suppress(message, attempts)):
+        if call is None:
+            holds.hold_if_stream_stopped(message)
+            holds.hold_if_domain_slowed(message)
+            account = select.choose(message.importance, excluded=excluded, last=last)
+            if account is None:
+                raise RetryAfter(holds.seconds_until_free(message, refused), "no provider is free")
+            if not account.probing:
+                pacing.reserve_slot(message, account)
+            call = _begin(message, account, attempts)
+        attempts.append(call.attempt)
+        answer = _make(call)
+        if isinstance(answer, Accepted):
+            return answer
+        failure, requested_pause = answer
+        account, call = call.account, None
         excluded.add(account.name)
         decision = _record_failure(message, failure, account, attempts, excluded, requested_pause)
         if decision.retry_after is None:
-            return
+            return None
         if not decision.fall_back or decision.retry_after:
             raise RetryAfter(decision.retry_after.total_seconds(), failure.detail)
+    return None
 
 
 def _providers_that_refused(message: Message, attempts: list[Attempt]) -> set[str]:
@@ -161,35 +169,35 @@ def _listed(message: Message) -> Failure | None:
     return None
 
 
-def _call(message: Message, account: Account, attempts: list[Attempt]) -> tuple[Failure | None, timedelta | None]:
-    """One attempt: the failure, None if there is none, and the pause that the provider asks for."""
+def _begin(message: Message, account: Account, attempts: list[Attempt]) -> Call:
     if getattr(message, "has_files", True):
         # Before the attempt begins: a database error here leaves nothing ambiguous.
         prefetch_related_objects([message], "attachments")
-    attempt = _begin(message, account, attempts)
-    try:
-        provider_message_id = _hand_over(message, attempt, account)
-    except Exception as error:
-        connections.close(account.name)
-        log.warning("attempt_failed", message_id=str(message.pk), attempt_id=str(attempt.pk), provider=account.name)
-        return classify_errors.classify_error(error), classify_errors.requested_pause(error, timezone.now())
-    except BaseException:
-        connections.close(account.name)
-        raise
-    message.accept(attempt, provider_message_id)
-    _record_success(account)
-    return None, None
-
-
-def _begin(message: Message, account: Account, attempts: list[Attempt]) -> Attempt:
     try:
         attempt = message.begin_attempt(account.name, account.esp, account.domain_for(message.sender))
     except IntegrityError:
         raise RetryAfter(1, "another attempt is under way") from None
     if ambiguous := [earlier for earlier in attempts if earlier.ambiguous]:
         message.mark_possible_duplicate(ambiguous[-1].provider)
-    attempts.append(attempt)
-    return attempt
+    return Call(message, account, attempt)
+
+
+def _make(call: Call) -> Accepted | tuple[Failure, timedelta | None]:
+    """Call the provider: its success, or the failure and the pause that the provider asks for."""
+    account, attempt = call.account, call.attempt
+    try:
+        provider_message_id = _hand_over(call.message, attempt, account)
+    except Exception as error:
+        connections.close(account.name)
+        log.warning(
+            "attempt_failed", message_id=str(attempt.message_id), attempt_id=str(attempt.pk), provider=account.name
+        )
+        return classify_errors.classify_error(error), classify_errors.requested_pause(error, timezone.now())
+    except BaseException:
+        connections.close(account.name)
+        raise
+    _record_success(account)
+    return Accepted(attempt, provider_message_id)
 
 
 def _hand_over(message: Message, attempt: Attempt, account: Account) -> str:

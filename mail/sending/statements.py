@@ -1,5 +1,6 @@
 """The queries that every e-mail costs, compiled once."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -17,6 +18,11 @@ def message_to_send(message_id: UUID) -> Message | None:
     return _MESSAGE.instance(Message, message_id=message_id)
 
 
+def messages_to_send(message_ids: Sequence[UUID]) -> list[Message]:
+    """As message_to_send() for many, in any order."""
+    return list(_to_send().filter(pk__in=message_ids))
+
+
 def suppression_reason(message: Message) -> str:
     """The reason of the strongest suppression of its address that forbids it; empty if there is none.
 
@@ -28,10 +34,9 @@ def suppression_reason(message: Message) -> str:
     return str(row[0]) if row else ""
 
 
-def _message() -> QuerySet[Message]:
+def _to_send() -> QuerySet[Message]:
     files, attempts = (model.objects.filter(message=OuterRef("pk")) for model in (Attachment, Attempt))
-    rows = Message.objects.annotate(was_tried=Exists(attempts), has_files=Exists(files))
-    return rows.filter(pk=Parameter("message_id", Message._meta.get_field("id"))).order_by()
+    return Message.objects.annotate(was_tried=Exists(attempts), has_files=Exists(files)).order_by()
 
 
 def _in_force() -> SuppressionQuerySet:
@@ -40,6 +45,6 @@ def _in_force() -> SuppressionQuerySet:
     return rows
 
 
-_MESSAGE = CompiledQuery(_message)
+_MESSAGE = CompiledQuery(lambda: _to_send().filter(pk=Parameter("message_id", Message._meta.get_field("id"))))
 _REASON = CompiledQuery(lambda: _in_force().filter(scope=Scope.ALL).values_list("reason"))
 _REASON_FOR_BULK = CompiledQuery(lambda: _in_force().values_list("reason"))

@@ -153,7 +153,7 @@ def test_two_runs_at_once_make_one_call(mailgun: Simulator, monkeypatch: pytest.
         return begin_attempt(self, *args)
 
     monkeypatch.setattr(Message, "begin_attempt", begin_together)
-    in_threads(*[lambda: work_on(Message.objects.get(pk=message.pk))] * 2)
+    in_threads(*[lambda: work_on(Message.objects.get(pk=message.pk), prepared=False)] * 2)
     message.refresh_from_db()
     assert (message.status, classes(message)) == ("sent", [("accepted", "")])
     assert mailgun.account(message.pk)["calls"] == 1

@@ -9,6 +9,7 @@ from jobs.errors import RetryAfter
 from mail.models import Message
 from mail.providers import breakers, connections
 from mail.sending import send
+from mail.sending.batches import begin, conclude
 from tests.support.servers.simulator import API_KEY, DOMAIN
 
 MAILGUN = "anymail.backends.mailgun.EmailBackend"
@@ -35,12 +36,16 @@ def sending_by(settings: Any, *entries: dict[str, Any]) -> Iterator[None]:
         breakers.invalidate_cache()
 
 
-def work_on(message: Message, times: int = 1) -> float:
-    """Let the job run so often, whenever it asks to; the seconds for which it asks to be left alone then, 0 if done."""
+def work_on(message: Message, times: int = 1, prepared: bool = True) -> float:
+    """Let the job run so often, as an I/O worker does; the seconds for which it then asks to be left alone, 0 if done.
+
+    prepared: a first call that needs nothing else is begun before the job is.
+    """
     wait = 0.0
     for _ in range(times):
         try:
-            send.send(message.pk)
+            call = begin([message.pk]).get(message.pk) if prepared else None
+            conclude([send.send(message.pk, call)])
             wait = 0.0
             break
         except RetryAfter as error:
