@@ -9,10 +9,10 @@ from django.db import connections
 
 @contextmanager
 def repeated(function: Callable[[], None], *, every: float, name: str) -> Iterator[None]:
-    """In the body, call the function every so many seconds, in a thread that keeps no connection open.
+    """While the block runs, call the function every so many seconds, in a thread that keeps no connection open.
 
-    name: the thread's. The function catches what can go wrong; an exception would end the thread. A call that is under
-    way when the body ends is not waited for.
+    name: the thread's. The function must catch its own errors: one that escapes would end the thread. A call that is
+    running when the block ends is not waited for.
     """
     over = threading.Event()
 

@@ -14,7 +14,7 @@ from rest.openapi import ORIGIN, UUID_EXAMPLE, example
 Item = TypeVar("Item")
 
 MAX_BATCH_ERRORS = 500
-"""Errors listed for all items of a batch; beyond it each refused item has one."""
+"""Errors listed for a whole batch. Once there are so many, each further refused item lists only its first one."""
 
 
 class HasId(Protocol):

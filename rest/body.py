@@ -8,7 +8,7 @@ from a2wsgi.asgi_typing import HTTPScope, Receive, ReceiveEvent
 from django.conf import settings
 
 IsKnown = Callable[[], Awaitable[bool]]
-"""Whether the request's credentials are good; asked only if its body is large, or the anonymous half is full."""
+"""Whether the request's credentials are valid; called only if its body is large, or the anonymous half is full."""
 
 
 class BodyTooLarge(Exception):

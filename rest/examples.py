@@ -20,7 +20,7 @@ BY_TYPE = {"string": "text", "boolean": False, "object": {}, "null": None}
 
 
 def add_examples(document: Json) -> None:
-    """To every body of JSON that has none; takes the components' values for examples away."""
+    """Add an example to each JSON body that has none, and remove the x-example keys from the components."""
     components = document["components"]
     for methods in document["paths"].values():
         for operation in methods.values():

@@ -1,6 +1,6 @@
 """Fields that take exactly the JSON type that the schema says, and bound what validation costs.
 
-DRF's own convert between types, and look at every item and character before they look at the length.
+DRF's own fields convert between types, and look at every item and character before they look at the length.
 """
 
 import base64
@@ -62,7 +62,7 @@ class IntegerField(serializers.IntegerField):
 
 
 class NumberField(serializers.FloatField):
-    """A JSON number; no text that looks like one."""
+    """A JSON number; DRF's own also takes text that looks like one."""
 
     def to_internal_value(self, data: Any) -> float:
         if isinstance(data, bool) or not isinstance(data, int | float):

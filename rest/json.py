@@ -16,7 +16,7 @@ from rest.json_value import has_nul
 MAX_DEPTH = 100
 """Levels of nesting. Far below other limits: Python's own encoder fails near 1000 levels."""
 MAX_CONTAINERS, MAX_VALUES = 100_000, 250_000
-"""Opening brackets and commas in a body, those in strings included. Without them 10 MiB would become 500 MB."""
+"""Opening brackets and commas in a body, those in strings included. Without these limits 10 MiB could become 500 MB."""
 
 
 class JSONParser(BaseParser):

@@ -1,6 +1,6 @@
 """Makes Python values storable: plain JSON of bounded size without NUL, which PostgreSQL refuses.
 
-to_json() refuses what cannot be stored, clean_text() replaces it, has_nul() finds it. Nothing else in the project does.
+to_json() refuses what cannot be stored, clean_text() replaces it, has_nul() finds NUL.
 """
 
 import json

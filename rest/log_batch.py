@@ -1,4 +1,4 @@
-"""Log lines that are written together: the write is a fifth of what a line costs."""
+"""Writes several log lines with one call: the call is a fifth of what a line costs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _held: ContextVar[list[tuple[Write, str]] | None] = ContextVar("held_log_lines",
 
 @contextmanager
 def one_write() -> Iterator[None]:
-    """Lines below WARNING that are logged meanwhile are written at its end, at once."""
+    """JSON lines below WARNING that are logged during the block are written together at its end."""
     lines: list[tuple[Write, str]] = []
     token = _held.set(lines)
     try:

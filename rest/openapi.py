@@ -13,7 +13,7 @@ Serializer = TypeVar("Serializer", bound=type[serializers.BaseSerializer[Any]])
 ORIGIN = "https://legwork.example.org"
 UUID_EXAMPLE = "019ac3f1-8f3e-7c21-9d2b-6f0d1c2b3a49"
 EXAMPLE = "x-example"
-"""The key under which a component's schema carries these values until rest/examples.py takes them."""
+"""The key of a component's schema that holds the values given to @example, until rest/examples.py uses them."""
 
 
 def example(**values: Any) -> Callable[[Serializer], Serializer]:
@@ -30,13 +30,17 @@ def example(**values: Any) -> Callable[[Serializer], Serializer]:
 
 
 def named_examples(examples: dict[str, Any]) -> list[OpenApiExample]:
-    """Complete ones, by name."""
+    """Examples that are complete as they are, by name."""
     return [OpenApiExample(name, value=value) for name, value in examples.items()]
 
 
 LOCATION = OpenApiParameter("Location", OpenApiTypes.URI, "header", response=[202], description="Where the job is.")
 RETRY_AFTER = OpenApiParameter(
-    "Retry-After", OpenApiTypes.INT, "header", response=[200, 202, 304], description="While unfinished: poll after it."
+    "Retry-After",
+    OpenApiTypes.INT,
+    "header",
+    response=[200, 202, 304],
+    description="While unfinished: seconds until the next poll.",
 )
 ETAG = OpenApiParameter("ETag", OpenApiTypes.STR, "header", response=[200, 304], description="For If-None-Match.")
 CONTENT_DISPOSITION = OpenApiParameter(
@@ -56,7 +60,7 @@ PREFER = OpenApiParameter(
     "Prefer",
     OpenApiTypes.STR,
     "header",
-    description="`wait=20`: hold the response until there is news, at most so many seconds, and 30 (RFC 7240).",
+    description="`wait=20`: hold the response until there is news, but at most 20 seconds; 30 is the most (RFC 7240).",
 )
 PREFERENCE_APPLIED = OpenApiParameter(
     "Preference-Applied",
@@ -74,7 +78,7 @@ LAST_EVENT_ID = OpenApiParameter(
 AFTER = OpenApiParameter(
     "after",
     {"type": "integer", "format": "int64", "minimum": 0},
-    description="The same in the URL, for the first connection.",
+    description="Like Last-Event-ID, but in the URL: for the first connection.",
 )
 EVENT_STREAM = {
     (200, "text/event-stream"): OpenApiResponse(

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from rest.openapi import ORIGIN
 
 MAX_PAGE_CHARACTERS = 4 * 1024 * 1024
-"""Of the large columns of a page's rows. As Python values JSON takes up to twenty times as many bytes."""
+"""Of the large columns of all rows of a page. JSON parsed into Python values takes up to twenty times as many bytes."""
 
 
 def characters_of(*columns: str) -> Any:
@@ -29,7 +29,7 @@ def characters_of(*columns: str) -> Any:
 
 
 def fitting(sizes: Iterable[int]) -> int:
-    """How many rows of these sizes make a page: at least one. Takes no more sizes than it needs."""
+    """How many rows of these sizes make a page: at least one. Reads no more sizes than it needs."""
     return max(1, len(list(takewhile(lambda total: total <= MAX_PAGE_CHARACTERS, accumulate(sizes)))))
 
 

@@ -35,7 +35,7 @@ DATABASE_RETRY_AFTER = 5
 
 
 def document(status: int, detail: str, instance: str, errors: Iterable[FieldError] = (), code: str = "") -> bytes:
-    """The JSON text of a problem. code: which of several causes, as clients may compare it; by default the status's."""
+    """The JSON text of a problem. code: the cause, for programs; by default the status's name."""
     members: dict[str, Any] = {
         "type": QUOTA_EXCEEDED if status == 429 else "about:blank",
         "title": title(status),

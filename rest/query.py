@@ -13,7 +13,7 @@ PAGES = ("cursor", "page_size")
 
 
 def allowed_parameters(view: type[Any], method: str) -> tuple[str, ...]:
-    """The filters and the pages of a list, and what the view names itself: `query_parameters = ("after",)`."""
+    """A list's filter and page parameters, and those that the view names itself: `query_parameters = ("after",)`."""
     own: tuple[str, ...] = getattr(view, "query_parameters", ())
     if method not in ("GET", "HEAD"):
         return own

@@ -18,9 +18,9 @@ from rest_framework.response import Response
 Row = TypeVar("Row")
 
 SOONEST, LATEST = 1, 30
-"""Bounds of Retry-After for an unfinished resource, in seconds."""
+"""Bounds of Retry-After for an unfinished resource that is due, in seconds."""
 SHARE = 10
-"""Retry-After is the resource's age divided by this: whoever polls learns of the end at most a tenth too late."""
+"""Retry-After is the resource's age divided by this: a client that polls learns of the end a tenth late at most."""
 
 
 class Conflict(APIException):
@@ -48,7 +48,10 @@ def poll_headers(created_at: datetime, due_at: datetime | None, *, finished: boo
 
 
 def retry_after(created_at: datetime, due_at: datetime | None, now: datetime) -> int:
-    """Whole seconds until the next poll, growing with the resource's age. due_at: nothing changes before it."""
+    """Whole seconds until the next poll, growing with the resource's age.
+
+    due_at: nothing changes before it; the seconds until then, at most 60.
+    """
     if due_at is not None:
         return min(max(int((due_at - now).total_seconds()), SOONEST), 60)
     return min(max(int((now - created_at).total_seconds()) // SHARE, SOONEST), LATEST)

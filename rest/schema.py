@@ -1,6 +1,6 @@
 """The OpenAPI document: drf-spectacular's description of the views, plus the error responses of every operation.
 
-A view declares further ones: `problems = {"POST": (409, 422)}`. The first words of a method's docstring are the
+A view declares further statuses: `problems = {"POST": (409, 422)}`. The first words of a method's docstring are the
 operation's summary. Examples: rest/examples.py.
 """
 

@@ -1,4 +1,4 @@
-"""What a token may do. Pure: for DRF's authentication, and for whatever answers a request without it."""
+"""What a token may do. Pure: for DRF's authentication, and for code that answers requests without DRF."""
 
 from django.db.models import TextChoices
 

@@ -1,11 +1,11 @@
-"""Header fields for browsers that every response gets, whoever makes it. Pure."""
+"""Header fields for browsers that every response gets, whichever layer makes it. Pure."""
 
 from collections.abc import Iterable
 
 Fields = list[tuple[bytes, bytes]]
 
 NOTHING_ALLOWED = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""The content security policy of what is no page: JSON, errors, files. Pages have their own from django-csp."""
+"""The content security policy of JSON, errors and files. Pages have their own from django-csp."""
 FIELDS: Fields = [
     (b"content-security-policy", NOTHING_ALLOWED),
     (b"x-content-type-options", b"nosniff"),
@@ -26,7 +26,7 @@ def hsts(seconds: int, *, preload: bool) -> Fields:
 
 
 def with_security_headers(headers: Iterable[tuple[bytes, bytes]], fields: Fields) -> Fields:
-    """The headers, and those of these fields that they do not have yet. Names in lower case."""
+    """The headers, plus each of these fields that they lack. Names in lower case."""
     given = list(headers)
     names = {name.lower() for name, _ in given}
     return [*given, *(field for field in fields if field[0] not in names)]

@@ -1,4 +1,4 @@
-"""The base class of request serializers: unknown fields are errors. And validating with less work than DRF."""
+"""The base class of request serializers: unknown fields are errors. Also validates with less work than DRF."""
 
 import threading
 from collections.abc import Collection, Mapping

@@ -17,15 +17,15 @@ Count = Callable[[], Mapping[int | None, int]]
 MIN_AGE = 0.1
 """Seconds. A count is not repeated sooner, even to spare a user a refusal."""
 MAX_AGE = 1.0
-"""Seconds after which the next request counts anew,"""
+"""Seconds after which the next request repeats a count, if SHARE allows it."""
 SHARE = 20.0
-"""or this many times as long as the count took, if that is longer: counting takes at most 5 % of a process's time."""
+"""A count is not repeated before this many times its own duration: counting takes at most 5 % of a process's time."""
 RETRY_AFTER = 5
 """Seconds."""
 
 
 class QuotaExceeded(APIException):
-    """429: the user has as much as allowed of what a setting bounds."""
+    """429: the user has as many of something as a setting allows."""
 
     status_code = 429
     default_code = "quota_exceeded"

@@ -1,4 +1,4 @@
-"""What the watchers of a process have not taken yet, and the clients of its streams have not read: bounded together."""
+"""Bounds the changes that watchers have not taken and the events that clients have not read, of a whole process."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Protocol
 from rest.watch.table import State
 
 MOST = 64 * 1024 * 1024
-"""Characters. Beyond it streams are dropped whose clients have not read for the longest time."""
+"""Characters. Beyond it the streams whose clients have gone without reading for longest are dropped."""
 
 
 class Sender(Protocol):
@@ -22,10 +22,10 @@ class Backlog:
     def __init__(self) -> None:
         self.characters = 0
         self._sending: dict[Sender, tuple[asyncio.Timeout, int]] = {}
-        """Until when, and how much; who began first comes first."""
+        """The deadline and size of each write under way, oldest first."""
 
     def add(self, state: State) -> None:
-        """One more watcher has this state. It counts once, however many have it."""
+        """One more watcher has yet to take this state. Its size counts once, however many have."""
         state.waiting += 1
         if state.waiting == 1:
             self._grow(state.characters)
@@ -37,7 +37,7 @@ class Backlog:
 
     @contextmanager
     def sending(self, sender: Sender, size: int, deadline: asyncio.Timeout) -> Iterator[None]:
-        """The deadline may be moved to now, until the end of the block."""
+        """A block in which the sender writes. If it is dropped to make room, the deadline is moved to now."""
         self._sending[sender] = deadline, size
         self._grow(size)
         try:

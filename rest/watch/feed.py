@@ -1,9 +1,9 @@
 """The feed: the thread of a web process that learns of changes, and reads the changed rows from the primary.
 
-It lives while somebody watches, and some time longer. After a lost connection it looks at all that is watched.
+It lives while somebody watches, and IDLE seconds longer. After a lost connection it looks at all that is watched.
 
-A watcher of one row is told at once. A watcher of all rows of an owner is told in the order of the versions, by which
-it resumes: a change is held back until no transaction that may have made an earlier one is open any more.
+A watcher of one row is told at once. A watcher of all rows of an owner resumes by version, so it is told of changes in
+the order of their versions: each is held back while an open transaction may still commit an earlier one.
 """
 
 import threading
@@ -29,26 +29,26 @@ RECONNECT_AFTER = 0.5
 READ_EVERY = 0.005
 """Seconds between two reads at least: what changes meanwhile is read together. A lone change is read at once."""
 HOLD_BACK = 1_000_000
-"""Microseconds for which a change is held back at most. Who is told of it then resumes before it, and may be told of it
-again."""
+"""Microseconds for which a change is held back at most. A client that is told of a change while an earlier one may
+still come resumes before both, and may be told of it again."""
 SWEEP_EVERY = 15.0
 """Seconds after which the versions of all watched rows are compared, in case that a notification was lost."""
 OVERLAP = 5_000_000
 """Microseconds of versions that are read again after a reconnection, as the new primary's clock may differ."""
 PAGE = 500
-"""Rows that a watcher gets at once when it comes back."""
+"""Rows that a watcher of all rows of an owner gets at once when it comes back."""
 PAGES_FOR = 0.05
-"""Seconds after which other changes are told before further pages are read."""
+"""Seconds of reading pages, after which other changes are told before the next page."""
 MOST_AHEAD = MAX_PAGE_CHARACTERS
 """Characters that are published before the feed waits until all have been handed to their watchers."""
 MOST_HELD = 4 * MAX_PAGE_CHARACTERS
-"""Characters of changes that are held back. If there are more, they are read again when they are due."""
+"""Characters of changes that are held back. If there are more, they are dropped and read again page by page."""
 IDLE = 60.0
 """Seconds without a watcher after which the thread ends."""
 
 
 class Reader(Protocol):
-    """A watcher of all rows of an owner that was here before, and reads page by page what has changed since."""
+    """A watcher of all rows of an owner that reads page by page: it has come back, or too much has changed at once."""
 
     def offer_page(self, states: Sequence[State], *, complete: bool) -> None: ...
 
@@ -80,7 +80,7 @@ class Audience(Protocol):
 
 
 class Wish(NamedTuple):
-    """since: versions up to it are known. reader: who wants a page of an owner's rows that are newer."""
+    """since: changes up to this version are known. reader: the watcher that wants a page of an owner's newer rows."""
 
     topic: Topic
     since: int
@@ -98,17 +98,18 @@ class Feed(threading.Thread):
         self._known: dict[Topic, int] = {}
         """The newest version that was read: of a row, or of any row of an owner."""
         self._rows: dict[str, set[UUID]] = defaultdict(set)
-        """What is to be read next, by table: rows that have changed, and the owners of which any row may have."""
+        """Rows to read next, by table."""
         self._owners: dict[str, dict[int, int]] = defaultdict(dict)
+        """Owners any of whose rows may have changed, by table; and the version since which they are to be read."""
         self._pages: dict[Topic, list[tuple[int, Reader]]] = {}
-        """Who wants a page, and what each knows."""
+        """The readers that wait for a page, each with the version after which the page is to begin."""
         self._held: dict[tuple[UUID, int], tuple[Topic, State]] = {}
         """Changes of which the watchers of their owner are to be told, by row and version."""
         self._settled = Settled(LARGEST, LARGEST)
         self._look_from = LARGEST
-        """The lowest version that was settled since the last look at all."""
+        """The lowest settled version since the last _look_at_all()."""
         self._ahead = 0
-        """Characters that were published since the last wait for their delivery."""
+        """Characters that were published since the last wait_for_delivery()."""
         self._idle_since = time.monotonic()
 
     def ask(self, wish: Wish) -> bool:
@@ -153,7 +154,7 @@ class Feed(threading.Thread):
                 sweep_at = time.monotonic() + SWEEP_EVERY
 
     def _await_changes(self, source: Source, within: float) -> None:
-        """Mark what has changed. A lone change is marked at once; what follows it closely, together."""
+        """Wait for changes, and mark them: a lone change at once, several in quick succession together."""
         read_at = time.monotonic() + READ_EVERY
         look_at_all = source.wait(max(within, 0))
         if (pause := read_at - time.monotonic()) > 0:
@@ -231,7 +232,7 @@ class Feed(threading.Thread):
             del self._rows[name], self._owners[name]
 
     def _changed_since(self, table: Table, owners: dict[int, int]) -> set[UUID]:
-        """Rows of these owners; none if they are many, which are read page by page."""
+        """The changed rows of these owners; none if they are many, because the watchers then read them page by page."""
         changed = table.changed_since(owners, PAGE)
         if len(changed) <= PAGE:
             return changed
@@ -240,7 +241,7 @@ class Feed(threading.Thread):
         return set()
 
     def _tell(self, table: Table, states: Sequence[State], ids: Collection[UUID]) -> None:
-        """states: of the rows that exist of these."""
+        """Publish these rows. states: those of the rows that exist; the others are gone."""
         of_owners = []
         for state in states:
             self._remember(table.row(state.id), state.version)
@@ -251,8 +252,8 @@ class Feed(threading.Thread):
         self._publish([(table.row(state.id), state) for state in states], [table.row(pk) for pk in gone])
 
     def _tell_burst(self, table: Table, ids: Collection[UUID]) -> None:
-        """Read those of these rows that are watched by themselves. Who watches all rows of an owner reads page by page,
-        as fast as its client."""
+        """Publish more rows than fit a page. Rows that are watched by themselves are read in portions. Watchers of all
+        rows of an owner read page by page, each as fast as its client."""
         for owner, version in table.owners(ids).items():
             if self._remember(table.of_owner(owner), version):
                 self._audience.send_to_pages(table.of_owner(owner))
@@ -277,7 +278,7 @@ class Feed(threading.Thread):
             self._ahead = 0
 
     def _release(self) -> None:
-        """Tell the watchers of owners of what is held back no longer, oldest change first."""
+        """Publish the held changes that are due, oldest first."""
         if due := self._due(sorted(self._held.values(), key=lambda change: change[1].version)):
             for _, state in due:
                 del self._held[state.id, state.version]
@@ -295,7 +296,7 @@ class Feed(threading.Thread):
             self._wait_if_ahead(due)
 
     def _readers_of(self, topic: Topic, since: int, states: Sequence[State]) -> list[Reader]:
-        """Take those out who want this page, as they know what is before the first of its rows."""
+        """Remove and return the readers that this page is right for: what they know ends right before its first row."""
         first = states[0].version if states else LARGEST
         waiting = self._pages.pop(topic)
         if others := [(known, reader) for known, reader in waiting if not since <= known < first]:
@@ -303,18 +304,18 @@ class Feed(threading.Thread):
         return [reader for known, reader in waiting if since <= known < first]
 
     def _due(self, changes: Sequence[tuple[Topic, State]]) -> list[tuple[Topic, State]]:
-        """Those of these, in the order of their versions, of which the watchers of owners may be told now."""
+        """Those of these changes that owners' watchers may be told of now. changes: in the order of their versions."""
         until = max(self._settled.version, self._settled.now - HOLD_BACK)
         due = [(topic, state) for topic, state in changes if state.version <= until]
         next_versions: dict[Topic, int] = {}
         for topic, state in reversed(due):
-            # Who is cut off between two changes of the same microsecond is told of both again.
+            # A client that is cut off between two changes of the same microsecond is told of both again.
             state.settled = min(self._settled.version, next_versions.get(topic, LARGEST) - 1)
             next_versions[topic] = state.version
         return due
 
     def _remember(self, topic: Topic, version: int) -> bool:
-        """Whether it is watched."""
+        """Note that this version of the topic was read. False if it is not watched."""
         if not self._audience.is_watched(topic):
             return False
         self._known[topic] = max(version, self._known.get(topic, version))

@@ -27,7 +27,7 @@ from rest.watch.position import Position, RowPosition
 from rest.watch.table import State, Topic
 
 MOST_PENDING = MAX_PAGE_CHARACTERS
-"""Characters that a watcher of all rows of an owner may leave untaken. Beyond, they are read again page by page."""
+"""Characters that a watcher of all rows of an owner may leave untaken. Beyond it, they are read again page by page."""
 TURN = 8
 """Watchers that are handed a change in one turn of the event loop, about a millisecond: other requests are served in
 between, however many changes come at once."""
@@ -36,8 +36,8 @@ between, however many changes come at once."""
 class Watch:
     """What one request or stream watches. Ends with the `with` block, or when the hub closes it.
 
-    over: True once the row was deleted, or if its final state is known already. closed: True if it ended from outside:
-    the process stops, the client has left, or the watcher was too slow.
+    over: True once nothing can follow: the row was deleted, or its final state is known. closed: True if it was ended
+    from outside: the process stops, the client has left, or it read too slowly.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class Watch:
         return bool(self._pending)
 
     def take(self, characters: float = inf) -> list[State]:
-        """The newest state of each row that has changed, oldest change first; until they have so many characters."""
+        """The newest state of each row that has changed, oldest change first; stops after so many characters."""
         states = sorted(self._pending.values(), key=lambda state: state.version)
         sizes = accumulate((state.characters for state in states), initial=0)
         taken = [state for state, before in zip(states, sizes, strict=False) if before < characters]
@@ -108,8 +108,8 @@ class Watch:
     def offer(self, state: State) -> None:
         """Called by the hub with every state of the topic that was read.
 
-        Whoever is catching up gets them by page: told out of turn, a later change would hide the earlier ones from a
-        client that is cut off in between.
+        A watch that catches up ignores them, and gets them by page: a client that was told of a later change first and
+        then cut off would resume after it, and miss the earlier ones.
         """
         if self._catching_up or self.closed:
             return
@@ -123,14 +123,14 @@ class Watch:
         self._wake()
 
     def catch_up(self) -> None:
-        """Too much has changed at once: read it page by page, as who comes back does."""
+        """Too much has changed at once: read it page by page, like a client that comes back."""
         if not (self._catching_up or self.closed):
             self._let_go(list(self._pending.values()))
             self._catching_up, self._page_end = True, self.position.known
             self._hub.ask(Wish(self.topic, self._page_end, self))
 
     def offer_page(self, states: Sequence[State], *, complete: bool) -> None:
-        """Called by the hub with the next of the rows that have changed since this client was here before."""
+        """Called by the hub with the next rows that have changed since the version that this watch knows."""
         if self.closed:
             return
         self._catching_up = not complete
@@ -178,12 +178,12 @@ class Hub:
         self._feed: Feed | None = None
         self._closed = False
         self._due: deque[Callable[[], None]] = deque()
-        """What is to be handed to watchers, in its order."""
+        """Calls that hand something to a watcher, in order."""
 
     def watch(
         self, topic: Topic, position: Position | None = None, final: Callable[[State], bool] | None = None
     ) -> Watch:
-        """position: what is known already and is no change. final: whether nothing can follow a state."""
+        """position: what the client knows already. final: whether nothing can follow a state."""
         watch = Watch(self, topic, position or RowPosition(), final)
         if self._closed:
             watch.close()
@@ -273,7 +273,7 @@ class Hub:
         try:
             for _ in range(min(TURN, len(self._due))):
                 self._due.popleft()()
-        finally:  # an error of one must not leave the others without a turn
+        finally:  # the error of one call must not stop the others
             if self._due:
                 self._loop.call_soon(self._take_turn)
 

@@ -1,6 +1,6 @@
 """What a view leaves in the request's ASGI scope when its response is to be held, or to go on as a stream.
 
-Without an ASGI server, and for HEAD, nothing is left there, and the response of the view is all there is.
+Without an ASGI server, and for HEAD, nothing is left there, and the view's response is sent as it is.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,9 +30,9 @@ CLOCK_DIFFERENCE = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is responded after a wait. headers: what differs from the first response; None: without this field.
+    """The response after a wait. headers: those that differ from the view's response; None removes the field.
 
-    status: None for that of the first response.
+    status: None for that of the view's response.
     """
 
     body: bytes
@@ -42,9 +42,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Hold the response until `until` says that a state is worth it, or so many seconds have passed.
+    """Hold the response until `until` is true of a state, or so many seconds have passed.
 
-    answer: what is responded for the newest state then. known: the client's If-None-Match.
+    answer: makes the response from the newest state. known: the client's If-None-Match.
     """
 
     topic: Topic
@@ -72,7 +72,10 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Go on as a stream of events. event: their name. data: JSON. wanted: what is told. final: what nothing follows."""
+    """Go on as a stream of events.
+
+    event: their name. data: the JSON of a state. wanted: whether to tell it. final: whether nothing can follow it.
+    """
 
     topic: Topic
     position: Position
@@ -119,7 +122,7 @@ def repeat(
     """Have this response held, if the client prefers to wait, until `again` has another answer.
 
     For what the state of a row does not say, such as whether there is a job to lease. `again` is called in a thread of
-    the pool whenever a wanted state has come since just before this call.
+    the pool whenever a wanted state comes, including those of the last seconds before this call.
     """
     if seconds := wait_seconds(request):
         position = OwnerPosition(new_version() - CLOCK_DIFFERENCE, resumes=True)
@@ -128,7 +131,7 @@ def repeat(
 
 
 def stream_response(request: Request, stream: Stream) -> StreamingHttpResponse:
-    """Without a length, for HEAD as well."""
+    """The response that the stream follows: without Content-Length, for HEAD as well."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     _leave(request, stream)
     return StreamingHttpResponse((), content_type="text/event-stream", headers=headers)
@@ -178,6 +181,6 @@ def row_position(request: Request) -> RowPosition:
 
 
 def owner_position(request: Request, now: Callable[[], int]) -> OwnerPosition:
-    """now: the present version, from which a client that was not here before is told of changes."""
+    """now: gives the present version; a client that comes for the first time is told of changes since then."""
     after = last_event_id(request)
     return OwnerPosition(now() if after is None else after, resumes=after is not None)

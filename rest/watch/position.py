@@ -8,14 +8,14 @@ from rest.watch.table import State
 REMEMBERED = 60_000_000
 """Microseconds for which the versions of single rows are remembered."""
 UNCOMMITTED = 1_000_000
-"""Microseconds before a client came for the first time: it is told of changes since then."""
+"""A new client is told of changes since so many microseconds ago: some were not yet committed when it came."""
 
 
 class Position(Protocol):
     """Decides what is news to a client, and remembers what it was told.
 
-    since: versions up to it are known. known: up to which all changes are known by now. resumes: whether the
-    rows of an owner that have changed since then are to be looked for, because the client was here before.
+    since: changes up to this version are no news. known: the version up to which it has been told of all changes.
+    resumes: True if the client was here before, so that the changes since then are read from the database.
     """
 
     since: int
@@ -55,7 +55,7 @@ class RowPosition:
 class OwnerPosition:
     """Of a client that watches all rows of an owner: the version up to which it was told of all changes.
 
-    What it was told beyond, because a transaction has been open for too long (HOLD_BACK), is remembered by row.
+    Later changes, told because a transaction has been open for too long (HOLD_BACK), are remembered by row.
     """
 
     __slots__ = ("_number", "_told", "resumes", "since")

@@ -1,4 +1,4 @@
-"""Serves plans on the event loop: the view has answered in a thread, which is free again; here the response waits."""
+"""Follows plans on the event loop: the view has responded and its thread is free again; the response waits here."""
 
 import asyncio
 import time
@@ -29,15 +29,15 @@ COMMENT_EVERY = 15.0
 """Seconds without an event after which a comment is sent, so that no proxy closes the connection."""
 COMMENT = b":\n\n"
 RETRY = 2000
-"""Milliseconds after which a client whose stream was ended by this process comes again."""
+"""Milliseconds after which a client reconnects if this process ended its stream."""
 LONGEST = 3600.0
-"""Seconds after which a stream is ended, so that its client comes again and is checked again."""
+"""Seconds after which a stream is ended, so that its client reconnects and is authenticated again."""
 SLOW = 20.0
-"""Seconds in which a client must have read what was sent, or it is dropped."""
+"""Seconds within which a client must read what was sent; otherwise it is dropped."""
 PORTION = 256 * 1024
 """Characters of rows that a stream sends at once; the next ones when they have been read."""
 READ_ON = 64 * 1024
-"""Bytes above which the server's buffer is so full that it says when it has been read."""
+"""Bytes: uvicorn's high-water mark. After a larger body the next send() waits until the client has read most of it."""
 
 
 async def respond(pool: WSGIMiddleware, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -68,7 +68,7 @@ async def _follow(
                 case Stream():
                     await _stream(plan, watch, response, send, scope["path"])
         except TimeoutError:
-            log.info("watcher_dropped", path=scope["path"])  # without an end, so that the server cuts the connection
+            log.info("watcher_dropped", path=scope["path"])  # no final chunk is sent, so the server cuts the connection
         finally:
             leaving.cancel()
 
@@ -94,8 +94,8 @@ def _watch(plan: Plan) -> Watch:
 class _Response:
     """Passes a response on, unless its view has left a plan: then it is kept.
 
-    The head goes out with the beginning of the body, which a thread gives a moment later: a proxy repeats what a killed
-    process has left only while nothing of the response has come.
+    The head is sent together with the beginning of the body, which comes from a thread a moment later: while nothing of
+    a response has arrived, a proxy can repeat the request of a killed process.
     """
 
     def __init__(self, scope: HTTPScope, send: Send) -> None:
@@ -121,7 +121,7 @@ class _Response:
             self.body += message.get("body", b"")
 
     def fill(self, answer: Answer, known: str) -> None:
-        """The answer becomes the response. known: If-None-Match."""
+        """Make the answer the response. known: the client's If-None-Match."""
         for name, value in answer.headers.items():
             self.set(name.lower().encode(), value)
         tag = answer.headers.get("ETag")
@@ -185,7 +185,7 @@ async def _repeat(plan: Repeat, watch: Watch, response: _Response, executor: Exe
 
 
 def _call(again: Callable[[], Answer | None]) -> Answer | None:
-    """As Django does around a request: no connection that is broken or too old."""
+    """As Django does around a request: close connections that are broken or too old."""
     close_old_connections()
     try:
         return again()

@@ -1,6 +1,6 @@
 """How a process learns that watched rows have changed: PostgreSQL's notifications, or polling.
 
-settle() says which changes can no longer be preceded by one that nobody has seen yet.
+settle() gives the version below which no further change can appear.
 """
 
 import os
@@ -21,11 +21,11 @@ CHANNEL = "legwork_changes"
 POLL_EVERY = {"sqlite": 0.1, "postgresql": 0.5}
 """Seconds between two looks at a database without notifications. On SQLite most looks cost next to nothing."""
 CURRENT = 60.0
-"""Seconds for which the triggers tell of changes after this process has announced that somebody watches."""
+"""Seconds for which the triggers notify after this process has announced that somebody watches."""
 ANNOUNCE_EVERY = 20.0
 """Seconds."""
 LOOK_EVERY = 0.1
-"""Seconds between two looks at whether transactions are still open that do not tell of their changes."""
+"""Seconds between two looks at whether transactions that do not notify are still open."""
 LOST_AFTER = 10_000
 """Milliseconds without an acknowledgement after which the kernel gives a connection up."""
 
@@ -62,7 +62,7 @@ class Source(Protocol):
         """The rows that are known to have changed since the last call."""
 
     def settle(self) -> Settled:
-        """What is settled is in the next changes(), or could be read since wait() returned."""
+        """Each settled change is in the next changes(), or was readable when wait() returned."""
 
 
 class Wakeup:
@@ -77,7 +77,7 @@ class Wakeup:
         return self._reader
 
     def set(self) -> None:
-        with suppress(BlockingIOError):  # it is set
+        with suppress(BlockingIOError):  # the pipe is full, so it is set already
             os.write(self._writer, b"!")
 
     def clear(self) -> None:
@@ -91,7 +91,7 @@ class Wakeup:
 
 
 def source_for(connection: BaseDatabaseWrapper, wakeup: Wakeup) -> Source:
-    """Notifications where the database has them. A pooler that changes sessions loses them (as in statements.py)."""
+    """Notifications on PostgreSQL, unless a pooler may change sessions (as in statements.py): it would lose them."""
     connection.ensure_connection()
     if connection.vendor == "postgresql" and not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
         return Notifications(connection, wakeup)
@@ -114,7 +114,7 @@ class Writers:
             cursor.execute(WRITERS + also, [table_names(), *values])
             now, writers, *_ = cursor.fetchone()
         self.open = frozenset(writers)
-        # Who was not seen the last time has not changed anything before it.
+        # A transaction that the previous look did not see had changed nothing by then.
         self._since = {writer: self._since.get(writer, self._looked_at) for writer in writers}
         self._looked_at = now
         return Settled(min(self._since.values(), default=now), now)
@@ -124,8 +124,8 @@ class Notifications:
     """LISTENs on the connection with which the feed also reads.
 
     The triggers notify only until the time that was announced last: a notification takes a lock until its transaction
-    has been committed, which a busy queue that nobody watches should not pay for. Transactions that had changed
-    something before do not notify: when they end, all that is watched is looked at.
+    has been committed, which a busy queue that nobody watches should not pay for. Transactions that made changes before
+    the announcement do not notify: when they end, all that is watched is looked at.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, wakeup: Wakeup) -> None:
@@ -159,7 +159,8 @@ class Notifications:
         if self._silent and time.monotonic() >= self._look_at:
             self._writers.look()
             self._look_at = time.monotonic() + LOOK_EVERY
-        if self._silent - self._writers.open:  # what they have changed can be read: locks are kept beyond the commit
+        # A transaction becomes visible before its locks are released, so what these have changed can be read.
+        if self._silent - self._writers.open:
             self._silent &= self._writers.open
             return True
         return any(name.payload.endswith("*") for name in self._driver.notifies)
@@ -174,8 +175,8 @@ class Notifications:
                 yield Topic(table, UUID(row_id)), Topic(table, int(owner)) if owner else None
 
     def settle(self) -> Settled:
-        """A transaction notifies before it is committed, and is heard in this order: with the notification that this
-        one sends itself, all of those that were no longer open have come."""
+        """Notifications arrive in the order of the commits. With the one that this statement sends itself, those of all
+        transactions that it did not find open have arrived, too."""
         settled = self._writers.look(", pg_notify(%s, '')", self._own_channel)
         self._driver.notifies[:] = [one for one in self._driver.notifies if one.channel == CHANNEL]
         return settled
@@ -186,7 +187,7 @@ class Notifications:
         self._announce_at = time.monotonic() + ANNOUNCE_EVERY
 
     def _notice_lost_peers(self) -> None:
-        """By itself a connection that was cut without a word is given up after a quarter of an hour."""
+        """By default the kernel gives up a connection that was cut silently only after a quarter of an hour."""
         with suppress(OSError, AttributeError), socket.socket(fileno=os.dup(self._driver.fileno())) as raw:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_AFTER)
 
@@ -205,7 +206,7 @@ class Polling:
         """SQLite has one writer at a time."""
 
     def wait(self, seconds: float) -> bool:
-        """Not for a shorter time than between two looks."""
+        """Waits POLL_EVERY, however many seconds are asked for, or not at all for 0."""
         if self._poll.poll(POLL_EVERY[self._connection.vendor] * 1000 if seconds else 0):
             self._wakeup.clear()
         if self._connection.vendor == "postgresql":

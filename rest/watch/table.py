@@ -13,9 +13,9 @@ from rest.pagination import MAX_PAGE_CHARACTERS, fitting
 CHUNK = 500
 """Rows that one statement reads at most."""
 FEW = 8
-"""Rows that are read together without a question for their sizes."""
+"""Rows that are read together without asking for their sizes first."""
 REST = 1000
-"""Characters for which a row counts in addition to its texts."""
+"""Characters that a row counts for in addition to its texts."""
 LARGEST = 2**63 - 1
 """No version is higher."""
 
@@ -32,7 +32,7 @@ class State:
     """A row as it was read. version: grows with every change of the row. values: the columns of Table.rows.
 
     characters: how large it is. waiting: how many watchers have not taken it yet.
-    settled: whoever is told of it among its owner's rows has been told of all changes up to this version.
+    settled: a watcher of all its owner's rows that is told of it knows all changes up to this version.
     rendered: texts that were made from it, shared by all who watch it.
     """
 
@@ -56,8 +56,8 @@ def _is_complete(rows: list[dict[str, Any]]) -> None:
 
 @dataclass(frozen=True)
 class Table:
-    """name: in the database. rows: a query of `values()` of what is shown, with user_id and version. What may be large
-    is text there: as Python values JSON takes up to twenty times as many bytes.
+    """name: in the database. rows: a query of `values()` of what is shown, with user_id and version. JSON that may be
+    large is text there: parsed into Python values it takes up to twenty times as many bytes.
 
     complete: adds what other tables hold to many rows at once. row_characters: an expression for the size of a row, if
     it may be large.
@@ -94,8 +94,8 @@ class Table:
         return [_state(row) for row in found]
 
     def page(self, owner: int, since: int, limit: int) -> tuple[list[State], bool]:
-        """The states of the rows of this owner that changed first after this version, oldest change first; fewer than
-        the limit if they are large. And whether these are all.
+        """The states of the first rows of this owner that changed after this version, oldest change first; fewer than
+        the limit if they are large. Also True if no more follow.
         """
         rows = self.rows().filter(user_id=owner, version__gt=since).order_by("version")
         found = list(rows.values_list("pk", flat=True)[:limit])
@@ -116,7 +116,7 @@ class Table:
         return changed
 
     def owners(self, ids: Collection[UUID]) -> dict[int, int]:
-        """Of each owner of these rows the newest version."""
+        """The owners of these rows, each with the newest version among them."""
         newest: dict[int, int] = {}
         for chunk in _chunks(ids):
             rows = self.rows().filter(pk__in=chunk, user_id__isnull=False).order_by()
@@ -137,7 +137,7 @@ class Table:
         return len(ids) if len(ids) <= FEW else fitting(self._sizes(ids[:CHUNK]))
 
     def _sizes(self, ids: Sequence[UUID]) -> Iterator[int]:
-        """Of a few rows first, then of as many as fit if they are alike: it costs the database as much as reading."""
+        """Of a few rows first, then of as many as fit if all are as large: a size costs as much as reading the row."""
         most = FEW
         while ids:
             some, ids = ids[:most], ids[most:]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from django.conf import settings
 
 USER_KEY = "legwork.user"
-"""Where a request's ASGI scope says whose it was: the user's id, put there by the middleware."""
+"""Key in a request's ASGI scope of the user's id, which a middleware puts there."""
 
 _by_user: Counter[object] = Counter()
 """Changed on the event loop only."""
