@@ -38,7 +38,7 @@ class Route:
 class Pool:
     """The replicas that may be read from now, and the position that each has at least replayed (bytes of WAL).
 
-    lag: seconds since the commit that each replica replayed last; it lags only if it is behind as well.
+    lag: seconds since the commit that each replica replayed last; without writes it grows on a good replica, too.
     ensure_probed: makes sure that this process's probe runs, which keeps the pool up to date; set in project/apps.py.
     """
 

@@ -55,7 +55,7 @@ POOL_SECONDS = 3.0
 SEND_QUEUE = 256
 """Chunks of a response that are queued for a slow client instead of blocking a thread: 2 MiB of a static file."""
 CHUNK_SECONDS = 30.0
-"""In which a client must read a chunk of a longer response, for which a thread may wait; a stream has its own bound."""
+"""Within which a client must read a chunk of a long response, as a thread may wait for it. Streams: rest/watch."""
 
 body_budget = BodyBudget()
 SECURITY_HEADERS = security_headers.FIELDS + security_headers.hsts(
@@ -87,7 +87,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             async with asyncio.timeout(CHUNK_SECONDS):
                 await send(message)
         except TimeoutError:
-            stuck = True  # without an end, so that the server cuts the connection; the thread goes on to its end
+            stuck = True  # no final chunk is sent, so the server cuts the connection; the thread runs to its end
             logger.info("reader_dropped", path=logged_path(scope["path"]))
 
     try:

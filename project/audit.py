@@ -36,7 +36,7 @@ def log_logout(sender: Any, user: User | None, **more: Any) -> None:
 
 @receiver(user_login_failed)
 def log_failed_login(sender: Any, credentials: dict[str, Any], **more: Any) -> None:
-    """With the account's id if there is one: what was typed as a name may be a password."""
+    """Logs the account's id, if there is one, and no name: what was typed as a name may be a password."""
     name = str(credentials.get("username") or "")[:150]
     account = None if "\0" in name else User.objects.filter(username=name).values_list("pk", flat=True).first()
     log.warning("login_failed", user_id=account)
@@ -50,7 +50,7 @@ def log_admin_action(sender: Any, instance: LogEntry, **more: Any) -> None:
 
 @wraps(actions.delete_selected)
 def delete_selected(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
-    """Django's action. Of several objects it writes all LogEntries at once, which sends no signal."""
+    """Django's action, with our log lines: for several objects it writes all LogEntries at once and sends no signal."""
     selected = [str(pk) for pk in queryset.values_list("pk", flat=True)]
     response: HttpResponseBase | None = actions.delete_selected(model_admin, request, queryset)
     if response is None and len(selected) > 1:

@@ -1,4 +1,4 @@
-"""Publishes to Amazon CloudWatch how long jobs wait and how many workers are busy: worker machines are scaled by that.
+"""Publishes to Amazon CloudWatch how long jobs wait and how many workers are busy: it scales workers by that.
 
 Imported only if CLOUDWATCH_NAMESPACE is set: boto3 takes memory.
 Region, credentials and endpoint are those that boto3 finds: AWS_DEFAULT_REGION, the machine's role, AWS_ENDPOINT_URL.
@@ -12,7 +12,7 @@ from jobs.models import Cluster, Job
 
 DIMENSIONS = [{"Name": "Role", "Value": "worker"}]
 SECONDS = 5
-"""That CloudWatch has to answer. Publishing runs in a thread of the dispatcher's and is tried again a minute later."""
+"""Within which CloudWatch must answer. Publishing runs in a thread of the dispatcher, and again a minute later."""
 
 
 def publish_backlog() -> int:
@@ -33,7 +33,7 @@ def publish_backlog() -> int:
 
 
 def busy_percent() -> float:
-    """How many of the workers run a job, or of the I/O workers' threads: whichever is more, in per cent."""
+    """The share of workers that run a job, or of I/O workers' threads that do: the larger one, in per cent."""
     alive = [cluster for cluster in Cluster.objects.all() if not cluster.lost]
     workers = [process["busy"] for cluster in alive for process in cluster.workers("worker")]
     threaded = [process["busy"] for cluster in alive for process in cluster.workers("io-worker")]

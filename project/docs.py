@@ -30,7 +30,7 @@ class SchemaView(APIView):
 
 
 def _document() -> bytes:
-    """Slow to generate; the same for every user and as long as the process lives."""
+    """Slow to generate; the same for every user, as long as the process lives."""
     with generating:
         return _generated()
 
@@ -41,7 +41,7 @@ def _generated() -> bytes:
 
 
 def build() -> None:
-    """Generate the document and the schemas of all kinds, in a thread beside the start: the first requests wait."""
+    """Generate the document and all kinds' schemas in a thread, because the first requests would wait for them."""
     Thread(target=_build, name="schema", daemon=True).start()
 
 

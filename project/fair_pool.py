@@ -1,4 +1,4 @@
-"""The pool of threads that run Django, of which no caller gets all: its further requests wait on the event loop.
+"""The pool of threads that run Django. No caller gets all of them: its further requests wait on the event loop.
 
 Waiting there takes no thread, so other callers are served at once.
 """
@@ -22,9 +22,10 @@ MOST_KNOWN = 10_000
 
 
 class FairPool(WSGIMiddleware):
-    """Used on one event loop. Of a single thread a caller gets one request at a time.
+    """Used on one event loop. If there is only one thread, a caller gets it for one request at a time.
 
-    A caller is a user, once its credentials have been good here, and a network before: invented tokens are no callers.
+    A caller is a user if this process has already accepted the same credentials, else a network: inventing tokens does
+    not make new callers.
     """
 
     def __init__(self, app: WSGIApp, workers: int, send_queue_size: int) -> None:

@@ -1,7 +1,7 @@
 """Bounds what uvicorn's HTTP parser accepts, however uvicorn is started: the size of a head, and its time to arrive.
 
 By itself uvicorn collects an unfinished head without any bound, answers what is malformed in plain text, and names
-itself in every response. Its settings for that exist for a slower parser, or not at all.
+itself in every response. Its settings for these exist only for its slower parser, or not at all.
 """
 
 from functools import wraps
@@ -13,7 +13,7 @@ from rest import problems
 from rest.security_headers import FIELDS
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a request line and its header fields, after the first read of a head (at most 256 KiB)."""
+"""Bytes of a request line and its header fields, besides the read in which they begin (at most 256 KiB)."""
 HEAD_SECONDS = 20.0
 """From the start of a connection or request to the end of its head."""
 LINES = {400: b"HTTP/1.1 400 Bad Request", 408: b"HTTP/1.1 408 Request Timeout", 431: b"HTTP/1.1 431 "}
@@ -40,7 +40,7 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
         self.head_is_new = False
         received(self, data)
         if self.head_bytes is not None:
-            # Of the read with which it began, most may belong to earlier requests.
+            # The read in which the head begins does not count: most of it may belong to earlier requests.
             self.head_bytes += 0 if self.head_is_new else len(data)
             if self.head_begun:
                 _start_timer(self)
@@ -93,7 +93,7 @@ def _stop_timer(protocol: Any) -> None:
 
 
 def _head_is_late(protocol: Any) -> None:
-    """Between two requests of a connection uvicorn's own timeout applies."""
+    """Refuse an unfinished head, or close a connection that never began one. Between requests uvicorn has a timeout."""
     protocol.head_timer = None
     if protocol.head_begun and not protocol.transport.is_closing():
         _refuse(protocol, 408, "The header fields took too long to arrive.")

@@ -1,4 +1,4 @@
-"""GET /api/v1/: an index of the API's collections and documents, for whoever explores it."""
+"""GET /api/v1/: an index of the API's collections and documents, for people who explore it."""
 
 from django.urls import NoReverseMatch, reverse
 from drf_spectacular.utils import extend_schema

@@ -1,7 +1,7 @@
 """The format of all log lines, ours and the libraries': JSON in production, columns in development. To stderr.
 
-A job logs a line, and the standard library takes four times as long for a line as structlog with orjson. So our JSON
-lines below WARNING are written by `write_line`. All others go through the standard library, to Sentry and any handler.
+Each job logs a line, which takes the standard library four times as long as structlog with orjson. So our JSON lines
+below WARNING are written by `write_line`. All others go through the standard library, to Sentry and any handler.
 """
 
 import logging
@@ -34,7 +34,7 @@ FIELDS: list[Processor] = [
 ]
 RARE: list[Processor] = [structlog.stdlib.PositionalArgumentsFormatter(), structlog.processors.StackInfoRenderer()]
 FOR_RARE = {"exc_info", "stack_info", "positional_args"}
-"""What these and the standard library's formatter look for in an event."""
+"""Keys of an event that the processors in RARE and the standard library's formatter look for."""
 
 
 def logging_config(json: bool, level: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def logging_config(json: bool, level: str) -> dict[str, Any]:
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes what the standard library formats, and lines that are ready."""
+    """Writes records that the standard library formats, and lines that write_line has formatted."""
 
     def is_alone(self, logger: logging.Logger) -> bool:
         """Whether this logger's records go to this handler only, and nothing between them may drop or change one."""
@@ -81,7 +81,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.stream.write(f"{line}{self.terminator}")
             self.stream.flush()
         except (OSError, ValueError):
-            pass  # nobody reads it, or it is closed; as for other records, this must not stop who logs
+            pass  # stderr is closed or nobody reads it; as with other records, the caller must not fail
         finally:
             self.release()
 

@@ -9,7 +9,7 @@ from jobs.cluster.maintenance import every, hourly
 from project.login.access import cancel_work_of_inactive_users, end_access_of_inactive_users
 from project.models import Session, Token
 
-# Whatever has deactivated a user, an admin, a script or a statement, is noticed here.
+# These notice a deactivated user however it was deactivated: by an admin, a script or a statement.
 every(minutes=0.25)(end_access_of_inactive_users)
 every(minutes=0.25)(cancel_work_of_inactive_users)
 

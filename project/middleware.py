@@ -168,6 +168,6 @@ def _with_api_headers(request: HttpRequest, response: HttpResponseBase) -> HttpR
     response.setdefault("Cache-Control", "private, no-cache")
     patch_vary_headers(response, ["Authorization", "Cookie"])
     if response.status_code == HTTPStatus.NO_CONTENT:
-        # RFC 9110, 8.6: no length. Django adds both.
+        # RFC 9110, 8.6: a 204 has no Content-Length. Django adds it, and a Content-Type.
         del response["Content-Length"], response["Content-Type"]
     return response

@@ -1,4 +1,4 @@
-"""What lets a user in: tokens of programs, of which only digests are stored, and sessions of browsers."""
+"""A user's logins: tokens of programs, of which only digests are stored, and sessions of browsers."""
 
 import hashlib
 from datetime import datetime
@@ -24,7 +24,7 @@ class TokenQuerySet(models.QuerySet["Token"]):
         return mine.filter(models.Q(expiry=None) | models.Q(expiry__gt=timezone.now()))
 
     def keep_after_rehash(self, user: User, old_password: str) -> None:
-        """The same password was hashed anew, which ends no token. old_password: the hash until now."""
+        """Keep the tokens of a user whose unchanged password was hashed anew. old_password: the previous hash."""
         old = self.filter(user=user, password_digest=password_digest(old_password))
         old.update(password_digest=password_digest(user.password))
 

@@ -1,7 +1,7 @@
 """Protects this EC2 instance from scale-in while a job has been running on it for longer than WORKER_GRACE.
 
-Imported only if SCALE_IN_PROTECTION is set: boto3 takes memory. Leases stay the authority: an instance that Amazon
-takes all the same hands its jobs back, or loses them to their leases.
+Imported only if SCALE_IN_PROTECTION is set: boto3 takes memory. Leases still decide: an instance that Amazon
+terminates all the same hands its jobs back, or their leases expire.
 """
 
 import os
@@ -23,13 +23,13 @@ from jobs.models.states import Status
 log = structlog.get_logger(__name__)
 
 METADATA = "http://169.254.169.254"
-"""Of EC2's instance metadata service, unless AWS_EC2_METADATA_SERVICE_ENDPOINT says otherwise, as for boto3."""
+"""EC2's instance metadata service; as for boto3, AWS_EC2_METADATA_SERVICE_ENDPOINT names another one."""
 SECONDS = 5
-"""That Amazon has to answer. Protecting runs in a thread of the dispatcher's and is tried again some seconds later."""
+"""Within which Amazon must answer. Protecting runs in a thread of the dispatcher, and again some seconds later."""
 
 
 def protect_while_busy() -> int:
-    """Set or lift the protection if it should be otherwise; returns the number of changes.
+    """Set or lift the protection if it is not as wanted; returns the number of changes.
 
     Raises botocore's and requests' errors.
     """
@@ -51,7 +51,7 @@ def has_long_job() -> bool:
 
 @cache
 def instance_id() -> str:
-    """As the metadata service says it (IMDSv2)."""
+    """This instance's id, from the metadata service (IMDSv2)."""
     base = f"{os.environ.get('AWS_EC2_METADATA_SERVICE_ENDPOINT', METADATA).rstrip('/')}/latest"
     headers = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
     token = requests.put(f"{base}/api/token", headers=headers, timeout=SECONDS)

@@ -1,4 +1,4 @@
-"""Who asks: the token and user in a gathered statement's rows, judged like in project/login/authentication.py."""
+"""Who asks: the token and user in a gathered statement's rows, checked as in project/login/authentication.py."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ class Caller(NamedTuple):
 
 
 def count(users: Mapping[int, int]) -> dict[int, Allowance]:
-    """Counts simultaneous requests, given by number with the user's id, for the rate limit; the Allowance of each."""
+    """Count these requests for the rate limit; returns the Allowance of each. users: the user's id by request."""
     requests = defaultdict(list)
     for number, user_id in users.items():
         requests[user_id].append(number)

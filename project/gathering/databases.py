@@ -1,4 +1,4 @@
-"""Runs the gathered statements: reads on a replica or the primary, for many users at once, each with its own writes."""
+"""Runs the gathered statements: reads on a replica or the primary for many users, who each see their own writes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from routers import PRIMARY, pool
 log = structlog.get_logger(__name__)
 
 Row = tuple[Any, ...]
-"""Of a gathered statement: the number of its question (from 1), the user's id, and what else was asked."""
+"""Of a gathered statement: the number of the question (from 1), the user's id, and what else the statement selects."""
 
 REPLAYED = """
     SELECT CASE
@@ -39,7 +39,7 @@ ONE_PLAN = """
 
 @cache
 def is_possible() -> bool:
-    """Prepared statements need PostgreSQL, and a session of one's own."""
+    """Prepared statements need PostgreSQL, and a session that no pooler exchanges."""
     primary = connections[PRIMARY]
     return primary.vendor == "postgresql" and not primary.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
 
@@ -52,8 +52,8 @@ def read(statement: str, questions: Sequence[Sequence[str]]) -> dict[int, Row]:
 def read_many(statement: str, questions: Sequence[Sequence[str]]) -> dict[int, list[Row]]:
     """The rows that answer these questions, by the question's index; those without a row are missing.
 
-    statement: a read with one array of text for each part of a question. The user that it finds for a question is one
-    whose latest writes the answer must contain.
+    statement: a read with one array of text for each part of a question. The rows for a question contain the latest
+    writes of the user that the statement finds for it.
     """
     probe.background_probe.ensure_started()
     found: dict[int, list[Row]] = {}
@@ -105,9 +105,9 @@ def read_before_writing(statement: str, questions: Sequence[Sequence[str]]) -> d
 def _execute(
     alias: str, statement: str, questions: Sequence[Sequence[str]] = (), *, readonly: bool = True
 ) -> list[Row]:
-    """A read, on this thread's connection; a second time on a new one if the first was broken.
+    """A read on this thread's connection; if that is broken, once more on a new one.
 
-    Not while the primary is known to be out: a new connection would wait for it once more.
+    Not on the primary while it is known to be out: a new connection would only wait for it.
     """
     values = [array_literal(part) for part in zip(*questions, strict=True)]
     if connections[alias].connection is not None:
@@ -121,7 +121,7 @@ def _execute(
 
 
 def _connected(alias: str, readonly: bool) -> BaseDatabaseWrapper:
-    """readonly: for every transaction of this session, so that safe methods cannot write."""
+    """Connect anew. readonly: for every transaction of the session, so that safe methods cannot write."""
     connection = connections[alias]
     connection.connect()
     connection.connection.set_session(readonly=readonly)

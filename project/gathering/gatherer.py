@@ -15,14 +15,14 @@ Key = TypeVar("Key")
 Answer = TypeVar("Answer")
 
 BOUND = 64
-"""Keys that one call answers at most, if nothing else is said."""
+"""Keys that one call answers at most, by default."""
 
 
 class Gatherer(Generic[Key, Answer]):
     """Answers keys by `execute`, which takes a list of keys and returns as many answers; None if it has none.
 
-    Keys that arrive during a call are answered together by the next one. Nothing waits in order to be gathered: while
-    the thread is idle, a single key is a call of its own. The busier, the cheaper is each key.
+    Keys that arrive during a call are answered together by the next one. No key waits in order to be gathered: while
+    the thread is idle, a single key is a call of its own. The more keys arrive, the less each of them costs.
     """
 
     def __init__(self, name: str, execute: Callable[[list[Key]], Sequence[Answer | None]], bound: int = BOUND) -> None:

@@ -18,15 +18,15 @@ ByStatus = dict[int, Fields]
 VARIABLE = frozenset({b"content-length", b"etag", b"location", b"ratelimit", b"ratelimit-policy", b"retry-after"}) | {
     b"x-request-id"
 }
-"""Fields that every answer has of its own. All others depend on the origin, the call and the status alone."""
+"""Fields that differ from answer to answer. All others depend on the origin, the call and the status alone."""
 NEVER_SHARED = frozenset({b"set-cookie", b"idempotency-replayed"})
 LIMIT = 256
 """Origins and calls that are kept. Clients choose the Host, within ALLOWED_HOSTS, and X-Forwarded-*."""
 
 
 class Heads(Generic[Call]):
-    """What the middlewares and the plain view send with an answer, whatever these are: one answer of each sort goes
-    through them and shows it. An origin whose requests they refuse or redirect is never learnt."""
+    """The header fields that the middlewares and the plain view send, learnt from one answer of theirs for each call,
+    origin and status. An origin whose requests they refuse or redirect is never learnt."""
 
     def __init__(self) -> None:
         self._learnt: dict[tuple[Call, Origin], ByStatus] = {}

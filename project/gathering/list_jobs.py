@@ -28,7 +28,7 @@ COLUMNS = ", ".join(
     f"CASE WHEN job.characters <= {MAX_PAGE_CHARACTERS} THEN job.{name} END" if name in JSON_FIELDS else f"job.{name}"
     for name in JOB_FIELDS
 )
-"""Of a page that is too large the JSON is not read."""
+"""The JSON of a page that is too large is not read."""
 STATEMENT = f"""
     SELECT asked.number, {callers.COLUMNS}, job.characters, {COLUMNS}
     FROM unnest(%s::text[]) WITH ORDINALITY AS asked (digest, number)
@@ -53,7 +53,7 @@ async def answer(asked: Asked, path: re.Match[str], body: bytes) -> Answer | Non
 
 
 def find(questions: list[Question]) -> Sequence[Answer | None]:
-    """None: a wrong, ended or exhausted token, or a page that is too large: for the plain view."""
+    """None, for the plain view: the token is invalid or over its rate limit, or the page is too large."""
     rows, now = databases.read_many(STATEMENT, [(question.digest,) for question in questions]), timezone.now()
     asking = {number: Caller(*found[0][1:WIDTH]) for number, found in rows.items()}
     fits = {number: (found[0][WIDTH] or 0) <= MAX_PAGE_CHARACTERS for number, found in rows.items()}

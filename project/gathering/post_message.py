@@ -41,7 +41,7 @@ async def answer(asked: Asked, path: re.Match[str], body: bytes) -> Answer | Non
 
 
 def parse(data: object, user: User) -> Draft | None:
-    """None: it needs a template, a stream, or an answer from DNS, for which others would wait."""
+    """None if it needs a template, a stream, or an answer from DNS, for which the other messages would wait."""
     if not isinstance(data, dict) or "template" in data or data.get("stream") is not None:
         return None
     if any("{" in str(data.get(name)) for name in CONTENT):

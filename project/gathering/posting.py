@@ -39,7 +39,7 @@ class Posted(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """error: it is unknown whether the thing was stored, because the database went away; None: it is."""
+    """error: why it is unknown whether the thing was stored: the database went away. None: it was stored."""
 
     thing: Any
     user_id: int
@@ -55,7 +55,7 @@ class Stored(NamedTuple):
 
 
 class Posting(Generic[Thing]):
-    """path: that is posted to. usage: what users have of these things.
+    """path: of the collection. usage: how many of these things each user has.
 
     parse: makes a thing of a JSON value, or None if it cannot share a statement; raises if the value is not valid.
     insert: stores things in one transaction.
@@ -109,7 +109,7 @@ class Posting(Generic[Thing]):
         return True
 
     def _store(self, things: list[Thing]) -> Exception | None:
-        """Raises errors after which certainly nothing is stored."""
+        """Returns an error after which it is unknown whether they are stored; raises one after which they are not."""
         if not things:
             return None
         try:

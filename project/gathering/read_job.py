@@ -81,7 +81,7 @@ def decoded(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def find(questions: list[Question]) -> Sequence[Found | None]:
-    """None: a wrong, ended or exhausted token, another's job or none; the plain view says which."""
+    """None: the token is invalid or over its rate limit, or the user has no such job; the plain view says which."""
     rows, now = databases.read(STATEMENT, questions), timezone.now()
     asking = {number: Caller(*row[1:WIDTH]) for number, row in rows.items()}
     users = {number: caller.user_id for number, caller in asking.items() if caller.may("GET", JOBS, now)}

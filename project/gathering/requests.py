@@ -17,8 +17,8 @@ FIELDS = frozenset(
         *(() if settings.TRACING else (b"traceparent", b"tracestate")),
     }
 )
-"""Header fields of which it is known here what they do to an answer, which is mostly nothing. Not among them: Cookie
-(sessions), Prefer, Range, other conditions, and whatever else there is or will be."""
+"""Header fields whose effect on an answer is known here; most have none. A request with any other one is left to the
+plain view: Cookie (sessions), Prefer, Range, other conditions, and whatever else there is or will be."""
 FIELDS_WITH_BODY = FIELDS - {b"if-none-match"} | {b"content-length", b"content-type"}
 ORIGIN = (b"host", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port")
 TOKEN = re.compile(rb"[Tt]oken +([A-Za-z0-9]{1,200})")
@@ -27,7 +27,7 @@ OUR_ETAG = re.compile(rb'(?:W/)?"([0-9a-f]{1,16})"')
 ANY_ETAG = re.compile(rb'(?:W/)?"[!#-~]*"')
 
 Origin = tuple[str | bytes | None, ...]
-"""All in a request that decides about its host, its scheme, and so about the URLs in the answer."""
+"""Everything in a request that decides its scheme and host, and so the URLs in the answer."""
 
 
 class Asked(NamedTuple):

@@ -1,4 +1,4 @@
-"""Ends what lets a user in, and what a deactivated user has waiting."""
+"""Ends a user's tokens and sessions, and cancels the work of deactivated users."""
 
 from contextlib import suppress
 

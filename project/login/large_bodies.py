@@ -1,4 +1,4 @@
-"""Whether a request's credentials are good, asked before its large body is read (project/asgi.py)."""
+"""Whether a request's credentials are valid: checked before a large body is read (project/asgi.py)."""
 
 from collections.abc import Iterable
 

@@ -16,11 +16,11 @@ log = structlog.get_logger(__name__)
 WRITE_EVERY = 10.0
 """Seconds. What a killed process has not written is noted again at the token's next use."""
 MOST = 100_000
-"""Tokens that one process remembers; beyond it, further ones wait for the next day."""
+"""Tokens that one process records in a day; further ones have to wait for the next day."""
 
 
 class LastUsed:
-    """Thread-safe. One write a day for each token, process by process; those of many tokens share a statement."""
+    """Thread-safe. Each process writes a token at most once a day; many tokens share a statement."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class LastUsed:
                 self._unwritten |= tokens
 
     def written(self) -> AbstractContextManager[None]:
-        """In its body, they are written every WRITE_EVERY seconds."""
+        """A block during which what was noted is written every WRITE_EVERY seconds."""
         return repeated(self.write, every=WRITE_EVERY, name="last-used")
 
 

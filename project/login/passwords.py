@@ -79,7 +79,7 @@ def _own_session(request: HttpRequest, account: str) -> str:
 
 
 def _remember(request: HttpRequest, username: str) -> None:
-    with suppress(Exception):  # without the cache everybody is a stranger
+    with suppress(Exception):  # without the cache no network counts as known
         cache.set(_known_key(request, username), True, REMEMBERED_FOR)
 
 

@@ -47,7 +47,7 @@ class SessionView(APIView):
     problems: ClassVar = {"POST": (403,), "DELETE": (403,)}
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        """None for login and logout: the caller need not be logged in, and a stale token must not be an error."""
+        """An empty list for login and logout: nobody need be logged in, and a stale token must not be an error."""
         reads = self.request is None or self.request.method in SAFE_METHODS
         return super().get_authenticators() if reads else []
 
@@ -79,7 +79,7 @@ class SessionView(APIView):
     @extend_schema(operation_id="session_destroy", parameters=[CSRF_HEADER], responses={204: LOGGED_OUT})
     def delete(self, request: Request) -> Response:
         """Log out. Without a session this does nothing and succeeds."""
-        # Who that was, for the log: without authenticators DRF has replaced the session's user by an anonymous one.
+        # The session's user, for the log: without authenticators DRF has replaced it by an anonymous one.
         request._request.user = get_user(request._request)
         logout(request._request)
         return Response(status=204)

@@ -16,7 +16,8 @@ DO_NOT_COMPILE = "SET jit = off"
 it does not know how long the arrays are: 1.3 ms of CPU a job."""
 LIMIT_IDLENESS = "SET idle_in_transaction_session_timeout = '{}s'"
 LIMIT_TRANSACTIONS = "SET transaction_timeout = '{}s'"
-"""The server ends the session of an open transaction, which would keep dead rows alive. The second: PostgreSQL 17."""
+"""The server ends the session of a transaction that idles or lasts too long, and so holds back vacuum. The second
+setting needs PostgreSQL 17."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -30,8 +30,8 @@ log = structlog.get_logger(__name__)
 PROBE_EVERY = (0.5, 1.0)
 """Seconds between two rounds, drawn at random so that many processes do not ask at the same time."""
 CHECKS, CHECK = 15, 0.1
-"""How often, and after how many seconds each, answers are looked for before a server counts as silent. A check that
-comes late counts once: if this process or the whole machine stood still, no server is to blame."""
+"""A server counts as silent if it has not answered after so many checks, so many seconds apart. A check that comes late
+counts once: if this process or the whole machine was suspended, the servers are not to blame."""
 CHECK_PRIMARY_EVERY = 1.0
 """Seconds between two tries by requests to reach a primary that is out."""
 

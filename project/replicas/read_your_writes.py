@@ -17,7 +17,7 @@ from routers import PRIMARY, pool, route
 log = structlog.get_logger(__name__)
 
 KEPT = int(MAX_LAG_SECONDS)
-"""Seconds. A replica that is later than this is not read from, so all others have replayed what is forgotten here."""
+"""Seconds. A replica that lags by more is not read from, so all others have replayed what is forgotten here."""
 UNKNOWN = 2**63 - 1
 """The position after a write if the primary could not be asked. It is replaced at the user's next write."""
 
