@@ -7,10 +7,10 @@ python := .venv/bin/python
 READY := .venv/ready
 # Two for each of two cores: while one test waits for processes, another computes.
 PYTEST := -n 4 --max-worker-restart 0 --dist loadgroup
-# Wherever tests run. The bytecode of our modules is kept for the hundreds of processes that they start: without it each
-# takes 0.2 s longer.
-ALIKE := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=
-# Without it the program is production, and refuses to start without secrets.
+# The environment of every test run. Bytecode of our modules is kept for the hundreds of processes that tests start:
+# without it each takes 0.2 s longer.
+test_env := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=
+# Without it the settings are those of production, which stop the start if a secret is missing.
 development := DJANGO_SETTINGS_MODULE=settings.development
 OURS := $(wildcard manage.py routers.py settings project rest jobs mail monitor demo benchmarks examples)
 OURS += clients/python/legwork_client
@@ -29,11 +29,11 @@ run: $(READY)  ## Start everything and stay up on port 8000, or PORT, until Ctrl
 	@$(development) $(python) -m demo.run
 
 test: $(READY) servers  ## Run every test (installs servers, Chromium and Node.js where missing)
-	@$(ALIKE) $(python) -m pytest $(PYTEST) $(TESTS)
+	@$(test_env) $(python) -m pytest $(PYTEST) $(TESTS)
 
 coverage: $(READY) servers  ## Run every test and report the lines and branches that none of them reaches
 	@mkdir -p var && rm -f var/coverage*
-	@$(ALIKE) $(python) -m coverage run -m pytest $(PYTEST) $(TESTS)
+	@$(test_env) $(python) -m coverage run -m pytest $(PYTEST) $(TESTS)
 	@$(python) -m coverage combine --quiet && $(python) -m coverage report
 
 servers:

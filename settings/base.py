@@ -53,7 +53,7 @@ MIDDLEWARE = [
     "project.replicas.middleware.RoutingMiddleware",
 ]
 
-# Of pages: the admin, Swagger UI, the page of unsubscribing. What is no page may load nothing at all
+# For pages: the admin, Swagger UI, the unsubscribe page. Other responses may load nothing at all
 # (rest/security_headers.py). A script or style in a page needs the nonce, {{ request.csp_nonce }} in a template.
 CONTENT_SECURITY_POLICY = {
     "EXCLUDE_URL_PREFIXES": ("/api/", "/webhooks/", "/static/", "/healthz", "/readyz", "/metrics"),
@@ -86,7 +86,7 @@ TEMPLATES = [
     }
 ]
 
-# Seconds after which PostgreSQL ends our transactions that idle, and (from 17 on) those that last. 0: never.
+# Seconds after which PostgreSQL ends a transaction of ours that idles, or (17 or newer) that is still open. 0: never.
 IDLE_TRANSACTION_TIMEOUT = env.integer("IDLE_TRANSACTION_TIMEOUT", 600)
 TRANSACTION_TIMEOUT = env.integer("TRANSACTION_TIMEOUT", 21_600)
 
@@ -120,7 +120,7 @@ LOOPBACK_ONLY = False
 WEB_THREADS = env.integer("WEB_THREADS", 4, minimum=1)
 
 # --- the task monitor -------------------------------------------------------------------------------------------
-# The deployed version, as it is to be shown: charts mark when its first cluster started, errors say since when.
+# The deployed version: charts mark when its first cluster started, and an error group names the one that it began with.
 RELEASE = env.text("RELEASE", "")[:50]
 # Who may read /metrics: whoever sends `Authorization: Bearer TOKEN`, or calls from one of these addresses or networks.
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
@@ -128,8 +128,8 @@ METRICS_ALLOWED = env.texts("METRICS_ALLOWED", [])
 # Errors are reported to this Sentry project; empty: the SDK is not even imported.
 SENTRY_DSN = env.text("SENTRY_DSN", "")
 SENTRY_ENVIRONMENT = env.text("SENTRY_ENVIRONMENT", "production")
-# Attempts at jobs become spans of traces; without an address OpenTelemetry is not even imported, which reads its
-# variables itself.
+# Attempts at jobs become spans of traces. OpenTelemetry reads its variables itself; without an address it is not even
+# imported.
 TRACING = bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT", "") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""))
 
 # --- login ------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ AUTHENTICATION_BACKENDS = ["project.login.passwords.ThrottledBackend"]
 LOGIN_REDIRECT_URL = "admin:index"
 CSRF_FAILURE_VIEW = "rest.problems.csrf_failure"
 PASSWORD_TRIES_PER_MINUTE = 5
-# Checking a password takes a third of a second of CPU, also if it is right.
+# Checking a password takes a third of a second of CPU, whether it is right or wrong.
 LOGINS_PER_MINUTE = env.integer("LOGINS_PER_MINUTE", 60, minimum=1)
 RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 30_000, minimum=1)
 # The number of proxies before us: only their entries in X-Forwarded-For are trusted.
@@ -171,7 +171,6 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "rest.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-# The maximum bytes of a request body, in general and by path prefix, and the maximum seconds for its arrival.
 # Requests per minute from one address (an IPv6 /64) to what is not the API, by prefix of the path.
 PAGE_RATES = {
     "/webhooks/": env.integer("WEBHOOK_RATE_PER_MINUTE", 60_000, minimum=1),
@@ -180,6 +179,7 @@ PAGE_RATES = {
 }
 # The client's address in log lines: full, masked (its /24, or /48 of IPv6) or off.
 LOG_CLIENT_ADDRESS = env.choice("LOG_CLIENT_ADDRESS", "masked", ("full", "masked", "off"))
+# The maximum bytes of a request body, in general and by path prefix, and the maximum seconds for its arrival.
 BODY_LIMIT = 1024 * 1024
 BODY_LIMITS: dict[str, int] = {"/api/v1/mail/": 10 * BODY_LIMIT}
 BODY_SECONDS = 30
@@ -305,7 +305,8 @@ MAIL_TIMEOUT = (5.0, env.number("MAIL_TIMEOUT", 30.0, minimum=0.1))
 MAIL_THREADS = env.integer("MAIL_THREADS", 32, minimum=1)
 # Seconds until a provider that failed is tried with one message; doubled after each failure, up to ten minutes.
 MAIL_PROBE_AFTER = env.number("MAIL_PROBE_AFTER", 30.0, minimum=0.1)
-# Events are indexed late: how long after an ambiguous attempt their absence proves that nothing was sent.
+# Providers index events late: only so long after an ambiguous attempt does the absence of its events prove that nothing
+# was sent.
 MAIL_SETTLED_AFTER = timedelta(seconds=env.integer("MAIL_SETTLED_AFTER", 1800))
 # Rate limits by provider name and by recipient's domain, in addition to the table in mail/sending/rates.py:
 # mailgun=100/s,gmail.com=20/s.
@@ -313,7 +314,7 @@ MAIL_RATES = env.rates("MAIL_RATES", [])
 # Providers whose volume is raised slowly, each with its first day: mailgun=2026-03-01.
 MAIL_WARM_UP = env.days("MAIL_WARM_UP", [])
 # Stop a broadcast or stream if more than these percentages of its mail bounce or are complained about, once the
-# outcome of MINIMUM messages is known (mail/policy/guard_bounds.py).
+# outcome of MINIMUM messages is known (mail/policy/guard_limits.py).
 MAIL_GUARD = env.boolean("MAIL_GUARD", default=True)
 MAIL_GUARD_MINIMUM = env.integer("MAIL_GUARD_MINIMUM", 200, minimum=1)
 MAIL_GUARD_BOUNCES = env.number("MAIL_GUARD_BOUNCES", 5.0, minimum=0.01)

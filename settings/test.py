@@ -23,5 +23,5 @@ DATABASES = {"default": env.database("DATABASE_URL"), **REPLICAS}
 # The default hasher is slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGGING = logging_config(json=True, level="WARNING")
-# Each client of a test makes the middleware anew, and would look at hundreds of files again.
+# Each test client makes the middleware anew, and WhiteNoise would look at hundreds of files again.
 WHITENOISE_AUTOREFRESH = True
