@@ -9,7 +9,7 @@ from demo.screen import say, step, timeline
 
 DOMAIN = "example.org"
 OUTCOMES = {"grace": "delivered", "defer": "delivered", "bounce": "bounced", "complain": "complained"}
-"""The final status by the local part of the recipient, from which the simulated Mailgun takes it."""
+"""The final status by the local part of the recipient, by which the simulated Mailgun chooses it."""
 REQUIRED_EVENTS = {"defer": {"deferred"}}
 """Further events that the timeline must contain."""
 MAX_DELAY = 180
@@ -29,14 +29,14 @@ def show_mail(client: Client) -> None:
 
 
 def _post(client: Client, local: str) -> str:
-    order = {
+    body = {
         "to": f"{local}@{DOMAIN}",
         "subject": "Hello {{ name }}",
         "text": "Dear {{ name }}, this is a demonstration.",
         "html": "<p>Dear <b>{{ name }}</b>, this is a demonstration.</p>",
         "context": {"name": local.title()},
     }
-    url: str = client.post("mail/messages/", order, expect=202).headers["Location"]
+    url: str = client.post("mail/messages/", body, expect=202).headers["Location"]
     return url
 
 

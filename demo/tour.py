@@ -7,7 +7,7 @@ from demo.mail import show_mail
 from demo.screen import bar, say, show_json, step
 
 MAX_DELAY = 120
-"""Seconds of delay that are tolerated: the machine may be busy with other work."""
+"""Seconds by which the job may be late: the machine may be busy with other work."""
 
 
 def show(url: str, username: str, password: str, seconds: int) -> None:
@@ -27,10 +27,10 @@ def _log_in(url: str, username: str, password: str) -> Client:
 
 
 def _post_job(client: Client, seconds: int) -> dict[str, Any]:
-    order = {"kind": "demo.countdown", "params": {"seconds": seconds}}
+    body = {"kind": "demo.countdown", "params": {"seconds": seconds}}
     step(f"It posts {seconds} seconds of work: POST /api/v1/jobs/")
-    show_json(order)
-    answer = client.post("jobs/", order, expect=202)
+    show_json(body)
+    answer = client.post("jobs/", body, expect=202)
     say(f"202 Accepted after {answer.elapsed.total_seconds() * 1000:.0f} ms; the work continues in the background")
     say(f"Location: {answer.headers['Location']}")
     job: dict[str, Any] = answer.json()

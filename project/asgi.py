@@ -116,7 +116,7 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
             challenge = [(b"www-authenticate", b"Token")]
             return await _refuse(scope, send, 401, detail, challenge, code="not_authenticated")
         except OutOfBudget:
-            detail = "This server holds as many bodies of requests as it may; try again."
+            detail = "This server cannot hold another request body right now; try again."
             return await _refuse(scope, send, 503, detail, [(b"retry-after", b"1")], code="overloaded")
         except TimeoutError:
             return await _refuse(scope, send, 408, "The body took too long to arrive.", [(b"connection", b"close")])

@@ -1,4 +1,4 @@
-// Says to screen readers what happens by itself. Visible text is elsewhere.
+// Tells screen readers what has changed on the page. Visible text is elsewhere.
 
 const element = document.getElementById("announcements");
 

@@ -1,6 +1,6 @@
 // The API as a browser talks to it: JSON in and out, the session cookie, CSRF, idempotency keys, problem+json, ETags.
 //
-// Everything else on this page asks through the functions here, and none of it calls fetch() by itself.
+// Everything else on this page sends requests through the functions here; nothing else calls fetch().
 
 const ROOT = new URL("api/v1/", document.baseURI);
 const TRIES = 3;
@@ -33,7 +33,7 @@ export function address(path) {
 }
 
 /**
- * GET. Returns { data, etag, retryAfter }; with the ETag of your copy, data is null while that is still right (304).
+ * GET. Returns { data, etag, retryAfter }; with the ETag of your copy, data is null while the copy is current (304).
  * The server says by Retry-After when it makes sense to ask again.
  */
 export async function get(path, { etag = null, signal = undefined } = {}) {
@@ -46,8 +46,8 @@ export async function get(path, { etag = null, signal = undefined } = {}) {
 }
 
 /**
- * GET until there is an answer, or the signal is aborted: null. What may pass (no answer, 429, 5xx) is told to
- * onProblem(error), and asked again as soon as the server allows.
+ * GET until there is an answer; null if the signal is aborted before. An error that may pass (no answer, 429, 5xx) is
+ * given to onProblem(error), and the request is sent again as soon as the server allows.
  */
 export async function getPatiently(path, onProblem, signal) {
   while (!signal.aborted) {
@@ -65,8 +65,8 @@ export async function getPatiently(path, onProblem, signal) {
 }
 
 /**
- * POST. Safe to repeat: who gets no answer does not know whether the request was carried out, so the same request is
- * sent again with the same Idempotency-Key, and the server does it once and repeats its first answer.
+ * POST. Without an answer it is unknown whether the request was carried out. So the same request is sent again with the
+ * same Idempotency-Key, and the server does it only once and repeats its first answer.
  */
 export async function post(path, data = undefined) {
   const headers = { "Idempotency-Key": newKey() };

@@ -1,5 +1,5 @@
-// Swagger UI on our own schema. Who is logged in at / can execute every operation as it stands: the session cookie goes
-// along, and here the CSRF header is added. Programs' keys are entered without the word Token, which is added as well.
+// Swagger UI on our own schema. A user who is logged in at / can execute every operation at once: the browser sends the
+// session cookie, and the CSRF header is added here. A program's key is entered without the word Token, which is added.
 
 import { csrfToken } from "./api.js";
 

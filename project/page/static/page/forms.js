@@ -4,8 +4,8 @@ import { ApiError } from "./api.js";
 import { explained } from "./words.js";
 
 /**
- * Call action() when the form is submitted; the button waits meanwhile. locate(field) gives the input that the name of
- * a field in the error's list belongs to, such as "params.seconds".
+ * Call action() when the form is submitted; meanwhile the button does nothing. locate(field) gives the input of a field
+ * that an error names, such as "params.seconds".
  */
 export function onSubmit(form, action, locate = (field) => form.elements[field]) {
   const button = form.querySelector("button[type=submit]");

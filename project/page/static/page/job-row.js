@@ -109,7 +109,7 @@ export function stateOf(job) {
   }
 }
 
-/** Of the file that the job has produced, or "". Kinds that produce one name it in their result. */
+/** The name of the file that the job has produced, or "". Kinds that produce one name it in their result. */
 function filenameOf(job) {
   return job.output?.filename ?? (job.status === "succeeded" && job.result?.filename) ?? "";
 }

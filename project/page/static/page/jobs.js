@@ -46,7 +46,7 @@ export function stop() {
   statuses.clear();
 }
 
-/** The stream tells of changes from its opening on. What happened before, or while it was away, is in the list. */
+/** The stream tells of changes since it opened. What happened before, or while it was interrupted, is in the list. */
 function connected(state) {
   connection.textContent = CONNECTION[state];
   connection.dataset.state = state;
@@ -76,7 +76,7 @@ async function catchUp() {
     const { data } = await get("jobs/");
     for (const job of data.results) show(job, asked);
   } catch {
-    // Told by the stream's state, and tried again.
+    // The stream's state says so, and it is tried again.
   }
 }
 
@@ -89,7 +89,7 @@ form.addEventListener("reset", () => queueMicrotask(chooseKind)); // the first k
 filter.addEventListener("change", loadList);
 more.addEventListener("click", () => loadPage(older));
 
-/** Once: what was filled in outlives a login in between. */
+/** Loads them once, so that what was filled in survives another login. */
 async function loadKinds() {
   if (kinds.size) return;
   const problem = form.querySelector(".problem");

@@ -56,7 +56,7 @@ export class MailRow {
     }
   }
 
-  /** Entries are only ever added, so those that are there stay. */
+  /** If entries were only added, as usual, the elements that are there stay. */
   #writeTimeline(timeline) {
     const same = this.timeline.every((entry, index) => JSON.stringify(entry) === JSON.stringify(timeline[index]));
     const entries = same ? timeline.slice(this.timeline.length) : timeline;

@@ -82,7 +82,7 @@ byId("log-out").addEventListener("click", async () => {
   } catch (error) {
     if (!(error instanceof ApiError)) return window.alert(explained(error));
   }
-  // Whoever logs out leaves nothing for the next user; whose session has only ended finds the forms as they were.
+  // A logout clears the forms for the next user. If the session has only ended, they stay as they were.
   for (const form of document.forms) form.reset();
   leave("You are logged out.");
 });

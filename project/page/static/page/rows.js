@@ -56,13 +56,13 @@ export class Rows {
   }
 }
 
-/** The elements of a template's copy, by their first class or the name given. */
+/** A copy of a template, and part(selector), which finds an element in it. */
 export function copyOf(templateId) {
   const element = document.getElementById(templateId).content.firstElementChild.cloneNode(true);
   return { element, part: (selector) => element.querySelector(selector) };
 }
 
-/** Hide or show; if what is hidden has the focus, `instead` gets it, so that nobody working by keyboard is thrown out. */
+/** Hide or show. If the element that is hidden has the focus, `instead` gets it: keyboard users keep their place. */
 export function toggle(element, shown, instead) {
   if (!shown && element === document.activeElement) instead.focus();
   element.hidden = !shown;
