@@ -40,7 +40,7 @@ class KeyReused(APIException):
 def idempotent(post: Post) -> Post:
     """Decorator of a view's post(): stores a successful response in the same transaction as its effects.
 
-    A 204 created nothing and is not stored, so that the same key may ask again.
+    A 204 created nothing and is not stored: the next request with the key is handled anew.
 
     A second request with the same key, even a concurrent one, waits for the first and gets its response. If the first
     fails, the rollback removes the key too.

@@ -34,7 +34,7 @@ def fitting(sizes: Iterable[int]) -> int:
 
 
 class NewestFirst(CursorPagination):
-    """Orders by id, which as a UUIDv7 is the creation time, or by the view's `ordering`.
+    """Orders by id (a UUIDv7, so by creation time) or by the view's `ordering`.
 
     Unlike DRF's class it responds 400 to an invalid cursor or page size. A view whose rows may be large has the
     expression `row_characters`: its pages end before they exceed MAX_PAGE_CHARACTERS, but have at least one row.

@@ -129,7 +129,7 @@ def count_request(request: HttpRequest | Request, subject: str, cost: int = 1) -
 
 
 def count(subject: str, cost: int = 1) -> Allowance:
-    """Count requests of this subject (user_subject, or address:…), for callers without a Django request too."""
+    """Count so many requests of this subject (user_subject(), or address:…). Needs no Django request."""
     window = Window("rate", subject)
     return Allowance(settings.RATE_LIMIT_PER_MINUTE, window.add(cost), window.seconds_left())
 
@@ -170,7 +170,7 @@ def _behind_proxies(peer: str, forwarded_for: str) -> str:
 
 
 def client_network(request: HttpRequest | Request) -> str:
-    """The client's address, or the /64 of an IPv6 address: a customer has at least a /64 to himself."""
+    """The client's address, or the /64 of an IPv6 address, as each customer has at least a whole /64."""
     return network_of(client_address(request))
 
 

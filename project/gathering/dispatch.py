@@ -21,9 +21,9 @@ App = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
 
 
 class Call(NamedTuple):
-    """One sort of gathered request. answer: None leaves the request to the plain view, which has an answer for all.
+    """One sort of gathered request. answer: returns None to leave a request to the plain view, which can answer all.
 
-    status: of its success.
+    status: of a success.
     """
 
     method: str

@@ -25,7 +25,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class RoutingMiddleware:
-    """The innermost middleware: what it routes are the queries of views and of the API's authentication."""
+    """The innermost middleware, so that it routes the queries of views and of the API's authentication."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

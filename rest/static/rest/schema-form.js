@@ -128,7 +128,7 @@ function hintFor(schema, required) {
   return maximum !== undefined ? `At most ${maximum}.` : "";
 }
 
-/** One type, without null: whoever wants null leaves the field empty. */
+/** The schema with one type, without null: a field that is left empty is not sent. */
 function plain(schema) {
   const variants = (schema.oneOf ?? schema.anyOf ?? schema.allOf ?? []).filter((variant) => !isNull(variant));
   const inner = variants.length === 1 ? { ...schema, ...variants[0] } : schema;
