@@ -71,7 +71,7 @@ CONSTRAINTS = {
 ENDS = (
     ("the handler returns a value", "`succeeded`", "yes", ""),
     ("it raises `PermanentError`, or its params are not valid any more", "`failed`", "yes", ""),
-    ("it raises `RetryAfter(seconds)`", "`retrying`, or `failed` after the last attempt", "yes", "then"),
+    ("it raises `RetryAfter(seconds)`", "`retrying`, or `failed` after the last attempt", "yes", "after these seconds"),
     ("it raises anything else", "the same", "yes", "after the kind's backoff"),
     ("its `timeout` passes", "the same", "yes", "after the kind's backoff"),
     ("its worker is killed or lost", "the same", "yes", "at once, with its old place in the queue"),
@@ -126,8 +126,8 @@ of cancellations
   that was given up can never overwrite the one that replaced it.
 - A handler that ignores its interruption for {span(STUCK_AFTER)} is killed with its process.
 - After SIGTERM, running jobs have `WORKER_GRACE` seconds.
-- Higher priorities are claimed first, and of equal ones the oldest. Every eighth claim takes the job that has waited
-  longest, if that is more than {span(STARVED_AFTER)}.
+- Higher priorities are claimed first, and of equal ones the oldest. Of a busy worker's claims every eighth takes the
+  job that has waited longest, if that is more than {span(STARVED_AFTER)}.
 
 Why: decisions [0001](decisions/0001-the-job-row-is-the-queue.md), [0006](decisions/0006-leases-and-heartbeats.md) and
 [0007](decisions/0007-lost-attempts-and-retries.md).

@@ -54,8 +54,8 @@ stateDiagram-v2
     {Status.BOUNCED} --> {Status.QUEUED}: critical mail, by policy
 ```
 
-These are the usual ways. Events come late, twice and out of order, so they follow not these arrows but
-[precedence](#precedence).
+These are the usual transitions. Events may come late, twice or out of order, so [precedence](#precedence) decides which
+status they lead to, and not these arrows.
 """
 
 IMPORTANCE = {
@@ -97,14 +97,15 @@ def _precedence() -> str:
     return f"""
 ## Precedence
 
-A status replaces those of lower precedence, whichever is learnt first. A late `delivered` never erases a complaint.
+A status replaces those of lower precedence, in whatever order events arrive. A late `delivered` never erases a
+complaint.
 
 ```mermaid
 flowchart LR
 {lines}{arrows}
 ```
 
-A message's status after a provider's event, unless the present one has precedence:
+A message's status after a provider's event, unless its current status has a higher precedence:
 
 {table("event", "status")}{events}"""
 
@@ -128,8 +129,8 @@ What one failure leads to, by failure class and importance (`mail/policy/table.p
 case by case.
 
 - *Ends as*: the status when there is no further try.
-- *Another provider* needs one that has not had the message and can take it now; otherwise the waits apply.
-- *A strike* counts one failure; so many in a row suppress the address. A delivery ends the row.
+- *Another provider*: one that has not had the message and can take it now. If there is none, the waits apply.
+- *A strike* counts one failure; so many in a row suppress the address. A delivery resets the count.
 - `ambiguous`: the provider may have the message. Its events are searched for our attempt before anything is sent
   again, for {span(LOOK_UP_FOR)} at most.
 - A provider's pause is what it asks for, {span(DEFAULT_PAUSE)} if it says nothing, and {span(LONGEST_PAUSE)} at most.

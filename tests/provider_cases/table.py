@@ -31,17 +31,17 @@ waits.
 
 - A reply of class 4 (`450`, `4.2.1`), and whatever a provider calls transient or soft, is never a hard bounce.
 - *A strike*: three soft bounces in a row over more than 14 days suppress the address for 90 days, three full mailboxes
-  in a row for 30 days. A delivery ends the row.
+  in a row for 30 days. A delivery resets the count.
 - A single block slows nothing down. When mail to three addresses of a domain was blocked within an hour, bulk mail to
   that domain waits for 15 minutes, with the alert `domain_slowed_down`.
 - Critical mail that bounces softly after it was delivered raises an alert at once and is sent again.
-- A message is never given again to a provider that has refused it in one of the ways that send it to another one.
+- A provider whose refusal sends a message to another provider is never given that message again.
 """
 
 CLASSES = """
 ## Classes
 
-What becomes of a message where another provider could take it; in brackets, where there is no other.
+What becomes of a message if another provider can take it; in brackets, if there is no other.
 
 | Class | Meaning | Suppression | Provider | Critical | Normal | Bulk |
 |---|---|---|---|---|---|---|
