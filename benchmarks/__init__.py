@@ -1,1 +1,1 @@
-"""How fast Legwork is beside its peers, and as its work grows; also a Django app, with the kinds that are measured."""
+"""Measures Legwork beside its peers and under growing load. Also a Django app, with the kinds that are measured."""

@@ -58,7 +58,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _chosen(names: Sequence[str]) -> tuple[list[Contender], list[str]]:
-    """Who takes part, and a sentence about everyone who cannot."""
+    """The contenders that take part, and a sentence about each that cannot."""
     chosen = [contender for contender in CONTENDERS if contender.name in names]
     if "legwork-redis" in names and not broker_url_is_understood():
         return [contender for contender in chosen if contender.name != "legwork-redis"], [NO_REDIS]
@@ -68,7 +68,7 @@ def _chosen(names: Sequence[str]) -> tuple[list[Contender], list[str]]:
 def _rounds(
     chosen: Sequence[Contender], stores: Stores, options: argparse.Namespace, missing: list[str]
 ) -> dict[str, list[Sample]]:
-    """All samples by name. The order changes from round to round, so that nobody always follows the same one."""
+    """All samples by name. Each round starts with another contender, so that the order favours none."""
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in chosen}
     for contender in chosen:
         stores.create_database(contender.name)
@@ -83,7 +83,7 @@ def _rounds(
 def _sample(
     contender: Contender, stores: Stores, options: argparse.Namespace, which: str, missing: list[str]
 ) -> list[Sample]:
-    """One, or none when the contender fails: the others are measured all the same, and the run ends with an error."""
+    """One sample, or none if the contender fails: the others are still measured, and the exit status is 1."""
     try:
         with console.status(f"{which}: {contender.title} …"), Running(contender, stores) as running:
             sample = measure(running, stores, options.jobs, -(-options.probes // options.rounds))

@@ -1,7 +1,7 @@
 """`python -m benchmarks.api`: how many requests does one web process answer, beside its peers?
 
-Each has one process and a database of its own on the same PostgreSQL, and is asked by wrk for the same things: one
-job, the same with its ETag, a list of 50, and to store a job. Celery's and django-q2's peers enqueue a task as well.
+Each has one process and a database of its own on the same PostgreSQL. wrk sends the same requests to all: GET one job,
+GET it with its ETag, GET a list of 50, and POST a job, for which the peers also enqueue a task (Celery or django-q2).
 """
 
 import argparse
@@ -49,9 +49,9 @@ print(json.dumps(found))
 METHOD = f"""\
 One process each, {USERS} users with {JOBS} jobs each, whose requests wrk sends in turn; access logs are off everywhere.
 All check the token and the user of each request in the database and answer the same fields. Rates, and latencies in
-ms, are medians of the rounds; CPU is that of the process, in µs a request, and depends least on what else the machine
-does. Servers, wrk and the process share the machine's cores. PostgreSQL commits durably. No worker runs: POSTs store
-and enqueue."""
+ms, are medians of the rounds. CPU is that of the process, in µs a request; of all figures it depends least on other
+load of the machine. Servers, wrk and the process share the machine's cores. PostgreSQL commits durably. No worker runs:
+POSTs store and enqueue."""
 HEADINGS = ["", "requests/s", "times FastAPI's", "p50", "p99", "CPU", "failed"]
 
 Rows = list[dict[str, str]]
@@ -104,7 +104,7 @@ SIDES = (
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked. bar, aim: times FastAPI's rate."""
+    """A request that is measured. bar, aim: required and desired multiple of FastAPI's rate."""
 
     name: str
     title: str
@@ -182,7 +182,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextmanager
 def serving(side: Side, stores: Stores) -> Iterator[tuple[str, Rows, Tree]]:
-    """Its URL, a token and a job of each of its users, and its processes."""
+    """Runs a contender's web process; yields its URL, a token and a job of each user, and its processes."""
     stores.empty_redis()
     port = free_port()
     env = {
@@ -224,7 +224,7 @@ def _answers(process: Process, port: int) -> bool:
 
 
 def _measure(url: str, rows: Rows, tree: Tree, seconds: float) -> Iterator[tuple[str, int, Sample]]:
-    """By call and connections."""
+    """Yields the name of each call, the number of connections, and the sample."""
     etags = [_etag(f"{url}/api/v1/jobs/{row['job']}/", row["token"]) for row in rows]
     script = FOLDER / "requests.txt"
     for call in CALLS:
@@ -279,7 +279,7 @@ def _row(call: Call, side: Side, connections: int, samples: Samples) -> list[str
 
 
 def _ratio(call: Call, side: str, connections: int, samples: Samples) -> float:
-    """0 without FastAPI in the run."""
+    """The rate as a multiple of FastAPI's; 0 if FastAPI is not in the run."""
     theirs = samples.get((call.name, "fastapi", connections))
     ours = samples[call.name, side, connections]
     return median(s.rate for s in ours) / median(s.rate for s in theirs) if theirs else 0

@@ -1,4 +1,4 @@
-"""A client of the API that asks at even moments, so that a slow answer does not keep it from asking on."""
+"""A client of the API that sends requests at fixed intervals. A slow answer also counts for the requests it delays."""
 
 import http.client
 import time
@@ -13,7 +13,7 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request, and the status of its answer."""
+    """A request, and the status that its answer must have."""
 
     method: str
     path: str
@@ -22,10 +22,9 @@ class Question:
 
 
 def ask(url: str, token: str, question: Question, rate: float, seconds: float) -> list[float]:
-    """Ask `rate` times a second over one connection; the seconds that each answer took.
+    """Ask `rate` times a second over one connection; returns how many seconds each answer took.
 
-    A request that is late because the answer before took so long is counted from the moment at which it was due.
-    Raises UnexpectedAnswerError.
+    If a slow answer delays the next request, that one's time counts from when it was due. Raises UnexpectedAnswerError.
     """
     at = urlsplit(url)
     headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}

@@ -27,16 +27,16 @@ PROBE_PATIENCE = 30.0
 
 
 class Peer(Protocol):
-    """What each module of benchmarks.peers offers; it may also have `enqueue_many(count)`, where the peer has one."""
+    """What each module of benchmarks.peers offers. It has `enqueue_many(count)` too if the peer has a bulk call."""
 
     def prepare(self) -> None:
-        """An empty queue and no results, in a store that has its tables."""
+        """Create missing tables; empty the queue and delete all results."""
 
     def enqueue(self) -> Any:
-        """One no-op through the peer's Python API; what is needed to read its result."""
+        """Enqueue one no-op through the peer's Python API. Returns the argument of result()."""
 
     def stored(self) -> int:
-        """How many no-ops have their results stored; cheap."""
+        """How many no-ops have their results stored. Must be cheap."""
 
     def result(self, handle: Any) -> object:
         """The result of a no-op, read as a user of the peer would."""
@@ -46,7 +46,7 @@ class Peer(Protocol):
 
 
 class Client:
-    """The requests that it answers are its public methods; numbers of seconds and lists of them go back."""
+    """Each request names one of the public methods; its return value goes back as JSON."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -91,29 +91,29 @@ class Client:
         """Seconds from the call that enqueues a job to the job's first line, on idle workers."""
         path = Path(os.environ["BENCH_SOCKET"])
         path.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
-            ear.bind(str(path))
-            ear.settimeout(PROBE_PATIENCE)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(str(path))
+            receiver.settimeout(PROBE_PATIENCE)
             try:
-                return [self._latency(str(path), ear) for _ in range(probes)]
+                return [self._latency(str(path), receiver) for _ in range(probes)]
             finally:
                 path.unlink()
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """What only this peer has."""
+        """Call a function that only this peer has."""
         return getattr(self.peer, name)(*arguments)
 
-    def _latency(self, path: str, ear: socket.socket) -> float:
+    def _latency(self, path: str, receiver: socket.socket) -> float:
         time.sleep(random.uniform(*PROBE_PAUSE))  # noqa: S311 nothing secret
         called = time.monotonic()
         self.peer.probe(path)
-        return float(ear.recv(100)) - called
+        return float(receiver.recv(100)) - called
 
 
 def pauses(goal: int, stored: Callable[[], int]) -> Iterator[float]:
     """How long to sleep before each further look, until goal is reached.
 
-    Half of the time that the rest should take at the pace so far: few looks in all, and an exact end.
+    Half of the time that the rest should take at the rate so far: so there are few looks, and the end is seen at once.
     """
     began, before = time.monotonic(), stored()
     while (now := stored()) < goal:

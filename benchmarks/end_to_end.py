@@ -1,6 +1,6 @@
 """`python -m benchmarks.end_to_end`: from the first POST of many jobs until the last of them has succeeded.
 
-The APIs of benchmarks.api, each with its workers. The job does nothing; its end is written to the database.
+The contenders are those of benchmarks.api, with workers. The job does nothing; its end is written to the database.
 """
 
 import argparse
@@ -31,12 +31,12 @@ JOBS, WORKERS, ROUNDS = 2000, 2, 3
 CLIENTS = USERS
 WITHIN = 300.0
 BAR = 2.0
-"""Times the rate of the best other one."""
+"""Required multiple of the best peer's rate."""
 BODY = b'{"kind":"demo.countdown","params":{"seconds":0}}'
 CELERY = ("-m", "celery", "-A", "benchmarks.peers.api_worker", "worker", "--concurrency", str(WORKERS), "-l", "error")
 METHOD = f"""\
-{CLIENTS} clients post the jobs, which do nothing; each has a connection and a token of its own, and posts the next
-one when it has its answer. The time runs from the first POST until the database shows that all have succeeded. Each
+{CLIENTS} clients post the jobs, which do nothing; each has a connection and a token of its own, and posts its next job
+when the last one is answered. The time runs from the first POST until the database shows that all have succeeded. Each
 side has one web process, as in [the API beside its peers](api.md), and {WORKERS} processes that execute jobs.
 PostgreSQL is durable. A peer's task writes nothing but the job's end, in one UPDATE. Celery acknowledges early, as
 it does by default: a worker that is killed loses jobs. Legwork writes start and end under a lease. Some jobs are
@@ -45,7 +45,7 @@ run before, so that all processes are warm. Figures are medians of the rounds.""
 
 @dataclass(frozen=True)
 class Worker:
-    """What executes a side's jobs, in the environment of this name. table: where they are."""
+    """What runs a side's jobs. environment: the name of its virtual environment. table: where the jobs are."""
 
     environment: str
     command: tuple[str, ...]
@@ -117,11 +117,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextmanager
 def _running(side: Side, stores: Stores) -> Iterator[tuple[str, Sequence[str], str]]:
-    """Its URL, its users' tokens and its database, with its workers."""
+    """Runs a side's web process and workers; yields its URL, its users' tokens and the URL of its database."""
     worker = WORKER_OF[side.name]
     with serving(side, stores) as (url, rows, _):
         database = stores.url_of_database(f"api_{side.name}")
-        # Those with which the database was filled, which no queue knows.
+        # The jobs that the database was filled with are in no queue.
         _ask(database, f"DELETE FROM {worker.table} RETURNING 1")  # noqa: S608
         env = {"DATABASE_URL": database, "REDIS_URL": stores.url_of_redis(), "BENCH_TABLE": worker.table}
         process = Process(
@@ -149,7 +149,7 @@ def _run(url: str, tokens: Sequence[str], database: str, table: str, jobs: int) 
 
 
 def _post(url: str, tokens: Sequence[str], jobs: int) -> tuple[float, float]:
-    """In a process of its own. When the first job was posted, and when the last one was accepted."""
+    """Runs in a process of its own. Returns when the first job was posted, and when the last one was accepted."""
     return asyncio.run(_post_all(url, tokens, jobs))
 
 
@@ -166,7 +166,7 @@ async def _post_all(url: str, tokens: Sequence[str], jobs: int) -> tuple[float, 
 async def _post_on(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str, numbers: Iterator[int]
 ) -> None:
-    """Post jobs on this connection while there is one left."""
+    """Post jobs on this connection until none is left."""
     head = f"POST /api/v1/jobs/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token {token}\r\n"
     request = head.encode() + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
     for _ in numbers:

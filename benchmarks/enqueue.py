@@ -1,4 +1,4 @@
-"""`python -m benchmarks.enqueue`: one job at a time, beside a bare INSERT and stock django-q2. Clients take turns."""
+"""`python -m benchmarks.enqueue`: enqueueing one job at a time, beside a bare INSERT and stock django-q2, in turns."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 METHOD = """\
 Each client is one process with one thread, on a database of its own on one private PostgreSQL (fsync and
 synchronous_commit on, all else default). They take turns of a few hundred jobs, and no workers run. Each ratio is the
-median over the turns of the rate beside that of Legwork on PostgreSQL in the same turn.
+median over all turns of the client's rate divided by that of Legwork on PostgreSQL in the same turn.
 
 The **bare INSERT** is the limit for a job that is a committed row: a loop that executes one prepared statement, which
 inserts the same row into the same table, with a new id each time and a commit after each."""
@@ -64,7 +64,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _clients(stores: Stores, stack: ExitStack, names: Sequence[str]) -> dict[str, Callable[[int], float]]:
-    """What enqueues so many jobs and returns how many seconds it took."""
+    """By name, a function that enqueues so many jobs and returns how many seconds it took."""
     asks = {}
     for contender in CONTENDERS:
         if contender.name in names:

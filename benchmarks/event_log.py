@@ -1,6 +1,6 @@
 """`python -m benchmarks.event_log`: events a second from Mailgun's event log, read page by page into the database.
 
-Twice: when no webhook has told of any of them, and when all are known already, which is the usual case.
+Measured twice: when no webhook has reported any of them, and when all are known already, which is the usual case.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from tests.support.servers.postgresql import PostgreSQL, create_database
 from tests.support.servers.simulator import API_KEY, DOMAIN, Simulator
 
 PER_CALL = 20
-"""Recipients of one call. Each event names all of them, and real ones name one or few."""
+"""Recipients of one call. Each event then names all of them, where real ones name one or a few."""
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def _measure(simulator: Simulator, events: int) -> None:
 
 
 def _make_attempts(number: int) -> list[tuple[str, str]]:
-    """Address and attempt's id of so many messages that were sent."""
+    """Store so many sent messages; returns the address and the attempt's id of each."""
     from django.utils import timezone  # noqa: PLC0415
 
     from mail.models import Attempt, Message  # noqa: PLC0415

@@ -1,8 +1,8 @@
 """`python -m benchmarks.fairness`: what do fair claims cost the drain? Two workers, PostgreSQL.
 
-The same jobs are drained with and without them, in alternating rounds: the project's own, and those of one user, who
-is at her ceiling all the time. Judged by the median of the rounds' ratios, of rates and of CPU, which is that of the
-cluster and of the server.
+The same jobs are drained with and without fair claims, in alternating rounds: the project's own, and those of one user,
+who is at the ceiling all the time. The result is the median of the rounds' ratios of rates, and of CPU (of cluster and
+server).
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 cluster.start()
         for number in range(1, options.rounds + 1):
             for pair in clusters:
-                # In turn, because the second of two rounds may be the luckier one.
+                # Alternating, because the second of two rounds may have an advantage.
                 for cluster in pair if number % 2 else reversed(pair):
                     sample = cluster.drain(options.jobs)
                     samples.setdefault(cluster.case.name, []).append(sample)

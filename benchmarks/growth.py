@@ -1,6 +1,7 @@
 """`python -m benchmarks.growth`: does the queue slow down as finished rows pile up in its table?
 
-Legwork on PostgreSQL with two workers; a database for each number of finished rows, all with as many queued ones.
+Legwork on PostgreSQL with two workers. There is a database for each number of finished rows; the number of queued jobs
+is the same in all.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """`python -m benchmarks.interference`: how long the API's answers take while the queue drains, for each broker.
 
-A web process (uvicorn), a cluster with two workers and a client that asks at fixed moments share one database.
+A web process (uvicorn), a cluster with two workers and a client that asks at fixed intervals share one database.
 """
 
 import argparse
@@ -53,19 +53,19 @@ HEADINGS = [
     "drained/s",
 ]
 METHOD = """\
-For each broker a database, a web process (uvicorn) and a cluster with two workers of their own, on one private
-PostgreSQL (fsync and synchronous_commit on, all else default). The jobs stand in PostgreSQL with every broker; it only
-wakes workers. Over one kept connection each, a client sends GETs of one job and POSTs of a no-op at even moments; a
-request that is late because the answer before took too long is counted from the moment at which it was due. First the
-cluster is idle; then it drains a backlog that was made while it was stopped and that outlasts the client.
+Each broker has a database, a web process (uvicorn) and a cluster with two workers of its own, on one private PostgreSQL
+(fsync and synchronous_commit on, all else default). With either broker the jobs are rows in PostgreSQL; the broker only
+wakes workers. A client sends GETs of one job over one kept connection, and POSTs of a no-op over another, at fixed
+intervals. If a slow answer delays the next request, that one's time counts from when it was due. First the cluster is
+idle; then it drains a backlog that was made while it was stopped and that outlasts the client.
 
-Web process, workers, client and PostgreSQL share the machine's cores: on two cores a part of what is seen is the wait
-for a core, which a database of its own for the queue would not change."""
+Web process, workers, client and PostgreSQL share the machine's cores: on two cores a part of each time is the wait for
+a core, which a separate database for the queue would not shorten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """In seconds, of each request of a sort."""
+    """Seconds that each request took."""
 
     gets: Sequence[float]
     posts: Sequence[float]

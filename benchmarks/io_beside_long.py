@@ -42,7 +42,7 @@ HEADINGS = ["", "median", "p95", "longest"]
 USER = "bench"
 
 Arrivals = Callable[[], Mapping[str, float]]
-"""What has arrived, by its mark: when, in seconds since 1970."""
+"""Returns when each mark has arrived, in seconds since 1970."""
 Post = Callable[[str], object]
 """Posts something with a mark."""
 
@@ -96,7 +96,7 @@ def _stack(stores: Stores, server: str) -> Iterator[tuple[Stack, Client]]:
 
 @contextmanager
 def _server() -> Iterator[tuple[str, dict[str, float]]]:
-    """A web server that notes when each path is first asked for: its URL, and the notes."""
+    """Runs a web server that notes when each path is first requested; yields its URL and the notes."""
     arrived: dict[str, float] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -149,7 +149,7 @@ def _at_mailgun(stack: Stack) -> dict[str, float]:
 
 
 def _waits(post: Post, arrivals: Arrivals, count: int) -> list[float]:
-    """Seconds of each, posted one after the other; the first few, for which connections are made, do not count."""
+    """Seconds that each took, posted one after the other. The first few do not count: they open connections."""
     waits = []
     for number in range(WARM_UP + count):
         mark = f"mark-{number}"
@@ -163,7 +163,7 @@ def _waits(post: Post, arrivals: Arrivals, count: int) -> list[float]:
 
 
 def _arrival(arrivals: Arrivals, mark: str) -> float:
-    """0 before it."""
+    """When the mark has arrived; 0 if it has not."""
     return arrivals().get(mark, 0.0)
 
 

@@ -11,7 +11,7 @@ from jobs.registry import job
 from jobs.run import Run
 from rest.strict import StrictSerializer
 
-if os.environ.get("BENCH_WITHOUT_FAIR_SHARE"):  # benchmarks/fairness.py measures what it costs
+if os.environ.get("BENCH_WITHOUT_FAIR_SHARE"):  # benchmarks/fairness.py measures what fair claims cost
     FairShare.at_ceiling = lambda self: ()  # type: ignore[method-assign]
 
 

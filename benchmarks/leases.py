@@ -1,5 +1,5 @@
-"""Measures waiting remote workers: `python -m benchmarks.leases`. How soon after its POST a job is leased, and what
-thousands of waiting workers hold."""
+"""`python -m benchmarks.leases`: how soon after its POST a job is leased, and how many threads and connections waiting
+remote workers take."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""A database of Legwork's with a given number of finished rows, in which draining is timed again and again."""
+"""A database with a given number of finished jobs, in which draining further ones is timed again and again."""
 
 import time
 from dataclasses import replace
@@ -17,12 +17,11 @@ else default); rounds go over all of them in turn. The finished rows are copies 
 60 ms apart, with ids as they would have had.
 
 In each round: the cluster (2 workers) is started on an empty queue, warmed up with 200 jobs and stopped with SIGSTOP;
-the queued rows are inserted, one ms apart; VACUUM (ANALYZE) and a checkpoint follow; SIGCONT starts the clock, and it
-stops when the oldest of the queued jobs, as many as are measured, have succeeded. What the round has added is deleted
-again."""
+the queued rows are inserted, one ms apart; VACUUM (ANALYZE) and a checkpoint follow. The clock starts with SIGCONT and
+stops when the measured jobs, the oldest of the queued ones, have succeeded. Then the rows of the round are deleted."""
 
 KEPT = "finished before"
-"""The request_id of the rows that make the level."""
+"""The request_id of the finished rows, which stay from round to round."""
 
 COPY = """
     INSERT INTO jobs_job
@@ -41,7 +40,7 @@ QUEUED = """'{"status": "queued", "attempt": 0, "worker": "", "started_at": null
 
 
 class Level:
-    """One number of finished rows, so far apart, in a database of its own."""
+    """A database with so many finished rows. apart: the time from one to the next, as an SQL interval."""
 
     def __init__(self, stores: Stores, finished: int, name: str = "", apart: str = "60 ms") -> None:
         self.stores = stores
@@ -52,7 +51,7 @@ class Level:
         self._url = stores.create_database(self.contender.name)
 
     def fill(self) -> None:
-        """Have one job done, and copy it."""
+        """Have one job run, and copy its row."""
         with Running(self.contender, self.stores) as running:
             running.client.ask("prepare")
             running.start_workers()

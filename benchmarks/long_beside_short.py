@@ -1,7 +1,8 @@
 """`python -m benchmarks.long_beside_short`: do short jobs wait behind long ones?
 
 Two clusters with two workers each. First one worker of each is busy with a long job, and 500 short ones are enqueued.
-Then, harder: the long jobs are of the same kind as the short ones, so that no worker can know, and stand among them.
+Then a harder case: the long jobs are queued among the short ones and are of the same kind, so that no worker can tell
+them apart.
 """
 
 import argparse
@@ -75,7 +76,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextmanager
 def _clusters(stores: Stores, warm_up: int) -> Iterator[Running]:
-    """Two of them, warmed up, on an empty database."""
+    """Two clusters on a new database, warmed up."""
     legwork = next(contender for contender in CONTENDERS if contender.name == LEGWORK)
     two = replace(legwork, name="long-beside-short", processes=CLUSTERS, env={**legwork.env, "WORKER_GRACE": "1"})
     stores.create_database(two.name)
@@ -89,7 +90,7 @@ def _clusters(stores: Stores, warm_up: int) -> Iterator[Running]:
 
 
 def _busy(running: Running, stores: Stores, short: int, long: float) -> Times:
-    """The issue's scenario."""
+    """Each cluster gets a long job while the other one is stopped; then the short jobs are enqueued."""
     clusters = running.trees
     for number, busy in enumerate(clusters):
         others = [cluster for cluster in clusters if cluster is not busy]
@@ -107,7 +108,7 @@ def _busy(running: Running, stores: Stores, short: int, long: float) -> Times:
 
 
 def _among(running: Running, stores: Stores, short: int, long: float) -> Times:
-    """Between the thirds of the short ones stands a long one each; all are enqueued before the workers may begin."""
+    """A long job is queued after each of the first two thirds of the short ones, all before the workers may begin."""
     running.workers.stop()
     newest: str = running.client.ask("call", "newest")
     third = [0.0] * (short // 3)

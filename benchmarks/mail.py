@@ -1,8 +1,8 @@
 """`python -m benchmarks.mail`: e-mails a second through a Mailgun that takes 100 ms for each, by Legwork and its peers.
 
 In each round and for each contender: all mails are submitted while no worker runs; then its workers are started, and
-the Mailgun (mail/simulator, webhooks switched off) is asked how many it has accepted. The rate is that of the last nine
-tenths, so that nobody's start-up is counted. Two worker processes each, unless its name says otherwise.
+Mailgun's simulator (webhooks switched off) is asked how many mails it has accepted. The rate is that of the last nine
+tenths, so that start-up is not counted. Each has two worker processes, unless its name says otherwise.
 """
 
 import argparse
@@ -103,7 +103,7 @@ CONTENDERS = [
 ]
 
 TUNED = frozenset({"celery-two-threads", "post-office-threads"})
-"""Not as their documentation has them, but with as many threads as Legwork."""
+"""Contenders with as many threads as Legwork, not set up as their documentation shows."""
 
 HEADINGS = ["by", "mails/s", "worst to best", "of Legwork's", "CPU of workers, ms a mail", "a killed worker's mails"]
 
@@ -175,13 +175,13 @@ def _timed(running: Running, stores: Stores, mailgun: Simulator, mails: int) -> 
     seconds = time.monotonic() - began
     used = [tree.cpu_seconds() - at for tree, at in zip(trees, before, strict=True)]
     others = max(machine_cpu_seconds() - machine_before - sum(used), 0.0)
-    # Of few mails none may be left when the first tenth is noticed on a busy machine: the rate is then much too low.
+    # On a busy machine few mails may all be sent before the first tenth is noticed: the rate is then much too low.
     sent = max(last - first, 1)
     return Sample(sent / seconds, 1000 * used[0] / sent, others / seconds / (os.cpu_count() or 1))
 
 
 def _wait(mailgun: Simulator, goal: int) -> int:
-    """Until it has accepted so many; how many it then has."""
+    """Wait until the simulator has accepted so many mails; returns how many it has accepted then."""
     deadline = time.monotonic() + PATIENCE
     while (accepted := int(mailgun.get("")["accepted"])) < goal:
         if time.monotonic() > deadline:
@@ -238,7 +238,7 @@ def _verdict(samples: Mapping[str, Sequence[Sample]]) -> str:
 
 
 def _times(samples: Mapping[str, Sequence[Sample]], without: Collection[str]) -> float | None:
-    """How often our rate contains the best one of the others; None where none of them was measured."""
+    """Our rate as a multiple of the best of the others; None if none of them was measured."""
     best = max((_rate(samples, name) for name in samples if name not in without), default=0.0)
     return _rate(samples, LEGWORK) / best if best else None
 

@@ -7,5 +7,5 @@ TEXT = "Good day,\n\nwhat you ordered is on its way to you.\n\n" + "It will take
 
 
 def addresses(count: int) -> Iterator[str]:
-    """Each of them another."""
+    """So many different addresses."""
     return (f"reader{number}@example.org" for number in range(count))

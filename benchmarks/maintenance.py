@@ -1,4 +1,4 @@
-"""Takes the monitor's tasks out of the dispatcher's, so that benchmarks.monitored can measure what they cost."""
+"""Keeps dispatchers from running the monitor's tasks, so that benchmarks.monitored can measure what they cost."""
 
 import os
 

@@ -12,21 +12,21 @@ METHOD = """\
 1. The client empties the store and, where the peer has a bulk call, enqueues all jobs with it (timed), and empties the
    store again. No worker runs.
 2. The workers are started and warmed up: 200 jobs are enqueued and finished, twice; each time the bench waits until the
-   worker processes are idle (under 0.02 CPU seconds in half a second). Start-up is thus never counted.
+   worker processes are idle (at most 0.01 CPU seconds for each process in half a second). So start-up is never counted.
 3. Idle latency: one job at a time on idle workers, after a pause drawn evenly from 20 to 400 ms, so that polling peers
    are met at every phase of their poll. From the call of the enqueue function to the job's first line.
-4. Every process of the workers is stopped with SIGSTOP, whatever it is. The client enqueues all jobs one at a time
-   (timed; one process, one thread, nothing of the workers runs beside it). PostgreSQL makes a checkpoint. The stop
-   lasts two seconds or more, so that peers which poll have slept their last pause out and pay nothing for it in 5.
+4. All processes of the workers are stopped with SIGSTOP. The client enqueues all jobs one at a time (timed; one
+   process, one thread, beside which no worker runs). PostgreSQL makes a checkpoint. The workers stay stopped for two
+   seconds or more, so that the last pause of a peer that polls is over by then and does not count in step 5.
 5. Drain: the clock starts, SIGCONT releases all worker processes, and the clock stops when as many results are stored
    as jobs were enqueued. The client looks at the count rarely at first and often near the end. Then 50 results are
    read through the peer's own API and compared.
-6. CPU seconds are those of step 5, of all worker processes and of both servers, and so are the bytes of WAL
-   (pg_current_wal_insert_lsn before and after it); memory is read right after it."""
+6. CPU seconds (of all worker processes and of both servers) and bytes of WAL (pg_current_wal_insert_lsn before and
+   after) are those of step 5. Memory is read right after it."""
 
 WARM_UP = 200
 LONGEST_POLL = 2.0
-"""Seconds: twice the longest pause (dramatiq's) between two looks of an idle peer."""
+"""Seconds for which workers stay stopped: twice the longest pause of an idle peer between two looks (dramatiq's)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Sample:
     """Rates per second; CPU in seconds per 1,000 jobs, of the worker processes and of the servers.
 
     wal: bytes a job in PostgreSQL's write-ahead log while it drained.
-    noise: the share of the machine's cores that went to processes which are not the bench's meanwhile.
+    noise: the share of the machine's cores that other programs used meanwhile.
     """
 
     enqueue: float
@@ -93,7 +93,7 @@ class Drain:
 
     @property
     def noise(self) -> float:
-        """The share of the machine's cores that went to others."""
+        """The share of the machine's cores that other programs used."""
         return self.others / self.seconds / (os.cpu_count() or 1)
 
 
@@ -111,7 +111,7 @@ def warm_up(running: Running, jobs: int) -> None:
 
 
 def drain(running: Running, stores: Stores, goal: int) -> Drain:
-    """From the release of the stopped workers until so many results are stored."""
+    """Release the stopped workers and measure until so many results are stored."""
     trees = running.workers, stores.tree(), Tree(os.getpid())
     wal, before, machine_before = stores.wal_bytes(), [tree.cpu_seconds() for tree in trees], machine_cpu_seconds()
     began = time.monotonic()

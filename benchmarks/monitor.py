@@ -1,5 +1,5 @@
-"""`python -m benchmarks.monitor`: how long the task monitor's pages take beside a million jobs, and what keeping its
-figures costs. One process and its own PostgreSQL server; each page is asked for through Django's test client.
+"""`python -m benchmarks.monitor`: how long the task monitor's pages take beside a million jobs, and what its roll-ups
+cost. One process and its own PostgreSQL server; each page is requested through Django's test client.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def fill(finished: int, queued: int) -> Client:
-    """Finished jobs of the last day, queued ones of the last hour, and an operator's browser."""
+    """Make finished jobs of the last day and queued ones of the last hour; returns an operator's browser."""
     user = import_string("django.contrib.auth.models.User").objects.create_superuser("operator")
     timezone = import_string("django.utils.timezone.now")
     timedelta = import_string("datetime.timedelta")
@@ -93,7 +93,7 @@ def fill(finished: int, queued: int) -> Client:
 
 
 def roll_up() -> float:
-    """Count all finished jobs, sample the queues; returns the seconds of the former."""
+    """Count all finished jobs, then sample the queues; returns how many seconds the counting took."""
     count = import_string("monitor.rollups.finished_jobs.count_finished_jobs")
     began = time.perf_counter()
     while count():
@@ -152,8 +152,8 @@ def write(folder: Path, facts: dict[str, str], rows: list[list[str]], rolled_up:
     cost = f"{rolled_up / finished * 1e6:.1f} µs a job"
     page.text(f"Counting the {finished:,} finished jobs into minutes took {rolled_up:.1f} s of wall time: {cost}.")
     page.text(
-        "A search without an index looks at the newest jobs for about 0.3 s and then offers to go on, so its time is"
-        " bounded and its result may be empty so far."
+        "A search without an index reads backwards from the newest job for about 0.3 s and then offers to go on. So its"
+        " time is bounded, and its first page may be empty although there are matches."
     )
     (folder / "monitor.md").write_text(page.markdown())
 

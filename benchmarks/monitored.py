@@ -1,8 +1,8 @@
 """`python -m benchmarks.monitored`: what does the task monitor cost the drain? Two workers, PostgreSQL.
 
 The same no-ops are drained in alternating rounds, on two databases: one without the monitor's roll-ups, and one with
-them and with two open dashboards, whose parts are requested as browsers do. Judged by the median of the rounds' ratios,
-of rates and of CPU, which is that of the cluster, the server and the web process.
+them and with two open dashboards, whose parts are requested as browsers do. The result is the median of the rounds'
+ratios of rates, and of CPU (of the cluster, the server and the web process).
 """
 
 import argparse
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         web, pages = stack.enter_context(dashboards(monitored, options.folder, is_open))
         for number in range(1, options.rounds + 1):
             found: dict[str, Sample] = {}
-            # In turn, because the second of two rounds may be the luckier one.
+            # Alternating, because the second of two rounds may have an advantage.
             for cluster in (plain, monitored) if number % 2 else (monitored, plain):
                 sample = found[cluster.case.name] = _drain(cluster, options.jobs, Tree(web.web.pid), is_open)
                 console.print(f"round {number}, {cluster.case.title}: {_told(sample)}")
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _drain(cluster: Cluster, jobs: int, web: Tree, is_open: threading.Event) -> Sample:
-    """The CPU of the web process, which others are as well, is added to that of a job."""
+    """The CPU of the web process is added to that of a job."""
     if cluster.case is PLAIN:
         return cluster.drain(jobs)
     is_open.set()
@@ -135,7 +135,7 @@ def write(folder: Path, rounds: Sequence[tuple[Sample, Sample]], facts: dict[str
 
 
 def _ratio(one: float, other: float) -> float:
-    """Few jobs may take no tick of the clock that counts CPU."""
+    """NaN if the plain round used no CPU: few jobs may take less than a tick of the clock that counts it."""
     return one / other if other else math.nan
 
 

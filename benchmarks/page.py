@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 
 class Page:
-    """Grows from top to bottom."""
+    """Parts are added from top to bottom."""
 
     def __init__(self, title: str, first: str) -> None:
         self._parts = [f"# {title}", first]
@@ -19,7 +19,7 @@ class Page:
         self._parts.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """The first column to the left, all others to the right."""
+        """The first column is aligned to the left, all others to the right."""
         lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
         self._parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
 

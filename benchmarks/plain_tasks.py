@@ -1,7 +1,7 @@
 """`python -m benchmarks.plain_tasks`: plain django-q tasks a second, with our qcluster and with django-q2's own.
 
-The same database server, settings, tasks and number of workers. Results are saved with save_limit 1000, of which there
-are as many before the clock starts. All workers are stopped (SIGSTOP) while the tasks are enqueued; the clock runs from
+Both have the same database server, settings, tasks and number of workers. save_limit is 1000, and 1000 results are
+stored before the clock starts. All workers are stopped (SIGSTOP) while the tasks are enqueued; the clock runs from
 their release until the queue is empty: a task leaves it when its result is saved.
 """
 

@@ -29,27 +29,27 @@ from demo.processes import stop_on_signals
 RESULTS = ROOT / "benchmarks" / "results"
 METHOD = """\
 Each case has a database and a cluster (2 workers) of its own on one private PostgreSQL (fsync and synchronous_commit
-on, all else default), and rounds go over all cases in turn. In each round the cluster, stopped with SIGSTOP, gets its
-jobs, 500 in a call; a checkpoint follows; SIGCONT starts the clock, and it stops when all have succeeded. The client
-looks at the count rarely at first and often near the end, through the index of finished jobs: read from the table, it
-would cost more with each dead row.
+on, all else default), and rounds go over all cases in turn. In each round the jobs are enqueued, 500 in a call, while
+the cluster is stopped with SIGSTOP; a checkpoint follows. The clock starts with SIGCONT and stops when all jobs have
+succeeded. The client looks at the count rarely at first and often near the end, through the index of finished jobs:
+read from the table, it would cost more with each dead row.
 
 After these rounds idle workers get one job at a time, as in [queue.md](queue.md). Then a transaction with the isolation
-level REPEATABLE READ is opened in the database of the plain no-ops and kept, and rounds of plain no-ops follow. Nothing
-can be vacuumed meanwhile: each job leaves its dead rows. Idle workers again get one job at a time before it ends. The
-last rounds are those after its end and a VACUUM.
+level REPEATABLE READ is opened in the database of the plain no-ops and kept open, and rounds of plain no-ops follow.
+Meanwhile VACUUM can remove nothing: each job leaves its dead rows. Before the transaction ends, idle workers again get
+one job at a time. The last rounds are those after its end and a VACUUM.
 
 CPU is user and system time of all processes of the cluster and of the server. **CPU of others** is the share of the
-machine that went to programs outside of the bench: above a few percent, rates mean little, and CPU means more."""
+machine that other programs used: if it is above a few percent, rates mean little, and CPU is the better figure."""
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """kind, owner: of the jobs; without a name they are the project's own. level: of the log. env: more variables.
+    """What is drained. kind, owner: of the jobs; with an empty owner they are the project's own. level: of the log.
 
-    wanted: its rate, of that of plain no-ops.
+    env: further environment variables. wanted: its required share of the rate of plain no-ops.
     """
 
     name: str
@@ -68,7 +68,7 @@ CASES = (
     Case("logs", "logs at INFO", level="INFO", wanted=0.90),
 )
 IDLE_P99 = 10.0
-"""Milliseconds that are wanted under the held snapshot."""
+"""Milliseconds that idle workers' p99 may have under the held snapshot."""
 HELD = Case("held", "the last three rounds under a held snapshot", wanted=0.85)
 
 
@@ -99,7 +99,7 @@ class Measured:
 
 
 class Cluster:
-    """A cluster on a database of its own, whose workers stand still between two drains. url: of one that is filled."""
+    """A cluster whose workers are stopped between two drains. url: a database that is filled; by default a new one."""
 
     def __init__(self, stores: Stores, case: Case, url: str = "") -> None:
         legwork = next(contender for contender in CONTENDERS if contender.name == LEGWORK)
@@ -113,7 +113,7 @@ class Cluster:
 
     @staticmethod
     def name_of(case: Case) -> str:
-        """By which its database and its log are named."""
+        """The name of its database and of its log."""
         return f"pressure-{case.name}"
 
     def start(self) -> None:
@@ -129,7 +129,7 @@ class Cluster:
         self.stores.calm_down()
         with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
             connection.autocommit = True
-            cursor.execute("SET enable_seqscan = off")  # to count must not cost more with each dead row
+            cursor.execute("SET enable_seqscan = off")  # counting must not cost more with each dead row
             cursor.execute("SELECT clock_timestamp()")
             since = cursor.fetchone()
 
@@ -141,17 +141,16 @@ class Cluster:
                 Tree(*self.running.workers.roots, *self.stores.tree().roots),
                 Tree(os.getpid()),
             )
-            used, all_used, everything = ours.cpu_seconds(), bench.cpu_seconds(), machine_cpu_seconds()
+            ours_before, bench_before, machine_before = ours.cpu_seconds(), bench.cpu_seconds(), machine_cpu_seconds()
             began = time.monotonic()
             self.running.workers.resume()
             for pause in pauses(jobs, done):
                 time.sleep(pause)
             took = time.monotonic() - began
-        others = machine_cpu_seconds() - everything - (bench.cpu_seconds() - all_used)
+        others = machine_cpu_seconds() - machine_before - (bench.cpu_seconds() - bench_before)
         self.running.workers.stop()
-        return Sample(
-            jobs / took, 1e6 * (ours.cpu_seconds() - used) / jobs, max(others, 0.0) / took / (os.cpu_count() or 1)
-        )
+        cpu = ours.cpu_seconds() - ours_before
+        return Sample(jobs / took, 1e6 * cpu / jobs, max(others, 0.0) / took / (os.cpu_count() or 1))
 
     def latencies(self, probes: int) -> list[float]:
         """Milliseconds from the call that enqueues a job to its first line, one job at a time on idle workers."""
@@ -263,7 +262,7 @@ def _idle(idle: Mapping[str, Sequence[float]]) -> list[list[str]]:
 
 
 def _bars(measured: Measured) -> list[list[str]]:
-    """Each round beside the plain no-ops of the same round; the last three held ones beside all plain ones."""
+    """Each round is compared with the plain no-ops of the same round, the last three held ones with all plain ones."""
     rows = []
     for case in CASES[1:]:
         rounds = zip(measured.cases[case.name], measured.free, strict=True)

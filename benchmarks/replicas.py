@@ -1,7 +1,7 @@
 """`python -m benchmarks.replicas`: how much of the reading do replicas take off the primary?
 
-Legwork without, with one and with two replicas, and with django-multidb-router instead of its own router: four web
-processes at the same time on the same servers, each with a database and a crowd of users of its own.
+Four web processes run at the same time on the same servers, each with a database and a crowd of users of its own:
+Legwork without replicas, with one, with two, and with two and django-multidb-router instead of its own router.
 """
 
 import argparse
@@ -38,12 +38,12 @@ COUNT = """
     ) AS each
 """
 METHOD = """\
-Every user writes once in a period (POST jobs/) and makes 19 requests that read in between: 12 for its latest job, 5 for
-its list of jobs, 2 for the kinds of job. All run at the same time against the same primary and the same two streaming
+In each period every user writes once (POST jobs/) and then reads 19 times: 12 times its latest job, 5 times its list of
+jobs, twice the kinds of job. All web processes run at the same time against the same primary and the same two streaming
 replicas, in separate databases. Statements are counted by pg_stat_statements, without those of the background probe
-(about 1.3 a second for each web process, whatever the load). The share of reads is that of the SELECTs on tables of
-jobs, tokens and users. django-multidb-router runs under the same application and keeps its default: 15 s on the primary
-after a write."""
+(about 1.3 a second for each web process, whatever the load). The share of reads counts SELECTs on the tables of jobs,
+tokens and users. django-multidb-router runs in the same application with its default: a user reads from the primary for
+15 s after a write."""
 MAKE_USERS = """
 from django.contrib.auth.models import User
 from project.models import Token
@@ -55,7 +55,7 @@ HEADINGS = ["", "requests", "not 2xx", "statements on the primary per 1,000 requ
 
 @dataclass
 class Side:
-    """One way to route, and what came of it. python: the interpreter of its environment."""
+    """One way to route reads, and its figures. python: the interpreter of its environment."""
 
     name: str
     title: str
@@ -78,7 +78,7 @@ class Side:
 
 
 class Web(Stack):
-    """One web process under another interpreter and other settings, perhaps."""
+    """A stack with one web process, which may run under another interpreter."""
 
     def use(self, python: str) -> None:
         self.web = self._process("web", python, *self._web_command()[1:])

@@ -43,25 +43,25 @@ NARROWEST = 160
 """Characters that the table needs, also where the output is not a terminal."""
 
 HOW_TO_READ = """\
-- **drain/s** is the throughput of two worker processes that find all jobs waiting; the range over the rounds stands in
-  the second table. **drain, of Legwork's** is that rate divided by Legwork's on PostgreSQL in the same run.
+- **drain/s** is the throughput of two worker processes that find all jobs waiting; the range over the rounds is in the
+  second table. **drain, of Legwork's** is that rate divided by Legwork's on PostgreSQL in the same run.
 - **enqueue/s** is one process that calls the peer's Python API once a job; **bulk/s** uses the peer's bulk call. On
   PostgreSQL each single call is a transaction that is on the disk when it returns; Redis keeps it in memory only.
 - **idle p50, p99**: from the call of the enqueue function to the first line of the job, on idle workers.
 - **PSS** is the memory of all worker processes, shared pages counted once; **CPU** is user and system time per 1,000
   jobs while draining, of the worker processes and of PostgreSQL and Redis together. **WAL** is what PostgreSQL
   wrote to its write-ahead log meanwhile.
-- The second table says what else differs: a rate that gives up jobs is not the same rate. **CPU of others** is the
-  share of the machine that went to programs outside of the bench while this queue drained; near zero is a clean run."""
+- The second table says what else differs: a queue that may lose jobs does less work for each. **CPU of others** is the
+  share of the machine that other programs used while this queue drained; near zero is a clean run."""
 
 LIMITS = """\
 - No-ops on one machine: what is compared is the cost of the queue itself. With real work the differences shrink.
-- Clients, workers and servers share the same cores; a larger server would help those that leave much to it.
+- Clients, workers and servers share the same cores; a larger server would help the queues that leave much work to it.
 - Shared machines are noisy. Contenders are interleaved and medians shown; differences below 15 % mean little, and where
   the CPU of others is above a few percent the row means little.
 - Redis writes nothing to the disk here, PostgreSQL everything (fsync, synchronous_commit on; all else default).
-- All logs are at WARNING. SIGSTOP lets notifications pile up for the peers that listen; a peer that blocks on Redis
-  gets the first job before its release.
+- All logs are at WARNING. While they are stopped, peers that LISTEN collect notifications, and a peer that blocks on
+  Redis is already sent its first job.
 - Peers that store no results are counted by what they store instead, and left out of the bar for peers with results."""
 
 

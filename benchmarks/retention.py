@@ -1,6 +1,7 @@
-"""`python -m benchmarks.retention`: what the queue loses while many finished jobs are deleted, and what that frees.
+"""`python -m benchmarks.retention`: what deleting many finished jobs costs the queue, and how much space it frees.
 
-Two databases with as many finished rows, half of them expired. One cluster keeps them, the other deletes them.
+Two databases have the same number of finished rows, half of them expired. One cluster keeps them, the other one deletes
+them.
 """
 
 import argparse
@@ -30,14 +31,15 @@ DELETE = Case("deletes", "expired jobs are deleted", env={"JOB_RETENTION": "1"})
 METHOD = """\
 Two databases on one private PostgreSQL (fsync and synchronous_commit on, all else default), each with a cluster of two
 workers and with copies of what a `bench.noop` leaves behind, made evenly over the last two days. One cluster keeps
-finished jobs for ever, the other one for a day, so that half of the rows are expired when it starts. In each round one
-of them, stopped with SIGSTOP, gets its jobs, 500 in a call; a checkpoint follows; SIGCONT starts the clock, and it
-stops when all have succeeded. Then it is the other one's turn. The dispatcher deletes in batches of 500 for a tenth of
-its time, in these rounds only. Judged by the median of the rounds' ratios.
+finished jobs for ever, the other one for a day, so that half of the rows are expired when it starts. In each round the
+jobs are enqueued, 500 in a call, while the cluster is stopped with SIGSTOP; a checkpoint follows. The clock starts with
+SIGCONT and stops when all jobs have succeeded. Then it is the other cluster's turn. The dispatcher deletes in batches
+of 500 for a tenth of its time, and only in the rounds of its cluster, because it is stopped in between. The result is
+the median of the rounds' ratios.
 
-Then the cluster runs until nothing is expired, which is timed. **Space** is that of the table of jobs with its
-indexes: before; after these rounds, the deletion and a VACUUM, as autovacuum would do; and after as many further jobs
-as were deleted."""
+Then the deleting cluster runs until nothing is expired, which is timed. **Space** is that of the table of jobs with its
+indexes: before the rounds; after the rounds, the deletion and a VACUUM (as autovacuum would do); and after as many
+further jobs as were deleted."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -103,7 +105,7 @@ def _delete_the_rest(cluster: Cluster, cutoff: str) -> float:
 
 
 def _cutoff(cluster: Cluster) -> str:
-    """Half a minute before what expires now: the cluster may already have looked."""
+    """Half a minute before what expires now, since the cluster may just have looked for expired jobs."""
     return str(_asked(cluster, "SELECT now() - interval '1 day 30 seconds'"))
 
 

@@ -16,11 +16,12 @@ LEGWORK = "legwork-postgresql"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """module: of benchmarks.peers, and its environment's name. command: a worker's arguments, after its Python.
+    """A queue that is measured. module: of benchmarks.peers; its environment has the same name. command: starts its
+    workers, without the interpreter.
 
     processes: how often the command is started. store: where queue and results are. kept: what becomes of a job whose
-    worker is killed. durable: whether a job is on the disk when its enqueue call returns. stored: what is of a finished
-    job.
+    worker is killed. durable: whether a job is on the disk when its enqueue call returns. stored: what is kept of a
+    finished job.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Contender:
 
     @property
     def settings(self) -> str:
-        """How it is set up, in its module's words."""
+        """How it is set up: the docstring of its module."""
         words = ast.get_docstring(ast.parse((PEERS / f"{self.module}.py").read_text())) or ""
         return " ".join(words.split())
 
@@ -229,7 +230,7 @@ CONTENDERS = [
 
 
 def broker_url_is_understood() -> bool:
-    """Whether Legwork's settings make anything of a redis:// BROKER_URL."""
+    """Whether Legwork's settings differ with a redis:// BROKER_URL."""
     urls = ("orm://", "redis://127.0.0.1:6379/0")
     return len({_cluster_settings(url) for url in urls}) == len(urls)
 

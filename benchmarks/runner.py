@@ -25,7 +25,7 @@ CHECK_EVERY = 10.0
 
 
 def installed(contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
-    """Those whose environments there are, made where they are missing, and a sentence about every other one."""
+    """The contenders whose environments exist or could be made, and a sentence about each of the others."""
     found, missing = [], []
     for contender in contenders:
         try:
@@ -38,7 +38,7 @@ def installed(contenders: Sequence[Contender]) -> tuple[list[Contender], list[st
 
 
 class Client:
-    """The other side of benchmarks.client: each request is a method's name and its arguments."""
+    """Starts benchmarks.client and sends it requests: a method's name and its arguments."""
 
     def __init__(self, contender: Contender, env: Mapping[str, str]) -> None:
         self._log = LOGS / f"{contender.name}-client.log"
@@ -88,7 +88,7 @@ class Running:
 
     @property
     def trees(self) -> list[Tree]:
-        """The workers of each command apart."""
+        """The workers of each started command, separately."""
         return [Tree(process.pid) for process in self._processes]
 
     def start_workers(self) -> None:
@@ -96,14 +96,14 @@ class Running:
             process.start()
 
     def do_jobs(self, jobs: int) -> None:
-        """No-ops, until their results are stored and the workers are idle again."""
+        """Enqueue no-ops, and wait until their results are stored and the workers are idle again."""
         goal = self.client.ask("stored") + jobs
         self.client.ask("enqueue", jobs)
         self.wait(goal)
         self.workers.wait_until_idle()
 
     def wait(self, goal: int) -> float:
-        """The moment (time.monotonic) at which so many results were stored; DiedError when a worker has died."""
+        """The moment (time.monotonic) at which so many results were stored. Raises DiedError and TooLateError."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for process in self._processes:
@@ -114,7 +114,7 @@ class Running:
         raise TooLateError(f"{self.client.ask('stored')} of {goal} results were stored after {PATIENCE:g} s.")
 
     def stop_workers(self) -> None:
-        """Asked first; then whatever is left of them, wherever it has moved to, is killed."""
+        """Ask them to stop, then kill each process of theirs that is left, whatever its parent is by then."""
         running = [process for process in self._processes if process.running()]
         left = [Tree(pid) for process in running for pid in Tree(process.pid).pids()]
         for process in running:

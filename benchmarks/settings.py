@@ -1,4 +1,4 @@
-"""Legwork as it is measured: a deployment's settings, quieter logs, and the kinds of benchmarks/kinds.py."""
+"""Legwork as it is measured: development settings, JSON logs at WARNING, and the kinds of benchmarks/kinds.py."""
 
 from project.logging import logging_config
 from settings import env

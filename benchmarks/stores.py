@@ -1,4 +1,4 @@
-"""The private servers of a bench run: PostgreSQL as safe as it comes, Redis as it comes but without snapshots."""
+"""The private servers of a bench run: PostgreSQL with durable commits, Redis with defaults but without snapshots."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tests.support.servers.redis import Redis
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Running servers. Each peer has a database of its own on the first, and the second to itself while it runs."""
+    """Running servers. Each peer has a database of its own on PostgreSQL, and Redis to itself while it runs."""
 
     postgresql: PostgreSQL
     redis: Redis | None
@@ -22,7 +22,7 @@ class Stores:
         return self.postgresql.url(_database(name))
 
     def create_database(self, name: str) -> str:
-        """A new and empty one for this contender; its URL."""
+        """Create an empty database for this contender; returns its URL."""
         return self.postgresql.create_database(_database(name))
 
     def url_of_redis(self) -> str:
@@ -34,12 +34,12 @@ class Stores:
         return Tree(postmaster, *([self.redis.pid] if self.redis else []))
 
     def empty_redis(self) -> None:
-        """Nothing is left of the one before, whatever each peer takes for its own."""
+        """Delete everything that the contender before has left, whatever its keys."""
         if self.redis:
             self.redis.command("FLUSHALL")
 
     def calm_down(self) -> None:
-        """What was written before is flushed, so that it does not burden what is measured next."""
+        """Flush what was written before to the disk, so that this does not slow down what is measured next."""
         self.execute("CHECKPOINT")
 
     def execute(self, statement: str, database: str = "postgres") -> None:

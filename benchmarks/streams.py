@@ -1,7 +1,7 @@
 """`python -m benchmarks.streams`: what do thousands of open streams cost one web process?
 
-Each stream watches a job of its own. The jobs are released bit by bit and run by a cluster, while clients of the plain
-kind read single jobs: first without any stream, then with all of them open.
+Each stream watches a job of its own. The jobs are released bit by bit and run by a cluster, while ordinary clients read
+single jobs: first without any stream, then with all of them open.
 """
 
 import argparse
@@ -39,7 +39,7 @@ LATER = {"kind": "demo.countdown", "params": {"seconds": 0}, "run_at": "2100-01-
 BATCH = 500
 READERS = 4
 READ_PAUSE = 0.02
-"""Seconds between two requests of a reader: the process is used, and not saturated."""
+"""Seconds between two requests of a reader, so that the web process is busy and not saturated."""
 CONNECTING = 50
 """Streams that are opened at the same time."""
 WITHIN = 180.0
@@ -52,19 +52,19 @@ SETTLE = 3.0
 """Seconds between the opening of the last stream and the measuring of memory."""
 REQUEST = "GET /api/v1/jobs/{job}/events/ HTTP/1.1\r\nHost: {host}\r\nAuthorization: Token {token}\r\n\r\n"
 KIB, LATENCY, SLOWER = 30.0, 20.0, 2.0
-"""The bars: KiB for each stream; milliseconds (p50); times the p99 of other requests without streams."""
+"""The bars: KiB for each stream; milliseconds to the watcher (p50); multiple of other requests' p99 without streams."""
 METHOD = """\
 One uvicorn process with WEB_THREADS=4, one cluster with two workers, PostgreSQL, the readers, and the program with the
 client's end of all streams share the machine. Each stream watches one job. Jobs are no-ops; they are released
 evenly over the time. **other requests** are GETs of single jobs by four clients in a process of their own, with a pause
-of 20 ms. The time to the watcher is that from `finished_at`, which the statement that ends the job takes from the clock
-when it begins, to the moment at which the client has read the event: an upper bound of the time from the commit. Memory
-is the PSS of the web process before the first stream and with all of them open, idle."""
+of 20 ms. The time to the watcher runs from `finished_at` until the client has read the event. `finished_at` is when the
+statement that ends the job began, so this is an upper bound of the time from the commit. Memory for each stream is the
+growth of the web process's PSS from before the first stream to all of them open and idle, divided by their number."""
 
 
 @dataclass
 class Streams:
-    """The client's end of many streams. final: seconds from the end of a job to the reading of its event, by job."""
+    """The client's end of many streams. final: seconds from a job's end until its final event was read, by job."""
 
     final: dict[str, float] = field(default_factory=dict)
     opened: int = 0
@@ -102,7 +102,7 @@ class Streams:
 
 
 class Readers:
-    """Clients of the plain kind, in a process of their own: beside the streams they would wait for each other's GIL.
+    """Ordinary clients, in a process of their own: in that of the streams they would wait for the GIL.
 
     seconds: how long each of their requests took, known at the end.
     """
@@ -124,7 +124,7 @@ class Readers:
 
 
 def _read_on(client: Client, path: str, stop: Event, result: "Connection[list[float], None]") -> None:
-    """Until the stop, then send how many seconds each request took."""
+    """Read until `stop` is set, then send how many seconds each request took."""
     seconds: list[float] = []
 
     def read(client: Client) -> None:
@@ -187,7 +187,7 @@ class Measured:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     stop_on_signals()
-    # Both ends of the streams count, and what else is open.
+    # This process has one end of each stream; the web process inherits the limit for the other ends.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     console = Console(highlight=False)
     facts = machine.facts() | {"size": f"{options.streams:,} streams, jobs released over {options.seconds:g} s"}

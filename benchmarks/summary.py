@@ -34,7 +34,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Something that an issue asks for; got is None where nothing was measured."""
+    """A target for Legwork. got, met: None if it was not measured."""
 
     what: str
     wanted: str
@@ -43,7 +43,7 @@ class Bar:
 
 
 DRAIN_BARS = {"procrastinate": 8, "django-q2-orm": 8, "pgqueuer-100": 1, "awa": 1}
-"""Times the drain of each of these peers."""
+"""Required multiple of each of these peers' drain rates."""
 _drain, _enqueue = attrgetter("drain"), attrgetter("enqueue")
 
 

@@ -1,4 +1,4 @@
-"""A process with everything that it started, seen through /proc: its CPU seconds and memory; stopped and resumed."""
+"""A process and all its descendants, by /proc: counts their CPU seconds and memory, stops and resumes them."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ MIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """MiB. pss: shared pages counted in equal parts to all who share them. uss: what its end would free."""
+    """MiB. pss: a shared page counts in equal parts for all processes that share it. uss: what its end would free."""
 
     pss: float
     uss: float
@@ -40,7 +40,7 @@ class Tree:
         return found
 
     def cpu_seconds(self) -> float:
-        """User and system time of the living, and of the dead that they have waited for."""
+        """User and system time of the processes, and of ended children that they have waited for."""
         return sum(_cpu_seconds(pid) for pid in self.pids())
 
     def memory(self) -> Memory:

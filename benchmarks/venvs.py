@@ -54,7 +54,7 @@ def _base_python(least: tuple[int, int]) -> str:
         return sys.executable
     for minor in range(least[1], least[1] + 3):
         found = shutil.which(f"python{least[0]}.{minor}")
-        # A version manager has commands for versions that are not active, which only fail.
+        # Version managers install commands for inactive versions, which only print an error.
         if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:  # noqa: S603
             return found
     raise NoPythonError(f"it needs Python {least[0]}.{least[1]} or newer, which was not found")

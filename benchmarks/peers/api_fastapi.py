@@ -1,4 +1,4 @@
-"""A job API as one writes it with FastAPI, SQLAlchemy (asyncio) on asyncpg, and Celery on Redis.
+"""A typical job API with FastAPI, SQLAlchemy (asyncio) on asyncpg, and Celery on Redis.
 
 `python -m benchmarks.peers.api_fastapi USERS JOBS` fills the database and prints a token and a job of each user.
 """

@@ -1,6 +1,7 @@
 """The worker of the peers' APIs. Its task writes the job's end in one UPDATE, whichever API has stored the job.
 
-BENCH_TABLE: their table of jobs. Celery as in benchmarks/peers/celery.py; django-q2 calls finish() by its name.
+BENCH_TABLE: the API's table of jobs. Celery is set up as in benchmarks/peers/celery.py; django-q2 calls finish() by its
+name.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Coroutine handlers; one logical queue over 4 partitions with 16 workers each in every worker process, as its
-documentation shows for a very hot queue, all else default. It stores no results: a job counts as stored when a batch of
-completions has it, and what is read back is its state; a ring of partitions forgets both after a while."""
+documentation shows for a very hot queue, all else default. It stores no results: a job counts as stored when it is in a
+batch of completions, and what is read back is its state. Both are dropped with their partitions after a while."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ def _client() -> Client:
 
 
 _completed: dict[int, int] = {}
-"""Jobs by batch: its ring of partitions forgets completed jobs after a while, and they shall still count."""
+"""Completed jobs by batch, so that batches still count when their partitions are dropped."""
 
 
 def prepare() -> None:
@@ -64,7 +64,7 @@ def prepare() -> None:
         transaction.execute("DROP SCHEMA IF EXISTS awa CASCADE")
     _client.cache_clear()
     _client().migrate()
-    # What the first worker does; a job that comes before it would keep the storage of older releases in use.
+    # The first worker does this too. A job that is enqueued before it would keep the storage of older releases in use.
     _select("SELECT awa.storage_auto_finalize_if_fresh('awa')::text")
     _completed.clear()
 

@@ -1,6 +1,6 @@
-"""One task a mail, with the mail as its arguments and Redis as broker; it calls send() of a Django e-mail, with
-Anymail's Mailgun backend, and opens a connection to the API for each, as send() does. Nothing is stored of a mail: no
-status, no attempt; no suppression is looked for."""
+"""One task for each mail, with the mail as its arguments and Redis as broker. It calls send() of a Django e-mail with
+Anymail's Mailgun backend, which opens a connection to the API for each mail. Nothing about a mail is stored, neither
+status nor attempts, and suppressions are not checked."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""Coroutine jobs on its AsyncExecutor, 100 at a time as that has by default, eager polling (its documentation: for jobs
-that are continuously available), notifications on, its default plugins. It stores no results: a job counts as stored
-when its row says succeeded, which is written once a second, and what is read back is that state."""
+"""Coroutine jobs on its AsyncExecutor, 100 at a time (its default), eager polling (its documentation: for jobs that are
+continuously available), notifications on, its default plugins. It stores no results: a job counts as stored when its
+row says succeeded, which it writes once a second, and what is read back is that state."""
 
 import asyncio
 import logging

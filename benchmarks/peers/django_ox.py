@@ -1,5 +1,5 @@
-"""Its own worker command with two processes, one task at a time in each, an idle worker looks once a second (all
-defaults but the processes). Django's own tasks, psycopg 3 with persistent connections. It needs Python 3.12."""
+"""Its own worker command with two processes; each runs one task at a time and looks once a second when idle (its
+defaults). Django's own tasks, psycopg 3 with persistent connections. It needs Python 3.12."""
 
 from typing import Any
 

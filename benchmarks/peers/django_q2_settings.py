@@ -1,4 +1,4 @@
-"""The Django project around stock django-q2: nothing but it. BENCH_BROKER says which broker: orm or redis."""
+"""A Django project with stock django-q2 and nothing else. BENCH_BROKER names the broker: orm or redis."""
 
 import os
 from urllib.parse import urlsplit

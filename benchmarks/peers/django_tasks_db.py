@@ -1,5 +1,5 @@
-"""Its own worker command, one task at a time in each worker process, an idle worker looks once a second (its default).
-Django's tasks come from the package django-tasks, psycopg2 with persistent connections."""
+"""Its own worker command; each worker process runs one task at a time and looks once a second when idle (its default).
+Tasks of the package django-tasks, psycopg2 with persistent connections."""
 
 from typing import Any
 

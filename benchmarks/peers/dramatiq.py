@@ -1,5 +1,5 @@
-"""RedisBroker with its default middleware and the Results middleware on RedisBackend, JSON, 8 threads in each worker
-process and its own prefetch (both its defaults), hiredis."""
+"""RedisBroker with its default middleware and the Results middleware on RedisBackend, JSON, 8 threads and the prefetch
+that each worker process has by default, hiredis."""
 
 import os
 from typing import Any

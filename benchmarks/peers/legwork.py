@@ -1,5 +1,5 @@
-"""Legwork as it comes, with its default settings: every job is a validated row with its state, attempts, lease and
-result, in PostgreSQL, whatever the broker is."""
+"""Legwork with its default settings: every job is a validated row with its state, attempts, lease and result, in
+PostgreSQL, whatever the broker is."""
 
 import time
 from contextlib import closing
@@ -34,7 +34,10 @@ def enqueue() -> Any:
 
 
 def insert_bare(count: int) -> float:
-    """Seconds for so many rows like those of enqueue() by the same prepared INSERT, each committed, without Django."""
+    """Insert so many rows like those of enqueue(), each committed, by the same prepared INSERT but without Django.
+
+    Returns the seconds that it took.
+    """
     fields = [field for field in Job._meta.concrete_fields if field.name not in NOT_GIVEN]
     job, places = build("bench.noop"), range(1, len(fields) + 1)
     columns, numbered = ", ".join(str(field.column) for field in fields), ", ".join(f"${place}" for place in places)
@@ -56,7 +59,7 @@ def enqueue_many(count: int) -> None:
 
 
 def enqueue_kind(kind: str, count: int, owner: str = "") -> None:
-    """As requests of 500 jobs would: the jobs of a request share their run_at."""
+    """Enqueue in requests of 500 jobs, so that at most 500 jobs share a run_at."""
     user = User.objects.get_or_create(username=owner)[0] if owner else None
     for size in [500] * (count // 500) + [count % 500]:
         submit_many(kind, [{}] * size, user=user)

@@ -1,5 +1,5 @@
 """Coroutine jobs, 10 at a time in each worker process (its documentation's example), started by its command line, which
-takes uvloop. Jobs answer with `Record`, which stores their result in the row. It needs Python 3.12."""
+uses uvloop. Jobs return a `Record`, which stores their result in the row. It needs Python 3.12."""
 
 import asyncio
 import os

@@ -1,7 +1,8 @@
-"""asyncpg with one connection for each worker process and uvloop, as its command line has them (which itself fails with
-the typer that it installs, so `run` is called), coroutine entrypoints, autovacuum settings as its `pgq autovac` makes
-them, durability `durable` (its default). It stores no results: the row of a finished job is deleted, and `successful`
-is logged for it, both in batches; a job counts as stored when it has been logged, and what is read back is that state.
+"""asyncpg with one connection for each worker process and uvloop, as with its command line (`run` is called instead of
+that, which fails with the release of typer that it installs), coroutine entrypoints, the autovacuum settings of its
+`pgq autovac`, durability `durable` (its default). It stores no results: the row of a finished job is deleted, and
+`successful` is written to its log table, both in batches; a job counts as stored when it is in the log table, and what
+is read back is that state.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
 """Mails are rows in PostgreSQL, inserted in bulk; `send_queued_mail` runs once over all that are queued, with as many
-processes as Legwork has workers. It stores what became of each mail, batch by batch."""
+processes as Legwork has workers. It stores the outcome of each mail, batch by batch."""
 
 import os
 from typing import Any

@@ -28,7 +28,7 @@ async def tell_start(path: str) -> int:
 
 @cache
 def _connection() -> "psycopg.Connection[Any]":
-    """Also opens the app for enqueueing: at the first use, since the worker imports this module and opens its own."""
+    """At its first use this also opens the app for enqueueing. The worker, which imports this module, opens its own."""
     app.open()
     return psycopg.connect(URL, autocommit=True)
 

@@ -1,5 +1,5 @@
 """A worker pool, JSON, results kept for an hour, hiredis; once with SimpleWorker, which runs jobs in the worker process
-itself, and once with the default Worker, which forks for each."""
+itself, and once with the default Worker, which forks a process for each job."""
 
 import os
 from typing import Any

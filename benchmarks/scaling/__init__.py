@@ -2,6 +2,6 @@
 
 load.py         how many jobs come, by minute
 simulation.py   the queue, its workers, and machines that need minutes to start
-policies.py     pure: from what was observed, how many machines are wanted
+policies.py     pure functions: how many machines are wanted, from what was observed
 per_job.py      what one job costs PostgreSQL, measured
 """

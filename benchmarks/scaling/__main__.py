@@ -19,20 +19,20 @@ SHIPPED = ("age 10 s, idle workers in", "KEDA: age and running jobs")
 """What deploy/elastic_beanstalk and deploy/kubernetes set."""
 HEADINGS = ["policy", "within 30 s", "p50, s", "p99, s", "longest, s", "machine hours", "handed back", "most machines"]
 METHOD = f"""
-Every job is simulated: it waits for the first of the workers that is free, and takes an exponentially distributed time.
-A machine has {WORKERS} workers and needs {Machines().starts_in:.0f} s from its order to its first job: assumed, as most
-of it is the cloud's. There are at most {Machines().most} machines. Policies see the queue at the end of each minute. A
-machine that is taken away may be any of them; jobs that run on it for longer than `WORKER_GRACE` start anew, and are
-counted under "handed back". Strong bars are what `deploy/` sets.
+Every job is simulated: it waits for the first worker that is free, and takes an exponentially distributed time. A
+machine has {WORKERS} workers and needs {Machines().starts_in:.0f} s from its order to its first job; this is assumed,
+as most of it depends on the cloud. There are at most {Machines().most} machines. Policies see the queue at the end of
+each minute. A machine that is taken away may be any of them; jobs that would still run on it after `WORKER_GRACE` start
+anew, and are counted under "handed back". Strong bars are the policies that `deploy/` sets.
 """
 READING = """
-- **Processor use** says nothing of jobs that wait for something else: it never adds a machine, and the queue
+- **Processor use** says nothing about jobs that wait for something else: it never adds a machine, and the queue
   grows. For jobs that compute it runs nearly twice the machines.
 - **The number of waiting jobs** has no threshold that fits both jobs of a second and jobs of five minutes.
 - **The age of the oldest due job** adds machines when they are needed, whatever the jobs are. Taking machines away
   because nothing waits is wrong: it goes on until jobs wait again.
-- **Idle workers** say when there are too many. Age for more and idle workers for fewer cost about as much as age
-  alone, or a third after bursts, and nearly all jobs begin at once.
+- **Idle workers** say when there are too many machines. Adding by age and removing by idle workers costs about as much
+  as age alone, with bursts a third of that, and by day nearly all jobs begin within 30 s.
 - **A burst** of half a million jobs waits for machines to start, whatever the policy: reserve some, or let it wait.
 """
 
@@ -77,7 +77,7 @@ def _write(folder: Path, found: Mapping[Load, Mapping[str, Outcome]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     page = Page("Autoscaling, simulated", "`python -m benchmarks.scaling` wrote this page.")
     for load, outcomes in found.items():
-        jobs = max(outcome.jobs for outcome in outcomes.values())  # one that falls behind has not begun them all
+        jobs = max(outcome.jobs for outcome in outcomes.values())  # a policy that falls behind does not begin all
         page.section(load.name.capitalize())
         page.text(f"{jobs:,} jobs of {load.seconds:g} s on average, {load.cpu:.0%} of it on a processor.")
         page.table(HEADINGS, [_row(name, outcome) for name, outcome in outcomes.items()])
@@ -94,7 +94,7 @@ def _write(folder: Path, found: Mapping[Load, Mapping[str, Outcome]]) -> None:
 
 
 def _day(load: Load, outcomes: Mapping[str, Outcome]) -> str:
-    """Machines that the jobs would fill, and machines that the shipped policy of Elastic Beanstalk runs."""
+    """A chart of the machines that the jobs would fill, and of those that Elastic Beanstalk's policy runs."""
     outcome = outcomes[SHIPPED[0]]
     most = max(outcome.machines)
     needed = [min(load.jobs(minute) * load.seconds / 60 / WORKERS, most) for minute in range(len(outcome.machines))]

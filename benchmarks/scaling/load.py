@@ -30,7 +30,7 @@ def day(peak: float, night: float = 0.1) -> Callable[[int], float]:
 
 
 def bursts(steady: float, burst: float, every: int) -> Callable[[int], float]:
-    """A steady rate (jobs per hour), and so many jobs more in one minute of every so many."""
+    """A steady rate (jobs per hour), and `burst` more jobs in one of every `every` minutes."""
     return lambda minute: steady / HOUR + (burst if minute % every == every // 2 else 0)
 
 
@@ -39,4 +39,4 @@ LOADS = (
     Load("reports by day", day(8_000), DAY, seconds=300, cpu=0.9),
     Load("bursts of calls", bursts(200_000, 500_000, 4 * HOUR), DAY, seconds=1, cpu=0.1),
 )
-"""Up to 560 and 670 jobs at the same time; a burst of half a million."""
+"""By day, up to 560 calls and 670 reports run at the same time; a burst has half a million calls."""

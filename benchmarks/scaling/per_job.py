@@ -38,7 +38,7 @@ COUNTERS = """
 """
 HEADINGS = ["what", "commits a job", "WAL a job, bytes", "CPU of PostgreSQL a job, µs"]
 SETTLED = 2.0
-"""Seconds after which PostgreSQL's sessions have reported their statistics (pgstat, at most once a second)."""
+"""Seconds after which PostgreSQL's sessions have reported their statistics, which they do at most once a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page.facts(facts | {"size": f"{options.jobs:,} jobs that do nothing, two workers"})
     page.table(HEADINGS, rows)
     page.text(
-        "Checkpoints come before each part, so full-page images are counted once per page and part, as in reality."
+        "There is a checkpoint before each part, so its first write to each page also logs the whole page, as in"
+        " production after each checkpoint."
     )
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "per-job.md").write_text(page.markdown())

@@ -1,6 +1,6 @@
 """Policies: how many machines are wanted, from what was observed at the end of each minute. Pure.
 
-step_* is what Auto Scaling's alarms and step policies do, hpa is what KEDA and Kubernetes' autoscaler do.
+step_* act like Auto Scaling's alarms and step policies, hpa() like KEDA and Kubernetes' autoscaler.
 """
 
 import math
@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """age: seconds that the oldest due job has waited. cpu: share of the ready machines' processors in use, 0 to 1.
+    """The end of a minute. age: seconds that the oldest due job has waited. depth: waiting jobs.
 
-    busy: share of the ready machines' workers that run a job, 0 to 1.
-
-    machines: ordered, ready: those of them that work already.
+    cpu: share of the ready machines' processors in use, 0 to 1. busy: share of their workers that run a job, 0 to 1.
+    machines: ordered ones, including those that still start. ready: those that work already.
     """
 
     age: float
@@ -33,7 +32,7 @@ Policy = Callable[[Sequence[Seen]], int]
 class Steps:
     """A quarter more machines once the age was over `out` seconds for `after` minutes, twice as many over `urgent`.
 
-    Fewer after `quiet` minutes: a machine, or the share `shrink` of them if that is more.
+    After `quiet` minutes in which fewer would do: one machine less, or the share `shrink` of them if that is more.
     """
 
     out: float
@@ -45,9 +44,9 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """Machines in proportion to the age, `target` seconds, and so many that the share `idle` of the workers is idle.
+    """Wants the ready machines times age / `target`, or so many that the share `idle` of the workers is idle, if more.
 
-    Fewer as the highest wish of `window` minutes says, at most the share `shrink` a minute.
+    The number falls to the highest one wanted in the last `window` minutes, by at most the share `shrink` a minute.
     """
 
     target: float
@@ -57,7 +56,7 @@ class Proportion:
 
 
 def step_age(steps: Steps) -> Policy:
-    """Fewer if nothing has waited for a second."""
+    """Fewer machines if no job has waited for a second or longer."""
 
     def policy(seen: Sequence[Seen]) -> int:
         if all(each.age < 1 for each in seen[-steps.quiet :]) and len(seen) >= steps.quiet:
@@ -68,7 +67,7 @@ def step_age(steps: Steps) -> Policy:
 
 
 def step_age_and_idle(steps: Steps, idle: float) -> Policy:
-    """Fewer if this share of the workers was idle."""
+    """Fewer machines if more than this share of the workers was idle."""
 
     def policy(seen: Sequence[Seen]) -> int:
         if all(each.busy < 1 - idle for each in seen[-steps.quiet :]) and len(seen) >= steps.quiet:
@@ -93,7 +92,7 @@ def step_cpu(out: float = 0.6, shrink_below: float = 0.2) -> Policy:
 
 
 def target_depth(per_machine: float) -> Policy:
-    """One machine for so many waiting jobs; fewer only after a quarter of an hour."""
+    """One machine for so many waiting jobs; fewer only if fewer were enough for a quarter of an hour."""
 
     def policy(seen: Sequence[Seen]) -> int:
         wanted = max(math.ceil(each.depth / per_machine) for each in seen[-15:])
@@ -120,7 +119,7 @@ def hpa(rule: Proportion) -> Policy:
 
 
 def _more(seen: Sequence[Seen], steps: Steps) -> int:
-    """Machines that start already are not counted, as in Auto Scaling, so that they are not ordered twice."""
+    """Counts from the ready machines, as Auto Scaling does, so that those that still start are not ordered twice."""
     now = seen[-1]
     if len(seen) < steps.after or any(each.age <= steps.out for each in seen[-steps.after :]):
         return now.machines

@@ -1,4 +1,4 @@
-"""The simulated system: jobs in the order of their coming, workers that are free or busy, machines that have to start.
+"""The simulated system: jobs in their order of arrival, workers that are free or busy, machines that have to start.
 
 Every job is simulated. Machines are ordered and given up at the end of a minute.
 """
@@ -128,7 +128,7 @@ class _Run:
             heapq.heappush(self.free_at, ready_at)
 
     def _remove(self, number: int, now: float) -> None:
-        """Any machines, whatever they do: jobs that take longer than the grace go back to the head of the queue."""
+        """Take away any machines, busy or not. Jobs that run on beyond the grace go back to the head of the queue."""
         self.count -= number
         self.chance.shuffle(self.free_at)
         for _ in range(number * WORKERS):
