@@ -24,7 +24,7 @@ KIND = "mail.alert"
 SEND_EVERY = timedelta(minutes=10)
 """Between two notifications of one kind of alert; those that come meanwhile are sent together."""
 SEND_WITHIN = timedelta(days=1)
-"""An alert that was not sent by then, for want of a recipient or a connection, is only in the admin."""
+"""An alert that could not be sent within this time (no recipient, no connection) stays in the admin only."""
 KEEP_ALERTS = timedelta(days=30)
 ONCE_EVERY = timedelta(hours=6)
 SHOWN = 10
@@ -66,7 +66,7 @@ def send_unsent(kind: str) -> int:
 
 
 def submit_unsent() -> int:
-    """Submit notifications of alerts that came while another was being sent, or that failed; returns 0."""
+    """Submit notifications of unsent alerts: they came during another notification, or theirs failed. Returns 0."""
     if settings.MAIL_ALERT_TO:
         for kind in _unsent().order_by("kind").values_list("kind", flat=True).distinct():
             _submit_notification(kind)

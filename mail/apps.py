@@ -8,6 +8,5 @@ class MailConfig(AppConfig):
     name = "mail"
 
     def ready(self) -> None:
-        import_string(
-            "mail.checks.providers_are_complete"
-        )  # importing the module registers all checks; it needs the models to be loaded
+        # Importing the module registers all checks; it needs the models to be loaded.
+        import_string("mail.checks.providers_are_complete")

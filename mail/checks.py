@@ -11,7 +11,7 @@ from mail.providers.accounts import Account, accounts
 NEEDED = {
     "mailgun": ("api_key", "sender_domain", "webhook_signing_key"),
 }
-"""Options by service. For others Anymail raises at first use."""
+"""Required options, by service. For other services Anymail raises an error when mail is first sent."""
 
 
 @register
@@ -22,7 +22,7 @@ def providers_are_complete(app_configs: Any, **options: Any) -> list[CheckMessag
 
 @register
 def providers_exist(app_configs: Any, **options: Any) -> list[CheckMessage]:
-    """An error for each backend that cannot be imported: otherwise a typing error is noticed only when mail is sent."""
+    """An error for each backend that cannot be imported: otherwise a typo is noticed only when mail is sent."""
     return [error for account in accounts() for error in _not_importable(account)]
 
 

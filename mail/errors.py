@@ -18,7 +18,7 @@ class NotSendable(MailError):
 
 
 class ProviderNotCalled(MailError):
-    """The attempt failed before the provider was called, which therefore does not have the message."""
+    """The attempt failed before the provider was called, so the provider does not have the message."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.detail)
@@ -34,7 +34,7 @@ class RecipientRefused(MailError):
 
 
 class AlreadySent(MailError):
-    """The message cannot be cancelled: it was sent or has ended."""
+    """The message cannot be cancelled: it was sent, is being sent, or has ended."""
 
     def __init__(self, message_id: UUID, status: str) -> None:
         super().__init__(f"message {message_id} is {status}")

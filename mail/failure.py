@@ -1,4 +1,4 @@
-"""Failure classes, to which answers and events are reduced and on which the policy decides, and outcomes of calls."""
+"""Classes of failures: what an error answer or event means, for the policy to decide on. And the outcomes of calls."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class FailureClass(TextChoices):
 
 
 class Outcome(TextChoices):
-    """Of a call of a provider."""
+    """The outcome of a call to a provider."""
 
     ACCEPTED = "accepted"  # the provider has the message
     TRANSIENT = "transient"  # it does not; another try may succeed

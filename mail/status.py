@@ -1,4 +1,4 @@
-"""The statuses of a message and their precedence: which one stands does not depend on the order of events."""
+"""A message's statuses and their precedence: the status does not depend on the order in which events arrive."""
 
 from django.db.models import TextChoices
 
@@ -20,7 +20,7 @@ class Status(TextChoices):
 
 
 CANCELLABLE = frozenset({Status.SCHEDULED, Status.QUEUED})
-"""No provider has seen it."""
+"""No provider is being called."""
 
 PENDING = CANCELLABLE | {Status.SENDING}
 """We have to send it."""

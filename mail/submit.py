@@ -45,7 +45,7 @@ def build_send_job(message: Message, run_at: datetime | None = None) -> Job:
 
 
 def default_expiry(importance: str, due_at: datetime | None = None) -> datetime:
-    """When a message that is due then (or now) expires, unless it says so itself. Raises OverflowError."""
+    """The expires_at of a message that does not set one. due_at: None for one that is due now. Raises OverflowError."""
     return (due_at or timezone.now()) + EXPIRES_AFTER[Importance(importance)]
 
 

@@ -8,7 +8,7 @@ SEPARATORS = ",;\t"
 
 
 MAX_LINE = 100_000
-"""Characters: a line of ever so many fields would take 30 times its size."""
+"""Characters. Split into many fields, a line takes up to 30 times its size in memory."""
 
 
 class BadFile(ValueError):

@@ -33,7 +33,7 @@ SPF_INCLUDES: Mapping[str, str] = {
     "postmark": "spf.mtasv.net",
     "sendgrid": "sendgrid.net",
 }
-"""Domain that the SPF record must include, by service. For other services only a record is required."""
+"""Domain that the SPF record must include, by service. For other services any SPF record will do."""
 
 SELECTORS: Mapping[str, Sequence[str]] = {
     "mailersend": ("mlsend", "mlsend2"),

@@ -32,7 +32,7 @@ def undeliverable_reason(domain: str) -> str | None:
 
 
 def is_known(domain: str) -> bool:
-    """Whether undeliverable_reason() needs no answer from DNS, now and for a while."""
+    """True if undeliverable_reason() answers from the cache for at least QUERY_TIMEOUT more seconds."""
     return _verdicts.get(domain, (0.0, None))[0] > time.monotonic() + QUERY_TIMEOUT
 
 
@@ -57,7 +57,10 @@ def _look_up(domain: str) -> str | None:
 
 
 def _verdict(domain: str) -> str | None:
-    """As undeliverable_reason(). Not by email_validator, which also refuses by SPF and by the network of an address."""
+    """As undeliverable_reason(), from DNS.
+
+    email_validator's own check would also refuse some domains without an MX record: for a private address, or for SPF.
+    """
     try:
         takes_mail = {str(record.exchange) for record in _resolver().resolve(domain, "MX")} != {NULL_MX}
     except NoAnswer:

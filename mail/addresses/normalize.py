@@ -17,7 +17,7 @@ def normalize_address(address: str) -> str:
 
 
 def address_digest(address: str) -> str:
-    """SHA-256 of the normalized address. Kept when a person is forgotten: it recognizes their address, no more."""
+    """SHA-256 of the normalized address. Kept when a person is forgotten, to recognize their address."""
     return hashlib.sha256(b"legwork suppression\0" + normalize_address(address).encode()).hexdigest()
 
 

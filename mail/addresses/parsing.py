@@ -32,7 +32,7 @@ POPULAR_DOMAINS = (
 NAMED_MAILBOX = re.compile(r'(?:"(?:[^"\\]|\\.)*+"\s*+|[^()<>\[\]:;@\\,"]*+)<([^<>]*)>')
 """A mailbox with a display name, quoted or not (RFC 5322, 3.4). Group 1 is the address in angle brackets.
 
-Possessive: it never gives back what it has read, so that its time grows with the text and not with its square.
+Its quantifiers are possessive (no backtracking), so that the time grows with the text and not with its square.
 """
 
 
@@ -40,7 +40,7 @@ NOT_ASCII = "The part before the @ may only contain ASCII characters: not every 
 
 
 class BadAddress(ValueError):
-    """An address cannot be used; the message is a sentence. code: invalid, undeliverable or sender."""
+    """An address cannot be used; the message is a sentence. code: invalid, max_length, undeliverable or sender."""
 
     def __init__(self, detail: str, code: str = "invalid") -> None:
         super().__init__(detail)

@@ -36,7 +36,7 @@ def first_refused(refused: Iterable[RefusedRow]) -> list[RefusedRow]:
     first: list[RefusedRow] = []
     size = 0
     for each in sorted(refused, key=lambda each: each["row"])[:MAX_REPORTED]:
-        # The row that crosses the limit is still reported: otherwise a later, smaller one could take its place.
+        # The row that crosses the limit is still reported: otherwise the next call could report a later, smaller one.
         if size > REPORTED_BYTES:
             break
         first.append(each)

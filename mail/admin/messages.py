@@ -1,4 +1,4 @@
-"""Messages and the events of their providers, with all that is known of them."""
+"""Messages with their timeline and attempts, and the events that providers report."""
 
 import json
 from typing import Any
@@ -99,7 +99,7 @@ class MessageAdmin(ReadOnlyAdmin):
 
 
 class BelievedFilter(admin.SimpleListFilter):
-    """An event that was not believed has a reason in `disregarded`, and no message."""
+    """Tells disregarded events, which have a reason in `disregarded` and no message, from the others."""
 
     title = "believed"
     parameter_name = "believed"
@@ -118,7 +118,7 @@ class BelievedFilter(admin.SimpleListFilter):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    """Raw events of providers. Those that were not believed are shown only here."""
+    """All events, our own included. Disregarded ones are shown only here."""
 
     list_display = ("received_at", "type", "provider", "source", "detail", "disregarded", "message")
     list_filter = (BelievedFilter, "type", "provider", "source", "received_at")

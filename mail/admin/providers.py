@@ -74,7 +74,7 @@ class ProviderAdmin(ReadOnlyAdmin):
 
 @admin.register(RateBucket)
 class RateBucketAdmin(ReadOnlyAdmin):
-    """Recent mail to providers and receivers. `manage.py mail_rates` shows the warm-up too."""
+    """The rate limiter's buckets of providers and receivers. `manage.py mail_rates` shows the warm-up too."""
 
     list_display = ("name", "rate", "taken_until", "planned_until")
     fields = readonly_fields = list_display

@@ -52,7 +52,7 @@ class AddressAdmin(ReadOnlyAdmin):
 
 @admin.register(Suppression)
 class SuppressionAdmin(AddressAdmin):
-    """Adding a row suppresses an address; lifting all its rows, one per reason, ends that, at the providers too."""
+    """Adding a row suppresses an address, until all its rows are lifted: each has its own reason and scope."""
 
     form = SuppressionForm
     list_display = ("shown_address", "reason", "scope", "expires_at", "source", "created_at")
@@ -67,7 +67,7 @@ class SuppressionAdmin(AddressAdmin):
         return request.user.has_perm("mail.delete_suppression")
 
     def save_model(self, request: HttpRequest, obj: Suppression, form: Any, change: bool) -> None:
-        """If the same address, scope and reason is suppressed already, the one that lasts longer stays."""
+        """If the address is suppressed already for this reason and scope, the longer duration is kept."""
         source = request.user.get_username()[:50]
         kept = Suppression.objects.suppress(obj.address, obj.reason, obj.scope, obj.expires_at, source=source)
         obj.pk = kept.pk
@@ -83,7 +83,7 @@ class SuppressionAdmin(AddressAdmin):
         return self._lift_or_ask(request, list(chosen), hidden)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Lifts one."""
+        """Lift this suppression, instead of only deleting its row."""
         suppression = self.get_object(request, object_id)
         if suppression is None:
             raise Http404
@@ -95,7 +95,7 @@ class SuppressionAdmin(AddressAdmin):
     def _lift_or_ask(
         self, request: HttpRequest, chosen: list[Suppression], hidden: list[tuple[str, str]]
     ) -> HttpResponse | None:
-        """Lifts them if a reason was given, and logs it; otherwise the page that asks for one."""
+        """Lift and log them if a reason was given; otherwise return the page that asks for one."""
         if reason := request.POST.get("reason", "").strip()[:REASON_LENGTH]:
             with transaction.atomic():
                 for suppression in chosen:
@@ -116,7 +116,7 @@ class SuppressionAdmin(AddressAdmin):
 
 
 def _log_lift(request: HttpRequest, suppression: Suppression, reason: str) -> None:
-    """The log outlives the address, so it has the masked one."""
+    """The log is kept when the address is forgotten, so it has the masked one."""
     LogEntry.objects.create(
         user=cast(User, request.user),
         content_type=ContentType.objects.get_for_model(Suppression),

@@ -20,7 +20,7 @@ from rest.strict import StrictSerializer
 MAX_ENVELOPE_BYTES = 15_500
 """Of headers, tags and reply_to together. Mailgun takes 16 KiB, and our own header fields are among them."""
 MAX_METADATA_BYTES = 16_000
-"""They are not sent."""
+"""Metadata are stored, and not sent to providers."""
 RESERVED_HEADERS = frozenset(
     {
         "bcc",

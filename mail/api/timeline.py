@@ -52,7 +52,7 @@ def timeline(message_id: UUID, created_at: datetime) -> list[Entry]:
 
 
 def timelines(created_at: Mapping[UUID, datetime]) -> dict[UUID, list[Entry]]:
-    """The timelines of many messages, by id, from when each was created. Two queries."""
+    """The timelines of many messages, by id. created_at: when each message was created. Two queries."""
     events: dict[UUID, list[Event]] = {message_id: [] for message_id in created_at}
     for event in Event.objects.filter(message__in=created_at, disregarded="").defer("raw"):
         events[UUID(str(event.message_id))].append(event)
@@ -91,7 +91,7 @@ def _attempt_entries(attempt: Attempt, events: Sequence[Event]) -> list[Sortable
     times = [max(at, attempt.started_at) for at in _corrected_times(events)]
     if ended_at := attempt.finished_at:
         if attempt.outcome == Attempt.Outcome.ACCEPTED:
-            # An ambiguous attempt is concluded by an event, and was accepted before that.
+            # An event may have concluded an ambiguous attempt: the provider accepted it before that event.
             ended_at = min([ended_at, *times])
         words: list[Any] = [attempt.failure_class, attempt.detail]
         kind = END_TYPES.get(Attempt.Outcome(attempt.outcome), attempt.outcome) if attempt.outcome else "attempt_ended"

@@ -66,7 +66,7 @@ class RecipientItems(ItemsField):
     ],
 )
 class BroadcastRequest(BroadcastOptions):
-    """The body of POST mail/broadcasts/ as JSON. Each recipient, {"to", "context"?}, is validated by itself, later."""
+    """The body of POST mail/broadcasts/ as JSON. Each recipient, {"to", "context"?}, is validated by itself."""
 
     recipients = RecipientItems(min_length=1, max_length=MAX_IN_JSON)
 

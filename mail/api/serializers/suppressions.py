@@ -34,7 +34,10 @@ class SuppressionRequest(StrictSerializer):
 
 
 class SuppressionExport(StrictSerializer):
-    """The query of GET mail/suppressions/export/. list: one of Mailgun's, in its format; without it all, in our own."""
+    """The query of GET mail/suppressions/export/.
+
+    list: export one of Mailgun's lists, in Mailgun's format. Without it all suppressions are exported, in our own.
+    """
 
     list = ChoiceField(tuple(COLUMNS), required=False)
 

@@ -106,7 +106,7 @@ class SuppressionView(APIView):
 
 
 def _visible(request: Request, address: str | None = None) -> SuppressionQuerySet:
-    """Suppressions in force that this user may see. address: narrows the check to the one that was asked for."""
+    """Suppressions in force that this user may see. address: the only one that is asked for."""
     user, found = cast("User", request.user), Suppression.objects.shown()
     if user.is_staff or user.has_perm("mail.view_suppression"):
         return found
