@@ -13,8 +13,8 @@ class Attempt(models.Model):
     """One call of one provider for one message. The mail carries its id as metadata, to match events to it.
 
     service, domain: as they were when it was sent; events must match them. outcome: empty during the call, and
-    afterwards if the process died in it. unrecorded: no call of its own, but stands for any that a provider may have
-    got after the backup from which this database was restored (mail.sending.restored).
+    afterwards if the process died in it. unrecorded: not a call, but a placeholder for those that the provider may have
+    received after the backup from which this database was restored (mail.sending.restored).
     """
 
     Outcome = Outcome

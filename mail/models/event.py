@@ -12,7 +12,7 @@ from mail.models.attempt import Attempt
 
 
 class Event(models.Model):
-    """Something that a provider reported of a message, or that we note. Append-only, and kept as long as its message.
+    """Something that a provider reported of a message, or that we note. Kept as long as its message.
 
     type: a mail.events.classify.EventType, the provider's own word, or one of ours. failure_class: the policy's input,
     if any. key: identifies a provider's event that comes again. raw: as it came; erased with the message's body.

@@ -161,7 +161,7 @@ class Message(models.Model):
                 self._transition(outranked_by(Status.SENT), status=Status.SENT, finished_at=None, failure=None)
 
     def return_to_queue(self) -> None:
-        """The attempt failed, and another will follow."""
+        """Queue it for another attempt; also a scheduled message that is due and has to wait."""
         self._transition({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)
 
     def mark_possible_duplicate(self, provider: str) -> None:
@@ -199,7 +199,7 @@ class Message(models.Model):
         return Message.objects.filter(pk=self.pk)
 
     def _transition(self, before: "set[Status] | frozenset[Status]", **changes: Any) -> bool:
-        """The only way to another status: a conditional UPDATE from one of these; then refresh this object."""
+        """Change the status by a conditional UPDATE, if it is one of `before`; then refresh this object."""
         changed = bool(self._row().filter(status__in=before).update(**changes))
         self.refresh_from_db(fields=["status", "finished_at", "failure", "sent_at", "provider"])
         if changed:

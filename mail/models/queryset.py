@@ -33,7 +33,7 @@ class MessageQuerySet(models.QuerySet[Any]):
         return self.filter(status=Status.SCHEDULED, send_at__lte=Now()).update(status=Status.QUEUED)
 
     def leave_unclear(self) -> int:
-        """A provider may have them: until it was asked they are neither sent nor cancelled. Returns how many."""
+        """Set them to sending: a provider may have them, and must be asked before they are sent or cancelled."""
         return self.filter(status__in=CANCELLABLE).update(status=Status.SENDING)
 
     def accept(self, accepted: Sequence[tuple[Attempt, str]]) -> dict[UUID, str]:
@@ -89,7 +89,7 @@ class SuppressionQuerySet(models.QuerySet[Any]):
         return {by_digest[digest] for digest in found}
 
     def suppress(self, address: str, reason: str, scope: str, expires_at: datetime | None, *, source: str) -> Any:
-        """Suppress this address. If it is for this reason and scope already, the longer duration is kept."""
+        """Suppress this address. If it already is, for this reason and scope, the longer duration is kept."""
         fact = {"digest": address_digest(address), "scope": scope, "reason": reason}
         return self.suppress_fact(fact, address=normalize_address(address), source=source, expires_at=expires_at)
 
@@ -104,7 +104,7 @@ class SuppressionQuerySet(models.QuerySet[Any]):
         return kept
 
     def liftable(self) -> list[Any]:
-        """Of one address's: the strongest, which is shown, and all others that are not the recipient's own wish."""
+        """Of one address's suppressions: the strongest, which is shown, and all that are not the recipient's wish."""
         strongest, *others = list(self.strongest_first()) or [None]
         return [strongest, *(each for each in others if each.reason not in WISHES)] if strongest else []
 

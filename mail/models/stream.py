@@ -59,7 +59,7 @@ class StreamSuppressionQuerySet(models.QuerySet[Any]):
         return {by_digest[digest] for digest in found}
 
     def add(self, user_id: int, stream: str, digest: str, address: str, source: str) -> bool:
-        """Send this address no more mail of this stream; False if it was suppressed before."""
+        """Suppress this address for this stream; False if it was suppressed before."""
         known = {"address": normalize_address(address)} if address else {}
         _, created = self.get_or_create(
             user_id=user_id, stream=stream, digest=digest, defaults=known | {"source": source}
@@ -68,7 +68,7 @@ class StreamSuppressionQuerySet(models.QuerySet[Any]):
 
 
 class StreamSuppression(models.Model):
-    """An address that gets no mail of one stream. Only the digest is left once the person was forgotten."""
+    """An address that gets only critical mail of one stream. Only the digest is left once the person was forgotten."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
     stream = models.SlugField(max_length=LONGEST_NAME, db_index=False)

@@ -12,7 +12,7 @@ from mail.reasons import Reason, Scope
 
 
 class Suppression(models.Model):
-    """An address that gets no mail. Only the digest is left once the person was forgotten.
+    """An address that gets no mail, or no bulk mail. Only the digest is left once the person was forgotten.
 
     One row for each reason and scope: lifting a bounce must keep the same address's complaint or unsubscription.
     """
@@ -38,7 +38,7 @@ class Suppression(models.Model):
         return mask_address(self.address) if self.address else self.digest[:12]
 
     def ends_before(self, expires_at: datetime | None) -> bool:
-        """True if one that ends then would last longer; None is never."""
+        """True if a suppression with this expires_at would last longer. None: it never expires."""
         return self.expires_at is not None and (expires_at is None or self.expires_at < expires_at)
 
 
@@ -62,7 +62,7 @@ class Lift(models.Model):
 
 
 class Strike(models.Model):
-    """A failure that suppresses its address only if it is repeated: an exhausted delivery, a full mailbox."""
+    """A soft bounce or a full mailbox: several in a row suppress the address, or suppress it for longer."""
 
     digest = models.CharField(max_length=64)
     kind = models.CharField(max_length=20, choices=FailureClass.choices)

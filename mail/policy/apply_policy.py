@@ -74,8 +74,8 @@ def handle_reported_failure(
     delivered_by_another: another attempt has delivered it.
     """
     excluding = provider_excluding_classes(Importance(message.importance))
-    had_it = Q(outcome=Attempt.Outcome.ACCEPTED) | Q(failure_class__in=excluding)
-    attempts = Attempt.objects.filter(had_it, message=message).values_list("provider", "outcome")
+    accepted_or_refused = Q(outcome=Attempt.Outcome.ACCEPTED) | Q(failure_class__in=excluding)
+    attempts = Attempt.objects.filter(accepted_or_refused, message=message).values_list("provider", "outcome")
     decision = apply_policy(
         message,
         failure,

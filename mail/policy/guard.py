@@ -1,6 +1,7 @@
-"""Stops broadcasts and streams of which too much bounces or is complained about (limits: mail.policy.guard_limits).
+"""Stops broadcasts and streams with too many bounces or complaints (limits: mail.policy.guard_limits).
 
-A bounce or complaint submits the job mail.guard, which checks them. A stopped one waits until somebody resumes it.
+A bounce or complaint submits the job mail.guard, which checks the message's broadcast and stream. What was stopped
+waits until somebody resumes it.
 """
 
 from contextlib import suppress
@@ -32,7 +33,7 @@ KIND = "mail.guard"
 CHECK_AFTER = timedelta(seconds=5)
 """So that events in a row cause one check."""
 STREAM_DAYS = 7
-"""A stream's rates are those of its mail of so many days."""
+"""Days of mail that a stream's rates count."""
 HARMFUL = frozenset({Status.BOUNCED, Status.COMPLAINED})
 
 
@@ -99,7 +100,7 @@ def resume(stopped: Broadcast | Stream) -> None:
 
 
 def _stop(subject: Broadcast | Stream, what: str, reason: str, alert: str) -> bool:
-    """Only once, with an alert. Queued messages of broadcasts wait for their release again."""
+    """Stop it, with an alert; False if it was stopped already. Queued messages of broadcasts wait for release again."""
     rows: Any = type(subject)._default_manager.filter(pk=subject.pk, stopped_at=None)
     with transaction.atomic():
         if not rows.update(stopped_at=Now(), stop_reason=reason):

@@ -1,4 +1,4 @@
-"""When a broadcast or stream harms its sender's reputation: figures in, the reason to stop it out. Pure."""
+"""Tells whether a broadcast or stream harms its sender's reputation and must be stopped, by its figures. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -53,8 +53,8 @@ class Rule:
 
     ends: the message's status when no retry follows; None leaves it. waits: before the second, third … call of the
     same provider. endless: repeat the last wait until the message expires. fall_back: if another provider is free, it
-    is called at once. only_elsewhere: retry with other providers only, at once, and never with this one. pause: pause
-    the provider. slow_domain_for: how long the recipient's domain gets no bulk mail once several of its addresses are
+    is called at once. only_elsewhere: retry only with other providers, at once if one is free. pause: pause the
+    provider. slow_domain_for: how long the recipient's domain gets no bulk mail once several of its addresses are
     blocked. ambiguous: the message may have been accepted. duplicate_after: how long it may be ambiguous before a
     possible duplicate is preferred to a possible loss; None for ever.
     """
@@ -78,14 +78,16 @@ class Rule:
 class Facts:
     """What is known besides the failure.
 
-    tries: calls of this provider for this message, this one included, that failed in a way that counts, or that bounced
-    softly. other_provider: another provider, which has not had the message, is free now. other_later: there is such a
-    provider, free or not. strikes: failures of this class of this address in a row before this one.
-    first_strike_ago: age of the first. requested_pause: what the provider asked for. delivered: the message was
-    reported as delivered before. delivered_by_another: by another attempt than the failed one. jitter: in [0, 1).
+    tries: after a call, how many calls of this provider for this message have failed, throttled ones not counted; after
+    a provider's report, how many attempts any provider has accepted. At least 1. other_provider: another provider that
+    may get the message is free now. other_later: there is such a provider, free or not. strikes: failures of this class
+    of this address in a row before this one. first_strike_ago: age of the first. requested_pause: what the provider
+    asked for. delivered: the message was reported as delivered before. delivered_by_another: by another attempt than
+    the failed one. jitter: in [0, 1).
 
-    Of an ambiguous attempt: ambiguous_for: since it began. settled_after: when the provider's events are believed to be
-    complete. can_look_up: the provider has an events API. not_found: it was asked, and has no event of the attempt.
+    Of an ambiguous attempt: ambiguous_for: since it began. settled_after: how long after that the provider's events are
+    believed to be complete. can_look_up: the provider has an events API. not_found: it was asked, and has no event of
+    the attempt.
     """
 
     tries: int = 1
@@ -108,8 +110,8 @@ class Facts:
 class Decision:
     """All consequences of a failure.
 
-    retry_after: when the message is worked on again; None is never. reconcile: then only to ask the provider about the
-    attempt. fall_back: the retry is for another provider. possible_duplicate: the retry may be a second copy.
+    retry_after: when the message is worked on again; None is never. reconcile: not to send it, but to ask the provider
+    about the attempt. fall_back: the retry is for another provider. possible_duplicate: the retry may be a second copy.
     status: the message's new status; None leaves it. alert: the kind of alert; empty for none.
     """
 
@@ -162,7 +164,7 @@ def _elsewhere_if_critical(rule: Rule) -> Row:
 
 
 def _retry_until_expiry(rule: Rule) -> Row:
-    """Critical mail soon and often, normal mail with longer waits, bulk mail a few times only."""
+    """Retry critical mail often and normal mail with longer waits, until they expire; bulk mail only a few times."""
     rule = replace(rule, ends=Status.FAILED, fall_back=True)
     return (
         replace(rule, waits=CRITICAL_WAITS, endless=True, alert=AlertWhen.ON_GIVING_UP),
@@ -203,7 +205,7 @@ TABLE: dict[FailureClass, Row] = {
     FailureClass.BLOCKED: _elsewhere_if_critical(
         Rule(ends=Status.BOUNCED, slow_domain_for=15 * MINUTE, alert=AlertWhen.AT_ONCE)
     ),
-    # Never sent: the provider's list becomes part of ours, and the message was only rejected.
+    # Not sent: the address goes on our list too, and the message counts as rejected, not as bounced.
     FailureClass.LISTED_BOUNCE: _alert_if_critical(Rule(ends=Status.REJECTED, suppress=BOUNCE)),
     FailureClass.LISTED_COMPLAINT: _alert_if_critical(Rule(ends=Status.REJECTED, suppress=Suppress(Reason.COMPLAINT))),
     FailureClass.LISTED_UNSUBSCRIBE: _elsewhere_if_critical(
@@ -236,7 +238,7 @@ LONGEST_LOOKUP_WAIT = 10 * MINUTE
 LOOK_UP_FOR = DAY
 """Afterwards the provider is not asked any more: it keeps events for a limited time."""
 SHORTEST_CRITICAL_WAIT = 5 * SECOND
-"""Critical mail that is about to expire is tried ever sooner, down to this."""
+"""Critical mail waits at most half of the time until it expires, or this long if that is longer."""
 
 NO_FACTS = Facts()
 
@@ -302,7 +304,7 @@ def _resolve(rule: Rule, importance: Importance, facts: Facts) -> Decision:
 
 
 def _until_next_lookup(facts: Facts, deadline: timedelta) -> timedelta:
-    """Longer each time, but not past the moment at which the answer decides."""
+    """Longer each time, but not past the deadline: the lookup then decides what follows."""
     wait = min(max(SHORTEST_LOOKUP_WAIT, facts.ambiguous_for), LONGEST_LOOKUP_WAIT)
     left = deadline - facts.ambiguous_for
     return min(wait, left) if left > timedelta(0) else wait
@@ -333,7 +335,7 @@ def _wait(rule: Rule, facts: Facts) -> timedelta:
     if rule.pause:
         return _pause(facts) * (1 + facts.jitter / 10)
     if rule.ambiguous:
-        return timedelta(0)  # it has waited for certainty
+        return timedelta(0)  # it has waited for the lookups
     return rule.waits[min(facts.tries, len(rule.waits)) - 1] * (0.75 + facts.jitter / 2)
 
 
