@@ -1,4 +1,4 @@
-"""How far the messages of a broadcast have come."""
+"""Counts a broadcast's messages by how far they have come: made, sent, delivered, opened …"""
 
 from dataclasses import dataclass
 from typing import Any

@@ -21,7 +21,7 @@ from mail.status import Status
 log = structlog.get_logger(__name__)
 
 LOST_AFTER = timedelta(minutes=10)
-"""An event that is not applied by then, retries of its job included, is applied by the sweep."""
+"""An event that its job, retries included, has not applied within this time is applied by the sweep."""
 SWEEP_BATCH = 1000
 KEEP_TOKENS = timedelta(hours=48)
 """Twice as long as a signature is valid."""
@@ -33,7 +33,7 @@ ENDS = frozenset({EventType.BOUNCED, EventType.REJECTED})
 
 
 def apply(event_id: UUID) -> bool:
-    """False if it was applied before. A concurrent call waits for the first to commit."""
+    """False if it was applied before, or is disregarded. A concurrent call waits for the first to commit."""
     with transaction.atomic():
         if not Event.objects.filter(pk=event_id, applied_at=None, disregarded="").update(applied_at=Now()):
             return False
@@ -87,14 +87,14 @@ def _is_stale(event: Event) -> bool:
 
 
 def _apply_stale(event: Event, message: Message) -> None:
-    """Only the message's status, and only if no other attempt followed, which it must not stop."""
+    """Set only the message's status, and not even that if another attempt followed: it must not be stopped."""
     status = STATUS.get(event.type)
     if status and event.type not in INTERIM and not message.pending and message.attempts.last() == event.attempt:
         message.advance_to(status, _failure(event))
 
 
 def _apply_new(event: Event, message: Message) -> None:
-    """The policy, and then the status unless the message is sent again."""
+    """Apply the policy, and then set the status unless the message is sent again."""
     failure, delivered = _failure(event), _delivered_by_another(event, message)
     resends = failure is not None and (
         handle_reported_failure(message, failure, provider=event.provider, delivered_by_another=delivered).resends

@@ -17,7 +17,7 @@ from mail.status import Status
 
 DETAIL_LENGTH = 500
 ADDRESS = re.compile(r"(?<![^\s<>()\[\],;:\"'])[^\s<>()\[\],;:\"'@]*+@[^\s<>()\[\],;:\"']++")
-"""From the start of a word, and possessive: a long text without any @ is read once."""
+"""Matches only from the start of a word, without backtracking: a long text without any @ is read once."""
 
 
 class EventType(TextChoices):

@@ -1,4 +1,4 @@
-"""Classifies the events of all other providers, as Anymail has normalised them. Pure.
+"""Classifies the events of all other providers, as Anymail has normalized them. Pure.
 
 A failure is classified by the provider's own reason, the receiving server's reply, and Anymail's category.
 """

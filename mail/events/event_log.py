@@ -25,13 +25,13 @@ log = structlog.get_logger(__name__)
 KINDS = "delivered OR failed OR rejected OR complained OR unsubscribed OR opened OR clicked"
 """Events with an effect. That a message was accepted is known from the API's answer, or looked up."""
 FIRST_READ = timedelta(days=5)
-"""How far back a log is read at first, and for how long after its domain was last configured."""
+"""How far back a log is read the first time, and for how long after its domain left the configuration."""
 MAX_ROUND_SECONDS = 480.0
 """The next round continues where this one stopped."""
 
 
 def read_logs() -> Counter[str]:
-    """Read all logs up to MAIL_SETTLED_AFTER ago, as events are indexed late: {"read": n, "new": n}."""
+    """Read all logs up to MAIL_SETTLED_AFTER ago, as events are indexed late. Returns {"read": n, "new": n}."""
     counts: Counter[str] = Counter(read=0, new=0)
     ends_at = time.monotonic() + MAX_ROUND_SECONDS
     for account in mailgun_accounts():
@@ -82,7 +82,7 @@ def _move(position: EventLogPosition, read_until: datetime) -> None:
 
 
 def _ingest(many: Sequence[ProviderEvent]) -> int:
-    """How many are new. An event that cannot be stored is skipped, so that the log is read on."""
+    """How many are new. An event that cannot be stored is skipped, so that it does not block the log."""
     try:
         return len(ingest.ingest_many(many, Event.Source.LOOKUP))
     except DataError:

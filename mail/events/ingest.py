@@ -115,7 +115,7 @@ def _event(reported: ProviderEvent, attempt: Attempt | None, source: str) -> Eve
 def _objection(reported: ProviderEvent, attempt: Attempt | None) -> str:
     """Why the event is not believed; empty if it is. Mailgun's signature covers a time and a token, not the content."""
     if attempt is None:
-        return "It is about nothing that we sent."
+        return "It matches no attempt of ours."
     service, domain = _service_and_domain(attempt)
     if service != reported.esp:
         return f"The message was not given to {reported.esp}."

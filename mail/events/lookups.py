@@ -27,7 +27,7 @@ DENIED = "its API key may not read events: ambiguous attempts and lost webhooks 
 def events_of_attempt(attempt: Attempt, account: Account) -> list[ProviderEvent] | None:
     """All events of this attempt; None if the provider did not answer or denied access.
 
-    Of an unrecorded one: the events of all attempts at its message that we do not know.
+    For an unrecorded attempt: the events of all attempts for its message that are not in the database.
     """
     try:
         found = list(_read(attempt, account))
@@ -48,7 +48,7 @@ def alert_denied(account: Account) -> None:
 
 
 def parse_items(items: list[dict[str, Any]]) -> Iterator[ProviderEvent]:
-    """The events in a page of Mailgun's events API; others are logged and left out."""
+    """The events in a page of Mailgun's events API; items that cannot be read are logged and left out."""
     for item in items:
         try:
             yield provider_event.from_mailgun(item)
@@ -70,7 +70,7 @@ def _of_unknown_attempts(found: list[ProviderEvent], message_id: UUID) -> list[P
 def _read(attempt: Attempt, account: Account) -> Iterator[ProviderEvent]:
     """All events of the recipient's mail since the attempt began (Mailgun, "Events").
 
-    An unrecorded one may have begun at any time since the message was accepted.
+    An unrecorded one may have begun at any time since the message was created.
     """
     began_at = attempt.message.created_at if attempt.unrecorded else attempt.started_at
     domain = attempt.domain or account.domain_for(attempt.message.sender)

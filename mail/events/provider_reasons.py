@@ -1,6 +1,6 @@
-"""The providers' own reasons for failures, which Anymail's normalised event no longer tells apart. Pure.
+"""The providers' own reasons for failures, which Anymail's normalized event no longer tells apart. Pure.
 
-mail.events.classify_anymail looks here first. A reason is built from the event's own fields, the most exact first.
+mail.events.classify_anymail looks here first. An event's reason is built from its own fields, the most exact first.
 """
 
 from collections.abc import Callable, Iterator, Mapping

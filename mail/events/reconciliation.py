@@ -22,7 +22,7 @@ NO_EVENT_AFTER = timedelta(days=5)
 """Providers report nothing of a message later than this."""
 JOB_LOST_AFTER = timedelta(minutes=5)
 ALERT_IF_DEFERRED_FOR = timedelta(minutes=15)
-"""Of critical mail."""
+"""Of critical mail, counted from sent_at."""
 
 
 def reconcile() -> dict[str, int]:

@@ -36,7 +36,7 @@ BLANK: dict[str, Any] = {
     **{name: [] for name in ("reply_to", "tags")},
     **{name: {} for name in ("headers", "metadata")},
 }
-"""The erased columns of a message to them. What happened to it stays."""
+"""The erased columns of a message to the person. Its status, times and timeline stay."""
 
 
 def forget(address: str) -> dict[str, int]:
@@ -70,7 +70,7 @@ def _may_mention(field: str, mentions: Mentions) -> Q:
 
 
 def _erase_raw_events(ids: list[Any], mentions: Mentions) -> int:
-    """Of their messages, and of unmatched events that mention them."""
+    """Of the person's messages, and of unmatched events that mention the address."""
     erased = Event.objects.exclude(raw=None).filter(message__in=ids).update(raw=None)
     events = Event.objects.exclude(raw=None).annotate(raw_text=Cast("raw", models.TextField()))
     unmatched = events.filter(_may_mention("raw_text", mentions), message=None).values_list("pk", "raw")
@@ -96,7 +96,7 @@ def _hide_failures(ids: list[Any], mentions: Mentions) -> None:
 
 
 def _hide_in_messages(mentions: Mentions) -> int:
-    """In mail to others: reply_to leaves them out; headers, tags and metadata hide their address."""
+    """In mail to others: remove the address from reply_to, and hide it in headers, tags and metadata."""
     names = ("reply_to", "headers", "tags", "metadata")
     texts = {f"{name}_text": Cast(name, models.TextField()) for name in names}
     possible = Message.objects.annotate(**texts).filter(reduce(or_, (_may_mention(name, mentions) for name in texts)))

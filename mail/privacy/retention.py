@@ -81,10 +81,10 @@ def _daily_counts(messages: Sequence[Message]) -> Counter[tuple[int | None, date
 def _done_before(before: datetime, messages: MessageQuerySet) -> MessageQuerySet:
     """Those of these messages that finished or were sent before this time."""
     old = messages.filter(created_at__lt=before).exclude(status__in=PENDING)
-    left: MessageQuerySet = old.annotate(left_at=Coalesce("finished_at", "sent_at", "created_at")).filter(
-        left_at__lt=before
+    done: MessageQuerySet = old.annotate(done_at=Coalesce("finished_at", "sent_at", "created_at")).filter(
+        done_at__lt=before
     )
-    return left
+    return done
 
 
 def _has_unfinished_job(broadcast_id: UUID) -> bool:

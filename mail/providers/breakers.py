@@ -70,7 +70,7 @@ def record_success(name: str) -> bool:
     before = state_of(name)
     if not before.failures and not before.open_until:
         return False
-    with transaction.atomic():  # one statement after the other would undo half of a failure that comes in between
+    with transaction.atomic():  # locked: a failure recorded in between would be half undone
         provider = Provider.objects.select_for_update().filter(name=name).first()
         closed = provider is not None and provider.opened_at is not None
         changes: dict[str, object] = {"opened_at": None, "reason": ""} if closed else {}

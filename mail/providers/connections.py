@@ -74,7 +74,7 @@ def _options(account: Account) -> dict[str, Any]:
 
 
 def _cache_environment(backend: Any) -> None:
-    """requests reads proxies, .netrc and certificate paths for every call, which doubles its time: read them once."""
+    """Read proxies and certificate paths once: requests would read them and .netrc for each call, doubling its time."""
     session, url = getattr(backend, "session", None), getattr(backend, "api_url", "")
     if isinstance(session, requests.Session):
         found = session.merge_environment_settings(url, {}, None, None, None)

@@ -62,7 +62,7 @@ class MailgunApi:
             raise NoAnswer(type(error).__name__) from error
 
     def _call(self, method: str, url: str, query: dict[str, str]) -> requests.Response:
-        """Any answer but an error; 404 is not one."""
+        """The answer. Raises Denied or NoAnswer for an error; 404 is not one."""
         try:
             answer = self._session.request(method, url, params=query, timeout=settings.MAIL_TIMEOUT)
             if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
@@ -80,5 +80,5 @@ def mailgun_accounts() -> list[Account]:
 
 
 def has_events_api(account: Account | None) -> bool:
-    """True if the provider can be asked for the events of an attempt; of Anymail's only Mailgun can."""
+    """True if the provider can be asked for the events of an attempt. Only Mailgun's API is implemented."""
     return account is not None and account.esp == ESP

@@ -11,7 +11,7 @@ from mail.providers import breakers
 from mail.providers.accounts import Account, accounts
 
 WAIT_IF_ALL_REFUSED = timedelta(minutes=5)
-"""How long a message waits that all configured providers have refused. It may expire meanwhile."""
+"""How long a message waits if all configured providers have refused it. It may expire meanwhile."""
 
 
 def choose(importance: str, excluded: Collection[str] = (), last: Collection[str] = ()) -> Account | None:

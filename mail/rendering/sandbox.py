@@ -28,7 +28,7 @@ DELIMITERS = (("{%", "%}"), ("{{", "}}"), ("{#", "#}"))
 MAX_TAG_CHARACTERS = 100_000
 """Inside the tags and variables of a source: compiling them takes time."""
 MAX_LENGTH_OF_TAG = 10_000
-"""Characters: a tag is compiled as a whole, without a look at the budget."""
+"""Characters: while one tag is compiled the budget is not checked."""
 MAX_TAGS = 20_000
 """Tags, variables and comments of a source."""
 MAX_UNCLOSED = 100
@@ -140,7 +140,7 @@ class _Parser(Parser):
 
 
 class _Expression(FilterExpression):
-    """A variable with its filters. A strict template requires each one that it shows."""
+    """A variable with its filters. A strict template requires each variable that it shows."""
 
     def __init__(self, token: str, parser: Parser, template: SandboxedTemplate) -> None:
         super().__init__(token, parser)

@@ -31,7 +31,7 @@ def resolve(message: Message, attempt: Attempt, tries: int) -> None:
     if not attempt.outcome:
         attempt.conclude(Outcome.AMBIGUOUS, PROCESS_DIED)
     account = accounts.find(attempt.provider)
-    # Before the lookup: "not found" is only as old as the question, however long the answer takes.
+    # Measured before the lookup: "not found" is true of that moment, however long the answer takes.
     ambiguous_for = timezone.now() - attempt.started_at
     found = lookups.events_of_attempt(attempt, account) if account and has_events_api(account) else None
     if found:
@@ -59,7 +59,7 @@ def _decide(message: Message, attempt: Attempt, *, not_found: bool, ambiguous_fo
             Failure(FailureClass.AMBIGUOUS, attempt.detail),
             provider=attempt.provider,
             excluded={attempt.provider},
-            blame_provider=False,  # it was when the call failed
+            blame_provider=False,  # its breaker has counted the failed call
             tries=tries,
             ambiguous_for=ambiguous_for,
             not_found=not_found,

@@ -1,7 +1,8 @@
 """Classifies the exceptions of Anymail and requests after a call of a provider. Pure.
 
-The question is whether the provider can have the message: not if no connection was made, possibly if it broke later,
-not if the answer is an error. The providers' own error codes are in mail.sending.error_codes.
+The question is whether the provider can have the message: not if no connection was made or the answer is a 4xx
+(except 408); possibly if the connection broke later, or the answer is a 5xx or truncated. The providers' own
+error codes are in mail.sending.error_codes.
 """
 
 import re
@@ -63,7 +64,7 @@ def classify_error(error: BaseException) -> Failure:
 
 
 def requested_pause(error: BaseException, now: datetime) -> timedelta | None:
-    """The pause that the answer asks for; None if it does not, or not intelligibly."""
+    """The pause that the answer asks for; None if it asks for none, or in an unknown form."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     date = error_codes.try_again_at(_body(error))
     waits = [
@@ -80,8 +81,8 @@ def raise_if_refused(mail: Any, esp_name: str) -> None:
     Anymail does not raise for that where an answer may be about several recipients (Mailjet, Postmark).
     """
     status = mail.anymail_status
-    error = getattr(status.esp_response, "status_code", 0) >= 400
-    if error or (status.status and status.status <= REFUSED_STATUSES):
+    is_error = getattr(status.esp_response, "status_code", 0) >= 400
+    if is_error or (status.status and status.status <= REFUSED_STATUSES):
         raise RecipientRefused(esp_name, mail, status.esp_response)
 
 

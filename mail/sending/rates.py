@@ -1,7 +1,7 @@
 """The rates per provider and per receiver, the warm-up, and the rate limiter's arithmetic. Pure.
 
 The generic cell rate algorithm (ITU-T I.371): a bucket, one for each provider and receiver, keeps one time,
-`taken_until`, which each message moves on by the bucket's interval. It is ahead of now by the messages sent early.
+`taken_until`, which each message advances by the bucket's interval. How far it is ahead of now is the burst used up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ has a larger burst, so it still gets through while bulk mail uses up its own."""
 class Bucket:
     """A provider (its account's name) or a receiver (a domain).
 
-    taken_until: see above. planned_until: when the last message that had to wait comes back.
+    taken_until: see the module. planned_until: when the last message that had to wait comes back.
     """
 
     name: str

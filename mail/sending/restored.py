@@ -1,4 +1,4 @@
-"""After a restore from a backup: what may have been sent since the backup is asked for before it is sent again.
+"""After a restore: providers are asked about mail that may have been sent since the backup, before it is sent again.
 
 manage.py after_restore → mark_unclear() → mail.sending.ambiguous, which asks the providers and calls record().
 """
@@ -19,7 +19,7 @@ from mail.models.queryset import MessageQuerySet
 from mail.providers.accounts import Account, accounts
 
 UNKNOWN = Failure(FailureClass.AMBIGUOUS, "it may have been sent after the backup that was restored")
-BROADCAST_UNFINISHED = "Restored from a backup: part of the rest may have been sent. Resume it, or cancel it."
+BROADCAST_UNFINISHED = "Restored from a backup: some of the remaining rows may have been sent. Resume it, or cancel it."
 BATCH = 1000
 """Messages in one transaction."""
 
@@ -38,7 +38,7 @@ def mark_unclear() -> int:
 
 
 def stop_unfinished_broadcasts() -> int:
-    """Stop the broadcasts whose messages were not all made: those made after the backup had ids that we do not know."""
+    """Stop the broadcasts whose messages were not all made: those made after the backup have ids unknown here."""
     unfinished = Broadcast.objects.filter(finished_at=None, cancelled_at=None, stopped_at=None)
     return unfinished.update(stopped_at=Now(), stop_reason=BROADCAST_UNFINISHED)
 

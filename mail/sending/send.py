@@ -146,7 +146,7 @@ def _expire(message: Message) -> bool:
 def _suppress(message: Message, attempts: list[Attempt]) -> bool:
     """End a message whose recipient is suppressed, or does not want its stream; True if so.
 
-    Critical mail that was to be sent again raises an alert: its sender has not been told that it would not be.
+    An alert tells of critical mail that was tried before: its sender may have seen it sent, and expects it to arrive.
     """
     if (failure := _listed(message)) is None:
         return False

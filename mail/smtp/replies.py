@@ -66,7 +66,7 @@ class ServerReply:
         """The class of a final failure; None if the reply alone does not tell.
 
         A class 4 reply is never a hard bounce. In a class 5 reply a known sentence outweighs the codes, which servers
-        use loosely; but an enhanced code that names the mailbox outweighs a sentence about a block.
+        use loosely; but an enhanced code of the tables above outweighs a sentence about a block.
         """
         by_text = sentences.failure_class(self.text)
         if self.temporary:

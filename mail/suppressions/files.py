@@ -36,7 +36,7 @@ LIST_BY_COLUMN = {"code": "bounces", "error": "bounces", "tags": "unsubscribes"}
 BATCH = 1000
 """Rows of one import_entries()."""
 KEPT_REFUSALS = 1000
-"""Bad rows that are described; further ones are counted."""
+"""Bad rows that are described, before first_refused() chooses among them; further ones are only counted."""
 
 
 class BadRow(ValueError):

@@ -26,7 +26,7 @@ class StreamRow:
 
 
 def import_rows(rows: Mapping[int, StreamRow], *, source: str) -> tuple[int, dict[int, Problem]]:
-    """Suppress these for their streams; how many are new, and by number what is wrong with the others."""
+    """Suppress these for their streams. Returns how many are new, and the problems of bad rows by row number."""
     users = dict(
         get_user_model().objects.filter(username__in={row.user for row in rows.values()}).values_list("username", "pk")
     )
@@ -63,7 +63,7 @@ def import_rows(rows: Mapping[int, StreamRow], *, source: str) -> tuple[int, dic
 
 def _problem(row: StreamRow, users: Mapping[str, int]) -> Problem | None:
     if row.user not in users:
-        return "user", "There is no user of this name, whose stream it could be."
+        return "user", "There is no user of this name."
     if not STREAM_NAME.fullmatch(row.stream):
-        return "stream", "A stream's name has 1 to 50 small letters, digits, - and _, and begins with no sign."
+        return "stream", "A stream's name has 1 to 50 characters: a-z, 0-9, - and _, the first a letter or digit."
     return None

@@ -14,14 +14,14 @@ from rest.background import repeated
 log = structlog.get_logger(__name__)
 
 WEBHOOKS = "webhooks"
-"""The counter."""
+"""The name of the counter in the database."""
 WRITE_EVERY = 2.0
 """Seconds. What a killed process has not written is not counted."""
 
 
 class Outcome(StrEnum):
-    """accepted: stored, or known already. refused: never acceptable. unverified: of those, forged or with another key.
-    failed: the provider should send it again."""
+    """accepted: stored, or known already. unverified: its signature or secret is wrong. refused: never acceptable for
+    another reason. failed: the provider should send it again."""
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -41,7 +41,7 @@ class WebhookCounts:
             self._unwritten[service, outcome.value] += 1
 
     def write(self) -> None:
-        """Add what was noted to the database's. If it is away, that is done next time."""
+        """Add the counts to the database's. If that fails they are kept for the next call."""
         with self._lock:
             counts, self._unwritten = self._unwritten, Numbers()
         if not counts:
@@ -55,7 +55,7 @@ class WebhookCounts:
                 self._unwritten += counts
 
     def written(self) -> AbstractContextManager[None]:
-        """In its body, they are written every WRITE_EVERY seconds."""
+        """A context manager: a thread writes the counts every WRITE_EVERY seconds."""
         return repeated(self.write, every=WRITE_EVERY, name="webhook-counts")
 
 

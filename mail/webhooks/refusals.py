@@ -1,4 +1,4 @@
-"""Alerts when unverified webhooks come in a row: a changed key or a wrong clock loses events."""
+"""Alerts when several webhooks in a row are unverified: events are lost if our key or clock is wrong."""
 
 import threading
 from collections import Counter

@@ -1,7 +1,7 @@
 """The views of providers' webhooks: Anymail's, wrapped. Accepted events go to mail.events.ingest.
 
-Answers, whatever is sent: 200 if the event is stored; 406 if it can never be accepted, and Mailgun does not send it
-again; 503 if the provider should try again.
+Answers, whatever is sent: 200 if the event is stored; 406 if it can never be accepted (Mailgun does not retry after a
+406); 503 if the provider should try again.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ NEVER_ACCEPTABLE = (
     SuspiciousOperation,
     UnreadablePostError,
 )
-"""Would be the same at the next try."""
+"""Errors that the next try would raise again."""
 UNVERIFIED = (BadSignature, AnymailWebhookValidationFailure)
 """May be forged; many in a row mean that our settings are wrong."""
 UNEXPECTED_FORMAT = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
@@ -111,7 +111,7 @@ class WebhookView(AnymailCoreWebhookView):  # type: ignore[misc]
 class MailgunView(WebhookView, MailgunTrackingWebhookView):  # type: ignore[misc]
     """Mailgun's. mail.events.provider_event reads its events, in more detail than Anymail; Anymail reads legacy forms.
 
-    webhook_signing_key: several, comma-separated, while one replaces the other.
+    webhook_signing_key: several keys, comma-separated, while one is being replaced.
     """
 
     esp = MAILGUN

@@ -13,7 +13,8 @@ from rest.watch.table import new_version
 
 class Command(BaseCommand):
     help = (
-        "Make a restored database safe to work on: mail that may have been sent is asked for before it is sent again."
+        "Make a restored database safe to work on: mail that may have been sent since the backup is looked up at its "
+        "provider before it is sent again."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -22,7 +23,7 @@ class Command(BaseCommand):
             raise CommandError(f"Stop these clusters, and try again after ten seconds: {', '.join(running)}.")
         unclear = restored.mark_unclear()
         stopped = restored.stop_unfinished_broadcasts()
-        # Clients that watch may know later versions than the backup's: these are newer.
+        # Watching clients may have seen versions that are later than the backup's; new ones are later still.
         unfinished = Job.objects.unfinished().update(version=new_version())
         Message.objects.pending().update(version=new_version())
         self.stdout.write(f"{unclear:>8} messages are looked up at their provider before they are sent again")

@@ -82,7 +82,7 @@ def _check_domain(
 
 
 def _services() -> dict[str, set[str]]:
-    """The services that send from a domain, by the domain that they sign for."""
+    """The services that sign for each domain."""
     found: dict[str, set[str]] = defaultdict(set)
     for account in accounts():
         for sender in _senders():

@@ -11,7 +11,7 @@ from mail.privacy.forgetting import forget
 
 
 class Command(BaseCommand):
-    help = "Erase all mail to an address, and the address itself. Its suppressions stay, as digests that reveal nobody."
+    help = "Erase all mail to an address, and the address itself. Its suppressions stay, as digests."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("address")
