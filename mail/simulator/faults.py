@@ -1,6 +1,6 @@
 """Failures on demand: added through the control API, or named by a recipient's local part.
 
-`timeout-after@…` names a fault of the call; a tag names one beside the outcome: `bounce+503-accepted-once+doubled@…`.
+`timeout-after@…` names a fault of the call; tags add faults to an outcome: `bounce+503-accepted-once+doubled@…`.
 """
 
 import re
@@ -53,6 +53,7 @@ KINDS: Mapping[str, Kind] = {
 CALL_FAULTS = {name: kind for name, kind in KINDS.items() if not kind.webhook}
 WEBHOOK_FAULTS = {name: kind for name, kind in KINDS.items() if kind.webhook}
 APIS = ("messages", "events", "suppressions")
+OPTIONS = ("kind", "times", "recipient", "on", "seconds")
 
 
 @dataclass(slots=True)
@@ -193,9 +194,9 @@ def _tags(local_part: str) -> list[str]:
 
 
 def _check(options: Mapping[str, object]) -> None:
-    unknown = options.keys() - {"kind", "times", "recipient", "on", "seconds"}
+    unknown = options.keys() - set(OPTIONS)
     if unknown:
-        raise RequestError(400, f"A fault has no {', '.join(sorted(unknown))}.")
+        raise RequestError(400, f"A fault has no {', '.join(sorted(unknown))}; it has {', '.join(OPTIONS)}.")
     if options.get("kind") not in list(KINDS):
         raise RequestError(400, f"kind must be one of {', '.join(KINDS)}.")
     times, seconds = options.get("times"), options.get("seconds")

@@ -31,7 +31,7 @@ class Step:
 
     @property
     def hard_bounce(self) -> bool:
-        """Mailgun then adds the address to its list of bounces."""
+        """True if Mailgun adds the address to its list of bounces."""
         return self.event == "failed" and self.severity == "permanent" and self.reason == "bounce"
 
 
