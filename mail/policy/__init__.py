@@ -1,1 +1,1 @@
-"""What follows from failures: table decides, apply_policy executes. The guard stops broadcasts that harm reputation."""
+"""What follows from failures: decision.py and apply_policy.py. The guard stops broadcasts that harm reputation."""

@@ -1,4 +1,4 @@
-"""From a failure to its consequences: gather the facts, let mail.policy.table decide, execute the decision.
+"""From a failure to its consequences: gather the facts, let mail.policy.decision decide, execute the decision.
 
 mail.sending comes here with failures of calls, mail.events.apply with failures that providers report.
 """
@@ -21,7 +21,7 @@ from mail.addresses.normalize import address_digest
 from mail.failure import Failure, FailureClass
 from mail.importance import Importance
 from mail.models import Attempt, Message, Strike, Suppression
-from mail.policy.table import Breaker, Decision, Facts, Suppress, decide, provider_excluding_classes, rule_for
+from mail.policy.decision import Breaker, Decision, Facts, Suppress, decide, provider_excluding_classes, rule_for
 from mail.providers import accounts, breakers, select
 from mail.providers.mailgun_api import has_events_api
 from mail.status import Status

@@ -12,7 +12,7 @@ from mail.events.provider_event import ProviderEvent
 from mail.failure import Failure, FailureClass, Outcome
 from mail.models import Attempt, Event, Message
 from mail.policy.apply_policy import apply_policy
-from mail.policy.table import Decision
+from mail.policy.decision import Decision
 from mail.providers import accounts
 from mail.providers.mailgun_api import has_events_api
 from mail.sending import restored
@@ -26,7 +26,7 @@ NEVER_CLEARED_UP = "never_cleared_up"
 def resolve(message: Message, attempt: Attempt, tries: int) -> None:
     """Returns when the message was accepted, has ended, or may be sent again. Raises RetryAfter until then.
 
-    tries: as in mail.policy.table.Facts.
+    tries: as in mail.policy.decision.Facts.
     """
     if not attempt.outcome:
         attempt.conclude(Outcome.AMBIGUOUS, PROCESS_DIED)

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
-from mail.policy import table
+from mail.policy import decision
 
 QUICKER = 60
 """A minute of the table takes a second."""
@@ -23,15 +23,15 @@ class MailChaosConfig(AppConfig):
     name = "tests.mail_chaos"
 
     def ready(self) -> None:
-        table.SHORTEST_LOOKUP_WAIT = SHORTEST_LOOKUP_WAIT
+        decision.SHORTEST_LOOKUP_WAIT = SHORTEST_LOOKUP_WAIT
         breakers = import_module("mail.providers.breakers")  # it needs models, which are known now
         breakers.PROBE_RESERVED_FOR, breakers.FAILURES_IN_A_ROW = PROBE_RESERVED_FOR, FAILURES_IN_A_ROW
-        for kind, row in table.TABLE.items():
+        for kind, row in decision.TABLE.items():
             critical, normal, bulk = map(_quicker, row)
-            table.TABLE[kind] = (critical, normal, bulk)
+            decision.TABLE[kind] = (critical, normal, bulk)
 
 
-def _quicker(rule: table.Rule) -> table.Rule:
+def _quicker(rule: decision.Rule) -> decision.Rule:
     return replace(
         rule,
         waits=tuple(wait / QUICKER for wait in rule.waits),

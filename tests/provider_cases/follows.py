@@ -1,5 +1,5 @@
 """What follows from each class of failure: docs/mail-failures.md tells it, and
-tests/mail/policy/test_table_provider_cases.py compares each case with the database.
+tests/mail/policy/test_decision_provider_cases.py compares each case with the database.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from demo.eventually import eventually
 from mail.api.fields import MAX_ENVELOPE_BYTES, envelope_size
 from mail.failure import FailureClass
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
-from mail.policy import table
+from mail.policy import decision
 from mail.providers import breakers
 from mail.reasons import Reason
 from mail.sending.send import LISTED_AS
@@ -389,6 +389,6 @@ def meet(mailgun: Simulator, fault: str, message: Message, settings: Any) -> Non
 
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Critical mail stays ambiguous for half a second only; the real time is tested with the policy."""
-    critical, *others = table.TABLE[FailureClass.AMBIGUOUS]
+    critical, *others = decision.TABLE[FailureClass.AMBIGUOUS]
     row = (replace(critical, duplicate_after=timedelta(seconds=0.5)), *others)
-    monkeypatch.setattr(table, "TABLE", table.TABLE | {FailureClass.AMBIGUOUS: row})
+    monkeypatch.setattr(decision, "TABLE", decision.TABLE | {FailureClass.AMBIGUOUS: row})

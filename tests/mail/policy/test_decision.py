@@ -7,7 +7,7 @@ import pytest
 
 from mail.failure import FailureClass
 from mail.importance import Importance
-from mail.policy.table import TABLE, Breaker, Decision, Facts, Suppress, decide
+from mail.policy.decision import TABLE, Breaker, Decision, Facts, Suppress, decide
 from mail.reasons import Reason, Scope
 from mail.status import Status
 

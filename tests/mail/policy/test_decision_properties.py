@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from mail.failure import FailureClass
 from mail.importance import Importance
-from mail.policy.table import Facts, decide
-from tests.mail.policy.test_table import CRITICAL, HOUR, SECOND, F
+from mail.policy.decision import Facts, decide
+from tests.mail.policy.test_decision import CRITICAL, HOUR, SECOND, F
 
 durations = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=40))
 situations = st.builds(
