@@ -6,15 +6,15 @@ instances(): a model's objects from such a statement's rows, without what QueryS
 """
 
 import itertools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Expression, Field, Model, QuerySet
+from django.db.models import BooleanField, Expression, Field, Func, Model, QuerySet
 
 Row = TypeVar("Row", bound=Model)
 
@@ -32,6 +32,21 @@ class Parameter(Expression):
     def adapt(self, value: object, connection: BaseDatabaseWrapper) -> object:
         """The value as the driver takes it."""
         return self.output_field.get_db_prep_value(value, connection)
+
+
+class ListParameter(Parameter):
+    """As Parameter, for a list of values. PostgreSQL only."""
+
+    def adapt(self, value: object, connection: BaseDatabaseWrapper) -> object:
+        return [super(ListParameter, self).adapt(each, connection) for each in cast(Iterable[object], value)]
+
+
+class EqualsAny(Func):
+    """A condition: EqualsAny(F("pk"), ListParameter("ids", …)). Unlike __in, the same SQL for any number of values."""
+
+    arg_joiner = " = ANY("
+    template = "%(expressions)s)"
+    output_field = BooleanField()
 
 
 class CompiledQuery:
@@ -75,10 +90,14 @@ class CompiledQuery:
 
     def instance(self, model: type[Row], *constants: Hashable, **values: object) -> Row | None:
         """The first of its rows as an object of this model."""
+        return next(iter(self.instances(model, *constants, **values)), None)
+
+    def instances(self, model: type[Row], *constants: Hashable, **values: object) -> list[Row]:
+        """Its rows as objects of this model."""
         connection = connections[DEFAULT_DB_ALIAS]
         with connection.cursor() as cursor:
             cursor.execute(*self.sql(*constants, using=DEFAULT_DB_ALIAS, **values))
-            return next(iter(instances(model, cursor, connection)), None)
+            return instances(model, cursor, connection)
 
 
 def instances(model: type[Row], cursor: Any, connection: BaseDatabaseWrapper) -> list[Row]:

@@ -11,6 +11,8 @@ from jobs.models.leases import LEASE
 from jobs.worker.batches import Returned
 from jobs.worker.outcome import record_results
 
+MAX_WRITE_DELAY = 0.02
+"""Seconds that a result may wait in the buffer so that several are written together."""
 MAX_RESULTS = 250
 """Results that are written at once."""
 START_WITHIN = LEASE.total_seconds() / 2
@@ -25,6 +27,7 @@ class WorkBuffer:
         self._lock = threading.Lock()
         self._claimed: deque[Job] = deque()
         self._claimed_at = 0.0
+        self._first_result_at = 0.0
         self._results: list[Returned] = []
 
     def add_claimed(self, jobs: Iterable[Job], since: float) -> None:
@@ -42,6 +45,8 @@ class WorkBuffer:
 
     def add_result(self, job: Job, result: object) -> None:
         with self._lock:
+            if not self._results:
+                self._first_result_at = time.monotonic()
             self._results.append((job, result))
 
     def write_results(self) -> None:
@@ -60,6 +65,11 @@ class WorkBuffer:
     def unwritten_job_ids(self) -> list[str]:
         """Of the jobs whose results are not written yet."""
         return [str(job.pk) for job, _ in self._results]
+
+    @property
+    def overdue(self) -> bool:
+        """True if a result has waited for MAX_WRITE_DELAY."""
+        return bool(self._results) and time.monotonic() - self._first_result_at >= MAX_WRITE_DELAY
 
     @property
     def full(self) -> bool:

@@ -25,6 +25,8 @@ POLL = 0.05
 YIELD_AFTER_WAKE = 0.002
 """Seconds after which a woken process claims. A notification wakes all processes, and most often it concerns a job that
 an ordinary worker can start within this time; two claims at once would slow each other down."""
+CLAIM_AFTER_END = 0.004
+"""Seconds after the end of a job in which others may end too, so that one claim starts several."""
 CLOSE_AFTER_IDLE = 2.0
 """Seconds without a job after which a thread closes its database connection, so that only busy threads hold one."""
 TRUST_CONNECTION_FOR = 1.0
@@ -55,16 +57,20 @@ class IoWorker(WorkerProcess):
         """Start jobs in free threads; wait if nothing is due or every thread is busy."""
         claim_started, free = time.monotonic(), self.pools.free()
         claimed = self.broker.claim_for_pools(self.name, free) if free else []
+        # Before they are in the buffer, from which the heartbeat may hand them back meanwhile.
+        arguments = prepare(claimed)
         self.buffer.add_claimed(claimed, since=claim_started)
         worked = self.buffer.has_claimed
-        arguments = prepare(claimed)
         while job := self.buffer.next_claimed():
             self.pools.start(job, arguments.get(job.pk))
-        self.attempts.record(self.buffer.flush)
+        # While there are jobs to start, results wait for some more.
+        if not worked or self.buffer.overdue or self.buffer.has_claimed:
+            self.attempts.record(self.buffer.flush)
         if worked or self.stopping:
             return
         if self.pools.busy:
-            self.pools.wait(POLL)
+            if self.pools.wait(POLL):
+                time.sleep(CLAIM_AFTER_END)
         else:
             self.attempts.record(self.buffer.write_results)  # of a thread that ended just now
             self.idle(self.broker.wait)
@@ -119,11 +125,10 @@ class ThreadPools:
             thread.start()
         self._jobs.put((job, given))
 
-    def wait(self, seconds: float) -> None:
-        """Return when a job ends, after so many seconds at the latest."""
+    def wait(self, seconds: float) -> bool:
+        """Return when a job ends, after so many seconds at the latest; True if one has ended."""
         with self._ended:
-            if self.busy:
-                self._ended.wait(seconds)
+            return self.busy and self._ended.wait(seconds)
 
     def _work(self, slot: int) -> None:
         """The thread's loop: runs jobs as long as the process lives, all on one database connection."""

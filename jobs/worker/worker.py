@@ -5,13 +5,12 @@ from typing import Any, Protocol
 
 from jobs.models import Job
 from jobs.models.claiming import CanBatch
+from jobs.worker.buffer import MAX_WRITE_DELAY
 from jobs.worker.django_q_tasks import DjangoQTasks
 from jobs.worker.interrupt import MainThread
 from jobs.worker.prefetch import Prefetch
 from jobs.worker.process import ProcessHandle, WorkerProcess
 
-MAX_WRITE_DELAY = 0.02
-"""Seconds that a result may wait in the buffer so that several are written together."""
 DJANGO_Q_EVERY = 20
 """Turns with jobs after which the worker also polls for django-q tasks, so that jobs cannot starve them."""
 MAIN_SLOT = 0

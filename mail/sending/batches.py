@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from mail.addresses.normalize import address_digest
 from mail.importance import Importance
-from mail.models import Attempt, Message, Suppression, sql
+from mail.models import Attempt, Message, sql
 from mail.providers import breakers, select
 from mail.providers.accounts import Account, accounts
 from mail.sending import pacing, statements
@@ -74,8 +74,7 @@ def _is_plain(message: Message) -> bool:
 def _listed(addresses: Sequence[str]) -> set[str]:
     """Those with a suppression, in force or not, for whatever mail."""
     by_digest = {address_digest(address): address for address in addresses}
-    found = Suppression.objects.filter(digest__in=by_digest).values_list("digest", flat=True)
-    return {by_digest[digest] for digest in found}
+    return {by_digest[digest] for digest in statements.digests_on_the_list(list(by_digest))}
 
 
 def _account_for(message: Message) -> Account | None:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
-from jobs.models.statements import CompiledQuery, Parameter
+from jobs.models.statements import CompiledQuery, EqualsAny, ListParameter, Parameter
 from mail.addresses.normalize import address_digest
 from mail.importance import Importance
 from mail.models import Attachment, Attempt, Message, Suppression
@@ -19,8 +19,13 @@ def message_to_send(message_id: UUID) -> Message | None:
 
 
 def messages_to_send(message_ids: Sequence[UUID]) -> list[Message]:
-    """As message_to_send() for many, in any order."""
-    return list(_to_send().filter(pk__in=message_ids))
+    """As message_to_send() for many, in any order. PostgreSQL only."""
+    return _MESSAGES.instances(Message, ids=message_ids)
+
+
+def digests_on_the_list(digests: Sequence[str]) -> set[str]:
+    """Those of addresses with a suppression, in force or not, for whatever mail. PostgreSQL only."""
+    return {digest for (digest,) in _DIGESTS.rows(digests=digests)}
 
 
 def suppression_reason(message: Message) -> str:
@@ -46,5 +51,13 @@ def _in_force() -> SuppressionQuerySet:
 
 
 _MESSAGE = CompiledQuery(lambda: _to_send().filter(pk=Parameter("message_id", Message._meta.get_field("id"))))
+_MESSAGES = CompiledQuery(
+    lambda: _to_send().filter(EqualsAny(F("pk"), ListParameter("ids", Message._meta.get_field("id"))))
+)
+_DIGESTS = CompiledQuery(
+    lambda: Suppression.objects.filter(
+        EqualsAny(F("digest"), ListParameter("digests", Suppression._meta.get_field("digest")))
+    ).values_list("digest")
+)
 _REASON = CompiledQuery(lambda: _in_force().filter(scope=Scope.ALL).values_list("reason"))
 _REASON_FOR_BULK = CompiledQuery(lambda: _in_force().values_list("reason"))

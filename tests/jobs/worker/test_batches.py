@@ -12,6 +12,7 @@ from demo.eventually import eventually
 from jobs.models import Job
 from jobs.models.states import Status
 from jobs.run import Run
+from jobs.worker.buffer import WorkBuffer
 from jobs.worker.io_worker import IoWorker
 from rest.strict import StrictSerializer
 from tests.support.factories import make_job, make_kind, row
@@ -80,6 +81,32 @@ def test_handlers_are_called_with_what_was_prepared_for_all_of_them(
     work()
     assert asked == [(threading.main_thread(), [1, 2])]
     assert outcomes(jobs) == [(Status.SUCCEEDED, 60), (Status.SUCCEEDED, 70)]
+
+
+def test_jobs_are_not_handed_back_while_they_are_prepared(
+    make_numbers: Callable[..., list[Job]], work: Callable[[], IoWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat hands back what is in the buffer beside a long job."""
+    buffers: list[WorkBuffer] = []
+    monkeypatch.setattr(WorkBuffer, "__init__", noting(buffers, WorkBuffer.__init__))
+
+    def prepare(arguments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for buffer in buffers:
+            buffer.flush()
+        return [{"number": each["number"] + 5} for each in arguments]
+
+    jobs = make_numbers(prepare=prepare)
+    work()
+    assert buffers
+    assert outcomes(jobs) == [(Status.SUCCEEDED, 60), (Status.SUCCEEDED, 70)]
+
+
+def noting(made: list[WorkBuffer], make: Callable[..., None]) -> Callable[..., None]:
+    def note(self: WorkBuffer, *args: Any) -> None:
+        make(self, *args)
+        made.append(self)
+
+    return note
 
 
 def test_jobs_that_could_not_be_prepared_run_with_their_own_arguments(

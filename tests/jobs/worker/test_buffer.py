@@ -11,7 +11,7 @@ from jobs.models import Job
 from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from jobs.worker import buffer as buffer_module
-from jobs.worker.buffer import MAX_RESULTS, START_WITHIN, WorkBuffer
+from jobs.worker.buffer import MAX_RESULTS, MAX_WRITE_DELAY, START_WITHIN, WorkBuffer
 from tests.support.factories import WORKER, make_job, row
 from tests.support.fakes import Clock, make_attempted
 
@@ -127,3 +127,18 @@ def test_a_result_whose_lease_is_lost_is_dropped() -> None:
     buffer = make_buffer(Job(pk=job.pk, attempt=1, worker=WORKER))
     buffer.write_results()
     assert (row(job)["status"], buffer.unwritten_job_ids) == (Status.RUNNING, [])
+
+
+def test_a_result_is_overdue_when_it_has_waited_for_the_longest_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(buffer_module, "time", clock)
+    first, second = make_job(Status.RUNNING), make_job(Status.RUNNING)
+    buffer = make_buffer(first)
+    assert not buffer.overdue
+    clock.now += MAX_WRITE_DELAY / 2
+    buffer.add_result(second, {})
+    assert not buffer.overdue
+    clock.now += MAX_WRITE_DELAY
+    assert buffer.overdue
+    buffer.write_results()
+    assert not buffer.overdue

@@ -14,6 +14,7 @@ from demo.eventually import eventually
 from jobs.models import Job
 from jobs.models.states import Status
 from jobs.run import Run
+from jobs.worker import buffer as buffer_module
 from jobs.worker.io_worker import IoWorker
 from tests.support.factories import make_job, make_kind, row
 from tests.support.standalone_worker import Broker, make_io_worker, run_to_the_end, stop
@@ -96,6 +97,20 @@ def test_nothing_is_claimed_while_all_threads_are_busy(gate: threading.Event, ma
     worker.turn()
     assert [free.get("test.kind") for free in asked] == [2, None]
     open_and_see_it_end(gate, worker)
+
+
+def test_results_wait_for_others_while_there_are_jobs_to_start(
+    monkeypatch: pytest.MonkeyPatch, make_worker: partial[IoWorker]
+) -> None:
+    monkeypatch.setattr(buffer_module, "MAX_WRITE_DELAY", PATIENCE)
+    make_kind(monkeypatch, lambda run: None, threads=1)
+    first, second = make_waiting_job(), make_waiting_job()
+    worker, seen = make_worker(Broker()), []
+    for _ in range(3):
+        worker.turn()
+        eventually(lambda: not worker.pools.busy, PATIENCE, "the end of the job")
+        seen.append([row(job)["status"] for job in (first, second)])
+    assert seen == [[Status.RUNNING, Status.QUEUED], [Status.RUNNING] * 2, [Status.SUCCEEDED] * 2]
 
 
 def test_a_job_of_the_main_thread_is_left_to_other_workers(
