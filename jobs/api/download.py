@@ -28,7 +28,7 @@ class Download(FileResponse):
 class OutputView(APIView):
     @extend_schema(
         operation_id="jobs_output",
-        # Whatever type the kind gave the file; the first is what generated clients look for.
+        # */*: the handler chooses the content type. The other one is for generated clients, which use the first.
         responses={(200, "application/octet-stream", "*/*"): OpenApiTypes.BINARY, 304: None},
         parameters=[IF_NONE_MATCH, ETAG, CONTENT_DISPOSITION],
     )

@@ -24,7 +24,7 @@ HTTP_REQUEST = {
 
 
 def _variants() -> dict[str, Serializer[Any] | type[Serializer[Any]]]:
-    """By name, of the kinds that clients may post. Called when the schema is made: all kinds are registered then."""
+    """By kind, for kinds that clients may post. Called when the schema is made: all kinds are registered by then."""
     return {kind.name: _variant(kind) for kind in kinds() if not kind.internal}
 
 
@@ -46,7 +46,7 @@ class NoParamsField(serializers.JSONField):
 
 
 def _params(kind: Kind, name: str) -> serializers.Field[Any, Any, Any, Any]:
-    """Required if one of the params is; as in JobRequest, null means the same as absent otherwise."""
+    """Required if any of the kind's params is required; otherwise null means the same as absent, as in JobRequest."""
     if kind.params is NoParams:
         return NoParamsField(required=False, allow_null=True)
     params: type[Serializer[Any]] = type(name, (kind.params,), {})

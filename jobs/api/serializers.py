@@ -179,7 +179,7 @@ def represent_job(row: dict[str, Any], url: str) -> dict[str, Any]:
 
 
 def represent_output(row: dict[str, Any], url: str) -> dict[str, Any] | None:
-    """The file of a job that has succeeded, which an earlier attempt may have written in vain. url: the job's."""
+    """The file of a succeeded job; None if there is none, or only one of an earlier attempt. url: the job's."""
     file = row["output"]
     if not file or row["status"] != Status.SUCCEEDED or file["attempt"] != row["attempt"]:
         return None
@@ -202,7 +202,7 @@ def job_url(job_id: object, request: Site) -> str:
 
 
 def job_etag(digest: str | None, shown: dict[str, Any]) -> str:
-    """digest: a RowDigest of JOB_FIELDS, where the database makes one. shown: job_representation()."""
+    """digest: the RowDigest of JOB_FIELDS; None if the database cannot compute it. shown: job_representation()."""
     return f'"{digest}"' if digest else etag(shown)
 
 

@@ -97,7 +97,7 @@ def _decoded(text: str | None) -> Any:
 
 @cache
 def _path() -> str:
-    """Of the list of jobs. A reverse() for each event took longer than everything else in its text."""
+    """The path of the list of jobs. Cached: reverse() took longer than the rest of an event's representation."""
     return reverse("jobs")
 
 
@@ -108,7 +108,7 @@ class JobEventsView(APIView):
     def get(self, request: Request, job_id: UUID) -> HttpResponseBase:
         """Server-sent events of one job: its present state, then each change, until it has finished.
 
-        An event's id only grows. After an interruption, send the last one as Last-Event-ID: nothing is told twice.
+        Ids of events only grow. After an interruption, send the last id as Last-Event-ID: no event is sent twice.
         """
         refuse_other_parameters(request, "after")
         position = row_position(request)
@@ -137,7 +137,7 @@ class AllJobsEventsView(APIView):
     def get(self, request: Request) -> HttpResponseBase:
         """Server-sent events of all your jobs, from now on: each change of each.
 
-        The filters choose by the state that a job has come to.
+        The filters apply to the state after the change.
         """
         refuse_other_parameters(request, "after", "kind", "status")
         kind, statuses = request.query_params.get("kind"), _statuses(request)

@@ -55,13 +55,14 @@ class ClaimingBroker:
         """Claim up to limit due jobs for this worker's main thread, best first (ClaimQuerySet.claim).
 
         Claims only kinds that this process knows: during a rolling deployment the others wait for a newer worker.
-        None of a paused kind or queue.
+        Skips paused kinds and queues.
         """
         claim = partial(
             Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=self._claimed_kinds(), can_batch=can_batch
         )
         found = self._claim_in_turn(claim, self._low_water if connection.vendor == "postgresql" else None)
-        if not found:  # the next claim starts a new job sooner without a claim by age or a look at running jobs
+        if not found:
+            # The worker will be idle: count running jobs now, and claim by priority next, so that a new job waits less.
             self._claims = 0
             self.fair_share.at_ceiling()
         return found
@@ -108,7 +109,7 @@ class ClaimingBroker:
         return LowWaters(STARVED_AFTER)
 
     def _claim_in_turn(self, claim: Callable[..., list[Job]], low_water: LowWaters | None = None) -> list[Job]:
-        """By priority, and at every OLDEST_FIRST_EVERY-th call by age; first for users below their ceiling."""
+        """By priority; at every OLDEST_FIRST_EVERY-th call first by age. Users at their ceiling get what is left."""
         if low_water:
             claim = partial(_claim_above, claim, low_water)
         if time.monotonic() >= self._queue_due_at:

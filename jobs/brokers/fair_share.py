@@ -1,8 +1,8 @@
 """Which users' jobs a claim passes over, so that no user occupies all workers while others wait.
 
 Once a second each worker process asks which users have as many running jobs as MAX_RUNNING_PER_USER allows. Its claims
-pass over their jobs. A claim that finds nothing without them shows that nobody else waits: then they may have the rest,
-and for a while claims do not look again. With one user the claim costs what it costs without any of this.
+pass over the jobs of these users. If such a claim finds nothing, nobody else waits, and for a while claims pass over
+no one. So with a single user nearly every claim is an ordinary one.
 """
 
 import time
@@ -16,13 +16,13 @@ from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at who has how many running jobs, and between two looks whether anybody else waits."""
+"""Seconds between two counts of each user's running jobs, and between two checks whether anybody else waits."""
 SHARE_OF_RUNNING = 80.0
-"""While a snapshot is held, a look at the running jobs reads an entry of each job claimed in the last half minute. Then
-the next look waits so many times as long."""
+"""The next count is delayed by this many times the last one's duration: while a snapshot is held, a count reads a dead
+index entry for each job claimed in the last half minute."""
 SHARE = 20.0
-"""A look whether others wait reads all jobs of the users passed over. If that takes long, the next one waits so many
-times as long: looking takes at most 5 % of a worker's time."""
+"""The next check whether others wait is delayed by this many times the last one's duration: a check reads all due jobs
+of the users passed over. So checks take at most 5 % of a worker's time."""
 
 
 _RUNNING = CompiledQuery(lambda in_pools: Job.objects.running_by_user(in_pools=in_pools))
@@ -40,7 +40,7 @@ class FairShare:
     def passed_over(self, *, busy: bool = True) -> tuple[int, ...]:
         """The users whose jobs a claim passes over now; empty while nobody else waits.
 
-        busy: False for an idle worker's claim. It uses what the last look found, so that a new job waits for none.
+        busy: False for an idle worker's claim, which uses the last count, so that a new job does not wait for one.
         """
         if time.monotonic() < self._alone_until:
             return ()
@@ -57,7 +57,7 @@ class FairShare:
         return self._users
 
     def nobody_else_waits(self, took: float) -> None:
-        """A claim that passed them over has found nothing, and took so many seconds."""
+        """Called when a claim that passed them over found nothing. took: seconds."""
         self._alone_until = time.monotonic() + max(LOOK_EVERY, took * SHARE)
 
 

@@ -22,7 +22,7 @@ RECHECK_AFTER = 0.01
 RECONNECT_AFTER = 1.0
 """Seconds until a broken connection is opened again. Workers poll meanwhile."""
 READ_EVERY = 0.1
-"""Seconds between two looks of the thread. Sockets have room for what is sent meanwhile."""
+"""Seconds between two reads by the thread. The socket's buffer holds what arrives in between."""
 KEEPALIVE = 10.0
 """Seconds between two queries that test the connection."""
 
@@ -34,16 +34,16 @@ class Listener(threading.Thread):
         super().__init__(name="listener", daemon=True)
         self._database = database
         self._driver: Any = None
-        """What listens; None while there is no connection. Who uses it, or sets it, holds the lock."""
+        """The driver's connection that LISTENs; None while there is none. Used and set only under the lock."""
         self._lock = threading.Lock()
         self._connected = threading.Condition(self._lock)
         self._notified = False
-        """Since the last wait."""
+        """Whether a notification has come since the last wait."""
         self._recheck_at: float | None = None
         self._stopped = False
 
     def wait(self, seconds: float) -> None:
-        """Return when a job is inserted anywhere, or after this many seconds. The first call starts the thread."""
+        """Return when a job is inserted in any queue, or after this many seconds. The first call starts the thread."""
         if not self.ident:
             self.start()
         timeout = self._timeout(seconds)
@@ -58,12 +58,12 @@ class Listener(threading.Thread):
                 self._notified = False
                 self._recheck_at = time.monotonic() + RECHECK_AFTER
         except (psycopg2.Error, OSError):
-            self._driver = None  # the thread finds the same, and connects again
+            self._driver = None  # the thread gets the same error and reconnects
         finally:
             self._lock.release()
 
     def stop(self) -> None:
-        """End the thread at its next look."""
+        """The thread ends at its next check."""
         self._stopped = True
 
     def run(self) -> None:
@@ -102,7 +102,7 @@ class Listener(threading.Thread):
         while not self._stopped:
             time.sleep(READ_EVERY)
             test = time.monotonic() >= test_at
-            if self._lock.acquire(blocking=test):  # else the worker reads
+            if self._lock.acquire(blocking=test):  # if it is taken, the worker is reading
                 try:
                     if test:
                         cursor.execute("SELECT 1")  # fails if the connection was cut without a FIN
@@ -112,7 +112,7 @@ class Listener(threading.Thread):
                     self._lock.release()
 
     def _read(self, driver: Any, timeout: float) -> None:
-        """All notifications; wait for the first of them."""
+        """Read all notifications; wait up to timeout seconds for the first."""
         while True:
             self._notified |= bool(driver.notifies)
             driver.notifies.clear()

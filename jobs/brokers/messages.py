@@ -78,7 +78,7 @@ class WakeupBroker(ClaimingBroker):
         Job.objects.queue_due()
         for for_pools in (False, True):
             first = self._first_due(for_pools)
-            # Behind the same job as before nothing needs a message: those jobs wait for a busy worker.
+            # If the same job is still the first, a message was sent for it: all workers are busy.
             if first not in (None, self._last_first_due.get(for_pools)):
                 self._breaker.call(partial(self.send_wakeups, {(self.queue_name, for_pools): [POLL]}), None)
             self._last_first_due[for_pools] = first

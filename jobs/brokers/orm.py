@@ -24,8 +24,8 @@ DEQUEUE = """
         SELECT id FROM django_q_ormq WHERE key = %s AND lock < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
     )) AND EXISTS (SELECT FROM unsynced) RETURNING id, payload
 """
-"""No synchronous commit: if the server crashes and loses a lock, its worker has lost the server too, and the task is
-delivered again."""
+"""Commits asynchronously. Only a crash of the server can lose a lock; that also cuts off the worker that holds it, and
+the task is delivered again."""
 
 
 class ORM(ClaimingBroker, DjangoQORM):  # type: ignore[misc]
@@ -33,7 +33,7 @@ class ORM(ClaimingBroker, DjangoQORM):  # type: ignore[misc]
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> Any:
-        """django-q's messages. Does not connect: its own version does, so a process started in an outage would exit."""
+        """django-q's messages. Unlike django-q's version, does not connect: processes must start during an outage."""
         return OrmQ.objects.using(Conf.ORM)
 
     def notify(self, jobs: Iterable[Job]) -> None:

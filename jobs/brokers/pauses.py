@@ -1,6 +1,6 @@
 """Which kinds are paused, as a worker knows it: read from the database at most once a second.
 
-A paused queue is all of its kinds, so the statement of a claim is the same with and without pauses.
+A pause of a queue counts as one of each of its kinds, so a claim's statement is the same with and without pauses.
 """
 
 import time
@@ -10,7 +10,7 @@ from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
 
 READ_EVERY = 1.0
-"""Seconds; a pause is held by all workers after this time, at the latest at their next claim."""
+"""Seconds for which a worker reuses what it has read, and so may still claim jobs that were just paused."""
 NONE: frozenset[str] = frozenset()
 
 _PAUSES = CompiledQuery(lambda: Pause.objects.order_by().values_list("scope", "name"))

@@ -1,4 +1,4 @@
-"""The Redis broker: lists of wake-ups, by channel. Jobs are in the database, so FLUSHALL only costs a second."""
+"""The Redis broker: lists of wake-ups, by channel. Jobs are in the database, so FLUSHALL delays them by a second."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ from jobs.brokers.messages import NOTIFY_TIMEOUT, Channel, WakeupBroker, Wakeups
 log = structlog.get_logger(__name__)
 
 MAX_LENGTH, TRIM_EVERY = 1000, 20
-"""Length to which each process cuts the lists once in so many messages: no worker may serve a queue."""
+"""Once in TRIM_EVERY messages each process cuts the lists to MAX_LENGTH: a queue may have no worker that empties it."""
 WAKEUP = "1"
 """An entry of a list wakes one worker."""
 DEQUEUE = """
@@ -150,7 +150,7 @@ class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
 
 
 class UnansweredConnections:
-    """Connections on which Redis does not answer, for all threads of a process. They are opened when none is idle."""
+    """Connections on which Redis does not reply, shared by the threads of a process; a new one if none is idle."""
 
     def __init__(self) -> None:
         self._idle: list[Any] = []
@@ -180,7 +180,7 @@ def _is_closed(connection: Any) -> bool:
 
 @lru_cache(maxsize=256)
 def _message(lengths: tuple[tuple[str, int], ...], *, trim: bool) -> bytes:
-    """The commands that add so many wake-ups to each of these lists, as Redis receives them."""
+    """The bytes of the commands that add wake-ups to lists. lengths: keys of lists, and how many are added to each."""
     commands: list[tuple[str, ...]] = []
     for key, length in lengths:
         commands.append(("RPUSH", key, *[WAKEUP] * length))

@@ -1,4 +1,4 @@
-"""The Amazon SQS broker: messages with job ids wake the workers. Jobs are in the database: a purge costs seconds."""
+"""The Amazon SQS broker: messages with job ids wake the workers. Jobs are in the database: a purge delays them."""
 
 import re
 from functools import cached_property
@@ -58,7 +58,7 @@ class SQS(WakeupBroker, Broker):  # type: ignore[misc]
         return _client(connect_timeout=NOTIFY_TIMEOUT, read_timeout=NOTIFY_TIMEOUT, retries={"total_max_attempts": 1})
 
     def send_wakeups(self, wakeups: Wakeups) -> None:
-        """Messages for all queues go first, so that an error with the SQS queue of one queue does not stop them."""
+        """Workers of all queues are woken first, so that an error with one queue's SQS queue cannot prevent it."""
         needed = {_name((queue, for_pools)) for queue in (Conf.PREFIX, self.list_key) for for_pools in (False, True)}
         for name, ids in _by_name(wakeups).items():
             if name in needed:
@@ -152,7 +152,7 @@ class SQS(WakeupBroker, Broker):  # type: ignore[misc]
         return int(self._ask("get_queue_attributes", AttributeNames=[name])["Attributes"][name])
 
     def _send_if_served(self, name: str, ids: list[str]) -> None:
-        """Send to the SQS queue of another cluster's queue, if that cluster has created it: nobody would empty ours."""
+        """Send to another cluster's SQS queue, if that cluster has created it: nobody would empty one made here."""
         if monotonic() < self._missing_until.get(name, 0):
             return
         try:
