@@ -8,7 +8,7 @@ class JobError(Exception):
 
 
 class TransientError(JobError):
-    """Raised by a handler whose work may succeed later: the job is retried. So is one with an unexpected exception."""
+    """Raised by a handler whose work may succeed later: the job is retried, as after any unexpected exception."""
 
 
 class RetryAfter(TransientError):

@@ -24,7 +24,7 @@ def safe_filename(name: str) -> str:
 
 
 def content_type_of(filename: str, given: str = "") -> str:
-    """The given content type, or one guessed by the file name. Raises ValueError if invalid (RFC 6838, 4.2)."""
+    """The given content type, or one guessed from the file name. Raises ValueError if invalid (RFC 6838, 4.2)."""
     content_type = given or mimetypes.guess_type(filename)[0] or "application/octet-stream"
     if len(content_type) > 100 or not CONTENT_TYPE.fullmatch(content_type):
         raise ValueError(f"{content_type!r} is not a content type")

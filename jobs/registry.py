@@ -24,7 +24,7 @@ Prepare = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 Conclude = Callable[[list[Any]], list[Any]]
 
 QUEUE_NAME = re.compile(r"(?!.*\.fifo\Z)[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
-"""A queue's name ends an SQS queue's name, and is the value of a column."""
+"""A queue's name is the end of an SQS queue's name, and must fit the column Job.queue."""
 QUEUE_NAME_RULE = (
     "1 to 50 letters, digits, hyphens, underscores or dots, starting with a letter or digit, not ending in .fifo"
 )

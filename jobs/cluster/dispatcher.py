@@ -35,9 +35,9 @@ MIN_PAUSE = 0.02
 STATUS_EVERY = 2.0
 """Seconds between two publications of the status for django-q's monitoring."""
 ALL_LEASES_EVERY, SHARE, ALL_LEASES_WITHIN = 5.0, 20.0, 60.0
-"""Seconds between two looks at all leases, at least so many times as long as one took, and up to the last. Between them
-only leases are read that have just expired: while a transaction keeps a snapshot, their index begins with an entry for
-every job that has run under it."""
+"""The pause between two scans of all leases: SHARE times as long as a scan took, but within these limits in seconds.
+In between only leases that have just expired are read: while a transaction holds a snapshot, the index of leases begins
+with a dead entry for every job that has run since."""
 RESCUE_DELAY_AFTER_OUTAGE = 2 * RENEW_EVERY
 """Seconds after an outage without rescue: live workers must first be able to renew their leases."""
 STOP_WITHIN = 1.0
@@ -45,7 +45,7 @@ STOP_WITHIN = 1.0
 
 
 class Dispatcher:
-    """One per cluster. workers: whose state is published."""
+    """One per cluster. workers: the processes whose state it publishes."""
 
     def __init__(self, broker: Broker, workers: Sequence[Process] = ()) -> None:
         self.broker = broker
@@ -81,12 +81,12 @@ class Dispatcher:
             self._postpone_rescue()
 
     def rescue_expired(self) -> None:
-        """Rows that were locked at the last look are found by the next look at all leases."""
+        """Rows that are locked now are found by the next scan of all leases."""
         started, now = time.monotonic(), database_now()
-        look_at_all = started >= self.all_leases_at
-        rescue(Job.objects.expired(None if look_at_all else self._expired_until))
-        self._expired_until = now - timedelta(seconds=TICK)  # the reading of the clock may be so old
-        if look_at_all:
+        scan_all = started >= self.all_leases_at
+        rescue(Job.objects.expired(None if scan_all else self._expired_until))
+        self._expired_until = now - timedelta(seconds=TICK)  # a margin: database_now() extrapolates an earlier reading
+        if scan_all:
             pause = min(SHARE * (time.monotonic() - started), ALL_LEASES_WITHIN)
             self.all_leases_at = started + max(pause, ALL_LEASES_EVERY)
 

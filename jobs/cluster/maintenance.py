@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 Task = Callable[[], int | Iterator[int]]
 """Returns how many rows or files it processed, or yields that for each batch. Other tasks may run in between."""
 SLICE = 0.1
-"""Seconds of batches in each round of a dispatcher, of one second: what has piled up must not slow down the queue."""
+"""Seconds that a task may work in each one-second round of a dispatcher: a backlog must not slow down the queue."""
 FIRST_BACKOFF, MAX_BACKOFF = 1.0, 300.0
 """Seconds between a task's failure and its next run: after the first failure in a row, and at most."""
 
@@ -32,7 +32,7 @@ class MaintenanceTask:
     _count: int = field(default=0, init=False)
 
     def run(self) -> None:
-        """Do what is to do, or some batches of it: then it stays due.
+        """Do the task's work, or some batches of it: the task stays due until all are done.
 
         Whatever the task raises is logged, even SystemExit: it must not keep the other tasks from running.
         """
@@ -53,7 +53,7 @@ class MaintenanceTask:
         self.due_at = time.monotonic() + wait
 
     def _work(self) -> bool:
-        """Whether nothing is left to do."""
+        """Returns True when all batches are done."""
         if self._batches is None:
             result = self.function()
             self._batches, self._count = iter([result]) if isinstance(result, int) else result, 0
@@ -86,7 +86,7 @@ hourly = every(minutes=60)
 
 
 def backoff(failures: int, period: float) -> float:
-    """Seconds until a task that failed so many times in a row runs again; at most its usual period."""
+    """Seconds until a task that failed this many times in a row runs again; at most its usual period."""
     return min(FIRST_BACKOFF * 2.0 ** min(failures - 1, 30), MAX_BACKOFF, period)
 
 

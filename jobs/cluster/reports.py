@@ -24,7 +24,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass
 class ClusterReport:
-    """Of the cluster whose supervisor and workers these are."""
+    """The report of one cluster. workers: its worker processes."""
 
     workers: Sequence[Process] = ()
     started_at: datetime = field(default_factory=timezone.now)
@@ -59,7 +59,7 @@ class ClusterReport:
         )
 
     def withdraw(self) -> None:
-        """The cluster stops."""
+        """Called when the cluster stops."""
         Cluster.objects.filter(name=self.name).delete()
 
     def _worker(self, worker: Process) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class ClusterReport:
 
 
 def cluster_name() -> str:
-    """Of the cluster that this process is of; the names of its workers begin with it."""
+    """The name of this process's cluster; the names of its workers begin with it."""
     return f"{socket.gethostname()[:60]}/{CLUSTER_ID}"
 
 

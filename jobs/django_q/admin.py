@@ -44,7 +44,7 @@ PAGES: dict[Any, Any] = {Schedule: ReadOnlySchedules, Success: ReadOnlySuccesses
 
 
 def replace_pages() -> None:
-    """Those of tasks and schedules; the page of queued tasks is in queued_tasks.py."""
+    """Register the pages of schedules and finished tasks; the page of queued tasks is in queued_tasks.py."""
     for model, page in PAGES.items():
         if admin.site.is_registered(model):
             admin.site.unregister(model)

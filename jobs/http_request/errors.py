@@ -1,4 +1,4 @@
-"""Errors of an HTTP call: never to be repeated, or worth another attempt."""
+"""Errors of an HTTP call: one fails the job, the other is worth another attempt."""
 
 
 class Refused(Exception):

@@ -1,4 +1,4 @@
-"""The job kind `http.request`: an HTTP call made later, and repeated while the other side has trouble."""
+"""The job kind `http.request`: an HTTP call made later, and retried while the server has trouble."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from rest.throttling import Window
 CALL_TIMEOUT = 30.0
 """Seconds that one HTTP call may take, redirects included, unless the job's timeout is shorter."""
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses of trouble that passes (RFC 9110, 6585, 8470)."""
+"""Statuses of temporary errors (RFC 9110, 6585, 8470)."""
 
 
 class HttpRequestParams(StrictSerializer):

@@ -26,8 +26,8 @@ SQLITE = """(
 class AttemptError(TypedDict):
     """One failed attempt. at: RFC 3339. traceback: shown to operators only.
 
-    public: whether the job's owner may see the message, which is so for the project's own classes of error: the words
-    of others may tell what is inside.
+    public: whether the job's owner may see the message. True for the project's own error classes: messages of other
+    exceptions may reveal internals.
     """
 
     attempt: int

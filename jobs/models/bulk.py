@@ -1,4 +1,4 @@
-"""An operator's verbs for many jobs at once. Each does to every job that allows it what Job's own verb does to one."""
+"""Operators' actions on many jobs at once; restart_many() and cancel_many() do what Job's methods do to one job."""
 
 from contextlib import suppress
 from typing import Any
@@ -12,7 +12,7 @@ from jobs.models.states import RESTARTABLE, TERMINAL, UPCOMING, WAITING, Status
 
 
 class BulkQuerySet(models.QuerySet[Any]):
-    """The part of JobQuerySet for operators. Each verb returns how many jobs it changed; the others do not allow it."""
+    """The part of JobQuerySet for operators. Each method skips jobs in other states; returns how many it changed."""
 
     def restart_many(self) -> int:
         """Job.restart() for failed and cancelled jobs."""
@@ -42,7 +42,7 @@ class BulkQuerySet(models.QuerySet[Any]):
         return self.filter(status__in=UPCOMING).update(status=Status.QUEUED, run_at=Now())
 
     def set_priority(self, priority: int) -> int:
-        """Of waiting jobs."""
+        """Set the priority of waiting jobs."""
         return self.filter(status__in=WAITING).update(priority=priority)
 
     def delete_finished(self) -> int:

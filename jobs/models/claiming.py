@@ -2,8 +2,7 @@
 
 A job's pool says which sort of worker claims it: empty for kinds that run in a worker's main thread, otherwise the name
 of its kind, whose threads in the I/O workers are a pool. All remote kinds have one pool, from which a remote worker
-claims the jobs of its own user. So every claim finds its jobs at the head of an index,
-whatever else waits.
+claims the jobs of its own user. So every claim finds its jobs at the head of an index, whatever else waits.
 """
 
 import time
@@ -39,9 +38,9 @@ RECENT = 1000
 MAIN_THREAD = ""
 """The pool of kinds without threads=."""
 
-# The conditions of the queries for due jobs and of their partial indexes (Job.Meta). The second half of each is always
-# true and ties the query to its own index. Otherwise, where statistics from a quiet hour say that hardly anything is
-# queued, the planner takes any of these indexes and sorts all waiting jobs at every claim.
+# The conditions of the queries for due jobs and of their partial indexes (Job.Meta). The second half of the first three
+# is always true and ties the query to its own index. Otherwise, where statistics from a quiet hour say that hardly
+# anything is queued, the planner takes any of these indexes and sorts all waiting jobs at every claim.
 BY_PRIORITY = Q(status=Status.QUEUED, priority__gte=-(2**15))
 BY_PRIORITY_IN_QUEUE = Q(status=Status.QUEUED, priority__lte=2**15 - 1)
 BY_AGE = Q(status=Status.QUEUED, attempt__gte=0)
@@ -129,7 +128,9 @@ class ClaimQuerySet(models.QuerySet[Any]):
         return self._claim_up_to(claim, worker, count, can_batch), slow
 
     def _take_above_marks(self, claim: Claim, take: "Take", low_water: LowWater) -> list[Any]:
-        """By age perhaps nothing for a while; with a look from the beginning before it or after it, if it is time."""
+        """Claim above the marks. When a look from the beginning is due, a busy worker does it before the claim, an idle
+        one after a claim that found nothing. After a claim by age that found nothing, claims by age pause for a while.
+        """
         if not low_water.may_claim():
             return []
         if not low_water.is_full_look_due():
@@ -148,7 +149,7 @@ class ClaimQuerySet(models.QuerySet[Any]):
         return found
 
     def _look_from_beginning(self, claim: Claim, low_water: LowWater) -> bool:
-        """Whether it found a job, at which claims start now."""
+        """True if it found a job. Claims then start at it; after a quick look they need no marks."""
         started = time.monotonic()
         first = self.matching(claim).values_list("priority", "run_at", named=True).first()
         if (seconds := time.monotonic() - started) > SLOW_LOOK:
@@ -205,7 +206,7 @@ class ClaimQuerySet(models.QuerySet[Any]):
     def running_by_user(self, *, in_pools: bool) -> "models.QuerySet[Any, tuple[int, str, int]]":
         """User, pool and the number of running jobs, in main threads or in pools. Without the project's own jobs.
 
-        Only leases that are valid: a range of their index without the entries of older jobs, dead ones among them.
+        Counts valid leases only: that range of their index has no entries, live or dead, of older jobs.
         """
         running = self.filter(status=Status.RUNNING, lease_expires_at__gt=Now(), user__isnull=False)
         main, remote = Q(pool=MAIN_THREAD), Q(pool=REMOTE_POOL)
@@ -214,7 +215,7 @@ class ClaimQuerySet(models.QuerySet[Any]):
         return cast("models.QuerySet[Any, tuple[int, str, int]]", rows.annotate(number=models.Count("pk")))
 
     def lock_and_claim(self, due: Self, worker: str, limit: int, can_batch: CanBatch | None = None) -> list[Any]:
-        """Claim the first of these due jobs that nobody else has locked, in their order. can_batch: None: all may."""
+        """Claim the first of these due jobs that nobody else has locked, in their order. can_batch: None means all."""
         with transaction.atomic(using=self.db):
             locked = due.select_for_update(skip_locked=True).values_list("pk", "kind", "attempt", "max_attempts")[
                 :limit
@@ -222,12 +223,12 @@ class ClaimQuerySet(models.QuerySet[Any]):
             return self._claim_candidates(list(map(_candidate, locked)), worker, can_batch)
 
     def recent_priorities(self) -> set[int]:
-        """Those of the jobs that finished last: where dead rows are."""
+        """The priorities of the jobs that finished last: there the index has dead entries."""
         last = self.filter(finished_at__isnull=False).order_by("-finished_at").values_list("priority", flat=True)
         return set(last[:RECENT])
 
     def _claim_candidates(self, locked: "list[Candidate]", worker: str, can_batch: CanBatch | None) -> list[Any]:
-        """Claim those that may be claimed together, of candidates that this transaction has locked."""
+        """Of candidates that this transaction has locked, claim those that may be claimed together."""
         chosen = [pk for pk, *_ in (first_batch(locked, can_batch) if can_batch else locked)]
         found = sql.sql_for(self.db).claim_locked(self, chosen, worker, LEASE) if chosen else []
         claimed = {job.pk: job for job in found}
@@ -242,9 +243,9 @@ class ClaimQuerySet(models.QuerySet[Any]):
         self._for_write = True
 
     def _batch_size(self, claim: Claim, limit: int, can_batch: CanBatch) -> int:
-        """How many rows to lock: locked rows that are not claimed are invisible to other workers, which may then idle.
+        """How many rows to lock: other workers cannot see rows that are locked and not claimed, and may go idle.
 
-        Two candidates decide it. So few rows are read in index order, whatever the statistics say.
+        Only two candidates are looked at: the planner reads so few in index order, whatever its statistics say.
         """
         count = len(first_batch(self._candidates(claim, min(limit, 2)), can_batch))
         return limit if count == 2 else count

@@ -8,7 +8,7 @@ from django.db.models import CharField, Func
 class RowDigest(Func):
     """Changes with any of these columns. NULL on databases other than PostgreSQL.
 
-    Not the row's xmin or a counter: every renewal of a lease would change them, and nothing that a client sees.
+    Not the row's xmin or a counter: every renewal of a lease would change them, though clients see no change.
     """
 
     template = "to_hex(hashtextextended(ROW(%(expressions)s)::text, 0))"

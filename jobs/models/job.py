@@ -32,10 +32,10 @@ log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 DECODER = cast("type[JSONDecoder]", stored_json_decoder)
-"""Django only calls it, as it would call a class."""
+"""A function: Django only calls it, as it would call a class."""
 DEFAULT_QUEUE = "default"
 UNIQUE_KEY_TRIES = 5
-"""How often a write is tried whose unique_key was taken by a job that finished before it could be looked up."""
+"""How often a write is tried: the job that holds its unique_key may finish before it is looked up."""
 
 
 def no_progress() -> dict[str, Any]:
@@ -178,7 +178,7 @@ class Job(models.Model):
         return self.errors[-1] if self.status == Status.FAILED and self.errors else None
 
     def succeed(self, result: object) -> None:
-        """Finish the running attempt and the job with a result (JSON). Raises LeaseLost, as all that follow."""
+        """Finish the running attempt and the job with a result (JSON). Raises LeaseLost, as the next four."""
         progress = self.progress | {"percent": 100}
         self._leave_running(None, status=Status.SUCCEEDED, result=result, progress=progress, finished_at=Now())
 
@@ -243,8 +243,8 @@ class Job(models.Model):
         raise AssertionError("the last try returns or raises")
 
     def log_end(self, status: str, at: datetime | None = None) -> None:
-        """The one line of an attempt at INFO, once its end is written. In seconds by this machine's clock: how long
-        the job has waited since it was due, and how long the attempt has run, until now if no time is given."""
+        """Log the end of an attempt, after it was written: an attempt's only line at INFO. waited: seconds from due to
+        started. ran: seconds until `at`, by default until now by this machine's clock."""
         if not log.isEnabledFor(logging.INFO):
             return
         started = self.started_at or self.run_at
@@ -303,7 +303,7 @@ class Job(models.Model):
     def _update_held(self, held: JobQuerySet, error: AttemptError | None, changes: dict[str, Any]) -> bool:
         """Release the lease and apply the changes; False if no row is held.
 
-        The database appends the error; the loaded list is extended only if it was loaded before.
+        The database appends the error; self.errors is extended only if it was loaded.
         """
         if error:
             changes["errors"] = AppendError(error)

@@ -16,7 +16,7 @@ LEASE = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Renewal:
-    """The result of a renewal. cancelled: renewed, but cancellation was requested. lost: this worker's no longer.
+    """The result of a renewal. cancelled: renewed, but cancellation was requested. lost: no longer held.
 
     A row that another transaction has locked is skipped, in neither set, and keeps its lease as it is.
     """
@@ -43,8 +43,8 @@ class LeaseQuerySet(models.QuerySet[Any]):
     def held_by(self, worker: str, job: Any) -> Self:
         """The job's row, if this worker still holds the lease of this attempt.
 
-        Only running jobs have a lease (job_lease_iff_running). If the status were asked for, PostgreSQL could take the
-        index of running jobs, with an entry of each job that has been running since the last VACUUM.
+        Only running jobs have a lease (job_lease_iff_running). With a condition on the status, PostgreSQL could choose
+        the index of running jobs, which has an entry for each job that has run since the last VACUUM.
         """
         return self.filter(pk=job.pk, lease_expires_at__isnull=False, attempt=job.attempt, worker=worker)
 

@@ -97,7 +97,7 @@ class Output(models.Model):
         log.info("output_stored", output=str(self.pk), size=self.size)
 
     def _complete(self) -> None:
-        """Also on the job's row, from which clients are told of the file once the attempt has succeeded."""
+        """Write the place and the size. The job's row names the file too: clients see it once the attempt succeeds."""
         self.save(update_fields=["place", "size"])
         shown = {"filename": self.filename, "content_type": self.content_type, "size": self.size}
         jobs = Output.job.field.related_model._base_manager.filter(pk=self.job_id)  # importing Job would be a cycle

@@ -23,7 +23,7 @@ from jobs.registry import REMOTE_POOL
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-"""Rows that one maintenance statement changes: more would lock the table for too long."""
+"""Rows that one maintenance statement changes: with more, it would hold their locks for too long."""
 
 
 class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[override]  # as_manager() is the subclass's own
@@ -31,12 +31,12 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
         return self.exclude(status__in=TERMINAL)
 
     def expired(self, since: datetime | None = None) -> Self:
-        """Running jobs whose lease has expired, since then: the worker is dead, stuck or disconnected."""
+        """Running jobs whose lease has expired (since this time): the worker is dead, stuck or disconnected."""
         rows = self.filter(status=Status.RUNNING, lease_expires_at__lt=Now()).order_by("lease_expires_at")
         return rows if since is None else rows.filter(lease_expires_at__gte=since)
 
     def running_on(self, worker: str) -> Self:
-        """Of a cluster's worker process; a remote worker may have chosen the same name."""
+        """Running jobs of a cluster's worker process. Without remote jobs: a remote worker may choose the same name."""
         return self.filter(status=Status.RUNNING, worker=worker).exclude(pool=REMOTE_POOL)
 
     def leased_by(self, user_id: int, worker: str) -> Self:
@@ -125,7 +125,7 @@ def first_id_at(moment: datetime) -> UUID:
 def deletions(rows: models.QuerySet[Any]) -> Iterator[int]:
     """Delete rows a batch at a time, in the order of their ids; yields how many.
 
-    Each batch begins after the one before: index entries of deleted rows stay until a VACUUM.
+    Each batch begins after the one before: index entries of deleted rows stay until a VACUUM and would be read again.
     """
     left = rows.order_by("pk").values_list("pk", flat=True)
     batch = list(left[:BATCH])

@@ -1,4 +1,4 @@
-"""The look for due jobs above low-water marks (low_water.py) as SQL, by which sql_postgresql.py claims."""
+"""SQL that finds due jobs above low-water marks (low_water.py), for the claims of sql_postgresql.py."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ ABOVE_MARKS = """
         ) AS above_mark
     ) AS found LIMIT {limit}
 """
-"""A part is what lies between two priorities with marks, and the lower of them. Rows are read, and locked, until there
-are enough."""
+"""A part is all jobs between two priorities that have marks, then those of the lower one from its mark on. Rows are
+read, and locked, until there are enough."""
 OLDEST_ABOVE_MARK = """
     SELECT {columns} FROM jobs_job WHERE {due} AND run_at >= %s AND run_at < statement_timestamp() - %s::interval
     ORDER BY run_at LIMIT {limit} {lock}

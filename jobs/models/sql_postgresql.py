@@ -18,9 +18,9 @@ HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
 
 NEW_VERSION = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-"""By the database's clock, when the table is locked: rest/watch/sources.py counts on it."""
+"""The database's clock, read after the statement has locked the table: rest/watch/sources.py relies on that."""
 NEXT_VERSION = f"greatest(jobs_job.version + 1, {NEW_VERSION})"
-"""As the trigger sets it (rest/migrations/_triggers.py), which takes longer."""
+"""What the trigger would set (rest/migrations/_triggers.py), without the time that the trigger takes."""
 
 CLAIM = """
     UPDATE jobs_job
@@ -53,7 +53,7 @@ NOT_GIVEN = {
     *("attempt", "worker", "cancel_requested", "progress", "errors"),
     *("started_at", "lease_expires_at", "finished_at", "result", "output"),
 }
-"""Fields that the text of a statement fills for every new job, which costs next to nothing; the last are NULL."""
+"""Fields that have the same value in every new job: constants in the statement, or, on the last line, NULL."""
 
 INSERT_MANY = f"""
     INSERT INTO jobs_job (version, id, params, {{columns}})
@@ -112,8 +112,8 @@ class PostgreSQL:
 
     def due(self, rows: Any, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
         if claim.marks:
-            # Prepared, for it takes longer to plan than to execute. There are marks only where the table is large, so
-            # that its plan is not one for an empty table.
+            # Prepared, because planning takes longer than executing. Marks exist only while the table is large, so the
+            # prepared plan is not one for an empty table.
             above, given = above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock)
             return execute_prepared(connections[rows.db], above, given)
         due, values = _compiled(DUE, rows, claim)
@@ -159,8 +159,8 @@ class PostgreSQL:
         return _claim(rows, worker, lease, which, [list(free), list(free.values()), *values])
 
     def read_in_index_order(self, rows: Any) -> None:
-        """Statistics that know of few rows make the planner sort: a batch at a time, that took minutes for all the jobs
-        that became due at midnight."""
+        """With statistics of a time when few rows waited, the planner sorts all of them for each batch: to queue the
+        jobs that became due at midnight took minutes."""
         with connections[rows.db].cursor() as cursor:
             cursor.execute("SET LOCAL enable_sort = off")
 
@@ -216,7 +216,7 @@ class PostgreSQL:
 
 
 def _compiled(query: CompiledQuery, rows: Any, claim: Any) -> tuple[str, Sequence[Any]]:
-    if claim.without_users:  # they change: not kept
+    if claim.without_users:  # too many different sets of users to keep a statement for each
         return query.build(rows.model, claim, using=rows.db)
     return query.sql(rows.model, claim, using=rows.db)
 

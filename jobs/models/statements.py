@@ -50,10 +50,10 @@ class EqualsAny(Func):
 
 
 class CompiledQuery:
-    """A query that Django compiles once per database vendor and constants.
+    """A query that Django compiles once for each database vendor and choice of constants.
 
-    build: returns the query for the constants, which are hashable and few. What differs at each execution is a
-    Parameter in it.
+    build: returns the query for the constants, which are hashable and have few different values. What differs at each
+    execution is a Parameter in it.
     """
 
     def __init__(self, build: "Callable[..., QuerySet[Any, Any]]") -> None:
@@ -61,7 +61,7 @@ class CompiledQuery:
         self._compiled: dict[Hashable, tuple[str, Sequence[Any]]] = {}
 
     def build(self, *constants: Any, using: str = DEFAULT_DB_ALIAS) -> tuple[str, Sequence[Any]]:
-        """The statement and its parameters, compiled anew and not kept: for constants that are many."""
+        """The statement and its parameters, compiled and not kept: for constants with many different values."""
         compiled: tuple[str, Sequence[Any]] = self._build(*constants).query.get_compiler(using=using).as_sql()
         return compiled
 
@@ -109,7 +109,10 @@ def instances(model: type[Row], cursor: Any, connection: BaseDatabaseWrapper) ->
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """positions: of the fields' values in a row. converters: by place among those."""
+    """positions: where the fields' values are in a row. converters: place among the fields, column, function.
+
+    others: position and name of columns that are no fields.
+    """
 
     fields: list[str]
     positions: list[int]

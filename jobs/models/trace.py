@@ -11,7 +11,7 @@ from jobs.models.queryset import first_id_at
 
 class TraceQuerySet(models.QuerySet[Any]):
     def orphaned(self, before: datetime) -> Self:
-        """Of jobs that are deleted or were never stored, from before this time."""
+        """Traces from before this time whose jobs have been deleted or were never stored."""
         jobs = self.model.job.field.related_model._base_manager  # importing Job would be a cycle
         return self.filter(~Exists(jobs.filter(pk=OuterRef("pk"))), pk__lt=first_id_at(before))
 
