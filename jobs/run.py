@@ -79,7 +79,7 @@ class Run:
     def output(self, filename: str, content_type: str = "") -> Iterator[IO[bytes]]:
         """A file to write to. Stored at the end of the block; the job's output if the attempt succeeds.
 
-        filename: the name of the download. content_type: guessed by filename if empty. A job has at most one output.
+        filename: the name of the download. content_type: guessed from filename if empty. A job has at most one output.
         """
         if self._output:
             raise PermanentError("a job can have only one output, and this job already has one")

@@ -17,7 +17,7 @@ from django.conf import settings
 from jobs.models import Trace
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""Version 00. By the specification anything else counts as none."""
+"""Of version 00, the only one so far. Any other value is ignored."""
 
 _traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 

@@ -7,8 +7,7 @@ by a machine whose clock is behind, it was handed back, restarted, retried or gi
 look from the beginning, which sets the marks anew: when there is nothing above the marks, and every FULL_LOOK_EVERY
 while there is. Where that takes long they do so less often: such looks take an eightieth of a worker's time at most.
 
-Marks exist only while a look from the beginning reads many pages. Elsewhere every claim is what it is
-without this module.
+Marks exist only while a look from the beginning reads many pages. Otherwise claims work as without this module.
 """
 
 import time
@@ -19,21 +18,21 @@ from typing import Protocol
 FULL_LOOK_EVERY = 0.25
 """Seconds between two looks from the beginning while there are jobs above the marks."""
 SHARE = 80.0
-"""After a look from the beginning the next one waits so many times as long as it took, if it was slow, and so do claims
-by age after one that found nothing: other claims find the same jobs unless those are starved. Jobs that arrive at an
+"""After a slow look from the beginning, the next one is delayed by this many times its duration. So are claims by age
+after one that found nothing: claims by priority find the same jobs, unless these are starved. Jobs that arrive at an
 idle worker during a look wait for its end."""
 SLOW_LOOK, SLOW_CLAIM = 0.001, 0.008
-"""Seconds after which PostgreSQL is asked how many pages a look at the head of the queue reads: a look by itself, and a
-claim of one job with its commit. Without marks they may also be slow because the machine is busy."""
+"""Seconds above which a look, and a claim of one job with its commit, are slow. After a slow claim without marks,
+PostgreSQL is asked how many pages a look reads: the machine may just be busy."""
 ASK_EVERY = 1.0
-"""Seconds between two such questions: on a busy machine all claims are slow, and the job that was claimed waits."""
+"""Seconds between two such questions: on a busy machine all claims are slow, and a claimed job waits for each."""
 MANY_PAGES = 100
-"""Pages that a look reads where there are a thousand dead entries or two; without them, about ten."""
+"""Pages that a look reads among one or two thousand dead entries; without any it reads about ten."""
 SETTLED = timedelta(seconds=5)
-"""Where nothing was found, the mark follows the clock so far behind it. Nearly all jobs are committed by then."""
+"""How far behind the clock a mark is put where nothing was found: nearly all jobs are committed within this time."""
 
 Marks = tuple[tuple[int, datetime], ...]
-"""Priorities from the highest on, each with the run_at from which on its jobs are looked for. By age: one, of all."""
+"""Priorities, the highest first, each with the run_at from which its jobs are searched. By age: one mark for all."""
 
 
 class Due(Protocol):
@@ -46,7 +45,8 @@ class Due(Protocol):
 class LowWater:
     """The marks of one worker process for one sort of claim.
 
-    by_age: claims pass over what has been due for less than this and ignore priorities, so there is one mark.
+    by_age: None for claims by priority. Claims by age take jobs that have been due for longer than this, whatever their
+    priority, so there is one mark.
     """
 
     def __init__(self, by_age: timedelta | None = None) -> None:
@@ -76,7 +76,7 @@ class LowWater:
         return time.monotonic() >= self._full_look_if_empty_at
 
     def may_ask(self) -> bool:
-        """Whether it is time to ask how many pages a slow look reads; then it is not for ASK_EVERY."""
+        """Whether to ask how many pages a slow look reads. True once in ASK_EVERY seconds."""
         now = time.monotonic()
         if now < self._ask_at:
             return False
@@ -84,14 +84,14 @@ class LowWater:
         return True
 
     def forget(self) -> None:
-        """A look from the beginning is quick."""
+        """Called after a quick look from the beginning: claims need no marks."""
         self._marks.clear()
 
     def start_at(self, first: Due | None, seconds: float, now: datetime, priorities: Iterable[int]) -> None:
-        """A look from the beginning found this job first, or nothing, and took so many seconds.
+        """Called after a slow look from the beginning. first: the job that it found, if any. seconds: its duration.
 
-        now: by the database's clock. priorities: further ones of recent jobs. What waits with a lower priority may be
-        below its mark, which ends.
+        now: by the database's clock. priorities: of recently finished jobs. Marks of priorities lower than first's are
+        dropped, because jobs may wait below them.
         """
         self._full_look_if_empty_at = time.monotonic() + SHARE * seconds
         self._full_look_at = max(self._full_look_if_empty_at, time.monotonic() + FULL_LOOK_EVERY)
@@ -100,7 +100,7 @@ class LowWater:
         self.learn([first] if first else [], now, priorities)
 
     def learn(self, found: Sequence[Due], now: datetime, priorities: Iterable[int] = (), seconds: float = 0.0) -> None:
-        """What a claim found, in its order, in so many seconds. now, priorities: see start_at()."""
+        """Called after a claim. found: its jobs in order. seconds: its duration. now, priorities: see start_at()."""
         self._is_busy = bool(found)
         if self._by_age is not None:
             if found:
@@ -120,9 +120,9 @@ class LowWater:
 
 
 class LowWaters:
-    """The marks of one worker process, by sort of claim. overdue: for how long jobs that are claimed by age were due.
+    """The marks of one worker process, by sort of claim. overdue: claims by age take jobs due for longer than this.
 
-    Users that are passed over change, and only the marks without the last ones are kept.
+    Of claims that pass over users, only the marks for the latest set of users are kept.
     """
 
     def __init__(self, overdue: timedelta) -> None:

@@ -10,7 +10,7 @@ from jobs.models import Job
 
 PATTERN = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([1-9][0-9]{0,9})")
 MAX_ATTEMPT = 2**31 - 1
-"""Of the database's integer."""
+"""The largest value of the column."""
 
 
 class NoSuchLease(JobError):

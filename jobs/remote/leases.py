@@ -65,14 +65,14 @@ def find_lease(user_id: int, lease: LeaseId) -> Any:
 
 
 def renew(user_id: int, lease: LeaseId, progress: dict[str, Any] | None) -> Any:
-    """Renew the lease and write the progress, if any. Returns the Job, and raises as above, as all that follow."""
+    """Renew the lease and write the progress, if any. Returns the Job. Raises NoSuchLease, LeaseLost."""
     with _held(user_id, lease) as job:
         _extend(job, job.now, **({} if progress is None else {"progress": progress}))
     return job
 
 
 def succeed(user_id: int, lease: LeaseId, result: object) -> Any:
-    """Finish the job with this result, or find that this report did so before."""
+    """Finish the job with this result, or find that the same report has done so. Raises NoSuchLease, LeaseLost."""
     try:
         with _held(user_id, lease) as job:
             job.succeed(result)
@@ -84,7 +84,10 @@ def succeed(user_id: int, lease: LeaseId, result: object) -> Any:
 
 
 def fail(user_id: int, lease: LeaseId, error: JobError) -> Any:
-    """End the attempt with this error, or find that this report did so before. The retry policy decides the rest."""
+    """End the attempt with this error, or find that the same report has done so. Raises NoSuchLease, LeaseLost.
+
+    The retry policy decides whether the job runs again.
+    """
     try:
         with _held(user_id, lease) as job:
             record_failure(job, error)

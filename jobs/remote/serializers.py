@@ -40,7 +40,7 @@ class KindsField(ListField):
 
 
 class LeaseRequest(StrictSerializer):
-    """The body of POST leases/. worker: the device's own name, of which the user has one."""
+    """The body of POST leases/. worker: the device's name, unique among the user's devices."""
 
     worker = StringField(min_length=1, max_length=100)
     kinds = KindsField()

@@ -1,7 +1,7 @@
 """`Prefer: wait` on POST leases/: the request is held until a job of the worker's kinds is due (rest/watch).
 
-A change of one of the user's jobs wakes every waiting worker of that user in this process. Most find nothing, which is
-remembered: whoever was woken before a claim began that found nothing need not claim as well.
+A change of one of the user's jobs wakes every waiting worker of that user in this process, and most find nothing. So
+the start of the last claim that found nothing is remembered: a worker that was woken before it need not claim too.
 """
 
 import time
@@ -26,7 +26,7 @@ Wanted = tuple[int, tuple[str, ...]]
 """A user's id and kinds."""
 
 _found_nothing: dict[Wanted, float] = {}
-"""When the latest claim began that found nothing, by time.monotonic()."""
+"""When the last claim that found nothing began, by time.monotonic()."""
 
 
 class LeaseWait:
@@ -60,7 +60,7 @@ class LeaseWait:
         try:
             response = self._lease()
         except (Conflict, OperationalError, InterfaceError):
-            return None  # the next request is told of it
+            return None  # if it persists, the worker's next request gets this error
         if response.status_code == status.HTTP_204_NO_CONTENT:
             _remember_nothing(self._wanted, began)
             return None

@@ -48,7 +48,7 @@ class Heartbeat(threading.Thread):
             connections.close_all()
 
     def stop(self) -> None:
-        """Returns after its current check: what that has taken from the buffer is then written, or back in there."""
+        """Returns after its current check: what the check took from the buffer is then written or put back."""
         self._stop_requested.set()
         if self.is_alive():
             self.join()

@@ -209,7 +209,7 @@ class OtherThread(Interruptible):
 
 
 def _may_interrupt_at(frame: FrameType | None) -> bool:
-    """True if this innermost frame of a thread belongs to a handler and no caller below the handler protects it."""
+    """True if the thread with this innermost frame runs a handler, and no code that must not be interrupted."""
     innermost = frame
     while frame is not None:
         if frame.f_code is Interruptible.call.__code__:

@@ -126,7 +126,7 @@ class ThreadPools:
         self._jobs.put((job, given))
 
     def wait(self, seconds: float) -> bool:
-        """Return when a job ends, after so many seconds at the latest; True if one has ended."""
+        """Return when a job ends, or after this many seconds; True if one has ended."""
         with self._ended:
             return self.busy and self._ended.wait(seconds)
 

@@ -34,7 +34,7 @@ class ProcessHandle(Protocol):
 
 
 class WorkerProcess(ABC):
-    """Subclasses define a turn of the main loop. All but handlers in threads runs in the main thread."""
+    """Subclasses define a turn of the main loop, which runs in the main thread."""
 
     def __init__(self, handle: ProcessHandle) -> None:
         self.handle = handle
@@ -105,7 +105,7 @@ class WorkerProcess(ABC):
 
 
 def should_recycle(run_count: int) -> bool:
-    """True if a fresh process should replace one that has run so many jobs and tasks.
+    """True if a fresh process should replace one that has run this many jobs and tasks.
 
     Reads django-q's settings: recycle (a number of jobs and tasks; its default of 500 does not apply here) and max_rss
     (KiB of memory). Unset or 0: no limit.

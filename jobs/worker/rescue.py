@@ -74,7 +74,7 @@ def _rescue_batch(lost: JobQuerySet, diagnose: Diagnosis) -> tuple[int, set[UUID
 
 
 def _rescue_one(job: Any, diagnose: Diagnosis) -> str:
-    """The error that ended the attempt; "" if it could not be ended, which must not keep others from their rescue."""
+    """The class of the error that ended the attempt; "" if it could not be ended: others are still rescued."""
     try:
         with transaction.atomic():
             error = diagnose(job)
@@ -102,7 +102,7 @@ def _timeout_or_loss(job: Any) -> BaseException:
 
 
 def _remote_timeout_or_loss(job: Any) -> BaseException:
-    """A remote worker's last lease ends with the timeout (jobs/remote/leases.py); an earlier end is silence."""
+    """TimedOut if the lease lasted until the timeout, beyond which none is extended (jobs/remote/leases.py)."""
     if job.lease_expires_at >= job.started_at + timedelta(seconds=job.timeout):
         return TimedOut(f"the attempt took longer than {job.timeout} s")
     return WorkerLost(job.worker)

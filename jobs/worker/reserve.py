@@ -1,7 +1,7 @@
 """The reserve worker: an extra process that claims only while long jobs of users at their ceiling occupy all workers.
 
 Long jobs cannot be interrupted without losing their work, and a worker kept free would be idle most of the time. So
-whoever comes late is served by this process, beside the ordinary ones.
+this process runs beside the ordinary ones, for the jobs of other users that arrive meanwhile.
 """
 
 import time
@@ -19,7 +19,7 @@ OCCUPIED_AFTER = 0.5
 LOOK_EVERY = 0.25
 """Seconds between two looks."""
 SHARE = 20.0
-"""After a claim in vain the next one waits so many times as long as it took, if that is longer."""
+"""After a claim that found nothing, the next one is delayed by this many times its duration, if that is longer."""
 
 
 class ReserveBroker(Broker, Protocol):

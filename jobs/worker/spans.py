@@ -72,7 +72,7 @@ def attempt_span(job: Job) -> Iterator[None]:
 
 
 def flush() -> None:
-    """Export what is not exported yet. A collector that does not answer is not waited for."""
+    """Export what is not exported yet, within FLUSH_WITHIN seconds: the collector may not answer."""
     if _make_provider.cache_info().currsize:
         thread = threading.Thread(target=_provider().shutdown, name="last spans", daemon=True)
         thread.start()

@@ -64,7 +64,7 @@ class Watchdog:
             slot.started = False
 
     def start(self, slot: int, job_id: UUID, seconds: float) -> None:
-        """The calling thread starts this job and must finish it within so many seconds."""
+        """The calling thread starts this job and must finish it within this many seconds."""
         own = self._slots[slot]
         own.job_id[:] = job_id.bytes
         own.thread = threading.get_native_id()
@@ -72,7 +72,7 @@ class Watchdog:
         own.started = True
 
     def set_deadline(self, slot: int, seconds: float) -> None:
-        """The job in this slot must end within so many seconds. An earlier deadline stays."""
+        """The job in this slot must end within this many seconds. An earlier deadline stays."""
         own = self._slots[slot]
         own.deadline = min(own.deadline, time.monotonic() + seconds)
 
