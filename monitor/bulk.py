@@ -1,4 +1,4 @@
-"""What operators do to jobs: to one, to a selection, to all that a filter matches. More than one is done by a job."""
+"""Operators' actions on jobs: on one, at once; on a selection or all that a filter matches, by a bulk job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,14 +21,14 @@ from monitor.job_filter import JobFilter
 
 KIND = "monitor.bulk_action"
 PRIORITY = OWN_PRIORITY
-"""Of bulk jobs: an operator waits."""
+"""The priority of bulk jobs: an operator waits for them."""
 PRIORITIES = (-1000, 1000)
 """The lowest and the highest priority that an operator may set."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """verb: changes some jobs and returns how many. allowed: what the confirmation says of the jobs that it changes."""
+    """verb: changes some jobs and returns how many. statuses: of the jobs that it changes. allowed: these in words."""
 
     name: str
     title: str
@@ -133,7 +133,7 @@ class Order:
         return f"{ACTIONS[self.action].title}{f' to {self.value}' if ACTIONS[self.action].takes_value else ''}: {which}"
 
     def batches(self) -> Any:
-        """Querysets of at most BATCH jobs, newest first. The jobs of a batch match when it is read."""
+        """Querysets of at most BATCH jobs, newest first. The filter is evaluated anew for each batch."""
         below = UUID(self.until)
         rows = Job.objects.filter(pk__in=self.ids) if self.ids else self.filter.rows()
         while ids := list(rows.filter(pk__lt=below).order_by("-id").values_list("pk", flat=True)[:BATCH]):

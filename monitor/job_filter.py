@@ -73,7 +73,7 @@ class JobFilter:
 
     @property
     def shows_internal(self) -> bool:
-        """Also if an internal kind, an error or an id was asked for by name."""
+        """True also if the filter names a kind, an error or a job, which may be internal."""
         return bool(self.internal or self.kind or self.group or self.error or self.job_id)
 
     @property

@@ -1,4 +1,4 @@
-"""Finds jobs in bounded time, newest first: where no index helps, some of them at a time, until time is up."""
+"""Finds jobs in bounded time, newest first: where no index helps, STEP jobs at a time, until the time is up."""
 
 import time
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Found:
 
 
 def newest(wanted: JobFilter, limit: int, below: UUID | None = None, budget: float = BUDGET) -> Found:
-    """Up to so many jobs that match. below: only jobs older than this one."""
+    """Up to `limit` jobs that match. below: only jobs older than this one."""
     rows = wanted.rows().select_related("user").defer(*LARGE)
     if wanted.is_indexed:
         jobs = list(_below(rows, below)[: limit + 1])
@@ -52,7 +52,7 @@ def newest(wanted: JobFilter, limit: int, below: UUID | None = None, budget: flo
 
 
 def count(wanted: JobFilter, budget: float = BUDGET) -> tuple[int, bool]:
-    """How many match, and whether that is all: at most COUNT_UP_TO are counted, as far as the time suffices."""
+    """How many match, and whether that is all: at most COUNT_UP_TO are counted, within `budget` seconds."""
     if wanted.is_indexed:
         number = wanted.rows().order_by().values("pk")[: COUNT_UP_TO + 1].count()
         return min(number, COUNT_UP_TO), number <= COUNT_UP_TO
@@ -74,7 +74,7 @@ def _below(rows: "QuerySet[Any]", pk: UUID | None) -> Any:
 
 
 def _id_after(pk: UUID | None) -> UUID | None:
-    """The id STEP jobs further back; None if there are not so many. Reads nothing but the primary key's index."""
+    """The id STEP jobs further back; None if there are fewer. Reads nothing but the primary key's index."""
     ids = _below(Job.objects.order_by("-id"), pk).values_list("pk", flat=True)
     return next(iter(ids[STEP - 1 : STEP]), None)
 

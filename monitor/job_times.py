@@ -1,4 +1,4 @@
-"""How long a job has waited and run: apart from each other, because they have different remedies."""
+"""How long a job has waited and run: two figures, because long waits and long runs have different remedies."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,14 +9,14 @@ from jobs.models.states import Status
 
 @dataclass(frozen=True)
 class Times:
-    """Of the latest attempt, in seconds. None: it has not come to that."""
+    """Of the latest attempt, in seconds. None: the attempt did not get that far."""
 
     wait: float | None
     run: float | None
 
 
 def times(job: Any, now: datetime) -> Times:
-    """wait: from when it was due. A job that is not due yet, and one that was cancelled before, has waited for none."""
+    """wait: since the job was due. Both are None for a job that is not due yet or was cancelled while it waited."""
     match job.status:
         case Status.SCHEDULED | Status.RETRYING:
             return Times(None, None)

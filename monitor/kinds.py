@@ -35,7 +35,7 @@ def bulk_action(run: Run, *, filter: dict[str, Any], log_entry: int, **given: An
     seen = changed = 0
     for batch in order.batches():
         seen += len(batch)
-        # Never the job that is running this.
+        # Never this bulk job itself.
         changed += order.execute(batch.exclude(pk=run.job_id))
         run.progress(min(100 * seen / max(order.expected, seen), 99.9), f"{changed} of {seen} jobs changed")
     LogEntry.objects.filter(pk=log_entry).update(change_message=f"{changed} of {seen} jobs changed")

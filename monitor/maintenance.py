@@ -19,9 +19,9 @@ from monitor.rollups.mail import count_mail
 log = structlog.get_logger(__name__)
 
 SNAPSHOT_HELD = 60.0
-"""Seconds after which a transaction is told of in the log."""
+"""Seconds after which a transaction that holds a snapshot is logged."""
 KEEP_MINUTES = timedelta(hours=50)
-"""For the charts of a day, and the same time of the day before."""
+"""Twice what the chart of a day needs, and a margin."""
 KEEP_HOURS = timedelta(days=15)
 FORGET_CLUSTERS = timedelta(days=1)
 
@@ -53,7 +53,7 @@ def warn_of_held_snapshots() -> int:
 
 @every(minutes=60)
 def note_release() -> int:
-    """When the first dispatcher of a release starts."""
+    """Record when the first dispatcher of a release starts."""
     if settings.RELEASE:
         Release.objects.get_or_create(name=settings.RELEASE)
     return 0

@@ -34,6 +34,6 @@ class MonitorSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Without unfold's colours, which it writes into each page: they are in monitor.css, as the content security
-        policy wants it."""
+        policy requires."""
         context: dict[str, Any] = super().each_context(request)
         return context | {"colors": {}}

@@ -1,4 +1,4 @@
-"""django-q's models in the admin, read-only: whoever could edit a schedule could have any function called."""
+"""django-q's models in the admin, read-only: a user who could edit a schedule could have any function called."""
 
 from typing import Any, ClassVar
 

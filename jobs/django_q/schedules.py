@@ -96,7 +96,7 @@ class NotAllowed(Exception):
 def require_allowed(function: str) -> None:
     """Raises NotAllowed, unless the function is the project's own or in Q_FUNCTIONS.
 
-    A schedule is a row: whoever can write it could have any function of any module called, such as os.system.
+    Without this check, a user who can write rows of schedules could have any function called, such as os.system.
     """
     own = function.partition(".")[0] in OWN_PACKAGES
     if not own and not any(_matches(function, allowed) for allowed in settings.Q_FUNCTIONS):

@@ -19,7 +19,7 @@ class TraceQuerySet(models.QuerySet[Any]):
 class Trace(models.Model):
     """The traceparent (W3C Trace Context) of the request or attempt that submitted a job."""
 
-    # No constraint: the row is written before the job, so that whoever claims the job sees it.
+    # No constraint: the row is written before the job, so that the worker that claims the job sees it.
     job = models.OneToOneField("Job", models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="+")
     traceparent = models.CharField(max_length=55)
 

@@ -1,4 +1,4 @@
-"""Users, groups and the log of actions, in the look of the other pages."""
+"""Users, groups and the log of actions, with the theme of the other pages."""
 
 from typing import Any
 

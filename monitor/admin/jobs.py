@@ -42,7 +42,7 @@ class JobAdmin(ModelAdmin):  # type: ignore[misc]
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For deletions of users, whose jobs go with them."""
+        """For deletions of users, which also delete their jobs."""
         return bool(request.user.has_perm("jobs.delete_job"))
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:

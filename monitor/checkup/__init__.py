@@ -1,4 +1,4 @@
-"""Looks for what is wrong now. The dashboard runs the quick checks, `manage.py doctor` all."""
+"""Checks for what is wrong now. The dashboard runs the quick ones, `manage.py doctor` all."""
 
 from collections.abc import Callable, Iterable
 

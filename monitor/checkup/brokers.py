@@ -6,7 +6,7 @@ from monitor.checkup.problem import Level, Problem
 from monitor.dashboard.facts import Facts
 
 REMEDIES = {
-    "broker": "Jobs still run: workers look for them. Check BROKER_URL and the server.",
+    "broker": "Jobs still run: workers poll the database. Check BROKER_URL and the server.",
     "cache": "Rate limits and read-your-own-writes are off meanwhile. Check CACHE_URL and the server.",
 }
 

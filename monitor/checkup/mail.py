@@ -25,7 +25,7 @@ def mail_problems(facts: Facts) -> Iterator[Problem]:
         yield Problem(
             Level.ERROR if len(is_open) == len(names) else Level.WARNING,
             f"The circuit breaker of the mail provider {provider.name} is open: {provider.reason or 'no reason'}.",
-            "It is tried again by itself, and at once if you close the breaker under Providers. If it refuses the"
+            "It is tried again automatically, and at once if you close the breaker under Providers. If it refuses the"
             " account or the key, correct that (MAILGUN_API_KEY or MAIL_PROVIDERS) and restart the clusters.",
             "mail-provider-open",
         )

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 class Level(IntEnum):
-    NOTE = 1  # somebody wanted it so
+    NOTE = 1  # worth knowing; nothing has to be done
     WARNING = 2  # it will become an error, or slows things down
     ERROR = 3  # work does not get done
 

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django_q.brokers import get_broker
 
 ASK_EVERY = 10.0
-"""Seconds: one that hangs takes a second to say so."""
+"""Seconds: a check of one that hangs blocks until its timeout."""
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,9 @@ POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
 
 
 HELD = 1.0
-"""Seconds. A younger transaction is one of many."""
+"""Seconds of age above which a transaction is shown: the dashboard need not list short ones."""
 LATE = 2.0
-"""Seconds. While a cluster runs, something is committed at least this often."""
+"""Seconds of lag that count as late: while a cluster runs, something is committed at least this often."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Standby:
 
 @dataclass(frozen=True)
 class Replica:
-    """As this process sees it at the last probe. behind: bytes of WAL; None if it is out. lag: seconds since the commit
+    """As this process saw it at the last probe. behind: bytes of WAL; None if it is out. lag: seconds since the commit
     that it replayed last; None if it does not answer."""
 
     alias: str

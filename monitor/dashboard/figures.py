@@ -17,7 +17,7 @@ from monitor.models import JobFigures, MailFigures, QueueDepth, Release
 from monitor.models.figures import ALL_KINDS
 
 SPANS = {"hour": (timedelta(hours=1), timedelta(minutes=1)), "day": (timedelta(days=1), timedelta(minutes=15))}
-"""How long a chart reaches back, and how much one bar stands for."""
+"""How far a chart reaches back, and the length of the interval that one bar stands for."""
 RECENT = timedelta(minutes=5)
 OUTCOMES = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 

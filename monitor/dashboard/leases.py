@@ -11,6 +11,6 @@ COLUMNS = ("id", "kind", "status", "worker", "run_at", "started_at", "lease_expi
 
 
 def remote_leases() -> list[Any]:
-    """The jobs, longest held first; one more than SHOWN if there are more. By the index of remote workers."""
+    """The jobs, longest held first; one more than SHOWN if there are more. Uses job_one_lease_per_remote_worker."""
     held = Job.objects.filter(status=Status.RUNNING, pool=REMOTE_POOL)
     return list(held.select_related("user").order_by("started_at").only(*COLUMNS)[: SHOWN + 1])

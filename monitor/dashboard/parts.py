@@ -1,4 +1,4 @@
-"""The dashboard's parts, each computed at most so often in a process, however many monitors are open."""
+"""The dashboard's parts. Each process computes a part once per interval, however many dashboards are open."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ RUNNING_SHOWN = 12
 
 
 class Cached:
-    """The result of a function for so many seconds; one thread computes it at a time."""
+    """The result of a function, reused for `seconds`; one thread computes it at a time."""
 
     def __init__(self, compute: Callable[[], dict[str, Any]], seconds: float) -> None:
         self._compute, self._seconds = compute, seconds
@@ -68,6 +68,6 @@ charts = {"hour": Cached(_hour, 10.0), "day": Cached(_day, 30.0)}
 
 
 def forget() -> None:
-    """For tests: compute everything anew."""
+    """For tests: the next calls compute everything again."""
     for part in (now, *charts.values()):
         part.forget()

@@ -1,4 +1,4 @@
-"""GET /metrics: for whoever sends the token or calls from an allowed network."""
+"""GET /metrics: for callers that send the token or have an allowed address."""
 
 import hmac
 from functools import cache

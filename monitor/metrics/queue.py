@@ -44,7 +44,7 @@ def exposition() -> bytes:
 
 
 def forget() -> None:
-    """For tests: read everything anew."""
+    """For tests: the next exposition() reads everything again."""
     global _expires_at
     _expires_at = 0.0
 
@@ -138,7 +138,7 @@ def _clusters(facts: Facts) -> Iterator[Metric]:
         memory.add_metric([cluster.name], cluster.memory)
         replaced.add_metric([cluster.name], cluster.replacements)
         skew.add_metric([cluster.name], cluster.clock_skew)
-    up = GaugeMetricFamily("legwork_service_up", "1 if the broker, the cache answers.", labels=["service"])
+    up = GaugeMetricFamily("legwork_service_up", "1 if the service (broker, cache) answers.", labels=["service"])
     for service in facts.services:
         up.add_metric([service.name], 0 if service.problem else 1)
     yield from (workers, busy, memory, replaced, skew, up)

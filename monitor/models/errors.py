@@ -48,7 +48,7 @@ class ErrorHour(models.Model):
 
 
 class FailedJob(models.Model):
-    """The group of a job that failed, and what it said: by this its class and text are searched."""
+    """The group and the message of a failed job, by which operators search for errors (monitor/job_filter.py)."""
 
     job_id = models.UUIDField(primary_key=True)
     group = models.ForeignKey(ErrorGroup, models.CASCADE, related_name="jobs", db_index=False)

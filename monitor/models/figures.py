@@ -37,7 +37,7 @@ class JobFigures(models.Model):
 
 
 class MailFigures(models.Model):
-    """What happened to mail in a minute. outcome: created, or a type of event: accepted, delivered, bounced, …"""
+    """What happened to mail in a minute. outcome: created, attempted, or a type of event: delivered, bounced, …"""
 
     minute = models.DateTimeField()
     provider = models.CharField(max_length=50, blank=True)
@@ -71,7 +71,7 @@ class QueueDepth(models.Model):
 
 
 class RollupPosition(models.Model):
-    """Up to when a roll-up has counted. Whoever locks the row counts on; other dispatchers pass."""
+    """Up to when a roll-up has counted. The dispatcher that locks the row counts on; others skip the round."""
 
     name = models.CharField(primary_key=True, max_length=20)
     until = models.DateTimeField()

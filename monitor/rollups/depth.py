@@ -20,7 +20,7 @@ _not_before = 0.0
 
 
 def sample_depth() -> int:
-    """Store the numbers as those of this minute; returns how many rows."""
+    """Store the numbers as those of this minute. Returns 0, so that it is not logged every few seconds."""
     global _not_before
     began = time.monotonic()
     if began < _not_before:

@@ -48,7 +48,7 @@ def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _group_batch(rows: list[tuple[UUID, str, Any, Any]]) -> None:
-    """Nobody else groups meanwhile: the roll-up's position is locked. So the sums can be made here."""
+    """Counts are added up in Python: the roll-up's position is locked, so no other dispatcher changes them."""
     found: dict[str, ErrorGroup] = {}
     hours: Counter[tuple[str, datetime]] = Counter()
     members = []

@@ -90,7 +90,7 @@ def _bucket(name: str) -> Case:
 
 
 def _store(new: dict[tuple[datetime, str, str], Sums]) -> None:
-    """Add to the rows of these minutes, kinds and statuses. Nobody else writes meanwhile: the position is locked."""
+    """Add to the rows of these minutes, kinds and statuses. Nobody else writes them: the position is locked."""
     minutes = {minute for minute, _, _ in new}
     old = {(row.minute, row.kind, row.status): row for row in JobFigures.objects.filter(minute__in=minutes)}
     rows = []

@@ -11,7 +11,7 @@ from jobs.models.clock import database_now
 from monitor.models import RollupPosition
 
 DELAY = timedelta(seconds=5)
-"""How far counting stays behind: what a transaction writes gets its time before others can see it."""
+"""How far counting stays behind: rows get their times before their transactions commit and others can see them."""
 FIRST_LOOK_BACK = timedelta(hours=24)
 BUDGET = 1.0
 """Seconds for one round. After an outage the rest is counted in the next rounds."""

@@ -76,13 +76,13 @@ def size(number: float | str | None) -> str:
 
 @register.filter
 def pretty(value: Any) -> str:
-    """Secrets in it are hidden (jobs/sealing.py)."""
+    """JSON for people, with secrets hidden (jobs/sealing.py)."""
     return json.dumps(shown_params(value), indent=2, ensure_ascii=False, default=str)
 
 
 @register.filter
 def short_id(pk: Any) -> str:
-    """The random end of a UUIDv7: its beginning is the time, and alike in jobs of the same minute."""
+    """The random end of a UUIDv7: its beginning is the time, and alike for jobs of the same minute."""
     return str(pk)[-12:]
 
 

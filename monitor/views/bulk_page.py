@@ -1,4 +1,4 @@
-"""The confirmation of an action on many jobs: it says how many, and is answered before anything is done."""
+"""The confirmation of an action on many jobs: it says how many, and nothing is done before the operator confirms."""
 
 from typing import Any
 from uuid import UUID

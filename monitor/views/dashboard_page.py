@@ -1,6 +1,6 @@
-"""The dashboard: /admin/. Its parts are replaced by themselves, the quick ones every two seconds.
+"""The dashboard: /admin/. live.js replaces its parts, the quick ones every two seconds.
 
-The charts come after the page: a reader looks at the numbers first.
+The charts are fetched after the page: a reader looks at the numbers first.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def dashboard_page(request: HttpRequest, site: Any, extra: dict[str, Any]) -> Ht
         return TemplateResponse(request, "monitor/no_dashboard.html", context)
     span = "day" if request.GET.get("span") == "day" else "hour"
     live = request.GET.get("live")
-    # What is shown is how the primary is doing now; without it, what a replica still knows.
+    # From the primary, because a replica may lag; while there is no primary, from a replica.
     with use_replica() if pool.primary_is_out else use_primary():
         context = {"span": span} | (parts.charts[span]() if live == "charts" else parts.now())
     if live in ("now", "charts"):

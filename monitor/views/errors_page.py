@@ -1,4 +1,4 @@
-"""Failures grouped by kind, exception and place: what breaks, since when, how often, and what to do with all of it."""
+"""Failures grouped by kind, exception and place: what breaks, since when and how often; actions on a whole group."""
 
 from datetime import timedelta
 from typing import Any

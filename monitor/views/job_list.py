@@ -1,4 +1,4 @@
-"""The list of jobs: filters that stay, search, live rows, and the way to actions on many."""
+"""The list of jobs: filters, search, rows that live.js replaces, and the form for actions on many."""
 
 from typing import Any
 from uuid import UUID

@@ -86,7 +86,7 @@ def act(request: HttpRequest, site: Any, pk: UUID) -> HttpResponse:
 
 
 def priority(text: str | None) -> int:
-    """A number from a form, cut to what is allowed; 0 for anything else."""
+    """A number from a form, limited to the allowed range; 0 for anything else."""
     try:
         return min(max(int(text or 0), PRIORITIES[0]), PRIORITIES[1])
     except ValueError:
@@ -105,7 +105,7 @@ def _status(pk: UUID) -> str:
 
 
 def _related(job: Job) -> list[tuple[str, str, str]]:
-    """What, its name, its URL: mail of this job, its broadcast, jobs of the same request."""
+    """What, its name, its URL: the message and the broadcast of a mail job."""
     found = []
     if job.kind.startswith("mail."):
         given = job.params.get("message") if isinstance(job.params, dict) else None
@@ -117,7 +117,7 @@ def _related(job: Job) -> list[tuple[str, str, str]]:
 
 
 def _neighbours(job: Job) -> dict[str, Any]:
-    """The jobs of this kind before and after it, near it in time."""
+    """The jobs, of any kind, that were submitted just before and just after this one."""
     near = Job.objects.only("id")
     return {
         "newer": near.filter(pk__gt=job.pk).order_by("id").first(),

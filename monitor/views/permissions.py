@@ -1,4 +1,4 @@
-"""Who may do what in the monitor. Every page needs staff; these are checked besides."""
+"""Who may do what in the monitor. Every page requires a staff user; views check these permissions too."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -37,13 +37,13 @@ def queues_page(request: HttpRequest, site: Any) -> HttpResponse:
 @require_POST
 @requires(PAUSE)
 def pause(request: HttpRequest, site: Any) -> HttpResponse:
-    """Of the form: scope, name, reason."""
+    """Fields of the form: scope, name, reason."""
     scope, name = request.POST.get("scope", ""), request.POST.get("name", "").strip()
     reason = request.POST.get("reason", "").strip()[:200]
     if not _exists(scope, name):
         messages.error(request, "There is no such queue or kind.")
     elif not reason:
-        messages.error(request, "Give a reason: whoever finds it paused wants to know why.")
+        messages.error(request, "Give a reason: other operators will want to know why it is paused.")
     else:
         values = {"reason": reason, "by": request.user.get_username()[:150], "since": timezone.now()}
         paused, _ = Pause.objects.update_or_create(scope=scope, name=name, defaults=values)
@@ -55,7 +55,7 @@ def pause(request: HttpRequest, site: Any) -> HttpResponse:
 @require_POST
 @requires(PAUSE)
 def resume(request: HttpRequest, site: Any) -> HttpResponse:
-    """Of the form: scope, name."""
+    """Fields of the form: scope, name."""
     scope, name = request.POST.get("scope", ""), request.POST.get("name", "")
     if Pause.objects.filter(scope=scope, name=name).delete()[0]:
         _log(request, f"Resume {scope} {name}", "")

@@ -15,7 +15,7 @@ AWAY = "Check DATABASE_URL, that the server runs, and that it accepts connection
 
 class Command(BaseCommand):
     help = "Say what is wrong now and what to do. Exit status: 0 nothing, 1 warnings, 2 errors."
-    requires_system_checks = ()  # they are among what is looked at
+    requires_system_checks = ()  # configuration_problems() runs them
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--quiet", action="store_true", help="Print nothing if nothing is wrong.")

@@ -131,7 +131,7 @@ def creation(text: str) -> str:
 
 
 def _last_errors(jobs: Iterable[Job]) -> dict[UUID, str]:
-    """Of those that have failed or wait for a retry: its class and the beginning of its message, by id."""
+    """The last errors of failed and retrying jobs by id: the class and the beginning of the message."""
     wanted = [job.pk for job in jobs if job.status in (Status.FAILED, Status.RETRYING)]
     rows = Job.objects.filter(pk__in=wanted).values_list("pk", "errors")
     last = {pk: errors[-1] for pk, errors in rows if errors}

@@ -1,4 +1,4 @@
-// The form of a new job: inputs made from the kind's schema instead of JSON by hand, which is what is sent.
+// The form of a new job: inputs made from the kind's schema. They write the JSON that is sent, which can also be typed.
 import { SchemaForm } from "../rest/schema-form.js";
 
 const text = document.querySelector("#lw-params");
@@ -7,7 +7,7 @@ const wrong = document.querySelector("#lw-wrong");
 const form = new SchemaForm(JSON.parse(document.querySelector("#lw-schema").textContent), fields);
 
 try {
-  form.write(JSON.parse(text.value)); // what was refused
+  form.write(JSON.parse(text.value)); // not empty if the server refused the last submission
   fields.hidden = false;
   document.querySelector("#lw-json").open = false;
 } catch {
