@@ -104,7 +104,7 @@ class JobFilter:
             condition &= BY_PRIORITY  # always true, and names the index
         if not self.shows_internal:
             condition &= ~Q(kind__in=[kind.name for kind in kinds() if kind.internal])
-        return condition & self._created() & self._failed_with() & self._found()
+        return condition & self._created() & self._failed_with() & self._searched()
 
     def _created(self) -> Q:
         """By id, which sorts by creation."""
@@ -125,16 +125,16 @@ class JobFilter:
         failed = FailedJob.objects.filter(**wanted)
         return Q(status=Status.FAILED, pk__in=failed.values("job_id"))
 
-    def _found(self) -> Q:
+    def _searched(self) -> Q:
         if not self.q:
             return Q()
         path, colon, value = self.q.partition(":")
         names = path.removeprefix("params.").split(".")
         if colon and value and " " not in path and all(names):
             return params_have(names, value)
-        said = FailedJob.objects.filter(job_id=OuterRef("pk"), message__icontains=self.q)
+        failed = FailedJob.objects.filter(job_id=OuterRef("pk"), message__icontains=self.q)
         named = Q(kind__startswith=self.q) | Q(user__username=self.q)
-        return named | Q(unique_key=self.q) | Q(request_id=self.q) | Q(Exists(said))
+        return named | Q(unique_key=self.q) | Q(request_id=self.q) | Q(Exists(failed))
 
 
 def params_have(path: Iterable[str], value: str) -> Q:

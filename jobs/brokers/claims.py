@@ -43,7 +43,7 @@ class ClaimingBroker:
 
     @property
     def queues(self) -> list[str] | None:
-        """The queues that this cluster serves. None means all, unless it was started with --queue."""
+        """The queues that this cluster serves: one if it was started with --queue. None means all."""
         return None if self.queue_name == Conf.PREFIX else [self.queue_name]
 
     @property

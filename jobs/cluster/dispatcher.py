@@ -76,7 +76,7 @@ class Dispatcher:
         """Rescue lost jobs and wake workers; an error of one does not prevent the other."""
         if time.monotonic() >= self.rescue_not_before and not run_step("rescue", self.rescue_expired):
             self._postpone_rescue()
-        run_step("announce", self.broker.wake_for_due_jobs)
+        run_step("wake_for_due_jobs", self.broker.wake_for_due_jobs)
         if _connection_failed():
             self._postpone_rescue()
 

@@ -9,13 +9,13 @@ STALLED_AFTER = 10.0
 SUSPECT_AFTER = 1.0
 """Seconds without a beat after which an overdue job may be overdue because of another thread."""
 MAX_STEP = 1.0
-"""Seconds that count at most between two observations: if the supervisor itself stood still, nobody is blamed."""
+"""The most seconds that one observation adds: a time in which the supervisor itself was stopped must not count."""
 SAMPLE_SECONDS = 0.3
 """Seconds between the two samples that tell threads apart."""
 GIL_WAIT_SWITCHES = 10
-"""Context switches between the samples: a thread that waits for the GIL wakes every 5 ms (sys.getswitchinterval())."""
+"""Context switches between the samples by which a thread waits for the GIL: it wakes every 5 ms to ask for it."""
 COMPUTE_TICKS = 3
-"""Clock ticks of 10 ms between the samples: a thread that waits uses none."""
+"""Clock ticks of 10 ms between the samples by which a thread computes: one that waits uses none."""
 
 
 class StallClock:

@@ -1,6 +1,6 @@
 """Saves the results of django-q tasks as django-q's monitor does: in its Task table, or in its cache.
 
-Unlike there, several workers save at the same time: see save_cached(), and prune() for save_limit.
+Unlike with django-q, several workers save at the same time: see save_cached(), and prune() for save_limit.
 """
 
 import pickle

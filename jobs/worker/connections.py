@@ -2,7 +2,7 @@
 
 Why cut: libpq goes on waiting after a signal, and an asynchronous exception is raised only between bytecodes, so
 neither ends a query. psycopg2's cancel() holds the GIL until the server answers, which a hung server never does.
-Shutting the socket down works at once and needs no server, which notices by client_connection_check_interval.
+Shutting the socket down works at once, without the server, which notices it by client_connection_check_interval.
 """
 
 import os

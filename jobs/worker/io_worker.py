@@ -72,7 +72,7 @@ class IoWorker(WorkerProcess):
             if self.pools.wait(POLL):
                 time.sleep(CLAIM_AFTER_END)
         else:
-            self.attempts.record(self.buffer.write_results)  # of a thread that ended just now
+            self.attempts.record(self.buffer.write_results)  # of threads that have just ended
             self.idle(self.broker.wait)
             time.sleep(YIELD_AFTER_WAKE)
 

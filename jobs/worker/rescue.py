@@ -102,7 +102,7 @@ def _timeout_or_loss(job: Any) -> BaseException:
 
 
 def _remote_timeout_or_loss(job: Any) -> BaseException:
-    """TimedOut if the lease lasted until the timeout, beyond which none is extended (jobs/remote/leases.py)."""
+    """TimedOut if the lease lasted until the timeout, the longest that one can last (jobs/remote/leases.py)."""
     if job.lease_expires_at >= job.started_at + timedelta(seconds=job.timeout):
         return TimedOut(f"the attempt took longer than {job.timeout} s")
     return WorkerLost(job.worker)

@@ -1,4 +1,4 @@
-"""The admin's pages of jobs, of who may enter, and of who did what. Django imports this module."""
+"""The admin's pages of jobs, users, groups and the log of actions. Django imports this module."""
 
 from monitor.admin import access, jobs
 

@@ -20,10 +20,10 @@ def mail_problems(facts: Facts) -> Iterator[Problem]:
     now = timezone.now()
     rows = {provider.name: provider for provider in facts.providers}
     names = [account["name"] for account in settings.MAIL_PROVIDERS]
-    is_open = [rows[name] for name in names if name in rows and rows[name].opened_at]
-    for provider in is_open:
+    opened = [rows[name] for name in names if name in rows and rows[name].opened_at]
+    for provider in opened:
         yield Problem(
-            Level.ERROR if len(is_open) == len(names) else Level.WARNING,
+            Level.ERROR if len(opened) == len(names) else Level.WARNING,
             f"The circuit breaker of the mail provider {provider.name} is open: {provider.reason or 'no reason'}.",
             "It is tried again automatically, and at once if you close the breaker under Providers. If it refuses the"
             " account or the key, correct that (MAILGUN_API_KEY or MAIL_PROVIDERS) and restart the clusters.",

@@ -17,7 +17,7 @@ WHERE = {
 
 @dataclass(frozen=True)
 class Count:
-    """exact: False if there are more."""
+    """exact: False if there may be more."""
 
     number: int
     exact: bool

@@ -11,7 +11,7 @@ from monitor.dashboard.clusters import running_jobs
 
 
 class Facts:
-    """Of one moment. Reads from the database when asked for the first time."""
+    """Each fact is read when it is first used, and kept: make a new object for newer ones."""
 
     @cached_property
     def clusters(self) -> list[Cluster]:

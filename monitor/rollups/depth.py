@@ -14,7 +14,7 @@ from jobs.models.states import UPCOMING, Status
 from monitor.models import QueueDepth
 
 SHARE = 0.01
-"""Of one dispatcher's time that counting may take."""
+"""The part of one dispatcher's time that counting may take."""
 
 _not_before = 0.0
 

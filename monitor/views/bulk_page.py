@@ -60,7 +60,7 @@ def _number(wanted: JobFilter, ids: tuple[str, ...]) -> Count:
 
 
 def _ids(texts: list[str]) -> tuple[str, ...]:
-    """The valid ones."""
+    """The valid ids among the first MAX_SELECTED."""
     found = []
     for text in texts[:MAX_SELECTED]:
         try:
