@@ -13,9 +13,9 @@ MAX_STEP = 1.0
 SAMPLE_SECONDS = 0.3
 """Seconds between the two samples that tell threads apart."""
 GIL_WAIT_SWITCHES = 10
-"""Context switches between the samples by which a thread waits for the GIL: it wakes every 5 ms to ask for it."""
+"""A thread with this many context switches between the samples is waiting for the GIL: it wakes every 5 ms."""
 COMPUTE_TICKS = 3
-"""Clock ticks of 10 ms between the samples by which a thread computes: one that waits uses none."""
+"""A thread that used this many clock ticks of 10 ms between the samples is computing: one that waits uses none."""
 
 
 class StallClock:
