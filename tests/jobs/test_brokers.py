@@ -38,7 +38,7 @@ def broker(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_is_announced_is_claimed_by_who_wakes(broker: Any) -> None:
+def test_an_announced_job_is_claimed_by_the_worker_that_it_wakes(broker: Any) -> None:
     low, high = make_job(priority=0), make_job(priority=1)
     broker.notify([low, high])
     broker.wait()
@@ -47,7 +47,7 @@ def test_a_job_that_is_announced_is_claimed_by_who_wakes(broker: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_waits_is_woken_at_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_worker_is_woken_at_once(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(broker), "WAIT", LONG)
     patient = type(broker)("legwork")
     for tell in (lambda: broker.notify([make_job()]), lambda: broker.enqueue("a signed package")):
@@ -220,7 +220,7 @@ def test_threads_and_forks_do_not_share_a_connection(redis_jobs: redis_broker.Re
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "sqs://eu-west-1/q?endpoint=http://127.0.0.1:1"])
-def test_a_broker_that_is_away_fails_nobody(url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_is_away_raises_no_error(url: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     settings.BROKER = broker_setting(url)
@@ -247,12 +247,12 @@ def test_a_submitted_job_is_announced_when_its_transaction_commits(
 
 
 def length(broker: redis_broker.Redis) -> int:
-    """Of the list of its wake-ups."""
+    """How many wake-ups wait in its list."""
     return int(broker.connection.llen("legwork:jobs:legwork"))
 
 
 def taken(broker: Any) -> list[tuple[Any, Any]]:
-    """The plain task that it gets, once there is one."""
+    """Wait for a plain task; returns what the broker gives out."""
 
     def look() -> list[tuple[Any, Any]]:
         broker.wait()

@@ -40,7 +40,7 @@ def make_token(name: str, left: timedelta) -> Token:
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
-def test_finished_jobs_are_kept_for_as_long_as_their_status_deserves(status: str) -> None:
+def test_finished_jobs_are_kept_for_as_long_as_the_retention_of_their_status_says(status: str) -> None:
     kept = settings.JOB_RETENTION[status]
     make_finished_job(status, kept + MINUTE)
     recent = make_finished_job(status, kept - MINUTE)

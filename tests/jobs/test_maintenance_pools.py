@@ -1,4 +1,4 @@
-"""Which sort of worker a job waits for, and how it finds its way when another version of the project stored it."""
+"""Which pool a job waits for, and how jobs are moved to theirs that another release has stored."""
 
 import pytest
 from django.db import connection
@@ -54,7 +54,7 @@ def test_a_kind_that_nobody_knows_is_named_in_the_log_and_its_jobs_wait(status: 
 
 
 def test_a_release_that_does_not_know_pools_can_still_insert_jobs() -> None:
-    """During a rolling deployment; its jobs are moved to their pools by a dispatcher."""
+    """As during a rolling deployment; a dispatcher moves such jobs to their pools."""
     job = make_job()
     columns = ", ".join(field.column for field in Job._meta.concrete_fields if field.name not in {"id", "pool"})
     another = new_id()

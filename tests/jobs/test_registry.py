@@ -95,7 +95,7 @@ def test_minutes_are_whole_seconds(count: float, seconds: int) -> None:
     assert type(minutes(count)) is int
 
 
-def test_stored_params_reach_the_handler_as_what_they_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_params_reach_the_handler_as_python_values(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = make_kind(monkeypatch, lambda run: None, params=ReportParams)
     assert kind.handler_arguments({"day": "2026-03-01"}) == {"day": date(2026, 3, 1), "depth": 1}
     assert kind.handler_arguments({"day": "2026-03-01", "regions": ["north"], "depth": "2"}) == {
@@ -108,7 +108,7 @@ def test_stored_params_reach_the_handler_as_what_they_mean(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "params", [{}, {"day": "yesterday"}, {"day": "2026-03-01", "dya": 1}, [], "text", None, 1, {"day": None}]
 )
-def test_bad_params_are_refused_when_they_come_and_when_they_are_used(
+def test_bad_params_are_refused_both_on_submission_and_before_the_handler_runs(
     monkeypatch: pytest.MonkeyPatch, params: object
 ) -> None:
     kind = make_kind(monkeypatch, lambda run: None, params=ReportParams)

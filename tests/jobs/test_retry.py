@@ -108,6 +108,6 @@ def waited(policy: Retry, attempt: int, error: BaseException, jitter: float) -> 
     return (when - NOW) / timedelta(seconds=1)
 
 
-def test_a_job_line_says_the_policy_in_full_or_leaves_it_as_it_is() -> None:
+def test_exponential_makes_a_retry_policy_with_the_usual_defaults() -> None:
     assert exponential(7, base=1, factor=3, cap=9) == Retry(7, 1, 3, 9)
     assert exponential() == Retry()

@@ -34,7 +34,7 @@ def test_progress_is_shown_as_a_percentage(job: Job, percent: float, shown: floa
 
 
 @pytest.mark.parametrize("percent", [math.nan, math.inf, -math.inf])
-def test_what_is_no_percentage_is_a_bug_that_no_retry_mends(job: Job, percent: float) -> None:
+def test_an_invalid_percentage_is_a_permanent_error(job: Job, percent: float) -> None:
     with pytest.raises(PermanentError):
         Run(job).progress(percent)
     assert row(job)["progress"] == {"percent": 0, "message": ""}
@@ -50,7 +50,7 @@ def test_what_is_no_percentage_is_a_bug_that_no_retry_mends(job: Job, percent: f
         ("\U0001f600" * 300, "\U0001f600" * 200),
     ],
 )
-def test_messages_are_cut_and_freed_of_what_cannot_be_stored(job: Job, message: str, shown: str) -> None:
+def test_messages_are_cut_and_rid_of_characters_that_cannot_be_stored(job: Job, message: str, shown: str) -> None:
     Run(job).progress(1, message)
     Job.objects.show_progress(WORKER, [job])
     assert row(job)["progress"]["message"] == shown

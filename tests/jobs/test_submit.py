@@ -36,7 +36,7 @@ class DayParams(StrictSerializer):
     ref = serializers.UUIDField(required=False)
 
 
-def test_a_job_takes_what_it_is_not_told_from_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_takes_its_defaults_from_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: None, timeout=77, retry=exponential(attempts=7), queue="slow")
     found = row(submit("test.kind"))
     expected = {"kind": "test.kind", "params": {}, "timeout": 77, "max_attempts": 7, "budget": 7, "queue": "slow"}
@@ -47,7 +47,7 @@ def test_a_job_takes_what_it_is_not_told_from_its_kind(monkeypatch: pytest.Monke
     assert abs(found["created_at"] - timezone.now()) < HOUR
 
 
-def test_a_job_is_what_it_is_told_to_be() -> None:
+def test_a_job_has_the_options_that_it_was_given() -> None:
     user, when = make_user(), timezone.now() + HOUR
     told: dict[str, Any] = {"run_at": when, "priority": 5, "timeout": 9, "max_attempts": 2, "unique_key": "nightly"}
     job = submit("demo.countdown", {"seconds": 3}, user=user, **told)
@@ -62,7 +62,7 @@ def test_a_job_may_have_a_backoff_of_its_own() -> None:
     assert row(job)["max_attempts"] == row(job)["budget"] == 9
 
 
-def test_a_job_without_end_has_no_number_of_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_with_unlimited_attempts_has_no_number_of_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: None, retry=exponential(attempts=None))
     job = submit("test.kind")
     assert (job.max_attempts, job.budget) == (None, None)
@@ -100,7 +100,7 @@ def test_a_machine_whose_clock_is_wrong_starts_no_job_before_its_time_and_none_l
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has the machine's own clock.")
-def test_many_jobs_for_later_ask_for_the_databases_time_once(django_assert_max_num_queries: Any) -> None:
+def test_many_jobs_for_later_ask_for_the_databases_time_once_a_second(django_assert_max_num_queries: Any) -> None:
     with django_assert_max_num_queries(1 + PATIENCE):
         for _ in range(500):
             build("demo.countdown", {"seconds": 0}, run_at=timezone.now() + HOUR)
@@ -114,10 +114,10 @@ def test_the_databases_time_goes_on_between_two_questions(monkeypatch: pytest.Mo
     assert clock.database_now() - first < HOUR
 
 
-def test_what_was_given_and_what_was_stored_are_the_same_object() -> None:
+def test_the_returned_job_equals_the_stored_row() -> None:
     job = submit("demo.countdown", {"seconds": 0}, run_at=timezone.now() - HOUR)
     found = row(job)
-    del found["version"]  # of the row only, by the database's clock
+    del found["version"]  # only the row has it: the database sets it
     assert {name: getattr(job, name) for name in found} == found
 
 
@@ -197,7 +197,7 @@ def test_a_unique_key_that_becomes_free_while_we_ask_who_has_it_is_ours() -> Non
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("unique_key", [None, "nightly"])
-def test_what_else_the_database_refuses_is_not_taken_for_a_unique_key(unique_key: str | None) -> None:
+def test_other_errors_of_the_database_are_not_taken_for_a_unique_key(unique_key: str | None) -> None:
     deleted = User(pk=4711)
     with connection.execute_wrapper(no_more_than(50)), pytest.raises(IntegrityError):
         submit("demo.countdown", {"seconds": 0}, user=deleted, unique_key=unique_key)
@@ -228,7 +228,7 @@ def test_of_two_at_the_same_moment_with_one_unique_key_one_gets_the_job() -> Non
 
 
 def no_more_than(statements: int) -> Callable[..., Any]:
-    """An execute wrapper that ends what would go on for ever."""
+    """An execute wrapper that fails after so many statements, instead of an endless loop."""
 
     def count(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         nonlocal statements

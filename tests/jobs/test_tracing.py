@@ -64,13 +64,13 @@ def test_however_jobs_are_submitted_they_belong_to_the_trace() -> None:
         PARENT + "\n",
     ],
 )
-def test_what_is_no_traceparent_is_not_kept(malformed: str) -> None:
+def test_a_malformed_traceparent_is_not_kept(malformed: str) -> None:
     with tracing.following(malformed):
         submit("demo.countdown", {"seconds": 0})
     assert kept() == set()
 
 
-def test_while_it_is_off_nothing_is_kept() -> None:
+def test_while_tracing_is_off_nothing_is_kept() -> None:
     assert post_traced().status_code == 202
     assert kept() == set()
 

@@ -1,4 +1,4 @@
-"""The kinds that there are: what job-kinds/ says of their params is what a POST of their params is judged by."""
+"""All kinds: the schema of their params in job-kinds/ agrees with what a POST accepts."""
 
 import inspect
 from datetime import timedelta
@@ -172,7 +172,7 @@ def test_a_handler_takes_every_param_that_its_schema_names(kind: Kind) -> None:
 
 
 @pytest.mark.django_db
-def test_to_clients_there_is_no_internal_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_kinds_are_hidden_from_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.clear()
     make_kind(monkeypatch, lambda run: None, "test.internal", internal=True)
     token = Token.objects.create(make_user(), expiry=timedelta(hours=1))[1]

@@ -79,7 +79,7 @@ def test_a_posted_job_is_stored_and_belongs_to_its_sender(api: APIClient, ada: U
     assert (job.user, job.kind, job.params) == (ada, "demo.countdown", {"seconds": 3})
 
 
-def test_what_a_post_says_of_its_job_is_what_the_job_says(api: APIClient) -> None:
+def test_a_posted_job_has_the_values_of_its_post(api: APIClient) -> None:
     said = COUNTDOWN | {"priority": -7, "timeout": 30, "max_attempts": 9, "unique_key": "nightly"}
     job = api.post(JOBS, said).json()
     assert {name: job[name] for name in said} == said
@@ -147,7 +147,7 @@ def test_a_finished_job_has_no_retry_after(api: APIClient, ada: User) -> None:
     assert all(RFC_3339_UTC.fullmatch(answer.json()[name]) for name in TIMES)
 
 
-def test_a_job_far_ahead_is_worth_asking_for_in_a_minute_only(api: APIClient, ada: User) -> None:
+def test_the_retry_after_of_a_job_far_ahead_is_a_minute(api: APIClient, ada: User) -> None:
     job = make_job(Status.SCHEDULED, user=ada, run_at=timezone.now() + timedelta(days=1))
     assert int(api.get(url(job))["Retry-After"]) == 60
 
@@ -313,7 +313,7 @@ def test_even_staff_see_only_their_own_jobs(ada: User) -> None:
     assert_problem(root.get(url(job)), 404)
 
 
-# --- cancelling, running afresh, deleting --------------------------------------------------------------------------
+# --- cancelling, restarting, deleting ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.SCHEDULED, Status.RETRYING])
@@ -348,9 +348,7 @@ def test_a_job_that_finished_otherwise_cannot_be_cancelled(api: APIClient, ada: 
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
-def test_a_failed_or_cancelled_job_is_queued_afresh_with_a_new_budget(
-    api: APIClient, ada: User, status: Status
-) -> None:
+def test_a_failed_or_cancelled_job_is_restarted_with_a_new_budget(api: APIClient, ada: User, status: Status) -> None:
     job = make_job(status, user=ada, attempt=3, errors=[make_error()], cancel_requested=True)
     answer = api.post(url(job, "retries/"))
     assert answer.status_code == 202
@@ -363,11 +361,11 @@ def test_a_failed_or_cancelled_job_is_queued_afresh_with_a_new_budget(
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.FAILED, Status.CANCELLED}))
-def test_no_other_job_is_queued_afresh(api: APIClient, ada: User, status: Status) -> None:
+def test_no_other_job_is_restarted(api: APIClient, ada: User, status: Status) -> None:
     assert_problem(api.post(url(make_job(status, user=ada), "retries/")), 409)
 
 
-def test_a_job_whose_unique_key_is_taken_is_not_queued_afresh(api: APIClient, ada: User) -> None:
+def test_a_job_whose_unique_key_is_taken_is_not_restarted(api: APIClient, ada: User) -> None:
     old = make_job(Status.FAILED, user=ada, unique_key="nightly")
     new = make_job(user=ada, unique_key="nightly")
     answer = api.post(url(old, "retries/"))
@@ -391,7 +389,7 @@ def test_an_unfinished_job_is_not_deleted(api: APIClient, ada: User, status: Sta
     assert Job.objects.filter(pk=job.pk).exists()
 
 
-def test_a_failed_job_has_the_words_of_the_projects_own_errors_only(api: APIClient, ada: User) -> None:
+def test_a_failed_job_shows_messages_of_the_projects_own_errors_only(api: APIClient, ada: User) -> None:
     for error, message in (
         (PermanentError("no such account"), "no such account"),
         (ValueError("password=secret"), "The job failed; its operators can see why."),

@@ -20,7 +20,7 @@ pytest_plugins = ["tests.support.api_fixtures"]
 pytestmark = pytest.mark.django_db
 
 JOBS, KINDS = "/api/v1/jobs/", "/api/v1/job-kinds/"
-# Always the same, because it is part of tests' names, and those must be the same to all of xdist's workers.
+# A constant, because it is part of the names of tests, which have to be the same in all workers of xdist.
 NOBODYS = f"{JOBS}01234567-89ab-7cde-8f01-23456789abcd/"
 MEMBERS = {"type", "title", "status", "code", "detail", "instance"}
 INTERNAL = (
@@ -197,7 +197,7 @@ def test_two_mebibytes_are_413_before_a_thread_is_spent_on_them(declared: bool) 
 
 
 async def over_asgi(chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> tuple[dict[str, Any], bytes]:
-    """What the ASGI application answers to a POST of these chunks; it takes from the list what it reads."""
+    """The ASGI application's answer to a POST of these chunks; the chunks that it has read leave the list."""
     scope = {
         **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""},
         **{"method": "POST", "path": JOBS, "raw_path": JOBS.encode(), "query_string": b""},
@@ -298,7 +298,7 @@ STRANGERS: dict[str, Callable[[User], APIClient]] = {
     "a bad token": lambda ada: make_client("0" * 64),
     "half a token": lambda ada: make_client(make_token(ada)[:20]),
     "an expired token": lambda ada: make_client(make_token(ada, expiry=timedelta(seconds=-1))),
-    "an idle user": lambda ada: make_client(make_token(User.objects.create_user("idle", is_active=False))),
+    "an inactive user": lambda ada: make_client(make_token(User.objects.create_user("idle", is_active=False))),
     "an empty token": lambda ada: make_client(" "),
     "two tokens": lambda ada: make_client(f"{make_token(ada)} {make_token(ada)}"),
     "another scheme": lambda ada: make_client(make_token(ada), "Bearer"),
@@ -309,14 +309,16 @@ STRANGERS: dict[str, Callable[[User], APIClient]] = {
 
 @pytest.mark.parametrize("path", [JOBS, NOBODYS, KINDS])
 @pytest.mark.parametrize("stranger", STRANGERS.values(), ids=STRANGERS)
-def test_a_stranger_is_401_and_told_the_scheme(ada: User, stranger: Callable[[User], APIClient], path: str) -> None:
+def test_an_unauthenticated_request_is_401_and_names_the_scheme(
+    ada: User, stranger: Callable[[User], APIClient], path: str
+) -> None:
     answer = send(stranger(ada), "GET", path)
     assert_problem(answer, 401, path)
     assert answer["WWW-Authenticate"] == "Token"
 
 
 @pytest.mark.parametrize("stranger", STRANGERS.values(), ids=STRANGERS)
-def test_a_stranger_stores_nothing(ada: User, stranger: Callable[[User], APIClient]) -> None:
+def test_an_unauthenticated_request_stores_nothing(ada: User, stranger: Callable[[User], APIClient]) -> None:
     assert_problem(send(stranger(ada), "POST", JOBS, countdown()), 401)
     assert Job.objects.count() == 0
 

@@ -24,7 +24,7 @@ def post(api: APIClient, *jobs: Any, **headers: Any) -> Any:
     return api.post("/api/v1/jobs/batch/", {"jobs": list(jobs)}, format="json", **headers)
 
 
-def test_a_batch_is_answered_in_its_order_and_a_bad_job_sinks_no_other(api: APIClient) -> None:
+def test_a_batch_is_answered_in_its_order_and_a_bad_job_is_refused_alone(api: APIClient) -> None:
     answer = post(api, GOOD, {"kind": "no.such"}, 5, {**GOOD, "priority": 3}, {**GOOD, "params": {"seconds": -1}})
     assert answer.status_code == 202
     body = answer.json()
@@ -50,7 +50,7 @@ def test_a_unique_key_counts_within_a_batch_too(api: APIClient) -> None:
     ]
 
 
-def test_a_batch_that_breaks_off_leaves_nothing_behind(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_fails_halfway_stores_nothing(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     store = request_parsing.store
 
     def fail_at_b(job: Job) -> None:
@@ -66,7 +66,7 @@ def test_a_batch_that_breaks_off_leaves_nothing_behind(api: APIClient, monkeypat
     assert post(api, *jobs).json()["accepted"] == 3
 
 
-def test_batches_take_their_keys_in_one_order_and_so_never_wait_for_each_other(
+def test_batches_lock_their_unique_keys_in_sorted_order_to_avoid_deadlocks(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[Any] = []
@@ -116,14 +116,14 @@ def test_submit_many_stores_what_submit_would_store() -> None:
     assert Job.objects.get(pk=pk).status == Status.QUEUED
 
 
-def test_submit_many_stores_thousands_in_one_statement(django_assert_max_num_queries: Any) -> None:
+def test_submit_many_stores_thousands_in_few_statements(django_assert_max_num_queries: Any) -> None:
     with django_assert_max_num_queries(60):
         ids = submit_many("demo.countdown", ({"seconds": n % 60} for n in range(2000)))
     assert len(set(ids)) == 2000
     assert Job.objects.get(pk=ids[61]).params == {"seconds": 1}
 
 
-def test_submit_many_is_all_or_nothing_and_says_where() -> None:
+def test_submit_many_is_all_or_nothing_and_names_the_bad_item() -> None:
     with pytest.raises(ValidationError) as error:
         submit_many("demo.countdown", [{"seconds": 1}, {"seconds": -1}])
     assert "1" in error.value.detail

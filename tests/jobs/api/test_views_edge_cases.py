@@ -1,4 +1,4 @@
-"""Rows of the Jobs table of the HTTP contract where time is short or far away."""
+"""Rows of the Jobs table of the HTTP contract: times in the past and far future, and jobs that end meanwhile."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Whatever is sent to jobs/, JSON or bytes, body or query: the server understands it or says that it does not."""
+"""Whatever is sent to jobs/, JSON or bytes, body or query: it is accepted or refused, and never a 500."""
 
 import json
 from datetime import timedelta, timezone
@@ -33,7 +33,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-# Offsets of our own: which time zones there are differs from machine to machine.
+# Offsets instead of named time zones, which differ from machine to machine.
 offsets = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 times = st.datetimes(timezones=offsets).map(lambda time: time.isoformat())
 near_misses = st.fixed_dictionaries(

@@ -1,4 +1,4 @@
-"""What the views of watching check and respond, without an event loop; and the versions by which clients resume."""
+"""What the views of watching check and answer, without an event loop; and the versions by which clients resume."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def test_an_unknown_status_is_refused_with_the_choices(api: Any) -> None:
     assert "succeeded" in answer.json()["errors"][0]["detail"]
 
 
-def test_who_has_the_final_state_gets_204(api: Any) -> None:
+def test_a_client_that_has_the_final_state_gets_204(api: Any) -> None:
     job = make_job(Status.SUCCEEDED, user=api.user)
     assert api.get(events_of(job), {"after": str(version(job))}).status_code == 204
     assert api.get(events_of(job), HTTP_LAST_EVENT_ID=str(version(job))).status_code == 204
@@ -78,12 +78,12 @@ def test_who_has_the_final_state_gets_204(api: Any) -> None:
     assert api.get(events_of(running), {"after": str(version(running))}).status_code == 200
 
 
-def test_the_header_comes_before_the_parameter(api: Any) -> None:
+def test_the_last_event_id_header_overrides_the_parameter(api: Any) -> None:
     job = make_job(Status.SUCCEEDED, user=api.user)
     assert api.get(events_of(job), {"after": "1"}, HTTP_LAST_EVENT_ID=str(version(job))).status_code == 204
 
 
-def test_answers_vary_by_preference_also_for_who_has_none(api: Any) -> None:
+def test_answers_vary_by_prefer_even_without_that_header(api: Any) -> None:
     job = make_job(user=api.user)
     for answer in (
         api.get(f"/api/v1/jobs/{job.pk}/"),

@@ -1,4 +1,4 @@
-"""The circuit breaker around a broker's calls: who calls it after a failure, and when."""
+"""The circuit breaker around a broker's calls: who may call the broker after a failure, and when."""
 
 import pytest
 
@@ -10,7 +10,7 @@ MOMENT = 0.001
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, which a test moves on."""
+    """The time, which a test moves forward."""
     now = [1000.0]
     monkeypatch.setattr(breaker, "monotonic", lambda: now[0])
     return now
@@ -38,14 +38,14 @@ def test_after_a_failure_nobody_asks_for_a_while(clock: list[float]) -> None:
     assert ask(broker) == "asked"
 
 
-def test_an_answer_closes_it(clock: list[float]) -> None:
+def test_an_answer_closes_the_breaker(clock: list[float]) -> None:
     broker = CircuitBreaker()
     broker.call(fail, "")
     clock[0] += OPEN_SECONDS
     assert [ask(broker) for _ in range(3)] == ["asked"] * 3
 
 
-def test_a_failed_try_keeps_it_open_from_then_on(clock: list[float]) -> None:
+def test_a_failed_try_restarts_the_open_time(clock: list[float]) -> None:
     broker = CircuitBreaker()
     for _ in range(2):
         broker.call(fail, "")
@@ -54,7 +54,7 @@ def test_a_failed_try_keeps_it_open_from_then_on(clock: list[float]) -> None:
     assert ask(broker) == "not asked"
 
 
-def test_while_one_finds_out_whether_the_broker_is_back_the_others_do_not_wait(clock: list[float]) -> None:
+def test_while_one_caller_probes_the_broker_the_others_do_not_call_it(clock: list[float]) -> None:
     broker, others = CircuitBreaker(), list[str]()
 
     def fail_later() -> str:

@@ -1,4 +1,4 @@
-"""Claims pass over users at their ceiling while others wait, and cost nothing more while nobody else does."""
+"""Claims pass over users at their ceiling while others wait, and cost no more than others while nobody waits."""
 
 import time
 from datetime import timedelta
@@ -39,19 +39,19 @@ def eve() -> User:
 
 
 def claim(broker: ORM) -> str:
-    """Whose job it was."""
+    """Claim one job; returns the name of its user."""
     [job] = broker.claim(WORKER, 1, lambda kind, run_alone: True)
     return job.user.username if job.user else ""
 
 
-def test_others_come_first_and_the_rest_is_hers(eve: User) -> None:
+def test_others_come_first_and_eve_gets_the_rest(eve: User) -> None:
     make_job(user=make_user("ada"), priority=-100)
     make_job()
     broker = ORM("legwork")
     assert [claim(broker) for _ in range(3)] == ["", "ada", "eve"]
 
 
-def test_who_is_alone_has_everything_for_one_more_claim_a_second(eve: User) -> None:
+def test_a_user_who_is_alone_gets_everything_at_one_extra_claim_a_second(eve: User) -> None:
     broker = ORM("legwork")
     assert claim(broker) == "eve"
     with CaptureQueriesContext(
@@ -70,16 +70,16 @@ def test_a_newcomer_is_seen_after_a_second(eve: User) -> None:
     assert claim(broker) == "ada"
 
 
-def test_the_claim_of_an_idle_worker_counts_on_what_is_known(eve: User) -> None:
+def test_an_idle_worker_does_not_refresh_who_is_at_the_ceiling(eve: User) -> None:
     share = FairShare(in_pools=False)
     assert share.passed_over(busy=False) == (eve.pk,)
     Job.objects.filter(status=Status.RUNNING).update(lease_expires_at=timezone.now() - HOUR)
     share._look_at = time.monotonic() - 1
     assert share.passed_over(busy=False) == (eve.pk,)
-    assert share.passed_over() == ()  # an expired lease counts no longer
+    assert share.passed_over() == ()  # an expired lease no longer counts
 
 
-def test_a_claim_that_finds_nothing_looks_who_is_at_the_ceiling(eve: User, settings: Any) -> None:
+def test_a_claim_that_finds_nothing_refreshes_who_is_at_the_ceiling(eve: User, settings: Any) -> None:
     settings.MAX_RUNNING_PER_USER = 2
     broker = ORM("legwork")
     assert claim(broker) == "eve"
@@ -92,7 +92,7 @@ def test_a_claim_that_finds_nothing_looks_who_is_at_the_ceiling(eve: User, setti
     assert not queries.captured_queries
 
 
-def test_an_old_job_does_not_lead_around_the_ceiling(eve: User) -> None:
+def test_a_claim_by_age_respects_the_ceiling(eve: User) -> None:
     Job.objects.filter(user=eve, status=Status.QUEUED).update(run_at=timezone.now() - HOUR)
     make_job(user=make_user("ada"), priority=-100)
     broker = ORM("legwork")

@@ -1,4 +1,4 @@
-"""How a waiting worker is told of new jobs: at once, but not of each in a burst, for it looks twice."""
+"""How a waiting worker is told of new jobs: at once, but once for a burst, because it looks again soon after."""
 
 import threading
 import time
@@ -22,12 +22,12 @@ pytestmark = [
 SOON = LONG = 60.0
 """Seconds: a wait that is cut short ends long before."""
 LISTENING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query IN (%s, 'SELECT 1')"
-"""It has executed LISTEN, and SELECT 1 if KEEPALIVE has passed since."""
+"""The backend of the listener: its last statement was LISTEN or, once KEEPALIVE has passed, SELECT 1."""
 
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    """One that listens already, and has told of nothing."""
+    """A listener that listens already, and whose next wait finds nothing."""
     monkeypatch.setattr(listener_module, "KEEPALIVE", 0.05)
     monkeypatch.setattr(listener_module, "RECONNECT_AFTER", 0.01)
     monkeypatch.setattr(listener_module, "READ_EVERY", 0.01)
@@ -64,7 +64,7 @@ def ask(query: str, *values: object) -> list[Any]:
 
 
 def pause() -> None:
-    """Past the silence that follows a notification."""
+    """Wait until the silence that follows a notification is over."""
     ask("SELECT pg_sleep(%s) IS NULL", RECHECK_AFTER)
 
 
@@ -74,23 +74,23 @@ def seconds(wait: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def test_who_waits_is_told_of_a_job(listener: Listener) -> None:
+def test_a_waiting_worker_is_told_of_a_job(listener: Listener) -> None:
     make_job()
     assert seconds(lambda: listener.wait(LONG)) < LONG / 2
 
 
-def test_who_waits_for_nothing_waits_for_as_long_as_it_wants(listener: Listener) -> None:
+def test_a_wait_without_jobs_takes_its_whole_time(listener: Listener) -> None:
     assert seconds(lambda: listener.wait(0.1)) >= 0.1
 
 
-def test_who_was_told_looks_again_soon_and_then_waits_as_usual(listener: Listener) -> None:
+def test_a_worker_that_was_told_looks_again_soon_and_then_waits_as_usual(listener: Listener) -> None:
     make_job()
     listener.wait(LONG)
     assert seconds(lambda: listener.wait(LONG)) < LONG / 2
     assert seconds(lambda: listener.wait(0.1)) >= 0.1
 
 
-def test_who_was_busy_when_it_should_have_looked_again_does_so_as_soon_as_it_waits(listener: Listener) -> None:
+def test_a_worker_that_was_busy_looks_again_as_soon_as_it_waits(listener: Listener) -> None:
     make_job()
     listener.wait(LONG)
     pause()
@@ -116,7 +116,7 @@ def test_a_connection_that_was_cut_is_made_anew_and_the_worker_looks_at_once(lis
     [first] = ask(LISTENING, f"LISTEN {CHANNEL}")
     ask("SELECT pg_terminate_backend(%s)", first)
     assert seconds(lambda: listener.wait(LONG)) < LONG / 2
-    listener.wait(LONG)  # to look again
+    listener.wait(LONG)  # ends for the second look
     [second] = ask(LISTENING, f"LISTEN {CHANNEL}")
     assert second != first
     make_job()
@@ -150,14 +150,14 @@ def test_its_connection_is_not_that_of_the_worker(listener: Listener) -> None:
     assert seconds(lambda: listener.wait(LONG)) < LONG / 2
 
 
-def test_jobs_apart_from_each_other_are_each_told_of(ear: Any) -> None:
+def test_jobs_that_come_one_by_one_are_notified_one_by_one(ear: Any) -> None:
     for _ in range(3):
         pause()
         make_job()
         assert heard(ear) == 1
 
 
-def test_a_job_right_after_another_is_told_of_by_the_first(ear: Any) -> None:
+def test_a_job_right_after_another_is_not_notified_again(ear: Any) -> None:
     pause()
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('legwork.silent_until', (now() + interval '1 h')::text, false)")
@@ -165,7 +165,7 @@ def test_a_job_right_after_another_is_told_of_by_the_first(ear: Any) -> None:
     assert heard(ear) == 0
 
 
-def test_what_a_transaction_inserts_is_told_of_whatever_came_before_it(ear: Any) -> None:
+def test_the_jobs_of_a_transaction_are_notified_even_right_after_another_job(ear: Any) -> None:
     make_job()
     heard(ear)
     with transaction.atomic():
@@ -174,7 +174,7 @@ def test_what_a_transaction_inserts_is_told_of_whatever_came_before_it(ear: Any)
     assert heard(ear) == 1
 
 
-def test_a_notification_that_was_rolled_back_silences_nobody(ear: Any) -> None:
+def test_a_notification_that_was_rolled_back_does_not_silence_the_next(ear: Any) -> None:
     pause()
     with transaction.atomic():
         make_job()

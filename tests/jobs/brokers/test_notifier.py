@@ -1,4 +1,4 @@
-"""How workers are told of jobs on Redis and SQS: in few messages, of all that waits, and at nobody's expense."""
+"""How workers are told of jobs on Redis and SQS: of all that waits, in few messages, and without delaying a POST."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def broker(request: pytest.FixtureRequest) -> Any:
 
 
 class Ear:
-    """A broker that only notes what it is told; `failure` is raised then."""
+    """A broker that only records its notifications, and raises `failure` then if there is one."""
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.heard: list[list[Job]] = []
@@ -62,7 +62,7 @@ def ear(monkeypatch: pytest.MonkeyPatch) -> Ear:
 
 
 class SilentServer:
-    """Takes every connection and says nothing on any."""
+    """Accepts every connection and never answers."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -74,7 +74,7 @@ class SilentServer:
         return f"127.0.0.1:{self._socket.getsockname()[1]}"
 
     def connections(self) -> int:
-        """How many there have been."""
+        """How many were accepted so far."""
         while True:
             try:
                 self._taken.append(self._socket.accept()[0])
@@ -97,7 +97,7 @@ def silent_server() -> Iterator[SilentServer]:
 def silent(
     request: pytest.FixtureRequest, silent_server: SilentServer, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    """A broker whose server says nothing. Where it is not waited for by a client of ours, it has all the time."""
+    """A broker whose server never answers. A notification times out soon; a worker would wait for LONG."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     for module, kind in ((redis_broker, redis_broker.Redis), (sqs_broker, sqs_broker.SQS)):
@@ -121,7 +121,7 @@ def waiting_wakeups(broker: Any, queue: str = "legwork") -> int:
 
 
 @pytest.mark.parametrize("failure", [ValueError("bad port"), OSError("away"), RuntimeError("whatever")])
-def test_whatever_a_broker_raises_no_post_fails_whose_job_is_stored(
+def test_a_post_succeeds_whatever_the_broker_raises(
     api: APIClient, ear: Ear, failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     ear.failure = failure
@@ -131,7 +131,7 @@ def test_whatever_a_broker_raises_no_post_fails_whose_job_is_stored(
     assert caplog.text.count("broker_unavailable") == 2
 
 
-def test_a_broker_that_cannot_even_be_made_fails_no_post(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_post_succeeds_if_the_broker_cannot_even_be_made(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ImportError("there is no such broker")
 
@@ -149,7 +149,7 @@ def test_a_silent_broker_holds_one_post_for_a_moment_and_the_next_ones_not_at_al
     assert silent_server.connections() == 1
 
 
-def test_a_redis_that_stands_still_holds_no_post(redis_jobs: redis_broker.Redis, redis_server: Redis) -> None:
+def test_a_suspended_redis_delays_no_post(redis_jobs: redis_broker.Redis, redis_server: Redis) -> None:
     job = make_job()
     redis_jobs.notify([job])
     os.kill(redis_server.pid, signal.SIGSTOP)
@@ -180,14 +180,14 @@ def test_a_transaction_announces_once_whatever_it_stores(ear: Ear) -> None:
     assert heard[:2] == jobs
 
 
-def test_what_is_left_after_a_savepoint_was_rolled_back_is_announced(ear: Ear) -> None:
+def test_jobs_stored_after_a_rolled_back_savepoint_are_announced(ear: Ear) -> None:
     with transaction.atomic():
         roll_back_one()
         job = submit("demo.countdown", {"seconds": 0})
     assert [heard[-1] for heard in ear.heard] == [job]
 
 
-def test_what_was_rolled_back_is_not_announced_with_what_comes_after_it(ear: Ear) -> None:
+def test_a_rolled_back_job_is_not_announced_with_the_next(ear: Ear) -> None:
     roll_back_one()
     with transaction.atomic():
         job = submit("demo.countdown", {"seconds": 0})
@@ -215,8 +215,8 @@ def test_a_batch_of_hundreds_is_announced_once_in_few_messages(
     assert waiting_wakeups(broker) == MAX_WAKEUPS
 
 
-def test_who_wakes_and_leaves_work_behind_wakes_another(broker: Any) -> None:
-    """Even if all messages but one are lost, or were about as many jobs as this."""
+def test_a_woken_worker_that_leaves_work_behind_wakes_another(broker: Any) -> None:
+    """So one message is enough for all jobs, if the others are lost or if it stands for several."""
     workers = [type(broker)("legwork") for _ in range(3)]
     for _ in workers:
         make_job()
@@ -228,7 +228,7 @@ def test_who_wakes_and_leaves_work_behind_wakes_another(broker: Any) -> None:
     assert waiting_wakeups(broker) == 0
 
 
-def test_who_was_at_work_wakes_nobody(broker: Any) -> None:
+def test_a_worker_that_was_not_woken_wakes_nobody(broker: Any) -> None:
     make_job(), make_job()
     assert broker.claim(WORKER, 1, alone)
     assert waiting_wakeups(broker) == 0
@@ -261,7 +261,7 @@ def restarted() -> None:
 
 
 @pytest.mark.parametrize("happen", [overdue, back_from_another_worker, restarted])
-def test_a_dispatcher_announces_what_nobody_has_announced(broker: Any, happen: Callable[[], None]) -> None:
+def test_a_dispatcher_announces_due_jobs_that_nobody_has_announced(broker: Any, happen: Callable[[], None]) -> None:
     broker.wake_for_due_jobs()
     assert waiting_wakeups(broker) == 0
     happen()
@@ -269,7 +269,7 @@ def test_a_dispatcher_announces_what_nobody_has_announced(broker: Any, happen: C
     assert waiting_wakeups(broker) == 1
 
 
-def test_a_dispatcher_announces_a_backlog_once_as_long_as_nobody_takes_of_it(broker: Any) -> None:
+def test_a_dispatcher_announces_a_backlog_again_only_after_a_claim(broker: Any) -> None:
     make_job(), make_job()
     for _ in range(3):
         broker.wake_for_due_jobs()
@@ -279,7 +279,7 @@ def test_a_dispatcher_announces_a_backlog_once_as_long_as_nobody_takes_of_it(bro
     assert waiting_wakeups(broker) == 2
 
 
-def test_the_dispatcher_of_one_queue_announces_to_its_own(broker: Any) -> None:
+def test_the_dispatcher_of_one_queue_announces_the_jobs_of_that_queue_only(broker: Any) -> None:
     of_mail = type(broker)("mail")
     make_job(queue="default")
     of_mail.wake_for_due_jobs()
@@ -289,7 +289,7 @@ def test_the_dispatcher_of_one_queue_announces_to_its_own(broker: Any) -> None:
     assert (waiting_wakeups(broker), waiting_wakeups(broker, "mail")) == (0, 1)
 
 
-def test_sqs_is_told_of_a_queue_only_where_a_cluster_serves_it(
+def test_the_sqs_queue_of_one_queue_gets_messages_once_its_cluster_has_made_it(
     sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sqs_jobs.notify([make_job(queue="mail")])
@@ -300,7 +300,7 @@ def test_sqs_is_told_of_a_queue_only_where_a_cluster_serves_it(
     assert (waiting_wakeups(sqs_jobs), waiting_wakeups(sqs_jobs, "mail")) == (2, 1)
 
 
-def test_a_queue_of_its_own_that_is_not_there_is_not_asked_for_at_every_post(
+def test_a_missing_sqs_queue_is_not_looked_up_at_every_post(
     sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -312,7 +312,7 @@ def test_a_queue_of_its_own_that_is_not_there_is_not_asked_for_at_every_post(
     assert waiting_wakeups(sqs_jobs) == 3
 
 
-def test_a_forbidden_queue_of_its_own_keeps_nobody_from_being_told_in_the_main_one(
+def test_a_forbidden_sqs_queue_does_not_keep_messages_from_the_main_one(
     sqs_jobs: sqs_broker.SQS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = sqs_broker._find
@@ -329,7 +329,7 @@ def test_a_forbidden_queue_of_its_own_keeps_nobody_from_being_told_in_the_main_o
 
 
 def queues_of(broker: sqs_broker.SQS) -> list[str]:
-    """The endings of all that begin with this broker's name."""
+    """The names of this broker's SQS queues, as endings behind `legwork`."""
     name = sqs_broker._name(("legwork", False))
     urls = broker.connection.list_queues(QueueNamePrefix=name).get("QueueUrls", [])
     return ["legwork" + url.partition(name)[2] for url in urls]

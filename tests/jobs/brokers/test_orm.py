@@ -20,7 +20,7 @@ def broker() -> ORM:
 
 
 def test_every_worker_that_asks_gets_a_task_of_its_own(broker: ORM) -> None:
-    """With django-q's broker all lock the same row, and all but one come back with nothing."""
+    """With django-q's own broker all workers lock the same row, and all but one get nothing."""
     for number in range(40):
         broker.enqueue(f"package {number}")
 
@@ -44,7 +44,7 @@ def test_the_oldest_are_taken_first_and_as_many_as_bulk_says(broker: ORM, monkey
     ]
 
 
-def test_a_task_is_another_queues_or_locked_until_its_time(broker: ORM) -> None:
+def test_tasks_of_other_queues_and_locked_tasks_are_not_taken(broker: ORM) -> None:
     ORM("mail").enqueue("of mail")
     OrmQ.objects.create(key="legwork", payload="taken", lock=timezone.now() + timedelta(seconds=60))
     assert broker.dequeue() is None

@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_each_round_lets_those_who_wait_know_of_what_nobody_has_announced(
+def test_each_round_wakes_workers_for_jobs_that_nobody_has_announced(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noticed: list[bool] = []
@@ -121,7 +121,7 @@ def test_between_two_looks_at_all_leases_only_those_that_have_just_expired_are_r
 
 
 @needs_a_server
-def test_a_connection_that_fails_postpones_rescue_until_the_living_have_renewed(
+def test_a_connection_that_fails_postpones_rescue_until_living_workers_have_renewed(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose_the_connection() -> None:
@@ -291,7 +291,7 @@ def test_no_error_of_a_round_or_of_a_thread_ends_a_running_dispatcher(
 @pytest.mark.parametrize(
     ("due_in", "pause"), [(None, TICK), (60, TICK), (0.4, 0.4), (0, MIN_PAUSE), (-3600, MIN_PAUSE)]
 )
-def test_the_next_look_at_the_schedules_is_when_one_is_due_and_soon(due_in: float | None, pause: float) -> None:
+def test_schedules_are_looked_at_when_one_is_due_and_at_least_every_tick(due_in: float | None, pause: float) -> None:
     now = timezone.now()
     assert pause_until(None if due_in is None else now + timedelta(seconds=due_in), now) == pytest.approx(pause)
 

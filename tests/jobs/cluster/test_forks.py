@@ -1,4 +1,4 @@
-"""What a job or task forks: it ends when it is terminated, however soon."""
+"""A process that a job or task has forked ends when it is terminated, however soon."""
 
 import signal
 import subprocess

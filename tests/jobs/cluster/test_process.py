@@ -18,7 +18,7 @@ FIRST, SECOND, THIRD = UUID(int=1), UUID(int=2), UUID(int=3)
 
 
 class Watched(Process):
-    """A process that is not there: the test says which of its threads may hold the GIL, and sees it killed."""
+    """A handle without a process. `threads` says which threads may hold the GIL; `killed` whether SIGKILL was sent."""
 
     def __init__(self) -> None:
         super().__init__("worker", lambda place: pytest.fail("it is never started"), slots=3)
@@ -48,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """Those that may hold the GIL."""
+    """The threads that may hold the GIL."""
     threads: set[int] = set()
     monkeypatch.setattr(process_module, "may_hold_gil", lambda pid: threads)
     monkeypatch.setattr(process_module, "is_suspended", lambda pid: False)
@@ -68,7 +68,7 @@ def process(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 
 def stall(process: Watched, clock: Clock, seconds: float) -> str | None:
-    """Look at it for so long, without a beat; what came of the last look."""
+    """Look at the process for so many seconds, without a beat; returns the result of the last look."""
     found = None
     until = clock.now + seconds
     while found is None and clock.now < until:
@@ -77,7 +77,7 @@ def stall(process: Watched, clock: Clock, seconds: float) -> str | None:
     return found
 
 
-def test_a_place_is_empty_at_first() -> None:
+def test_a_process_that_was_not_started_has_no_name_and_is_not_stuck() -> None:
     process = Process("worker", lambda place: pytest.fail("it is never started"))
     process.watchdog.start(0, FIRST, -1)
     process.signal(signal.SIGKILL)
@@ -140,7 +140,7 @@ def test_a_job_that_is_overdue_because_another_one_stalls_the_process_is_not_bla
 
 
 @pytest.mark.parametrize("found", [set(), {77}], ids=["nothing is known", "a thread without a job"])
-def test_where_no_thread_with_a_job_is_to_blame_each_job_may_be(
+def test_every_job_is_lost_if_no_thread_with_a_job_may_hold_the_gil(
     process: Watched, clock: Clock, threads: set[int], found: set[int]
 ) -> None:
     threads |= found
@@ -157,7 +157,7 @@ def test_the_jobs_of_a_process_that_somebody_has_stopped_are_lost_and_none_of_th
     assert process.last_words == Predecessor("here:1", lost=frozenset({FIRST, SECOND, THIRD}))
 
 
-def test_a_process_that_died_by_itself_may_have_been_ended_by_any_job_that_ran(process: Watched) -> None:
+def test_a_process_that_died_by_itself_has_lost_every_job_that_ran(process: Watched) -> None:
     process.watchdog.finish(1)
     assert process.last_words == Predecessor("here:1", lost=frozenset({FIRST, THIRD}))
 
@@ -187,13 +187,13 @@ def test_no_child_outlives_a_supervisor_that_was_killed() -> None:
         cluster.wait_until_all_are_gone()
 
 
-def test_a_signal_that_comes_before_a_process_can_hear_it_is_kept_for_it() -> None:
+def test_a_signal_that_comes_before_the_signal_handlers_are_installed_is_delivered_later() -> None:
     with TinyCluster("slow_starter") as cluster:
         os.kill(cluster.wait_for("slow_starter", "started").pid, signal.SIGTERM)
         cluster.wait_for("slow_starter", "SIGTERM")
 
 
-def test_the_interruption_from_a_terminal_reaches_all_and_only_the_supervisor_acts_on_it() -> None:
+def test_ctrl_c_reaches_all_and_only_the_supervisor_acts_on_it() -> None:
     with TinyCluster("polite", "busy") as cluster:
         os.killpg(cluster.supervisor.pid, signal.SIGINT)
         cluster.wait_for("busy", "SIGTERM")

@@ -60,7 +60,7 @@ PROGRAM = """
 """
 
 
-def test_a_process_that_has_not_beaten_yet_or_beats_no_more_does_not_stall() -> None:
+def test_before_its_first_beat_and_after_its_last_one_a_process_does_not_stall() -> None:
     for beat in (0.0, math.inf):
         clock = StallClock()
         for now in range(100):
@@ -79,7 +79,7 @@ def test_a_process_stalls_for_as_long_as_its_last_beat_has_been_seen_unchanged()
     assert clock.seconds == 0
 
 
-def test_a_supervisor_that_stood_still_itself_blames_nobody_for_it() -> None:
+def test_a_pause_of_the_supervisor_itself_does_not_count_as_a_stall() -> None:
     clock = StallClock()
     clock.observe(5.0, 5.1)
     clock.observe(5.0, 605.0)

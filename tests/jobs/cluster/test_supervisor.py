@@ -21,9 +21,7 @@ from tests.jobs.cluster.tiny_cluster import LONG, TinyCluster
         ("killed", "timed_out=[] lost=[1]"),
     ],
 )
-def test_a_process_that_is_stuck_or_dead_is_replaced_by_one_that_knows_which_jobs_it_had_while_the_others_go_on(
-    program: str, words: str
-) -> None:
+def test_a_stuck_or_dead_process_is_replaced_by_one_that_knows_its_jobs(program: str, words: str) -> None:
     with TinyCluster(program, "done_in_time") as cluster:
         [first] = cluster.told(program, "started")[:1]
         second = cluster.wait_for(program, "started", times=2)
@@ -34,7 +32,7 @@ def test_a_process_that_is_stuck_or_dead_is_replaced_by_one_that_knows_which_job
     assert len(cluster.told("done_in_time", "started")) == 1
 
 
-def test_those_that_do_not_stop_are_asked_then_interrupted_then_killed() -> None:
+def test_processes_are_asked_to_stop_then_interrupted_then_killed() -> None:
     with TinyCluster("polite", "busy", "deaf") as cluster:
         cluster.signal(signal.SIGTERM)
         for role in ("busy", "deaf"):
@@ -60,7 +58,7 @@ def test_a_stop_takes_no_longer_than_the_last_one_needs() -> None:
     assert cluster.told("supervisor", "stopped")[0].at - cluster.told("polite", "SIGTERM")[0].at < LONG / 2
 
 
-def test_one_that_is_stuck_does_not_hold_up_a_stop_for_all_of_its_grace() -> None:
+def test_a_stuck_process_is_killed_before_the_grace_of_a_stop_is_over() -> None:
     with TinyCluster("stuck_at_the_end") as cluster:
         stop(cluster)
     assert [event.what for event in cluster.told("stuck_at_the_end")][1:] == ["SIGTERM"]
@@ -119,7 +117,7 @@ def test_a_child_that_dies_while_the_supervisor_looks_at_it_does_not_end_the_sup
             return pipe if self.looks == 1 else None
 
     pipe, end = os.pipe()
-    os.close(end)  # ready to be read, as a sentinel whose process has ended
+    os.close(end)  # makes the pipe readable, like the sentinel of a process that has ended
     try:
         Supervisor([cast("Process", Dying())], grace=1.0)._wait()
     finally:

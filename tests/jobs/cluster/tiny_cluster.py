@@ -33,11 +33,11 @@ DONE_IN_TIME = 0.5
 """Seconds: much longer than between two lines of a program, on any machine."""
 JOB, INNOCENT = UUID(int=1), UUID(int=2)
 LONG = 600.0
-"""Seconds that no test waits for: cluster.let_pass_long() has them over at once, as far as the supervisor can see."""
+"""Seconds that no test waits for: let_pass_long() moves the supervisor's clock forward by them."""
 
 
 class Event(NamedTuple):
-    """What a process told: at is its monotonic clock."""
+    """A line that a process has printed. at: its monotonic clock."""
 
     role: str
     pid: int
@@ -82,7 +82,7 @@ class TinyCluster:
         return [event for event in self.events if event.role == role and event.what.startswith(what)]
 
     def wait_for(self, role: str, what: str, times: int = 1) -> Event:
-        """The event when it has been told so often."""
+        """Wait until this role has told this so many times; returns the last of these events."""
         eventually(lambda: len(self.told(role, what)) >= times, WITHIN, f"{role}: {what} ({self.events})")
         return self.told(role, what)[times - 1]
 
@@ -94,12 +94,12 @@ class TinyCluster:
         self.signal(signal.SIGUSR2)
 
     def wait_until_gone(self, role: str) -> None:
-        """Until the last process that began as this does no more."""
+        """Wait until the newest process of this role is gone."""
         pid = self.told(role, "started")[-1].pid
         eventually(lambda: not Path(f"/proc/{pid}").exists(), WITHIN, f"the end of {role} ({self.events})")
 
     def wait_until_all_are_gone(self) -> None:
-        """Nobody holds standard output any more: neither the supervisor nor any child, however it was started."""
+        """Wait until neither the supervisor nor any child, however it was started, holds standard output."""
         eventually(lambda: not self._reader.is_alive(), WITHIN, "the end of all processes")
 
 
@@ -149,13 +149,13 @@ class Busy(Polite):
 
 
 class Deaf(Polite):
-    """Ends for nobody."""
+    """Ignores every request to stop."""
 
     ignores = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stuck(Polite):
-    """Does not come back from what it does; who takes its place is well again."""
+    """Exceeds a deadline; its replacement does not."""
 
     def run(self) -> None:
         if not self.child.predecessor:
@@ -198,7 +198,7 @@ class StalledByAThread(Polite):
 
 
 class StuckAtTheEnd(Deaf):
-    """Is stuck in what it still does when it is asked to stop."""
+    """Sets a deadline when it is asked to stop, and exceeds it."""
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         super().hear(number, frame)
@@ -240,7 +240,7 @@ class Broken(Polite):
 
 
 class SlowStarter(Polite):
-    """Is asked to stop before it has handlers for that."""
+    """Installs its signal handlers only after it was asked to stop."""
 
     def __init__(self, child: Process) -> None:
         tell(child.role, "started")

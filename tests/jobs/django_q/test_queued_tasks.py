@@ -34,14 +34,14 @@ def test_tasks_on_redis_are_listed_also_when_they_were_taken(
     assert "2 tasks wait, 1 were taken" in page
 
 
-def test_of_tasks_on_sqs_the_number_is_shown(operator: Client, sqs_jobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_on_sqs_are_only_counted(operator: Client, sqs_jobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conf, "BROKER_CLASS", "jobs.brokers.sqs.SQS")
     async_task("math.sqrt", 4)
     assert "1 tasks wait, 0 were taken" in operator.get(PAGE).text
     assert taken(sqs_jobs)
 
 
-def test_a_broker_that_is_away_is_a_sentence(
+def test_a_broker_that_is_away_is_reported_in_a_sentence(
     operator: Client, redis_jobs: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Conf, "BROKER_CLASS", "jobs.brokers.redis.Redis")

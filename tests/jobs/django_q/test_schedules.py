@@ -69,7 +69,7 @@ def test_a_schedule_fires_as_often_as_it_repeats(schedules: Schedules) -> None:
     assert row.repeats == 0
 
 
-def test_one_that_runs_once_and_repeats_is_kept(schedules: Schedules) -> None:
+def test_a_one_time_schedule_with_repeats_is_kept(schedules: Schedules) -> None:
     make_schedule(repeats=1)
     assert (schedules.fire_due(), schedules.fire_due()) == (1, 0)
     assert Schedule.objects.get().repeats == 0
@@ -191,7 +191,7 @@ def test_a_task_waits_in_the_outbox_while_the_broker_is_away(
     assert on_redis.queue_size() == 2
 
 
-def test_what_another_cluster_is_forwarding_is_left_to_it(on_redis: RedisBroker) -> None:
+def test_a_task_that_another_cluster_is_forwarding_is_left_to_it(on_redis: RedisBroker) -> None:
     OrmQ.objects.create(key="outbox:legwork", payload="a package", lock=timezone.now() + outbox.LEASE)
     assert outbox.forward() == 0
     assert on_redis.queue_size() == 0
@@ -226,7 +226,7 @@ def queued() -> list[dict[str, Any]]:
         ("math.sqrt", "os.system", False),
     ],
 )
-def test_a_schedule_calls_what_it_may(
+def test_a_schedule_calls_allowed_functions_only(
     schedules: Schedules, settings: Any, function: str, hook: str | None, allowed: bool
 ) -> None:
     settings.Q_FUNCTIONS = ["math.sqrt", "statistics.*"]

@@ -46,7 +46,7 @@ def test_alternative_clusters_are_looked_at_as_well() -> None:
     assert message.msg.startswith("Q_CLUSTER['ALT_CLUSTERS']['mail']['queue_limit'] is ignored")
 
 
-def test_every_setting_that_django_q_reads_has_its_meaning_here() -> None:
+def test_every_setting_that_django_q_reads_is_used_ignored_or_refused() -> None:
     with open(conf.__file__) as source:
         read = {part.split('"')[1] for part in source.read().split("conf.get(")[1:] if part.startswith('"')}
     assert len(read) > 30

@@ -133,7 +133,7 @@ def run_all_at_once(workers: int = WORKERS) -> None:
 
 
 class AnyThread:
-    """In place of the main thread, which alone gets signals."""
+    """Replaces MainThread: only the main thread receives signals."""
 
     def call(self, function: Callable[[], Any], *limits: Any) -> Any:
         return function()

@@ -105,7 +105,7 @@ def cut_off_after(seconds):
 
 @pytest.fixture
 def over():
-    """Comes with the end of the test, for those who do not answer before."""
+    """Set at the end of the test: servers that must not answer before wait for it."""
     yield (event := Event())
     event.set()
 
@@ -126,7 +126,7 @@ def test_a_name_is_refused_if_one_of_its_addresses_is_not_public(internet, addre
     assert internet.connections == []
 
 
-def test_a_name_that_changes_its_address_is_called_where_it_was_checked(internet):
+def test_a_name_that_changes_its_address_is_called_at_the_address_that_was_checked(internet):
     internet.names["rebind.example"] = [[PUBLIC], ["127.0.0.1"]]
     with make_server() as server:
         internet.ports[PUBLIC] = server.port
@@ -225,7 +225,7 @@ def test_at_most_five_redirects_are_followed():
     assert len(server.asked) == 6
 
 
-def test_a_redirect_may_be_written_in_utf_8_and_one_that_leads_nowhere_is_the_answer():
+def test_a_redirect_may_be_written_in_utf_8_and_one_without_location_is_the_answer():
     location = {"Location": "/caf\u00e9 au lait".encode().decode("latin-1")}
     with make_server(lambda asked: (302, location if asked.path == "/" else {}, b"end")) as server:
         answer = make_call(server.url)
@@ -266,13 +266,13 @@ def test_an_answer_becomes_text_that_the_database_takes(text, encoding):
 
 
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
-def test_a_broken_answer_may_be_asked_for_again(answer):
+def test_a_broken_answer_counts_as_unreachable(answer):
     with make_raw_server(answer) as url, pytest.raises(Unreachable, match=r"cannot be reached: [^\0]{,80}$"):
         make_call(url)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "https://[::1]:1/", "http://no-such.example/"])
-def test_a_closed_port_or_an_unknown_name_may_be_tried_again(internet, url):
+def test_a_closed_port_or_an_unknown_name_counts_as_unreachable(internet, url):
     with pytest.raises(Unreachable, match=r"cannot be (reached|resolved): [\w ]+$"):
         make_call(url, allowed_hosts=["127.0.0.1", "[::1]:1"])
 

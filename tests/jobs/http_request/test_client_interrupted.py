@@ -28,14 +28,14 @@ LONG = 10 * PATIENCE
 """Seconds that nobody waits for."""
 
 Reached = Callable[[], object]
-"""Whether a call has come as far as it gets."""
+"""True once a call has got as far as it can."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <(socket|ssl):ResourceWarning")
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_to_other_tests() -> Iterator[None]:
-    """An exception from outside may come in the middle of close(); then only the garbage collector ends a socket."""
+    """An interruption may come in the middle of close(): then only the garbage collector closes the socket."""
     yield
     gc.collect()
 
@@ -70,7 +70,7 @@ def silent_handshake() -> Iterator[tuple[str, Reached]]:
 
 @contextlib.contextmanager
 def silent_connection() -> Iterator[tuple[str, Reached]]:
-    """One more than its backlog: Linux drops the SYN."""
+    """The server's backlog is full: Linux drops the SYN of any further connection."""
     with listening(backlog=0) as server, socket.create_connection(server.getsockname()):
         yield f"http://127.0.0.1:{server.getsockname()[1]}/", lambda: syn_sent_to(server.getsockname()[1])
 
@@ -84,7 +84,7 @@ def listening(backlog: int = 1) -> Iterator[socket.socket]:
 
 
 def syn_sent_to(port: int) -> bool:
-    """As /proc/net/tcp has it (proc(5)): local address, remote address, state."""
+    """True if /proc/net/tcp (proc(5)) has a connection to this port in the state SYN_SENT."""
     with open("/proc/net/tcp") as table:
         return any(line.split()[2:4] == [f"0100007F:{port:04X}", "02"] for line in table)
 
@@ -97,7 +97,7 @@ def test_a_call_that_waits_for_the_other_side_is_interrupted_at_once(silent: Any
 
 @pytest.fixture
 def over() -> Iterator[Event]:
-    """Comes with the end of the test, for those who do not answer before."""
+    """Set at the end of the test: servers that must not answer before wait for it."""
     yield (event := Event())
     event.set()
 
@@ -132,7 +132,7 @@ def test_a_call_ends_by_itself_within_the_timeout_of_its_job(settings: Any, drop
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("how", ["is cancelled", "takes too long"])
-def test_a_call_to_a_silent_server_costs_its_worker_nothing(
+def test_a_call_to_a_silent_server_does_not_block_its_worker(
     monkeypatch: pytest.MonkeyPatch, settings: Any, over: Event, how: str
 ) -> None:
     settings.HTTP_REQUEST_ALLOWED_HOSTS = ["127.0.0.1"]

@@ -35,7 +35,7 @@ def other_side(settings: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def inside_example(monkeypatch: pytest.MonkeyPatch) -> None:
-    """inside.example is a name in the public DNS that leads to this machine; no resolver is asked."""
+    """inside.example resolves to this machine, as a public name may; no name server is asked."""
     resolve = socket.getaddrinfo
 
     def resolve_here(host: str, *args: Any, **options: Any) -> Any:
@@ -123,7 +123,7 @@ def test_an_answer_that_will_not_change_fails_the_job_for_good(other_side: Any, 
 
 
 @pytest.mark.django_db
-def test_an_answer_that_says_when_to_come_back_is_obeyed(other_side: Any) -> None:
+def test_the_retry_after_of_an_answer_is_obeyed(other_side: Any) -> None:
     other_side.reply = lambda asked: (503, {"Retry-After": "70"}, b"")
     before = timezone.now()
     job = request(other_side.url)
@@ -132,11 +132,11 @@ def test_an_answer_that_says_when_to_come_back_is_obeyed(other_side: Any) -> Non
 
 
 @pytest.mark.django_db
-def test_trouble_that_passes_is_tried_again_until_it_has_passed(other_side: Any) -> None:
+def test_a_transient_failure_is_retried_until_it_has_passed(other_side: Any) -> None:
     other_side.reply = lambda asked: (503, {"Retry-After": "0"}, b"") if len(other_side.asked) < 3 else (200, {}, b"")
     job = submit("http.request", {"url": other_side.url})
     for _ in range(3):
-        # Due at once, but in a transaction PostgreSQL's clock stands still.
+        # Due at once by Retry-After: 0, but now() of PostgreSQL stands still in this test's transaction.
         Job.objects.filter(status="retrying").update(run_at=job.created_at - timedelta(minutes=1))
         run_due()
     job.refresh_from_db()
@@ -144,7 +144,7 @@ def test_trouble_that_passes_is_tried_again_until_it_has_passed(other_side: Any)
 
 
 @pytest.mark.django_db
-def test_a_host_is_called_so_often_in_a_minute_and_later_again(other_side: Any, settings: Any) -> None:
+def test_calls_beyond_the_limit_of_a_host_are_made_later(other_side: Any, settings: Any) -> None:
     settings.MAX_CALLS_PER_HOST = 2
     calls = [request(other_side.url) for _ in range(3)]
     assert [job.status for job in calls] == ["succeeded", "succeeded", "retrying"]

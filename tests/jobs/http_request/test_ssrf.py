@@ -13,7 +13,9 @@ PUBLIC = "93.1.1.1"
 
 
 @given(st.ip_addresses())
-def test_what_may_be_called_is_global_to_the_standard_library_too(address: IPv4Address | IPv6Address) -> None:
+def test_an_address_that_may_be_called_is_global_for_the_standard_library_too(
+    address: IPv4Address | IPv6Address,
+) -> None:
     global_unicast = (getattr(address, "ipv4_mapped", None) or address).is_global and not address.is_multicast
     assert blocked_kind(str(address)) or global_unicast
 
@@ -29,6 +31,6 @@ def test_an_ipv6_address_is_allowed_with_and_without_brackets(allowed: str) -> N
 
 
 @pytest.mark.parametrize("allowed", ["in.example:81", "example", "a.in.example", "10.0.0.7"])
-def test_another_host_or_port_is_not_allowed_with_it(allowed: str) -> None:
+def test_allowing_a_host_allows_no_other_host_or_port(allowed: str) -> None:
     with pytest.raises(Refused, match=r"its address is private$"):
         check_addresses("in.example", 8080, [PUBLIC, "10.0.0.7"], [allowed])

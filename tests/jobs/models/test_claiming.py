@@ -53,7 +53,7 @@ def test_nothing_but_what_waits_and_is_due_is_claimed(status: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("status", [Status.SCHEDULED, Status.RETRYING])
-def test_what_has_become_due_is_claimed_without_waiting_for_a_housekeeper(status: str) -> None:
+def test_what_has_become_due_is_claimed_without_waiting_for_a_dispatcher(status: str) -> None:
     broker, job = ORM("legwork"), make_job(status, run_at=timezone.now() - SECOND)
     assert broker.claim(WORKER, 1, alone) == [job]
     assert broker.claim(WORKER, 1, alone) == []
@@ -125,8 +125,8 @@ def test_one_job_is_claimed_in_one_statement(django_assert_num_queries) -> None:
         assert Job.objects.claim(WORKER) == [best]
 
 
-def test_no_filter_says_what_may_be_claimed() -> None:
-    """It would be kept for all claims that come after this one."""
+def test_a_filtered_queryset_cannot_claim() -> None:
+    """Statements are built once: the filter would apply to all later claims as well."""
     with pytest.raises(TypeError, match="from all jobs"):
         Job.objects.filter(kind="demo.countdown").claim(WORKER)
 
@@ -175,7 +175,7 @@ def test_a_row_that_another_transaction_has_locked_is_passed_over_and_not_waited
 
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
-def test_who_could_take_many_and_takes_one_leaves_the_others_to_others_all_the_while() -> None:
+def test_a_claim_locks_no_more_jobs_than_it_takes() -> None:
     jobs = [make_job(priority=-number) for number in range(3)]
     elsewhere: list[Job] = []
 
@@ -309,7 +309,7 @@ def test_a_claim_for_many_pools_is_one_statement(django_assert_num_queries: Call
         assert Job.objects.claim_for_pools(WORKER, {MAIL: 20, CALL: 20}) == []
 
 
-def test_no_filter_says_what_may_be_claimed_for_pools() -> None:
+def test_a_filtered_queryset_cannot_claim_for_pools() -> None:
     with pytest.raises(TypeError, match="from all jobs"):
         Job.objects.filter(kind=MAIL).claim_for_pools(WORKER, {MAIL: 1})
 
@@ -351,7 +351,7 @@ def test_every_so_often_a_broker_claims_for_pools_what_has_waited_longest(monkey
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_that_found_nothing_does_not_begin_with_what_has_waited_longest() -> None:
+def test_claims_that_find_nothing_do_not_bring_a_claim_by_age_nearer() -> None:
     broker = ORM("legwork")
     for _ in range(claims.OLDEST_FIRST_EVERY - 1):
         assert broker.claim(WORKER, 1, lambda kind, run_alone: True) == []

@@ -25,7 +25,7 @@ SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 @pytest.mark.django_db
 @pytest.mark.parametrize("statistics", ["none", "of an empty table", "fresh"])
 @pytest.mark.parametrize("run_at", [timezone.now() + 365 * DAY, timezone.now() - SECOND], ids=["next year", "now"])
-def test_no_look_for_what_is_due_scans_the_table_or_sorts_it(statistics: str, run_at: datetime) -> None:
+def test_looking_for_due_jobs_neither_scans_the_table_nor_sorts_it(statistics: str, run_at: datetime) -> None:
     """Half of the jobs have finished, and half wait: the worst mixture, because few of all those before now are due."""
     if statistics == "of an empty table":
         analyze()
@@ -90,7 +90,7 @@ def test_a_claim_for_a_main_thread_reads_nothing_of_what_waits_for_pools(
         (Job.objects.longest_waiting(["default"]), "job_longest_waiting"),
     ],
 )
-def test_what_a_main_thread_may_take_is_read_in_the_order_of_its_index_though_statistics_know_of_nothing(
+def test_jobs_for_a_main_thread_are_read_in_the_order_of_an_index_even_with_stale_statistics(
     rows: JobQuerySet, index: str
 ) -> None:
     make_many(1000)
@@ -105,10 +105,8 @@ def test_what_a_main_thread_may_take_is_read_in_the_order_of_its_index_though_st
 @pytest.mark.django_db
 @pytest.mark.parametrize("write", ["results", "leases", "progress", "failure", "cancellation"])
 @pytest.mark.parametrize("statistics", ["none", "of an empty queue"])
-def test_who_writes_to_its_jobs_finds_them_by_their_ids_and_not_among_all_that_have_been_running(
-    statistics: str, write: str
-) -> None:
-    """The index of running jobs has an entry of each until the next VACUUM."""
+def test_a_worker_finds_its_jobs_by_their_ids_and_not_in_the_index_of_running_jobs(statistics: str, write: str) -> None:
+    """The index of running jobs keeps an entry of each job that has been running until the next VACUUM."""
     make_many(4000)
     Job.objects.update(status=Status.CANCELLED, finished_at=timezone.now())
     if statistics == "of an empty queue":
@@ -156,7 +154,7 @@ def analyze() -> None:
 
 @contextmanager
 def plans_of(statement: str) -> Iterator[list[str]]:
-    """How PostgreSQL executes each statement of the body that contains this."""
+    """The plans of the statements in the body that contain this text."""
     plans: list[str] = []
 
     def explain(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -171,7 +169,7 @@ def plans_of(statement: str) -> Iterator[list[str]]:
 
 @contextmanager
 def rows_read_by_claims() -> Iterator[list[int]]:
-    """How many rows or entries of indexes each statement of the body that locks jobs reads."""
+    """How many rows or index entries each statement in the body reads that locks jobs."""
     read: list[int] = []
 
     def explain(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -189,7 +187,7 @@ def rows_read_by_claims() -> Iterator[list[int]]:
 
 
 def rows_read(plan: dict[str, Any]) -> int:
-    """By the scan of a plan that reads most."""
+    """How many rows the largest scan of a plan reads."""
     removed = plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
     own = (plan["Actual Rows"] + removed) * plan["Actual Loops"] if "Scan" in plan["Node Type"] else 0
     return max([own, *map(rows_read, plan.get("Plans", []))])

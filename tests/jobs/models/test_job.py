@@ -62,7 +62,7 @@ OTHERS = {
     "nobody's, queued again": {"status": Status.QUEUED, "lease_expires_at": None},
     "over": {"status": Status.FAILED, "lease_expires_at": None, "finished_at": timezone.now()},
 }
-"""What has become of a running job behind its worker's back."""
+"""What has happened to a running job without its worker's knowledge."""
 
 
 @pytest.mark.parametrize(("status", "change"), BAD)
@@ -79,7 +79,7 @@ def test_the_database_accepts_every_state_as_the_engine_writes_it(status: str) -
 
 @pytest.mark.parametrize("status", UNFINISHED)
 @pytest.mark.parametrize("owner", ["ada", None])
-def test_an_unfinished_job_keeps_its_unique_key_for_itself(status: str, owner: str | None) -> None:
+def test_no_other_job_can_have_the_unique_key_of_an_unfinished_job(status: str, owner: str | None) -> None:
     user = owner and make_user(owner)
     make_job(status, user=user, unique_key="nightly")
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -109,7 +109,7 @@ def test_jobs_without_a_unique_key_do_not_collide(owner: str | None) -> None:
     assert Job.objects.count() == 2
 
 
-def test_a_job_does_not_run_afresh_while_another_has_its_unique_key() -> None:
+def test_a_job_is_not_restarted_while_another_has_its_unique_key() -> None:
     job = make_job(Status.FAILED, unique_key="nightly")
     holder = make_job(Status.QUEUED, unique_key="nightly")
     before = row(job)
@@ -120,7 +120,7 @@ def test_a_job_does_not_run_afresh_while_another_has_its_unique_key() -> None:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_job_runs_afresh_when_the_holders_of_its_unique_key_end_before_they_are_named(times: int) -> None:
+def test_a_job_is_restarted_if_the_holders_of_its_unique_key_end_meanwhile(times: int) -> None:
     job = make_job(Status.FAILED, unique_key="nightly")
     holders = [make_job(Status.CANCELLED if number else Status.QUEUED, unique_key="nightly") for number in range(times)]
 
@@ -133,7 +133,7 @@ def test_a_job_runs_afresh_when_the_holders_of_its_unique_key_end_before_they_ar
 
 @pytest.mark.parametrize("changes", OTHERS.values(), ids=OTHERS.keys())
 @pytest.mark.parametrize("verb", LEAVING)
-def test_a_run_that_was_given_up_cannot_write_over_what_came_after_it(verb: str, changes: dict[str, Any]) -> None:
+def test_an_attempt_that_was_given_up_cannot_overwrite_what_came_after_it(verb: str, changes: dict[str, Any]) -> None:
     job = make_job(Status.RUNNING)
     Job.objects.update(**changes)
     before = row(job)
@@ -161,7 +161,7 @@ def test_an_attempt_of_a_job_that_was_deleted_is_lost(verb: str) -> None:
         LEAVING[verb](job)
 
 
-def test_a_job_handed_back_and_claimed_again_under_the_same_number_is_the_new_workers() -> None:
+def test_a_job_handed_back_and_claimed_again_with_the_same_attempt_belongs_to_the_new_worker() -> None:
     job = make_job(Status.RUNNING)
     Job.objects.get().hand_back()
     [again] = Job.objects.claim("there:2")
@@ -181,7 +181,7 @@ def test_a_cancellation_reaches_a_job_that_a_worker_claims_meanwhile() -> None:
 
 @pytest.mark.parametrize("verb", ["hand_back", "retry"])
 def test_a_cancellation_reaches_a_job_that_its_worker_puts_back_meanwhile(verb: str) -> None:
-    """Running when the first statement passes over it, waiting when the second does: it has not finished at all."""
+    """The first statement finds it running and the second one waiting: neither matches, though it has not finished."""
     job = make_job(Status.RUNNING)
     worker = Job.objects.get()
     with before_statement(2, lambda: LEAVING[verb](worker)):
@@ -189,7 +189,7 @@ def test_a_cancellation_reaches_a_job_that_its_worker_puts_back_meanwhile(verb: 
     assert is_cancelled_or_told_to_be(job)
 
 
-def test_a_cancellation_of_a_job_that_is_deleted_says_so() -> None:
+def test_cancelling_a_deleted_job_raises_does_not_exist() -> None:
     job = make_job(Status.QUEUED)
     Job.objects.filter(pk=job.pk).delete()
     with pytest.raises(Job.DoesNotExist):
@@ -223,7 +223,7 @@ def test_a_job_is_called_by_its_kind_and_id() -> None:
 
 @contextmanager
 def each_holder_ending_when_it_is_looked_up(holders: list[Job]) -> Iterator[None]:
-    """The first of these unfinished jobs ends at the first SELECT, and the next one takes its place, and so on."""
+    """At each lookup of the unique key the unfinished holder ends, and the next one becomes the holder."""
     waiting = list(holders)
 
     def end(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -241,7 +241,7 @@ def each_holder_ending_when_it_is_looked_up(holders: list[Job]) -> Iterator[None
 
 @contextmanager
 def before_statement(number: int, action: Callable[[], object]) -> Iterator[None]:
-    """Somebody else does something just before the body's statement of this number, if it gets that far."""
+    """Calls `action` just before the body's statement of this number, if there are that many."""
     seen = 0
 
     def count(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
@@ -292,7 +292,7 @@ UNREAD: dict[str, tuple[str, Callable[[Job], object]]] = {
     "conclude a failure": (Status.RUNNING, lambda job: record_failure(job, RuntimeError("no"))),
     "rescue": (Status.RUNNING, lambda job: rescue(Job.objects.all())),
     "cancel": (Status.RUNNING, lambda job: job.cancel()),
-    "run afresh": (Status.CANCELLED, lambda job: job.restart()),
+    "restart": (Status.CANCELLED, lambda job: job.restart()),
 }
 
 
@@ -308,7 +308,7 @@ def test_no_verb_reads_the_errors_of_earlier_attempts(status: str, verb: Callabl
 
 
 def reads_errors(statement: str) -> bool:
-    """Whether it has them among its answer: an UPDATE may append to them."""
+    """True if the statement returns errors; an UPDATE may append to them without reading."""
     shown = statement.partition("RETURNING")[2] or (statement.startswith("SELECT") and statement)
     return bool(shown) and ("errors" in shown or "*" in shown)
 

@@ -59,7 +59,7 @@ def test_a_lease_that_has_expired_but_was_not_taken_away_can_be_renewed() -> Non
     assert not Job.objects.expired().exists()
 
 
-def test_nothing_is_renewed_of_no_jobs() -> None:
+def test_renewing_no_jobs_does_nothing() -> None:
     assert Job.objects.renew_leases(WORKER, []) == Renewal(NOTHING, NOTHING)
 
 
@@ -103,7 +103,7 @@ def test_showing_progress_renews_no_lease() -> None:
 
 
 @pytest.mark.parametrize("change", LOSSES, ids=lambda change: next(iter(change)))
-def test_progress_of_an_attempt_that_is_over_goes_nowhere(change: dict[str, Any]) -> None:
+def test_progress_of_an_attempt_that_is_over_is_ignored(change: dict[str, Any]) -> None:
     job = make_held()
     Job.objects.update(**change)
     before = row(job)

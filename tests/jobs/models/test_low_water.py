@@ -67,7 +67,7 @@ def test_after_a_slow_look_claims_start_above_what_was_found(clock: SimpleNamesp
     assert marked(job(5, NOW - HOUR), job(5, NOW), job(0, NOW)).marks == ((5, NOW), (0, NOW))
 
 
-def test_after_a_look_from_the_beginning_marks_below_what_it_found_end() -> None:
+def test_a_look_from_the_beginning_ends_the_marks_of_lower_priorities() -> None:
     marks = marked(job(5, NOW - HOUR), job(0, NOW - HOUR))
     marks.start_at(job(5, NOW), 1.0, NOW, ())
     assert marks.marks == ((5, NOW),)
@@ -167,7 +167,7 @@ def test_whether_there_are_dead_entries_is_asked_once_a_second(clock: SimpleName
     assert asked == [True, False, True]
 
 
-def test_what_is_due_at_this_moment_is_due(clock: SimpleNamespace) -> None:
+def test_intervals_include_their_last_moment(clock: SimpleNamespace) -> None:
     marks = LowWater(STARVED_AFTER)
     marks.start_at(job(0, NOW), 0.0, NOW, ())
     clock.now += FULL_LOOK_EVERY
@@ -208,7 +208,7 @@ def test_each_sort_of_claim_has_its_own_marks() -> None:
 def test_claims_above_marks_find_the_same_jobs_in_the_same_order(
     queues: list[str] | None, steps: list[list[int] | int]
 ) -> None:
-    """A list inserts jobs with these priorities, a number claims so many."""
+    """A step that is a list inserts jobs with these priorities; a number claims so many."""
     Job.objects.all().delete()
     marks, waiting = LowWater(), []
     for step in steps:
@@ -310,7 +310,7 @@ def test_under_a_held_snapshot_a_claim_above_marks_reads_no_dead_entries(
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_all_slow")
 @pytest.mark.parametrize("limit", [1, 10])
-def test_of_a_claim_only_the_look_from_the_beginning_starts_there(limit: int) -> None:
+def test_only_one_look_of_a_claim_starts_from_the_beginning(limit: int) -> None:
     below, above = make_job(priority=7, run_at=NOW - HOUR), make_job(run_at=NOW)
     marks = LowWater()
     marks.learn([above], NOW)
@@ -323,7 +323,9 @@ def test_of_a_claim_only_the_look_from_the_beginning_starts_there(limit: int) ->
 
 @on_postgresql
 @pytest.mark.django_db
-def test_of_slow_claims_one_a_second_asks_why(monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace) -> None:
+def test_at_most_one_slow_claim_a_second_asks_for_its_plan(
+    monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace
+) -> None:
     monkeypatch.setattr(claiming, "SLOW_CLAIM", -1.0)
     marks = LowWater()
     for pause, asks in ((0.0, 1), (0.5, 0), (0.6, 1)):
@@ -336,7 +338,7 @@ def test_of_slow_claims_one_a_second_asks_why(monkeypatch: pytest.MonkeyPatch, c
 @on_postgresql
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_all_slow")
-def test_an_outage_while_it_learns_does_not_lose_what_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_while_marks_are_set_does_not_lose_what_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     def away() -> datetime:
         raise OperationalError("away")
 

@@ -57,7 +57,7 @@ def make_output(user: User | None = None, **fields: Any) -> Job:
     return job
 
 
-def test_a_job_tells_of_its_file_once_it_has_succeeded(api: APIClient, ada: User) -> None:
+def test_a_job_shows_its_file_once_it_has_succeeded(api: APIClient, ada: User) -> None:
     job = make_job(Status.RUNNING, user=ada)
     write(Run(job))
     assert api.get(f"/api/v1/jobs/{job.pk}/").json()["output"] is None
@@ -71,7 +71,7 @@ def test_a_job_tells_of_its_file_once_it_has_succeeded(api: APIClient, ada: User
     assert api.get("/api/v1/jobs/").json()["results"][0]["output"]["size"] == len(CONTENT)
 
 
-def test_the_file_of_an_earlier_attempt_is_not_told_of(api: APIClient, ada: User) -> None:
+def test_the_file_of_an_earlier_attempt_is_not_shown(api: APIClient, ada: User) -> None:
     job = make_output(ada)
     Job.objects.filter(pk=job.pk).update(attempt=2)
     assert api.get(f"/api/v1/jobs/{job.pk}/").json()["output"] is None
@@ -107,7 +107,7 @@ def test_head_says_the_same_without_the_file(ada: User, api: APIClient) -> None:
     whole.close()
 
 
-def test_who_has_the_file_is_not_sent_it_again(ada: User, api: APIClient) -> None:
+def test_a_client_that_has_the_file_is_not_sent_it_again(ada: User, api: APIClient) -> None:
     job = make_output(ada)
     etag = api.head(url_of(job))["ETag"]
     answer = api.get(url_of(job), headers={"If-None-Match": etag})
@@ -122,12 +122,12 @@ def test_nobody_else_gets_it_not_even_staff(ada: User) -> None:
     assert_problem(client().get(url_of(job)), 401)
 
 
-def test_there_is_none_of_a_job_that_made_none(ada: User, api: APIClient) -> None:
+def test_a_job_that_made_no_file_has_no_output(ada: User, api: APIClient) -> None:
     assert_problem(api.get(url_of(make_job("succeeded", user=ada))), 404)
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.SUCCEEDED}))
-def test_there_is_none_until_the_job_has_succeeded(ada: User, api: APIClient, status: str) -> None:
+def test_there_is_no_output_until_the_job_has_succeeded(ada: User, api: APIClient, status: str) -> None:
     job = make_job(status, user=ada)
     write(Run(job))
     assert_problem(api.get(url_of(job)), 404)
@@ -140,7 +140,9 @@ def test_a_file_that_has_gone_from_the_storage_is_a_404(ada: User, api: APIClien
     assert_problem(api.get(url_of(job)), 404)
 
 
-def test_its_name_in_the_storage_cannot_be_guessed_and_is_not_told(ada: User, api: APIClient, media: Path) -> None:
+def test_the_name_of_a_file_in_the_storage_cannot_be_guessed_and_is_not_shown(
+    ada: User, api: APIClient, media: Path
+) -> None:
     job = make_output(ada)
     [file] = files(media)
     assert re.fullmatch("[0-9a-f]{32}", file.name)
@@ -228,7 +230,7 @@ def test_a_file_is_deleted_with_its_job(ada: User, api: APIClient, media: Path) 
     assert b"".join(api.get(url_of(other)).streaming_content) == CONTENT
 
 
-def test_the_chore_deletes_what_no_job_has_any_more_and_only_that(media: Path) -> None:
+def test_the_maintenance_task_deletes_orphaned_files_and_no_others(media: Path) -> None:
     kept = make_output()
     running = make_job(Status.RUNNING)
     write(Run(running))
@@ -242,7 +244,7 @@ def test_the_chore_deletes_what_no_job_has_any_more_and_only_that(media: Path) -
 @pytest.mark.parametrize(
     "changes", [{"attempt": 2}, {"worker": "there:2"}, {"status": Status.RETRYING, "lease_expires_at": None}]
 )
-def test_the_chore_deletes_what_a_killed_attempt_has_left(ada: User, changes: dict[str, Any]) -> None:
+def test_the_maintenance_task_deletes_the_file_of_a_killed_attempt(ada: User, changes: dict[str, Any]) -> None:
     job = make_job(Status.RUNNING, user=ada)
     write(Run(job))
     Job.objects.filter(pk=job.pk).update(**changes)
@@ -251,7 +253,7 @@ def test_the_chore_deletes_what_a_killed_attempt_has_left(ada: User, changes: di
 
 
 def test_an_attempt_that_was_given_up_cannot_replace_the_file_of_another(ada: User, api: APIClient) -> None:
-    """Both have the number 1, since the first was handed back."""
+    """Both attempts have the number 1: the first one was handed back."""
     job = make_job(Status.RUNNING, user=ada)
     late = Run(Job.objects.get(pk=job.pk))
     Job.objects.filter(pk=job.pk).update(worker="there:2")
@@ -264,7 +266,7 @@ def test_an_attempt_that_was_given_up_cannot_replace_the_file_of_another(ada: Us
 
 
 def test_a_row_whose_file_may_still_be_written_is_left_alone(media: Path) -> None:
-    """Were it deleted, its file would be stored afterwards and be forgotten."""
+    """If the row was deleted first, nothing would ever delete the file that is stored afterwards."""
     lost = make_job(Status.RETRYING)
     output = Output.objects.create(job=lost, attempt=1, worker=lost.worker, filename="x", content_type="text/plain")
     assert delete_orphaned_outputs() == 0
@@ -327,7 +329,7 @@ def test_a_name_is_made_safe(given: str, safe: str) -> None:
 @pytest.mark.parametrize(
     "bad", ["text", "text/", "a/b\r\nX: y", "text/plain; charset=\n", "/", "a/b; c=d", "x/" + "y" * 100]
 )
-def test_what_is_no_content_type_is_refused(bad: str) -> None:
+def test_an_invalid_content_type_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="content type"):
         content_type_of("a.csv", bad)
 
@@ -335,7 +337,7 @@ def test_what_is_no_content_type_is_refused(bad: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"), [("a.csv", "text/csv"), ("a.json", "application/json"), ("a", "application/octet-stream")]
 )
-def test_a_content_type_is_known_by_the_ending(name: str, expected: str) -> None:
+def test_the_content_type_is_guessed_from_the_ending(name: str, expected: str) -> None:
     assert content_type_of(name) == expected
 
 

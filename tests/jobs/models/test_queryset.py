@@ -59,7 +59,7 @@ def test_only_running_jobs_expire_or_run_somewhere(status: str) -> None:
 
 
 @pytest.mark.django_db
-def test_expired_are_those_whose_lease_is_over_the_longest_first() -> None:
+def test_jobs_with_expired_leases_are_listed_longest_expired_first() -> None:
     now = timezone.now()
     late, later, _alive = [make_job(Status.RUNNING, lease_expires_at=now + wait * SECOND) for wait in (-5, -60, 600)]
     assert list(Job.objects.expired()) == [later, late]
@@ -112,7 +112,7 @@ def test_many_rows_are_deleted_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch
 
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC)))
-def test_the_first_id_of_a_moment_is_its_milliseconds(moment: datetime) -> None:
+def test_the_first_id_of_a_moment_begins_with_its_milliseconds(moment: datetime) -> None:
     milliseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1)
     assert abs((first_id_at(moment).int >> 80) - milliseconds) <= 1
 
@@ -123,7 +123,7 @@ def test_ids_made_now_are_beyond_the_first_one_of_this_moment_and_before_the_nex
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_who_end_the_same_attempt_at_once_end_it_once() -> None:
+def test_of_two_that_end_the_same_attempt_at_once_one_succeeds() -> None:
     job = make_job(Status.RUNNING)
     together, ended = threading.Barrier(2), []
 

@@ -30,7 +30,7 @@ needs_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason=
 
 @pytest.fixture(params=[Portable(), pytest.param(PostgreSQL(), marks=needs_postgresql)], ids=["portable", "postgresql"])
 def statements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> QueueSQL:
-    """Whatever the database, the queue uses this implementation."""
+    """The queue uses this implementation, on any database."""
     monkeypatch.setattr(sql, "sql_for", lambda alias: request.param)
     chosen: QueueSQL = request.param
     return chosen
@@ -107,7 +107,7 @@ def test_each_pool_gets_the_first_of_its_jobs(statements: QueueSQL, queue: str |
 
 
 def without_version(row: dict[str, Any]) -> dict[str, Any]:
-    """PostgreSQL gives a new job its version."""
+    """The row without its version, which PostgreSQL sets."""
     return {name: value for name, value in row.items() if name != "version"}
 
 

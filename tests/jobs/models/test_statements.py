@@ -24,7 +24,7 @@ prepares = pytest.mark.skipif(connection.vendor != "postgresql", reason="Only Po
 
 @pytest.fixture(autouse=True)
 def _fresh_connection() -> None:
-    """None of its statements are prepared."""
+    """A new connection, on which nothing is prepared yet."""
     connection.close()
 
 
@@ -86,8 +86,8 @@ def test_a_statement_outlives_the_transaction_that_prepared_it() -> None:
 
 
 @prepares
-def test_one_that_could_not_be_prepared_is_tried_again() -> None:
-    """In a transaction that has failed the server takes nothing."""
+def test_a_statement_that_could_not_be_prepared_is_prepared_later() -> None:
+    """In a transaction that has failed the server prepares nothing."""
     with transaction.atomic():
         with pytest.raises(DatabaseError, match="division"), connection.cursor() as cursor:
             cursor.execute("SELECT 1 / 0")

@@ -85,7 +85,7 @@ def test_a_verb_on_many_rows_passes_over_those_in_other_states(verb: str, status
     before = row(job)
     job.progress = {"percent": 50, "message": "half"}
     VERBS[verb](job)
-    aside = {"run_at": None, "version": None}  # which the verb's own arrangement may have changed
+    aside = {"run_at": None, "version": None}  # which VERBS[verb] may have changed before
     assert row(job) | aside == before | aside
 
 
@@ -166,7 +166,7 @@ def test_a_job_that_is_handed_back_has_its_attempt_left_and_no_progress() -> Non
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("verb", ["hand_back", "retry"])
-def test_a_job_does_not_run_again_against_a_wish_to_cancel_that_nobody_saw(verb: str) -> None:
+def test_a_job_whose_cancellation_was_not_seen_yet_does_not_run_again(verb: str) -> None:
     job = make_job(RUNNING)
     make_request_to_cancel(job)
     VERBS[verb](job)
@@ -212,7 +212,7 @@ def test_cancelling_again_changes_nothing() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", sorted(states.RESTARTABLE))
-def test_a_job_that_runs_afresh_counts_on_with_a_new_budget(status: Status) -> None:
+def test_a_restarted_job_keeps_counting_its_attempts_with_a_new_budget(status: Status) -> None:
     job = make_job(status, attempt=3, max_attempts=3, budget=3, progress={"percent": 40, "message": "x"})
     errors = row(job)["errors"]
     job.restart()
@@ -228,7 +228,7 @@ def test_a_job_that_runs_afresh_counts_on_with_a_new_budget(status: Status) -> N
 
 
 @pytest.mark.django_db
-def test_a_job_without_end_stays_without_end_when_it_runs_afresh() -> None:
+def test_a_restarted_job_with_unlimited_attempts_still_has_no_limit() -> None:
     job = make_job(FAILED, max_attempts=None, budget=None)
     job.restart()
     assert job.max_attempts is None

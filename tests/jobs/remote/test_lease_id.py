@@ -24,7 +24,7 @@ def test_an_id_is_read_as_it_was_written(attempt: int) -> None:
         *[f"{JOB}-1\n", f"{JOB}-{MAX_ATTEMPT + 1}", f"{JOB}-10000000000", f"{str(JOB).upper()}-1", f"{JOB.hex}-1"],
     ],
 )
-def test_what_nobody_can_have_leased_is_not_known(text: str) -> None:
+def test_an_id_that_no_lease_can_have_is_refused(text: str) -> None:
     with pytest.raises(NoSuchLease) as error:
         LeaseId.parse(text)
     assert error.value.args == (text,)

@@ -199,7 +199,7 @@ def test_a_permanent_failure_fails_the_job(api: APIClient) -> None:
     assert (job["status"], job["error"]["message"]) == ("failed", "no plants")
 
 
-def test_attempts_have_no_end_unless_the_post_or_the_kind_says_so(
+def test_attempts_are_unlimited_unless_the_post_or_the_kind_limits_them(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert post_job(api)["max_attempts"] is None
@@ -277,7 +277,7 @@ def test_a_cluster_never_claims_remote_kinds(api: APIClient) -> None:
     assert REMOTE_POOL not in {kind.pool for kind in kinds() if kind.threads}
 
 
-def test_a_remote_worker_may_be_called_like_a_process_that_died(api: APIClient) -> None:
+def test_a_remote_worker_may_have_the_name_of_a_dead_process(api: APIClient) -> None:
     post_job(api)
     lease(api, "here:1")
     assert not Job.objects.running_on("here:1").exists()
@@ -298,19 +298,19 @@ def test_nothing_due_uses_up_no_idempotency_key(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["{other}-1", "{job}-2", "{job}-0", "{job}-99999999999", "{job}", "nonsense"])
-def test_a_lease_that_never_was_is_404(api: APIClient, name: str) -> None:
+def test_a_lease_that_never_existed_is_404(api: APIClient, name: str) -> None:
     job = post_job(api)
     lease(api)
     assert_problem(api.get(f"{LEASES}{name.format(other=uuid4(), job=job['id'])}/"), 404)
 
 
-def test_a_job_of_another_sort_has_no_lease_to_report_on(api: APIClient) -> None:
+def test_a_job_that_a_cluster_runs_has_no_lease_to_report_on(api: APIClient) -> None:
     job = api.post(JOBS, {"kind": "demo.countdown", "params": {"seconds": 0}}).json()
     Job.objects.claim("here:1")
     assert_problem(api.post(f"{LEASES}{job['id']}-1/success/", {"result": 1}), 404)
 
 
-def test_leases_are_for_users(api: APIClient) -> None:
+def test_anonymous_requests_get_no_lease(api: APIClient) -> None:
     post_job(api)
     held = lease(api)
     anonymous = client()

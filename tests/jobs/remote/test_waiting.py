@@ -76,7 +76,7 @@ def test_it_waits_on_if_there_is_nothing_or_its_worker_is_busy() -> None:
     assert lease.asked == 2
 
 
-def test_of_many_that_are_woken_together_one_finds_nothing_for_all() -> None:
+def test_of_many_that_are_woken_together_only_one_asks_when_nothing_is_left() -> None:
     lease = Lease(LEASED, NOTHING)
     crowd = [LeaseWait(1, KINDS, lease) for _ in range(100)]
     assert all(wait.may_be_due(state()) for wait in crowd)
@@ -84,7 +84,7 @@ def test_of_many_that_are_woken_together_one_finds_nothing_for_all() -> None:
     assert lease.asked == 2
 
 
-def test_another_user_and_a_later_change_are_claimed_for() -> None:
+def test_for_another_user_and_after_a_later_change_a_claim_is_tried_again() -> None:
     assert LeaseWait(1, KINDS, Lease(NOTHING)).again() is None
     assert LeaseWait(2, KINDS, Lease(LEASED)).again() is not None
     later = LeaseWait(1, KINDS, Lease(LEASED))

@@ -44,7 +44,7 @@ def test_a_handler_runs_under_the_deadline_of_its_job(worker: Worker, monkeypatc
     assert 0 <= time.monotonic() + 1000 + STUCK_AFTER - started[0].deadline < 60
 
 
-def test_a_handler_gets_its_params_as_what_they_mean(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_gets_its_params_as_python_values(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     class Params(StrictSerializer):
         day = serializers.DateField()
 
@@ -53,7 +53,7 @@ def test_a_handler_gets_its_params_as_what_they_mean(worker: Worker, monkeypatch
 
 
 class OwnBaseException(BaseException):
-    """What a library may raise that nobody is meant to catch."""
+    """An error of a library that `except Exception` does not catch."""
 
 
 class Mute(Exception):
@@ -72,7 +72,7 @@ class Mute(Exception):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_a_handler_raises_is_recorded_and_tried_again_and_goes_no_further(
+def test_whatever_a_handler_raises_is_recorded_and_retried_and_does_not_end_the_worker(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     make_kind(monkeypatch, raiser(error))
@@ -82,7 +82,7 @@ def test_whatever_a_handler_raises_is_recorded_and_tried_again_and_goes_no_furth
     assert worker.handle.watchdog.started() == []
 
 
-def test_a_time_to_come_that_is_no_number_goes_no_further_either(
+def test_a_retry_after_that_is_no_number_does_not_end_the_worker_either(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def handler(run: Run) -> None:
@@ -162,7 +162,7 @@ def test_params_that_the_serializer_no_longer_accepts_end_the_job(
 
 
 @pytest.mark.parametrize("params", [{"seconds": 1}, {}])
-def test_params_that_the_function_does_not_take_are_an_error_like_any_other(
+def test_params_that_the_handler_does_not_take_are_an_error_like_any_other(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, params: dict[str, int]
 ) -> None:
     class Loose(StrictSerializer):
@@ -189,7 +189,9 @@ def test_an_attempt_that_was_given_up_meanwhile_writes_nothing(
     assert run(worker) == after[0]
 
 
-def test_a_job_that_was_deleted_meanwhile_ends_no_worker(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_was_deleted_meanwhile_does_not_end_its_worker(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_kind(monkeypatch, lambda run: Job.objects.all().delete() and None)
     make_job(kind="test.kind", params={})
     worker.turn()
@@ -204,7 +206,7 @@ def test_a_job_that_was_deleted_meanwhile_ends_no_worker(worker: Worker, monkeyp
         (interrupt.Abandoned("x"), Status.RUNNING, 1),
     ],
 )
-def test_why_a_handler_was_interrupted_decides_what_becomes_of_its_job(
+def test_the_reason_of_an_interruption_decides_the_status_of_the_job(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, reason: interrupt.Interrupted, status: str, attempt: int
 ) -> None:
     def handler(run: Run) -> None:
@@ -263,7 +265,7 @@ def test_plain_tasks_have_a_turn_now_and_then_even_when_jobs_never_end(
     assert Job.objects.due().count() == 1
 
 
-def test_a_poisonous_result_does_not_sink_those_that_are_written_with_it(
+def test_a_result_that_cannot_be_stored_does_not_fail_others_of_its_batch(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_kind(monkeypatch, lambda run: {"1": "\ud800", "2": 2**70}.get(str(run.attempt), "good"))
@@ -275,7 +277,7 @@ def test_a_poisonous_result_does_not_sink_those_that_are_written_with_it(
     assert [row(job)["status"] for job in jobs] == ["succeeded", "failed", "succeeded", "failed", "succeeded"]
 
 
-def test_what_a_handler_logs_says_which_job_it_is_about(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_lines_of_a_handler_name_its_job(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: structlog.contextvars.get_contextvars())
     found = run(worker, request_id="r-1")
     assert found["result"] == {"job_id": str(found["id"]), "kind": "test.kind", "attempt": 1, "request_id": "r-1"}

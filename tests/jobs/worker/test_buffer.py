@@ -1,4 +1,4 @@
-"""Claimed jobs and unwritten_job_ids results of a worker, when they cannot be written or handed back as usual."""
+"""Claimed jobs and unwritten results of a worker, when they cannot be written or handed back as usual."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def raiser(error: Exception) -> Any:
 
 
 def make_buffer(*jobs: Job) -> WorkBuffer:
-    """One with a result for each of these jobs."""
+    """A buffer with a result for each of these jobs."""
     buffer = WorkBuffer(WORKER)
     for job in jobs:
         buffer.add_result(job, {"done": True})
@@ -101,7 +101,7 @@ def test_what_is_handed_back_and_claimed_again_at_once_is_not_given_up() -> None
 def test_what_was_claimed_before_a_freeze_is_handed_back_and_not_started(
     monkeypatch: pytest.MonkeyPatch, passed: float, started: bool
 ) -> None:
-    """Its lease may have been lost, and somebody else may run it already."""
+    """The lease of such a job may be lost, and another worker may be running it."""
     clock = Clock()
     monkeypatch.setattr(buffer_module, "time", clock)
     jobs = [make_job(Status.RUNNING) for _ in range(2)]

@@ -41,7 +41,7 @@ def fail_in_a_transaction_without_django() -> None:
 
 
 def cut_just_after_a_statement() -> None:
-    """As an interruption does that comes when the answer has just been read: the driver believes to be connected."""
+    """Like an interruption just after the answer was read: the driver believes that it is still connected."""
     with patch.object(connections, "TRANSACTION_STATUS_ACTIVE", TRANSACTION_STATUS_IDLE):
         assert abort_statements([connection._connections[connection._alias]])
 
@@ -67,7 +67,7 @@ def leave_autocommit() -> None:
     ],
 )
 @pytest.mark.parametrize("opened", [True, False], ids=["opened before", "opened by the handler"])
-def test_a_connection_that_is_not_as_it_was_is_dropped(leave: Callable[[], None], opened: bool) -> None:
+def test_a_connection_whose_state_was_changed_is_dropped(leave: Callable[[], None], opened: bool) -> None:
     connection.close()
     if opened:
         connection.ensure_connection()
@@ -81,7 +81,7 @@ def test_a_connection_that_is_not_as_it_was_is_dropped(leave: Callable[[], None]
     make_job()
 
 
-def test_a_connection_that_is_as_it_was_is_kept() -> None:
+def test_a_connection_whose_state_was_not_changed_is_kept() -> None:
     connection.ensure_connection()
     before = connection.connection
     with clean_connections(), transaction.atomic():
@@ -112,7 +112,7 @@ def test_what_fails_while_a_connection_is_closed_does_not_hide_the_handlers_outc
     make_job()
 
 
-def test_nothing_is_cut_of_a_connection_that_executes_nothing() -> None:
+def test_a_connection_that_executes_nothing_is_not_cut() -> None:
     connection.ensure_connection()
     with clean_connections() as databases:
         assert abort_statements(databases) is False

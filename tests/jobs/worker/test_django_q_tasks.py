@@ -98,7 +98,7 @@ def test_a_task_may_catch_django_qs_timeout_exception_to_clean_up(broker: Broker
     assert Task.objects.get(pk=task_id).result == "cleaned up"
 
 
-def test_jobs_are_interrupted_as_ever_after_a_plain_task(broker: Broker) -> None:
+def test_jobs_are_interrupted_as_usual_after_a_plain_task(broker: Broker) -> None:
     async_task("math.factorial", 5, timeout=60)
     run_next(broker)
     main = MainThread()
@@ -107,7 +107,7 @@ def test_jobs_are_interrupted_as_ever_after_a_plain_task(broker: Broker) -> None
 
 
 @pytest.mark.parametrize("options", [{}, {"timeout": 20}])
-def test_the_supervisor_is_told_until_when_a_task_is_done(broker: Broker, options: dict[str, int]) -> None:
+def test_the_supervisor_is_told_the_deadline_of_a_task(broker: Broker, options: dict[str, int]) -> None:
     watchdog = Watchdog()
     watched_by.append(watchdog)
     task_id = async_task(look_at_the_watchdog, **options)
@@ -239,10 +239,10 @@ def test_a_package_signed_for_another_key_is_dropped(broker: Broker, monkeypatch
 
 
 class FromAnotherRelease:
-    """Pickled by a release that has it, and not there in one that has not."""
+    """A class that only another release has: its pickles cannot be loaded where it is missing."""
 
 
-def test_a_task_that_this_release_cannot_load_stays_queued_and_runs_where_it_can_be(
+def test_a_task_that_this_release_cannot_load_stays_queued_and_runs_in_one_that_can(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     task_id = async_task("builtins.len", [FromAnotherRelease])
@@ -259,7 +259,7 @@ def test_a_task_that_this_release_cannot_load_stays_queued_and_runs_where_it_can
 
 
 @pytest.mark.parametrize("argument", ["a text", FromAnotherRelease])
-def test_a_task_whose_function_is_nowhere_is_recorded_as_failed_after_the_last_attempt(
+def test_a_task_whose_function_is_missing_is_recorded_as_failed_after_the_last_attempt(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, argument: Any
 ) -> None:
     task_id = async_task(FromAnotherRelease, argument, task_name="of another release")
@@ -285,7 +285,7 @@ def test_a_package_that_nobody_can_read_is_recorded_as_failed_after_the_last_att
 
 
 class Unloadable:
-    """What is pickled is an error at loading."""
+    """Its pickle raises an error when it is loaded."""
 
     def __reduce__(self) -> Any:
         return int, ("not a number",)
@@ -334,7 +334,7 @@ def connected(receivers: list[tuple[Signal, Callable[..., None]]]) -> Iterator[N
 
 
 def run_next(tasks: DjangoQTasks | Broker) -> None:
-    """Run the next task of a broker, and keep its time."""
+    """Run the next task of a broker, and check its timeout."""
     if isinstance(tasks, Broker):
         tasks = DjangoQTasks(tasks)
     with checking_timeouts(tasks.thread):
@@ -343,7 +343,7 @@ def run_next(tasks: DjangoQTasks | Broker) -> None:
 
 @contextmanager
 def checking_timeouts(thread: MainThread) -> Iterator[None]:
-    """As a worker's timekeeper does."""
+    """Check the timeout again and again, as a worker's timekeeper does."""
     over = threading.Event()
 
     def interrupt_if_due() -> None:

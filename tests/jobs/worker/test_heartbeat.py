@@ -58,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def heartbeat(clock: Clock, leases: Leases, running: RunningAttempts, buffer: WorkBuffer) -> Heartbeat:
-    """One that looks when the test says so, by the test's clock, and has no database."""
+    """A heartbeat without a thread and a database: the test calls check() and moves the clock."""
     return Heartbeat(WORKER, running, buffer)
 
 
@@ -71,7 +71,7 @@ def test_there_are_several_beats_to_a_lease() -> None:
     assert LEASE.total_seconds() / RENEW_EVERY > 5
 
 
-def test_leases_are_renewed_every_beat_and_not_at_every_look(
+def test_leases_are_renewed_at_every_beat_and_not_at_every_check(
     heartbeat: Heartbeat, clock: Clock, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:
     job = make_attempted()
@@ -166,7 +166,7 @@ def test_an_interruption_that_comes_too_late_for_its_job_does_not_hit_the_next(
     assert thread.reasons == []
 
 
-def test_what_is_buffered_beside_a_job_that_is_seen_twice_is_flushed(
+def test_the_buffer_is_flushed_when_two_checks_find_the_same_job_running(
     heartbeat: Heartbeat,
     running: RunningAttempts,
     buffer: WorkBuffer,
@@ -186,7 +186,7 @@ def test_what_is_buffered_beside_a_job_that_is_seen_twice_is_flushed(
     assert flushed == [True]
 
 
-def test_what_cannot_be_flushed_keeps_no_lease_from_being_renewed(
+def test_leases_are_renewed_even_if_the_buffer_cannot_be_flushed(
     heartbeat: Heartbeat,
     clock: Clock,
     leases: Leases,
@@ -227,7 +227,7 @@ def test_the_progress_of_a_short_job_is_left_to_its_outcome(
     assert leases.shown == []
 
 
-def test_a_report_waits_for_two_checks_at_most() -> None:
+def test_two_checks_take_less_than_a_fifth_of_a_second() -> None:
     assert 2 * heartbeat_module.CHECK_EVERY < 0.2
 
 

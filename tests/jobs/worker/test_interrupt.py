@@ -180,7 +180,7 @@ def test_an_interruption_is_not_swallowed_by_a_handler_that_catches_every_except
         main.call(careful, 0.02)
 
 
-def test_a_handler_that_turned_its_interruption_into_a_result_is_not_believed(
+def test_the_result_of_a_handler_that_swallowed_its_interruption_is_dropped(
     main: MainThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interrupt, "REPEAT_AFTER", LONG)
@@ -226,7 +226,7 @@ def test_stop_before_anything_runs_refuses_all(main: MainThread) -> None:
         main.call(pytest.fail, LONG)
 
 
-def test_a_stop_wins_over_nothing_but_a_reason_that_came_before_it(main: MainThread) -> None:
+def test_a_reason_that_came_before_a_stop_wins(main: MainThread) -> None:
     def cancelled_and_stopped() -> None:
         main.interrupt(Cancelled("first"))
         main.stop()
@@ -238,8 +238,10 @@ def test_a_stop_wins_over_nothing_but_a_reason_that_came_before_it(main: MainThr
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN])
-def test_it_works_after_something_else_had_the_alarm(main: MainThread, handler: signal.Handlers) -> None:
-    """django-q's own time-outs put SIGALRM back to the default, which would kill the process."""
+def test_timeouts_work_after_other_code_has_changed_the_handler_of_sigalrm(
+    main: MainThread, handler: signal.Handlers
+) -> None:
+    """django-q's own timeouts reset SIGALRM to its default handler, which would kill the process."""
     assert main.call(lambda: 1, LONG) == 1
     signal.signal(signal.SIGALRM, handler)
     with pytest.raises(TimedOut):
@@ -248,7 +250,7 @@ def test_it_works_after_something_else_had_the_alarm(main: MainThread, handler: 
 
 @pytest.mark.parametrize("how", ["by a thread", "by a signal", "as another thread"])
 def test_interruptions_at_random_moments_are_never_raised_outside_the_call(how: str) -> None:
-    """In a process without coverage, which deadlocks when an exception comes while it holds its own lock."""
+    """In a process without coverage: coverage deadlocks when an exception comes while it holds its own lock."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     command = [sys.executable, "-c", textwrap.dedent(STRESS), how]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
@@ -262,7 +264,7 @@ def test_interruptions_at_random_moments_are_never_raised_outside_the_call(how: 
 def test_a_stop_that_comes_while_the_call_arms_or_disarms_itself_is_obeyed(
     main: MainThread, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """The worker's handler of SIGUSR1 runs inside call(): no exception of it may leave call() half done."""
+    """The worker's handler of SIGUSR1 runs inside call(): what it raises must not leave call() half done."""
     signal.signal(signal.SIGUSR1, lambda number, frame: main.stop())
 
     def with_a_signal_after(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -300,7 +302,7 @@ def test_a_stop_that_comes_while_the_call_arms_or_disarms_itself_is_obeyed(
 def test_a_stop_that_comes_when_the_alarm_was_just_put_back_does_not_kill_the_process(
     main: MainThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Armed before it owns SIGALRM, call() would send itself a deadly one."""
+    """If call() was armed before it has its own handler of SIGALRM, that signal would end the process."""
     signal.signal(signal.SIGALRM, deadly)
     signal.signal(signal.SIGUSR1, lambda number, frame: main.stop())
     install = signal.signal

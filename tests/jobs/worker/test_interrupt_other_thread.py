@@ -111,8 +111,8 @@ def test_another_thread_that_waits_in_c_code_is_woken_to_meet_its_interruption()
     assert ended == [reason]
 
 
-def test_what_a_handler_that_was_woken_takes_for_a_result_is_its_interruption() -> None:
-    """It may be through before the exception is set: here it certainly is."""
+def test_the_result_of_a_handler_that_was_woken_is_replaced_by_its_interruption() -> None:
+    """The handler may return before the exception is set in its thread; here it always does."""
     thread, reason = OtherThread(), Cancelled("now")
     waiting, cut_off = threading.Event(), threading.Event()
 
@@ -132,7 +132,7 @@ def test_what_a_handler_that_was_woken_takes_for_a_result_is_its_interruption() 
     assert ended == [reason]
 
 
-def test_who_cannot_be_woken_keeps_nobody_else_from_it_and_is_not_tried_after_its_block() -> None:
+def test_a_wake_up_that_fails_stops_no_other_and_none_is_called_after_its_block() -> None:
     thread, woken, over = OtherThread(), [], threading.Event()
 
     def work() -> None:
@@ -167,14 +167,14 @@ def test_another_thread_that_is_done_is_left_alone() -> None:
 
 
 def test_a_call_in_another_thread_leaves_no_pending_signal_behind() -> None:
-    """CPython 3.11 with a tracer (coverage, a debugger) hangs for good on one that nothing ever comes of."""
+    """With a tracer (coverage, a debugger), CPython 3.11 hangs for good on a pending signal that is never handled."""
     command = [sys.executable, "-c", textwrap.dedent(TRACED)]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180).stdout == "goes on\n"
 
 
 @contextlib.contextmanager
 def in_a_thread(call: Callable[[], object]) -> Iterator[list[object]]:
-    """What the call comes to, a result or an exception, as soon as it has."""
+    """Runs the call in a thread; its result or its exception is appended to the list when it ends."""
     ended: list[object] = []
 
     def run() -> None:

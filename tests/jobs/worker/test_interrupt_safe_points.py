@@ -36,7 +36,7 @@ def work(entered, may_leave):
 
 
 class Delicate:
-    """A function that seems to come from a module which must not be struck; it runs until it may leave."""
+    """A function whose code seems to be of a module that must not be interrupted; it runs until `may_leave`."""
 
     def __init__(self, module: str) -> None:
         self.entered, self.may_leave, self.left = threading.Event(), False, list[bool]()
@@ -66,7 +66,7 @@ def test_an_interruption_waits_for_the_end_of_delicate_code_that_the_handler_cal
         try:
             assert delicate.entered.wait(SOON)
             thread.interrupt(reason)
-            for _ in range(3):  # it is tried again, and again in vain
+            for _ in range(3):  # each further try has to wait as well
                 tries.append(thread._interrupt_at)
                 eventually(lambda: thread._interrupt_at != tries[-1] or delicate.left, SOON)
         finally:
@@ -80,7 +80,7 @@ def test_an_interruption_waits_for_the_end_of_delicate_code_that_the_handler_cal
     assert (ended, delicate.left) == ([reason], [True])
 
 
-def test_a_handler_that_ends_before_it_could_be_struck_has_its_result() -> None:
+def test_a_handler_that_ends_before_it_could_be_interrupted_keeps_its_result() -> None:
     delicate, main = Delicate("django.db.backends.utils"), MainThread()
 
     def interrupt_meanwhile() -> None:
@@ -101,8 +101,8 @@ def test_a_handler_that_ends_before_it_could_be_struck_has_its_result() -> None:
 
 
 @pytest.mark.parametrize("sort", [MainThread, OtherThread])
-def test_what_the_handler_itself_waits_in_is_struck(sort: type[Interruptible]) -> None:
-    """A lock of the standard library, as threads, queues and futures wait in."""
+def test_a_wait_that_the_handler_itself_called_is_interrupted(sort: type[Interruptible]) -> None:
+    """A lock of the standard library, in which threads, queues and futures wait as well."""
     thread, reason, waiting = sort(), Cancelled("now"), threading.Event()
 
     def handler() -> None:
@@ -119,11 +119,11 @@ def test_what_the_handler_itself_waits_in_is_struck(sort: type[Interruptible]) -
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite in memory cannot be closed.")
 @pytest.mark.django_db(transaction=True)
-# Python only reports an interruption that strikes a finalizer; it is tried again.
+# Python only reports an interruption that is raised in a finalizer; it is tried again.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("sort", [MainThread, OtherThread])
 def test_a_connection_can_be_used_after_any_interruption_of_what_used_it(sort: type[Interruptible]) -> None:
-    """Whether that came between two statements, cut one of them, or broke a transaction off."""
+    """Whether it came between two statements, during one of them, or inside a transaction."""
     job, interrupted = make_job(), 0
 
     def handler() -> None:
@@ -158,7 +158,7 @@ def test_a_connection_can_be_used_after_any_interruption_of_what_used_it(sort: t
 
 
 def outcome_of(thread: Interruptible, handler: Callable[[], object]) -> list[object]:
-    """What a call in a thread of the right sort comes to: its result or its exception."""
+    """The result or the exception of a call in a thread of the right sort."""
     if isinstance(thread, OtherThread):
         with in_a_thread(lambda: thread.call(handler, LONG)) as ended:
             eventually(lambda: ended, SOON)

@@ -22,12 +22,12 @@ def _kind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_one(pools: ThreadPools) -> None:
-    """A job from its start to its end."""
+    """Start one job, and wait for its end."""
     pools.start(Job(kind="test.kind"))
     eventually(lambda: not pools.busy, PATIENCE, "the end of the job")
 
 
-def test_kinds_with_threads_and_no_others_have_free_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_kinds_with_threads_have_free_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: None, name="test.other")
     free = ThreadPools(lambda job, slot: None).free()
     assert free["test.kind"] == 2
@@ -53,17 +53,17 @@ def test_a_kind_whose_threads_are_all_busy_is_not_free_until_one_of_them_is() ->
     eventually(lambda: pools.free().get("test.kind") == 1, PATIENCE)
     pools.start(Job(kind="test.kind"))
     eventually(lambda: len(slots) == 3, PATIENCE)
-    assert slots[2] == 1  # of the thread that is free
+    assert slots[2] == 1  # the slot of the free thread
     gates[0].set()
     eventually(lambda: not pools.busy, PATIENCE)
     assert sorted(slots[:2]) == [0, 1]
 
 
-def test_who_waits_for_a_job_goes_on_as_soon_as_one_has_ended() -> None:
+def test_waiting_ends_as_soon_as_a_job_has_ended() -> None:
     gate = threading.Event()
     pools = ThreadPools(lambda job, slot: gate.wait(PATIENCE))
     began = time.monotonic()
-    pools.wait(PATIENCE)  # for nothing
+    pools.wait(PATIENCE)  # returns at once: no job runs
     pools.start(Job(kind="test.kind"))
     opener = threading.Timer(0.05, gate.set)
     opener.start()

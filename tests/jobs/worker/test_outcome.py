@@ -239,7 +239,7 @@ def test_a_kind_that_this_process_does_not_know_is_tried_again_by_default() -> N
 
 
 @pytest.mark.django_db
-def test_a_named_time_is_when_the_next_attempt_is_due() -> None:
+def test_retry_after_says_when_the_next_attempt_is_due() -> None:
     assert 540 < waited(make_job(Status.RUNNING), RetryAfter(600)) <= 600
 
 
@@ -261,7 +261,7 @@ def test_an_absurd_time_does_not_keep_the_failure_from_being_recorded(seconds: f
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("error", [RuntimeError("x"), PermanentError("x")])
-def test_a_failure_of_a_job_known_to_be_unwanted_cancels_it(error: Exception) -> None:
+def test_a_failure_of_a_job_that_is_to_be_cancelled_cancels_it(error: Exception) -> None:
     job = make_job(Status.RUNNING, cancel_requested=True)
     record_failure(job, error)
     assert row(job)["status"] == Status.CANCELLED
@@ -269,7 +269,7 @@ def test_a_failure_of_a_job_known_to_be_unwanted_cancels_it(error: Exception) ->
 
 
 @pytest.mark.django_db
-def test_a_wish_to_cancel_that_came_after_the_last_heartbeat_is_obeyed_too() -> None:
+def test_a_cancellation_that_came_after_the_last_heartbeat_is_obeyed_too() -> None:
     job = make_job(Status.RUNNING, errors=[error_entry(ValueError("before"), 1)], attempt=2)
     Job.objects.get().cancel()
     assert not job.cancel_requested

@@ -20,18 +20,20 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("recycle", "done", "worn"), [(0, 10**6, False), (3, 2, False), (3, 3, True), (3, 4, True)])
-def test_after_so_many_jobs_and_tasks(limits: dict[str, int], recycle: int, done: int, worn: bool) -> None:
+def test_a_process_is_recycled_after_so_many_jobs_and_tasks(
+    limits: dict[str, int], recycle: int, done: int, worn: bool
+) -> None:
     limits["recycle"] = recycle
     assert should_recycle(done) is worn
 
 
 @pytest.mark.parametrize(("max_rss", "worn"), [(0, False), (1, True), (2**40, False)])
-def test_with_so_much_memory(limits: dict[str, int], max_rss: int, worn: bool) -> None:
+def test_a_process_is_recycled_when_it_has_too_much_memory(limits: dict[str, int], max_rss: int, worn: bool) -> None:
     limits["max_rss"] = max_rss
     assert should_recycle(0) is worn
 
 
-def test_never_unless_it_is_asked_for(limits: dict[str, int]) -> None:
+def test_a_process_is_not_recycled_by_default(limits: dict[str, int]) -> None:
     """django-q's default is 500 tasks, which are run in a second here."""
     assert not should_recycle(10**6)
 

@@ -1,6 +1,7 @@
-"""Where handlers read: of kinds with reads="replica" from one that knows their claim, of all others from the primary.
+"""Where handlers read: with reads="replica" from a replica that has replayed their claim, else from the primary.
 
-There is no replica here: the tests say what there are and what they know. tests/system/replicas/test_report.py has one.
+No replica runs here: each test says which ones there are and what they have replayed. A real one is in
+tests/system/replicas/test_report.py.
 """
 
 import threading
@@ -41,7 +42,7 @@ def _replicas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def knowing(monkeypatch: pytest.MonkeyPatch, aliases: set[str]) -> None:
-    """From here on these replicas know every job, and no other does."""
+    """From here on these replicas have replayed every claim, and no other has."""
     monkeypatch.setattr(replica_reads, "_has_caught_up", lambda alias, job: alias in aliases)
 
 
@@ -64,7 +65,7 @@ def test_a_kind_says_where_it_reads(
     assert source() == PRIMARY
 
 
-def test_it_reads_from_the_one_replica_that_knows_its_claim(
+def test_a_handler_reads_from_the_replica_that_has_replayed_its_claim(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]
 ) -> None:
     knowing(monkeypatch, {"replica2"})
@@ -74,7 +75,7 @@ def test_it_reads_from_the_one_replica_that_knows_its_claim(
     assert seen == ["replica2"] * 10
 
 
-def test_it_waits_for_a_replica_that_comes_to_know_its_claim(
+def test_a_handler_waits_for_a_replica_to_replay_its_claim(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]
 ) -> None:
     asked: list[str] = []
@@ -91,7 +92,7 @@ def test_it_waits_for_a_replica_that_comes_to_know_its_claim(
     assert len(asked) == 4
 
 
-def test_if_none_comes_to_know_it_it_reads_from_the_primary(
+def test_a_handler_reads_from_the_primary_if_no_replica_replays_its_claim(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]
 ) -> None:
     knowing(monkeypatch, set())
@@ -108,7 +109,7 @@ def test_without_replicas_nobody_waits(worker: Worker, monkeypatch: pytest.Monke
     assert seen == [PRIMARY]
 
 
-def test_waiting_ends_with_the_time_that_the_attempt_has(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_replica_ends_at_the_timeout_of_the_job(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     knowing(monkeypatch, set())
     monkeypatch.setattr(replica_reads, "MAX_WAIT", 1000)
     make_reader(monkeypatch, lambda run: None)
@@ -174,10 +175,10 @@ def test_inside_a_transaction_on_the_primary_it_reads_there(
     assert seen == [PRIMARY]
 
 
-def test_a_replica_that_is_put_out_under_it_is_replaced_by_the_primary_and_by_no_other(
+def test_a_replica_that_is_ejected_during_a_job_is_replaced_by_the_primary_only(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, seen: list[str]
 ) -> None:
-    """The other one may not know what this one did."""
+    """Another replica may not have replayed what this one had."""
 
     def handler(run: Run) -> None:
         pool.eject(source())
@@ -221,7 +222,7 @@ def test_jobs_in_threads_have_a_replica_each(worker: Worker, monkeypatch: pytest
     assert source() == PRIMARY
 
 
-def test_the_pool_is_looked_after_as_soon_as_somebody_wants_a_replica(
+def test_the_probe_is_started_by_the_first_job_that_wants_a_replica(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []

@@ -30,7 +30,7 @@ def errors(job: Job) -> list[str]:
     return [error["type"] for error in row(job)["errors"]]
 
 
-def test_the_job_that_its_process_was_killed_for_has_timed_out() -> None:
+def test_the_job_for_which_its_process_was_killed_has_timed_out() -> None:
     job = make_running(timeout=7)
     take_over(Predecessor(DEAD, timed_out=ids(job)))
     assert (row(job)["status"], row(job)["attempt"], errors(job)) == (Status.RETRYING, 1, ["TimedOut"])
@@ -94,7 +94,7 @@ def test_a_job_of_a_kind_that_this_process_does_not_know_is_taken_over_too() -> 
     assert errors(job) == ["WorkerLost"]
 
 
-def test_a_job_that_is_taken_over_follows_the_retries_of_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_is_taken_over_in_its_last_attempt_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     def handler(run: Run) -> None:
         raise NotImplementedError
 

@@ -86,7 +86,7 @@ def test_what_an_attempt_submits_belongs_to_its_trace(exporter: InMemorySpanExpo
     assert child.parent.span_id == span.context.span_id
 
 
-def test_an_error_is_told_and_a_cancellation_is_none(exporter: InMemorySpanExporter) -> None:
+def test_a_span_records_an_error_but_a_cancellation_is_no_error(exporter: InMemorySpanExporter) -> None:
     for error in (ValueError("broken"), Cancelled()):
         with pytest.raises(type(error)), spans.attempt_span(make_job(Status.RUNNING)):
             raise error
@@ -97,7 +97,7 @@ def test_an_error_is_told_and_a_cancellation_is_none(exporter: InMemorySpanExpor
     assert cancelled.status.status_code == StatusCode.UNSET
 
 
-def test_an_attempt_that_was_handed_back_is_not_told(exporter: InMemorySpanExporter) -> None:
+def test_an_attempt_that_was_handed_back_has_no_span(exporter: InMemorySpanExporter) -> None:
     job = make_traced_job()
     with pytest.raises(Stopped), spans.attempt_span(job):
         raise Stopped

@@ -67,7 +67,7 @@ def keeping_time(timekeeper: Timekeeper) -> Iterator[Timekeeper]:
     assert signal.set_wakeup_fd(wakeup) == wakeup
 
 
-def test_it_shows_that_python_code_runs_until_it_is_stopped(timekeeper: Timekeeper, watchdog: Watchdog) -> None:
+def test_the_timekeeper_beats_again_and_again(timekeeper: Timekeeper, watchdog: Watchdog) -> None:
     eventually(lambda: watchdog.last_beat, SOON)
     first = watchdog.last_beat
     eventually(lambda: watchdog.last_beat > first, SOON)
@@ -105,16 +105,16 @@ def test_an_attempt_that_takes_too_long_is_interrupted(timekeeper: Timekeeper, r
         main.call(lambda: time.sleep(LONG), 0.05)
 
 
-def test_an_attempt_that_is_being_interrupted_is_looked_at_more_often(
+def test_an_attempt_that_is_being_interrupted_is_checked_more_often(
     running: RunningAttempts, watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be in code that must not be struck: it is tried again before the next ordinary look."""
+    """It may be in code that must not be interrupted: it is tried again before the next ordinary check."""
     monkeypatch.setattr(timekeeper_module, "CHECK_EVERY", LONG)
     main = MainThread()
 
     def swallow() -> None:
         with contextlib.suppress(Interrupted):
-            os.kill(os.getpid(), signal.SIGUSR2)  # a look now
+            os.kill(os.getpid(), signal.SIGUSR2)  # makes the timekeeper check now
             time.sleep(LONG)
         time.sleep(LONG)
 

@@ -75,7 +75,7 @@ def test_a_handler_whose_connection_breaks_has_its_outcome_written_over_a_new_on
 def test_a_handler_that_leaves_a_transaction_open_has_its_outcome_recorded_and_the_worker_goes_on(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, ends: str
 ) -> None:
-    """So does an interruption that comes just after an atomic block's first statement, or before its last."""
+    """An interruption just after an atomic block's first statement, or before its last, leaves one open as well."""
     atomic = transaction.atomic()
 
     def handler(run: Run) -> None:

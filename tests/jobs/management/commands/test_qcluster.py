@@ -22,7 +22,7 @@ ONCE: list[bool] = []
 
 
 class Unstarted:
-    """A supervisor whose processes are only named."""
+    """Replaces Supervisor: records the roles of its processes, and starts none."""
 
     def __init__(self, children: list[Any], grace: float) -> None:
         STARTED.append([child.role for child in children])
@@ -71,14 +71,14 @@ def test_a_cluster_of_one_queue_has_the_name_of_the_queue_for_django_q_too() -> 
     assert Conf.CLUSTER_NAME == "mail"
 
 
-def test_q_cluster_name_says_the_same_as_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_q_cluster_name_works_like_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """django-q has read the variable by the time that the command runs."""
     monkeypatch.setattr(Conf, "CLUSTER_NAME", "mail")
     call_command("qcluster")
     assert served() == ["mail"]
 
 
-def test_the_option_counts_more_than_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_option_overrides_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conf, "CLUSTER_NAME", "mail")
     call_command("qcluster", queue="default")
     assert served() == ["default"]
@@ -134,7 +134,7 @@ def test_a_cluster_has_the_settings_that_alt_clusters_has_for_it(
 
 
 @pytest.mark.parametrize("name", ["my.cluster", "mail-2", "a_b"])
-def test_names_that_django_q_takes_are_taken(name: str) -> None:
+def test_names_that_django_q_accepts_are_accepted(name: str) -> None:
     call_command("qcluster", queue=name)
     assert name == Conf.CLUSTER_NAME
 
@@ -148,14 +148,14 @@ def test_a_cluster_that_runs_once_has_no_dispatcher_and_fires_the_schedules_that
 
 
 @pytest.mark.parametrize("name", ["", " ", "two words", "mail/", "über", "-mail", "q.fifo", "q" * 51, "mail\n"])
-def test_what_is_no_name_of_a_queue_is_refused(name: str) -> None:
+def test_an_invalid_name_of_a_queue_is_refused(name: str) -> None:
     with pytest.raises(CommandError, match=r"\A[^\n]+ is not a valid name of a queue; [^\n]+\.\Z"):
         call_command("qcluster", queue=name)
     assert STARTED == []
 
 
 @pytest.mark.parametrize("name", ["", "two words", "q" * 51])
-def test_no_kind_may_have_a_queue_of_such_a_name(name: str) -> None:
+def test_no_kind_may_have_a_queue_with_an_invalid_name(name: str) -> None:
     with pytest.raises(JobError, match=r"\AThe queue of test\.named is called "):
         job("test.named", queue=name)(lambda run: None)
 
