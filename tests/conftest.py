@@ -34,22 +34,22 @@ SYSTEM = Path(__file__).parent / "system"
 LOG_LINES = 40
 
 _stacks: dict[str, Stack] = {}
-"""Those that run, by database."""
+"""The running stacks, by database."""
 
-# No deadline and no complaint about slowness: they would test the machine. An example of the database shares the
-# fixtures of its test with the others, and each such test leaves them as they were or does not mind.
+# No deadline and no complaint about slowness: they would test the machine. All examples of a test share its fixtures:
+# each test with examples restores what it changes, or does not depend on it.
 _anywhere = hypothesis_settings(
     deadline=None,
     database=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-# The same code gets the same examples, here and where it is decided whether it lands: what random ones find belongs
-# to whoever looks for it (`pytest --hypothesis-profile=explore`), and not to a change that has nothing to do with it.
+# The same code gets the same examples on every machine. A random example that fails would block changes that have
+# nothing to do with it; `pytest --hypothesis-profile=explore` looks for such examples.
 hypothesis_settings.register_profile("same", _anywhere, derandomize=True)
 hypothesis_settings.register_profile("explore", _anywhere, derandomize=False, max_examples=1000)
 hypothesis_settings.load_profile("same")
-# The constants of all modules that are loaded by then, tests included, would be mixed into the examples as well.
+# Otherwise hypothesis would mix constants of all loaded modules, tests included, into the examples.
 _constants_of_modules = providers._get_local_constants
 providers._get_local_constants = lambda: (
     providers.Constants() if hypothesis_settings.default.derandomize else _constants_of_modules()
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "DATABASE_URL" not in os.environ:
         _provide_database(config)
     template_database.folder = _shared_folder(config)
-    # Of itself pytest-django sets Django up only where the settings were named before this file was read.
+    # pytest-django sets Django up only if the settings were named before this file was read.
     django.setup()
     flush_only_used_tables()
 
@@ -76,7 +76,7 @@ def _shared_folder(config: pytest.Config) -> Path:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Of pytest-xdist: called before it starts a worker."""
+    """A hook of pytest-xdist: called before it starts a worker."""
     node.workerinput["templates"] = str(template_database.folder)
 
 
@@ -90,7 +90,7 @@ def _provide_database(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.add_cleanup(server.remove)
     server.start()
-    # A machine that stands still is no server that is away.
+    # A slow machine must not look like a server that is away.
     os.environ["DATABASE_URL"] = f"{server.url('legwork')}?connect_timeout={PATIENCE}"
 
 
@@ -98,7 +98,7 @@ def _provide_database(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under xdist, all tests on one stack go to one worker, so that each stack is started once.
 
-    Those that wait for processes come first: the others fill the workers evenly in the end.
+    Tests that wait for processes come first: the short ones fill the workers evenly at the end.
     """
     items.sort(key=lambda item: SYSTEM not in item.path.parents)
     for item in items:
@@ -110,7 +110,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Thousands of tests stay until the end: the garbage collector does not look through them again and again."""
+    """Collected tests live until the end, so the garbage collector need not search thousands of them repeatedly."""
     gc.disable()
     try:
         return (yield)
@@ -142,7 +142,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture(autouse=True)
 def _fresh_counters() -> None:
-    """What other tests have asked for, tried and stored counts against nobody's limits."""
+    """Requests, login attempts and rows of earlier tests do not count against the limits of this one."""
     from jobs.usage import unfinished_jobs
     from mail.usage import unsent_messages
 

@@ -1,4 +1,4 @@
-"""A wrong clock: what Python code of a process learns of the time of day is shifted, and no other clock is."""
+"""A wrong clock: shifts time.time() and timezone.now() of a process; its other clocks stay right."""
 
 import os
 import time

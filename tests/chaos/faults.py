@@ -1,4 +1,4 @@
-"""What is done to the clusters and their database: one method for each action. True if there was something to hit."""
+"""The faults of clusters and their database: one method for each, which returns False if there was nothing to hit."""
 
 import random
 import signal
@@ -28,7 +28,7 @@ CLUSTER_FREEZES = (LEASE.total_seconds() + 1, LEASE.total_seconds() + 4)
 TASK_FAILS_FOR = (5.0, 15.0)
 """Seconds for which a maintenance task fails: at least and at most."""
 MORE = 2.0
-"""Seconds for which it goes on failing if no dispatcher has met it by then."""
+"""Seconds by which the failing is prolonged, as often as no dispatcher has run the task meanwhile."""
 TRANSACTIONS = 3
 CUT_IN_ALL = "  connections that were cut in all"
 KILLED_FROZEN = "  of these killed for it, or stopped with their cluster"
@@ -42,7 +42,7 @@ Order = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Killing:
-    """at: seconds since 1970. processes: the killed one and those that die with it."""
+    """at: seconds since 1970. processes: the killed process and those that die with it."""
 
     role: str
     at: float
@@ -50,7 +50,7 @@ class Killing:
 
 
 class Blows:
-    """submit: accepts a job. spared: the process ids of backends that are not cut."""
+    """The faults that the monkey chooses from. submit: takes a job. spared: the ids of backends that are not cut."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Blows:
         self._later: list[tuple[float, Callable[[], None]]] = []
 
     def look(self) -> None:
-        """End what has lasted long enough."""
+        """End the faults whose time is over."""
         due = [end for at, end in self._later if at <= time.monotonic()]
         self._later = [(at, end) for at, end in self._later if at > time.monotonic()]
         for end in due:
             end()
 
     def end_all(self) -> None:
-        """End everything that lasts."""
+        """End all faults that still last."""
         later, self._later = self._later, []
         for _, end in later:
             end()
@@ -129,7 +129,7 @@ class Blows:
         return self._cut(1)
 
     def freeze(self) -> bool:
-        """A worker of any sort. Killed for it, it counts as killed when it was frozen."""
+        """Freeze a worker of any sort. If its cluster kills it, it counts as killed when it was frozen."""
         cluster = self.dice.choice(self.clusters)
         workers = cluster.workers()
         if not workers or cluster in self._frozen_clusters:
@@ -149,7 +149,7 @@ class Blows:
         return True
 
     def freeze_cluster(self) -> bool:
-        """For longer than a lease, and never two at once. Its jobs are to run elsewhere as if it were dead."""
+        """For longer than a lease, and one cluster at a time: the other one has to run its jobs as if it were dead."""
         cluster = self.dice.choice(self.clusters)
         up = cluster.running() and cluster not in self.stopping and cluster.children("dispatcher")
         if not up or self._frozen_clusters:
@@ -217,7 +217,7 @@ class Blows:
         return False
 
     def _cut(self, share: float) -> bool:
-        """This share of the clusters' connections."""
+        """Cut this share of the clusters' connections."""
         try:
             with closing(psycopg2.connect(self.database_url)) as connection, connection, connection.cursor() as cursor:
                 cursor.execute(BACKENDS, [[*self.spared(), connection.info.backend_pid]])

@@ -1,4 +1,4 @@
-"""A transaction elsewhere that keeps every dead row, as a report or a forgotten session does."""
+"""A transaction elsewhere that keeps VACUUM from removing dead rows, as a report or a forgotten session does."""
 
 from contextlib import suppress
 
@@ -6,7 +6,7 @@ import psycopg2
 
 
 class HeldSnapshot:
-    """Held again whenever its connection is lost: look() is called all the time."""
+    """look() is called all the time: it takes a new snapshot when the connection was lost."""
 
     def __init__(self, database_url: str) -> None:
         self.database_url = database_url

@@ -1,4 +1,4 @@
-"""Afterwards: is every job accounted for? Each question is a query; each answer that is not empty a broken promise."""
+"""After a run: is every job accounted for? Each check is a query, and each row that it returns a broken promise."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -15,10 +15,10 @@ from tests.chaos.kinds import INDEPENDENT
 from tests.chaos.uptime import Interval, seconds_within
 
 BAR = 45.0
-"""Seconds from the death of a worker to the next start of what it was running, while a cluster was up."""
+"""The most seconds from the death of a worker to the next start of what it was running, while a cluster was up."""
 
 BROKEN = {
-    "has not ended": "SELECT id, status, attempt FROM jobs_job WHERE status <> 'succeeded'",
+    "has not succeeded": "SELECT id, status, attempt FROM jobs_job WHERE status <> 'succeeded'",
     "has ended more than once": """
         SELECT job, count(*) FROM chaos_transition WHERE new IN ('succeeded', 'failed', 'cancelled')
         GROUP BY job HAVING count(*) <> 1
@@ -77,7 +77,7 @@ def broken_promises(accepted: Collection[UUID]) -> list[str]:
 
 
 def lost_though_alive(frozen: Collection[int]) -> list[str]:
-    """Attempts that were recorded as lost, and yet their worker went on. frozen: process ids that are excepted."""
+    """Attempts that were recorded as lost although their worker lived on. frozen: process ids that are excepted."""
     return [
         f"Attempt {attempt} at {job} was recorded as lost at {at}, but its worker {worker} lived."
         for job, attempt, worker, at in _rows(LOST, ["WorkerLost"])
@@ -86,9 +86,10 @@ def lost_though_alive(frozen: Collection[int]) -> list[str]:
 
 
 def lost_by_a_neighbour(replaced: Collection[str], frozen: Collection[int]) -> list[str]:
-    """Attempts that were recorded as lost by workers that were killed for one job. replaced: names of such workers.
+    """Attempts that were recorded as lost although their worker was killed because of another job.
 
-    frozen: process ids that are excepted, for others may have rescued their jobs before.
+    replaced: names of workers whose jobs were taken over by their successor. frozen: process ids that are excepted,
+    because another cluster may have rescued their jobs before.
     """
     stalled = {worker for worker in replaced if _process(worker) not in frozen}
     known = {worker for _, _, worker, _ in _rows(LOST, ["TimedOut"]) if worker in stalled}
@@ -116,9 +117,9 @@ def _process(worker: str) -> int:
 
 
 def re_runs(killings: Collection[Killing], up: Sequence[Interval]) -> list[ReRun]:
-    """What happened to everything that was interrupted by a killing; the longest wait first. up: see ReRun.seconds.
+    """The next start of each job that a killing interrupted; the longest wait first. up: when a cluster was up.
 
-    An attempt whose time was over as well is left out: its next one waits as any other retry, behind all that is due.
+    Attempts that had timed out as well are left out: the next one waits like any retry, behind all that is due.
     """
     starts, ends = _rows(STARTS), _rows(ENDS)
     timed_out = {(job, attempt) for job, attempt, *_ in _rows(LOST, ["TimedOut"])}
@@ -131,7 +132,7 @@ def re_runs(killings: Collection[Killing], up: Sequence[Interval]) -> list[ReRun
 
 
 def _interrupted(killing: Killing, starts: list[Any], ends: list[Any]) -> set[tuple[UUID, int]]:
-    """The attempts that these processes were at when they died: all that they had started and that had not ended."""
+    """The attempts that these processes were running when they died: started and not ended."""
     begun = {
         job: (attempt, at) for job, attempt, process, at in starts if process in killing.processes and at < killing.at
     }

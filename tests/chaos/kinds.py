@@ -61,7 +61,7 @@ def sleep(run: Run, *, seconds: float) -> float:
 
 @job("chaos.hold", params=GateParams, retry=SOON)
 def hold(run: Run, *, gate: str) -> None:
-    """Wait until this file exists."""
+    """Wait until the file `gate` exists."""
     with noted(run):
         while not os.path.exists(gate):
             time.sleep(0.02)
@@ -69,7 +69,7 @@ def hold(run: Run, *, gate: str) -> None:
 
 @job("chaos.fail", params=TimesParams, retry=SOON)
 def fail(run: Run, *, times: int) -> None:
-    """Fail in the first attempts."""
+    """Fail in the first `times` attempts."""
     with noted(run):
         if run.attempt <= times:
             raise TransientError(f"attempt {run.attempt} of {times} that fail")
@@ -102,13 +102,13 @@ def report(run: Run, *, times: int) -> None:
 
 @job("chaos.report_in_thread", params=TimesParams, retry=SOON, threads=THREADS)
 def report_in_thread(run: Run, *, times: int) -> None:
-    """The same beside others in one process."""
+    """The same in a thread of an I/O worker."""
     report(run, times=times)
 
 
 @job("chaos.call", params=SecondsParams, retry=SOON, threads=THREADS)
 def call(run: Run, *, seconds: float) -> None:
-    """Wait for others, as mail and HTTP calls do."""
+    """Wait, as mail and HTTP calls wait for a server."""
     with noted(run):
         time.sleep(seconds)
 
@@ -143,7 +143,7 @@ def hold_gil(run: Run, *, how: str) -> None:
 
 @job("chaos.gil_in_thread", params=HowParams, retry=SOON, timeout=2 * LATE, threads=THREADS)
 def hold_gil_in_thread(run: Run, *, how: str) -> None:
-    """The same beside others in one process."""
+    """The same in a thread of an I/O worker."""
     hold_gil(run, how=how)
 
 
@@ -189,5 +189,5 @@ def gil_holder(dice: random.Random) -> tuple[str, dict[str, Any]]:
 
 
 def transaction_of_seconds(dice: random.Random) -> tuple[str, dict[str, Any]]:
-    """Longer than a heartbeat."""
+    """Takes longer than the time between two heartbeats."""
     return "chaos.transaction", {"times": dice.randint(40, 80)}

@@ -1,4 +1,4 @@
-"""What the database itself remembers of a run: each start and end of a handler, and each change of a job's status."""
+"""Records in the database itself each start and end of a handler, and each change of a job's status."""
 
 import os
 import time
@@ -58,7 +58,7 @@ def noted(run: Run) -> Iterator[None]:
 
 @contextmanager
 def noted_for_certain(run: Run) -> Iterator[None]:
-    """The same by connections of its own, until the database is there: the handler does not depend on any."""
+    """The same over connections of its own, tried until the database takes it: the handler depends on no connection."""
     with _noted(run, _note_for_certain):
         yield
 
@@ -90,5 +90,5 @@ def _note_for_certain(values: list[Any]) -> None:
             with closing(psycopg2.connect(**connection.get_connection_params())) as own, own, own.cursor() as cursor:
                 cursor.execute(NOTE, values)
             return
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):  # the second: cut while it rolls back
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):  # InterfaceError: cut during the rollback
             time.sleep(NOTE_AGAIN)

@@ -1,4 +1,4 @@
-"""A maintenance task that fails while a file says so, and how it fails."""
+"""A maintenance task that fails while a file exists, in the way that the file names."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Who hits: the clusters at random, the database now and then; and the supervisor that starts what has ended."""
+"""Injects faults, into clusters at random and into databases now and then, and starts clusters that have ended."""
 
 import random
 import signal
@@ -13,9 +13,9 @@ from tests.support.servers.postgresql import PostgreSQL
 from tests.support.servers.redis import Redis
 
 PAUSE = (0.6, 1.8)
-"""Seconds between two blows: at least and at most."""
+"""Seconds between two faults: at least and at most."""
 LATEST = 5
-"""How often the time that was asked for may pass until all that can be done was done at least once."""
+"""A run may last this many times as long as was asked for, until each act was done at least once."""
 ACTS: dict[str, tuple[int, Callable[[Blows], bool]]] = {
     "worker killed (SIGKILL)": (30, Blows.worker),
     "I/O worker killed (SIGKILL)": (12, Blows.io_worker),
@@ -31,7 +31,7 @@ ACTS: dict[str, tuple[int, Callable[[Blows], bool]]] = {
     "GIL holder submitted": (7, Blows.gil),
     "long transactions with progress submitted": (3, Blows.transactions),
 }
-"""What is done, and how often of a hundred times."""
+"""Each act: how often of a hundred times it is chosen, and how it is done."""
 
 
 Restarts = Mapping[str, Callable[[], None]]
@@ -49,7 +49,7 @@ def restarts(server: PostgreSQL, redis: Redis | None) -> Restarts:
 
 
 class Monkey:
-    """Deterministic in what it rolls, not in what it hits: who is busy at that moment is up to the machine."""
+    """The seed decides which acts are chosen; what they hit depends also on which processes are running then."""
 
     def __init__(
         self,
@@ -86,13 +86,13 @@ class Monkey:
                 cluster.start()
 
     def _missed(self) -> str | None:
-        """What never came to pass, because there was nobody to be hit when it was its turn."""
+        """An act that was never done, because there was no process to hit when it was chosen; None if all were done."""
         return next((act for act in ACTS if not self.done[act]), None)
 
     def _planned(self, seconds: float) -> Iterator[tuple[float, str]]:
-        """When to do what: the restarts divide the time evenly.
+        """When to do which act: the restarts divide the time evenly.
 
-        All that can be done is done, at the end if not before.
+        Acts that were never done come at the end.
         """
         parts = len(self.restarts) + 1
         restarts = [(seconds * number / parts, name) for number, name in enumerate(self.restarts, 1)]
@@ -115,11 +115,11 @@ class Monkey:
         self.done[act] += blow(self.blows)
 
     def _judge_the_end(self, cluster: SkewedCluster) -> None:
-        """A stop takes as long as the grace, and its status is 0."""
+        """Note how long a requested stop took, and any exit status other than 0."""
         asked_at = self.blows.stopping.pop(cluster, None)
         if asked_at is None:
             return
         self.longest_stop = max(self.longest_stop, time.monotonic() - asked_at)
-        # A program that has not yet installed its handlers dies of the signal itself: nothing had begun.
+        # The signal itself ends a program that has not yet installed its signal handlers: nothing had begun.
         if cluster.returncode not in {0, -signal.SIGTERM}:
             self.bad_stops.append(f"{cluster.name} ended with {cluster.returncode}")

@@ -25,7 +25,7 @@ from tests.support.servers.postgresql import PostgreSQL
 from tests.support.servers.redis import Redis
 
 DRAINED_WITHIN = 300.0
-"""Seconds from the last blow to the end of the last job."""
+"""Seconds from the last fault to the end of the last job."""
 STEP = 0.02
 MOST_SHOWN = 50
 WORKERS, IO_WORKERS = 2, 1
@@ -91,7 +91,7 @@ class Course:
             pass
 
     def _submit_one(self, order: Order) -> bool:
-        """While the database is away nothing is accepted, and nothing promised."""
+        """False while the database is away: the job was not accepted, so nothing is promised for it."""
         kind, params = order
         try:
             close_old_connections()

@@ -1,4 +1,4 @@
-"""The settings of a cluster in chaos: those of the kinds of trouble, and a clock that may be wrong."""
+"""The settings of a cluster in a chaos run: those of tests/support/misbehaving_kinds, and a clock that may be wrong."""
 
 from tests.chaos import clock
 from tests.support.misbehaving_kinds.settings import *  # noqa: F403

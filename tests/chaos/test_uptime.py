@@ -1,4 +1,4 @@
-"""What chaos (tests/chaos) holds against a cluster: the time in which one was up."""
+"""The time for which a chaos run (tests/chaos) blames the clusters: while one was up."""
 
 from tests.chaos.uptime import of_cluster, seconds_within, union
 

@@ -1,4 +1,4 @@
-"""When at least one cluster was up: what a lost job waits for while there is none is no cluster's fault. Pure."""
+"""When at least one cluster was up: only then does the wait of a lost job count. Pure functions."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,7 +17,7 @@ def of_cluster(
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Without overlaps, in order."""
+    """The intervals in order, merged where they overlap."""
     merged: list[Interval] = []
     for begin, end in sorted(intervals):
         if merged and begin <= merged[-1][1]:
@@ -28,7 +28,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def seconds_within(intervals: Iterable[Interval], begin: float, end: float) -> float:
-    """How much of this time they cover; they do not overlap."""
+    """How many seconds between begin and end the intervals cover, which must not overlap."""
     return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in intervals)
 
 

@@ -30,13 +30,13 @@ USER = "ada"
 AFTERWARDS = 2.0
 """Seconds for which the load goes on once a part is back."""
 NO_ANSWER_FOR = 5.0
-"""Seconds: the longest time without HAProxy."""
+"""Seconds that requests may stay without an answer while HAProxy is away."""
 DRAINED_WITHIN = 180.0
 GET_OK, POST_OK = {"200"}, {"202"}
 NO_ANSWER = "ConnectionError"
 NOUNS = {"/jobs/": "jobs", "/messages/": "mails"}
 WELL = {"succeeded", "sent", "delivered"}
-"""How each accepted job and mail has to end; the simulator forgets what a killed one had to deliver."""
+"""The good ends of jobs and mails. `sent` is one: a killed simulator never delivers what it had accepted."""
 
 console = Console(width=116)
 
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def _end_each(topology: Topology, client: Client) -> list[str]:
-    """What was not as promised."""
+    """End and start each part; returns the broken promises."""
     step("Each part is restarted (SIGTERM) or killed (SIGKILL) in turn, while clients read and post")
     table = Table("part", "GETs", "failed", "POSTs", "503", "no answer", "other errors", "whole again after")
     problems, totals = [], []
@@ -95,7 +95,7 @@ def _end_each(topology: Topology, client: Client) -> list[str]:
 
 
 def _end_and_start(topology: Topology, part: Part) -> float:
-    """Seconds from its start until the topology is whole again."""
+    """End a part and start it again; returns the seconds from its start until the topology is whole."""
     part.end()
     time.sleep(part.away_for)
     began = time.monotonic()
@@ -139,7 +139,7 @@ def _shown(counts: Counter[str]) -> str:
 
 
 def _unfinished(client: Client, load: Load) -> list[str]:
-    """Each accepted job and mail has to end well."""
+    """Wait for accepted jobs and mails; returns a sentence if some have not ended well."""
     status: dict[str, str] = {}
 
     def all_well() -> bool:

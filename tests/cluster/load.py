@@ -24,7 +24,7 @@ POSTS = [("jobs/", JOB), ("jobs/", JOB), ("jobs/", JOB), ("mail/messages/", MAIL
 
 @dataclass
 class Counts:
-    """Answers by status, or by the exception where there was none; no_answer_at: when that was."""
+    """Requests by status, or by exception if there was no answer. no_answer_at: when there was none."""
 
     reads: Counter[str] = field(default_factory=Counter)
     posts: Counter[str] = field(default_factory=Counter)
@@ -65,7 +65,7 @@ class Load:
             thread.join()
 
     def take_counts(self) -> Counts:
-        """Since the last call."""
+        """The counts since the last call."""
         with self._lock:
             counts, self._counts = self._counts, Counts()
         return counts
@@ -91,7 +91,7 @@ class Load:
                 time.sleep(min(float(answer.headers["Retry-After"]), 1))
 
     def _request(self, client: Client, method: str, path: str, **options: Any) -> requests.Response | None:
-        """The answer; None without one."""
+        """The answer, or None if there was none."""
         answer = None
         try:
             answer = client.request(method, path, **options)

@@ -39,9 +39,9 @@ REPLACED_WITHIN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that can be ended and started again, or whose start by somebody else is waited for.
+    """A part that can be ended and started again. `start` only waits where a supervisor starts it.
 
-    writes, answers: whether the API can accept work, and answer at all, without it.
+    writes, answers: whether the API accepts work, and answers at all, without this part.
     """
 
     name: str
@@ -175,7 +175,7 @@ class Topology:
 
 
 def _children_killed(cluster: Process) -> list[Part]:
-    """Its supervisor replaces each of them."""
+    """The processes of a cluster as parts that are killed, and that its supervisor replaces."""
     children = _children(cluster.pid)
 
     def replaced(child: str) -> None:

@@ -1,4 +1,4 @@
-"""The demo's mails: it does not pass before each has had its fate, and what leads there."""
+"""The demo's mails: it passes only when each has its final status and the events that lead to it."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ from demo.eventually import TooLateError
 
 
 class Client:
-    """An API where mail to each local part has the status and the events that are said here."""
+    """An API in which mail has the status and the events that are given here for its local part."""
 
     def __init__(self, **messages: tuple[str, list[str]]) -> None:
         self.messages = messages
@@ -26,7 +26,7 @@ class Client:
 
 @pytest.fixture(autouse=True)
 def one_deferred_mail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no patience."""
+    """The demo waits for one mail, and for no time."""
     monkeypatch.setattr(mail, "MAX_DELAY", 0)
     monkeypatch.setattr(mail, "OUTCOMES", {"defer": "delivered"})
 
@@ -40,6 +40,6 @@ def test_a_mail_that_was_deferred_and_delivered_passes() -> None:
     show("deferred", "delivered")
 
 
-def test_a_mail_that_was_only_delivered_does_not() -> None:
+def test_a_mail_that_was_delivered_without_being_deferred_does_not_pass() -> None:
     with pytest.raises(TooLateError, match="defer@"):
         show("delivered")

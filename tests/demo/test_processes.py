@@ -1,4 +1,4 @@
-"""What the demo and the tests stand on: waiting for conditions, ports, and programs that end when they should."""
+"""What the demo and the tests rely on: waiting for conditions, free ports, and programs that end when they should."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ signal.pause()
 """
 
 
-def test_the_first_true_value_is_what_was_waited_for() -> None:
+def test_waiting_returns_the_first_true_value() -> None:
     values = iter([None, 0, "here"])
     assert eventually(lambda: next(values), within=60) == "here"
 
@@ -47,7 +47,7 @@ def test_a_preferred_port_is_taken_only_when_it_is_free() -> None:
     assert free_port(taken) == taken
 
 
-def test_a_port_that_was_handed_out_is_nobody_elses_though_nobody_listens_yet() -> None:
+def test_a_port_that_was_handed_out_is_not_given_to_others_before_anybody_listens() -> None:
     ours = free_port()
     ask = f"from demo.processes import free_port; print(free_port({ours}))"
     theirs = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -108,7 +108,7 @@ def group_lives(process_group: int) -> bool:
 
 
 def bind_out_of_the_way(server: socket.socket) -> int:
-    """To a port that neither outgoing connections nor free_port() take of themselves."""
+    """Bind to a port that neither outgoing connections nor free_port() choose by themselves."""
     while True:
         port = random.randrange(12_000, 20_000)
         with contextlib.suppress(OSError):

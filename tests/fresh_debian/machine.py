@@ -15,7 +15,7 @@ from demo.processes import DiedError, Process
 BOOT = Path(__file__).with_name("boot.sh")
 RELEASE = "bookworm"
 PRESENT = "systemd-sysv,dbus,ca-certificates"
-"""What the installer's Debian has and debootstrap's smallest has not."""
+"""Packages that Debian's installer installs, and debootstrap's smallest variant does not."""
 NAMESPACES = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--cgroup", "--propagation", "private"]
 CERTIFICATES = Path("etc/ssl/certs/ca-certificates.crt")
 WITHIN = 120
@@ -57,7 +57,7 @@ class Debian:
         eventually(lambda: self._first_process() and self.state() in ("running", "degraded"), WITHIN, "Debian's start")
 
     def stop(self) -> None:
-        """As by `poweroff`."""
+        """Run `systemctl poweroff`, and wait for its end."""
         subprocess.run(self._inside("systemctl", "poweroff"), capture_output=True)
         eventually(lambda: not self._process.running(), WITHIN, "Debian's end")
 
@@ -67,9 +67,9 @@ class Debian:
         return done.stdout.strip()
 
     def run(self, script: str, answers: Iterable[tuple[str, str]] = ()) -> str:
-        """What a bash script prints that root runs at a terminal in /opt/legwork. Raises DiedError if a line fails.
+        """Run a bash script as root at a terminal in /opt/legwork; returns its output. DiedError if a line fails.
 
-        answers: what to type at each prompt, which is (the beginning of) one.
+        answers: pairs of (the beginning of) a prompt and what to type there, in order.
         """
         terminal, other_end = pty.openpty()
         command = self._inside("bash", "-ec", f"cd /opt/legwork\n{script}")
@@ -106,13 +106,13 @@ class Debian:
         return ["nsenter", "--target", self._first_process(), *namespaces, "env", "-i", *variables, *command]
 
     def _first_process(self) -> str:
-        """Its id here; empty while there is none."""
+        """Its process id as seen on this machine; empty while there is none."""
         self._process.check()
         return Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().strip()
 
 
 def _read(terminal: int) -> bytes:
-    """Nothing once the other end is closed."""
+    """Empty once the other end is closed."""
     try:
         return os.read(terminal, 4096)
     except OSError:

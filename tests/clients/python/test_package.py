@@ -17,7 +17,7 @@ PACKAGE = ROOT / "clients" / "python"
 
 
 def script(name: str) -> ModuleType:
-    """A program of the package's folder, which is no module of ours."""
+    """A script of the package's folder, which cannot be imported by name."""
     module = ModuleType(name)
     module.__file__ = str(PACKAGE / f"{name}.py")
     exec(compile((PACKAGE / f"{name}.py").read_text(), module.__file__, "exec"), module.__dict__)  # noqa: S102 ours
@@ -32,7 +32,7 @@ def test_the_blocking_client_is_the_other_one_without_await(tmp_path: Path) -> N
 
 
 def test_every_field_of_the_types_is_one_of_the_schema() -> None:
-    """A new field of the API needs no new types; one that is gone does: `make_types.py`."""
+    """The types may lack a field that is new in the API. Run `make_types.py` if a field was removed there."""
     document = Client().get("/api/v1/schema/").json()
     made = script("make_types")
     for name, component in made.WANTED.items():

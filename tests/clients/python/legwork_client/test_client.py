@@ -28,7 +28,7 @@ Step = Answer | Callable[[httpx.Request], Answer]
 
 
 class Server:
-    """Answers in turn; requests: what it was sent."""
+    """Gives one of these answers to each request, in turn. requests: what was sent to it."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
@@ -63,14 +63,14 @@ def test_a_submitted_job_has_a_key_and_keeps_it_when_it_is_sent_again() -> None:
     assert json.loads(server.requests[0].content) == {"kind": "demo.countdown", "params": {"seconds": 1}}
 
 
-def test_what_may_have_had_its_effect_is_not_sent_again() -> None:
+def test_a_post_without_a_key_is_not_repeated_if_it_may_have_arrived() -> None:
     server = Server(httpx.ReadError("cut"))
     with pytest.raises(Unreachable):
         server.client().tokens.create("ada", "secret")
     assert len(server.requests) == 1
 
 
-def test_what_was_never_sent_is_sent_again() -> None:
+def test_a_post_without_a_key_is_repeated_if_it_was_never_sent() -> None:
     server = Server(httpx.ConnectError("refused"), httpx.Response(201, json={"token": "new"}))
     assert server.client().tokens.create("ada", "secret")["token"] == "new"
 
@@ -83,7 +83,7 @@ def test_it_gives_up_after_its_attempts() -> None:
 
 
 @pytest.mark.parametrize(("status", "error"), [(400, BadRequest), (409, Conflict), (418, ApiError)])
-def test_a_refusal_is_an_error_of_its_own_and_is_not_repeated(status: int, error: type[ApiError]) -> None:
+def test_each_refusal_raises_its_own_error_and_is_not_repeated(status: int, error: type[ApiError]) -> None:
     server = Server(problem(status, Location="http://site/api/v1/jobs/2/"))
     with pytest.raises(error) as raised:
         server.client().jobs.get("1")
@@ -91,18 +91,18 @@ def test_a_refusal_is_an_error_of_its_own_and_is_not_repeated(status: int, error
     assert "not now" in str(raised.value)
 
 
-def test_an_error_that_is_no_problem_document_is_one_all_the_same() -> None:
+def test_an_error_response_without_a_problem_document_raises_too() -> None:
     with pytest.raises(ServerError, match="502"):
         Server(httpx.Response(502, text="<html>")).client(Retries(attempts=1)).jobs.get("1")
 
 
-def test_it_waits_by_stream() -> None:
+def test_changes_are_read_from_a_stream() -> None:
     server = Server(stream(QUEUED, DONE))
     assert list(server.client().jobs.changes("1")) == [QUEUED, DONE]
     assert server.requests[0].url.path == "/api/v1/jobs/1/events/"
 
 
-def test_a_cut_stream_is_opened_again_where_it_was() -> None:
+def test_a_cut_stream_is_resumed_after_its_last_event() -> None:
     server = Server(stream(QUEUED), stream(DONE))
     assert server.client().jobs.result("1") == 42
     assert server.requests[1].headers["Last-Event-ID"] == "1"

@@ -19,7 +19,7 @@ LEASE = {
 
 
 class Site:
-    """Has one job to lease; `reports` are what came of it, and the first one stops the worker."""
+    """Has one job to lease. reports: what the worker reports about it; the first report stops the worker."""
 
     def __init__(self, beat: Callable[[], httpx.Response] | None = None) -> None:
         self.beat = beat or (lambda: httpx.Response(200, json=self.renewal()))
