@@ -66,7 +66,7 @@ def make_everything() -> list[Any]:
 
 
 @pytest.mark.parametrize("what", LISTS)
-def test_whoever_is_no_staff_is_sent_to_the_login(what: str) -> None:
+def test_users_without_staff_status_are_sent_to_the_login(what: str) -> None:
     browser = Client()
     browser.force_login(make_user())
     assert browser.get(list_of(what)).status_code == 302
@@ -141,7 +141,7 @@ def test_cancelling_stops_what_waits(operator: Client) -> None:
 
 
 @pytest.mark.parametrize("what", sorted(set(LISTS) - {"suppression"}))
-def test_only_suppressions_are_made_here(operator: Client, what: str) -> None:
+def test_only_suppressions_can_be_added_in_the_admin(operator: Client, what: str) -> None:
     assert operator.get(f"{list_of(what)}add/").status_code == 403
 
 
@@ -224,7 +224,7 @@ def test_a_broadcast_shows_how_far_its_messages_have_come(operator: Client) -> N
 
 
 @pytest.mark.parametrize("from_the_list", [False, True])
-def test_what_waits_for_a_provider_is_tried_when_its_row_is_deleted(operator: Client, from_the_list: bool) -> None:
+def test_mail_that_waits_for_a_provider_is_tried_when_its_row_is_deleted(operator: Client, from_the_list: bool) -> None:
     row = Provider.objects.create(name="mailgun", opened_at=timezone.now())
     later = timezone.now() + timedelta(minutes=10)
     waits = make_job("retrying", kind="mail.send", run_at=later)
@@ -272,7 +272,7 @@ def test_looking_is_not_enough_to_change(operator: Client) -> None:
     assert browser.post(f"{list_of('suppression')}add/", {"address": "a@example.org"}).status_code == 403
 
 
-def test_events_that_were_not_believed_can_be_looked_up(operator: Client) -> None:
+def test_disregarded_events_can_be_filtered_and_show_why(operator: Client) -> None:
     believed = Event.objects.create(message=make_message(), source="webhook", type="delivered")
     other = Event.objects.create(source="webhook", type="bounced", disregarded="no such attempt", raw={"a": 1})
     for query, found in (("believed=no", {other}), ("believed=yes", {believed}), ("", {believed, other})):

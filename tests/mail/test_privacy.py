@@ -64,8 +64,8 @@ def test_old_bodies_are_erased_and_what_happened_is_kept() -> None:
     assert message.erased_at == before
 
 
-def test_what_is_told_of_an_erased_message_is_not_kept_word_for_word() -> None:
-    """It counts all the same."""
+def test_the_content_of_an_event_about_an_erased_message_is_not_stored() -> None:
+    """Its event is counted, and kept without its content."""
     attempt = make_attempt(make_old())
     do_all_chores()
     opened = make_event(attempt, "opened", ip="192.0.2.1", geolocation={"city": "London"})
@@ -102,7 +102,7 @@ def test_what_is_young_or_has_to_be_sent_is_kept(status: str, fields: dict[str, 
     assert (message.text, message.erased_at) == ("There", None)
 
 
-def test_what_was_sent_and_never_heard_of_is_erased_too() -> None:
+def test_a_sent_message_without_events_is_erased_too() -> None:
     message = make_old(Status.SENT, sent_at=timezone.now() - LONG_AGO)
     do_all_chores()
     message.refresh_from_db()
@@ -253,7 +253,7 @@ def test_answers_to_a_broadcast_do_not_go_to_them() -> None:
 @pytest.mark.parametrize(
     "other", ["diana@b.com", "diana@b.co", "ana@b.com", "ana@b.co.uk", "x.ana@b.co", "d'ana@b.co", "x/ana@b.co"]
 )
-def test_an_address_that_contains_theirs_is_another_one(other: str) -> None:
+def test_an_address_that_contains_the_forgotten_one_is_left_alone(other: str) -> None:
     api = client(make_token(make_user("somebody")))
     body = {"to": GRACE, "reply_to": [other], "metadata": {"agent": other}, "send_at": "2100-01-01T00:00:00Z"}
     made = post(api, {"Idempotency-Key": "k"}, **body)
@@ -301,14 +301,14 @@ def test_others_are_left_alone() -> None:
     assert everything() == before
 
 
-def test_a_forgotten_person_stays_suppressed_also_when_the_list_learns_of_them_again() -> None:
+def test_the_suppression_of_a_forgotten_person_keeps_their_digest() -> None:
     Suppression.objects.suppress(ADA, "bounce", "all", None, source="mailgun")
     forget()
     assert Suppression.objects.get().digest == address_digest(ADA)
 
 
 @pytest.mark.parametrize("answer", ["no", "", "y"])
-def test_it_asks_first(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+def test_forget_address_asks_first(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     make_message(Status.DELIVERED)
     monkeypatch.setattr(forget_address, "input", lambda question: answer, raising=False)
     with pytest.raises(CommandError):
@@ -316,7 +316,7 @@ def test_it_asks_first(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     assert Message.objects.get().address == ADA
 
 
-def test_what_is_no_address_is_said_to_be_none() -> None:
+def test_forgetting_an_invalid_address_is_refused() -> None:
     with pytest.raises(CommandError, match="@"):
         forget("nobody")
 

@@ -28,12 +28,12 @@ class Actual:
 
 
 def statuses() -> dict[str, str]:
-    """By address. Quick: it is asked again and again while mail is under way."""
+    """The status of each message, by address: one quick query, repeated while mail is under way."""
     return dict(Message.objects.order_by().values_list("address", "status"))
 
 
 def actual_ends(simulator: Simulator, lists: Mapping[str, frozenset[str]]) -> dict[str, Actual]:
-    """By address. lists: as provider_lists() says."""
+    """What became of each message, by address. lists: the addresses on each of the provider's lists."""
     accounts = simulator.get("accepted")["messages"]
     alerts: dict[object, set[str]] = defaultdict(set)
     for message, kind in Alert.objects.exclude(message=None).values_list("message", "kind"):
@@ -74,7 +74,7 @@ def broken_promises(promises: Mapping[str, Promise], found: Mapping[str, Actual]
 def _broken(promised: Promise, found: Actual) -> Iterator[str]:
     promised = promised.against(found.status)
     if promised.meets_list and found.status == "bounced" and not found.possible_duplicate:
-        yield "is bounced, and its second copy ought to have met the provider's list"
+        yield "is bounced, and its second copy ought to have been refused by the provider's list"
     if found.status != promised.status:
         yield f"is {found.status}, and ought to be {promised.status}"
     if found.copies < promised.copies:
@@ -82,7 +82,7 @@ def _broken(promised: Promise, found: Actual) -> Iterator[str]:
     if found.copies > promised.copies and not _may_be_doubled(found):
         yield f"was sent {found.copies} times, and ought to be {promised.copies} times"
     if found.possible_duplicate and found.importance != "critical":
-        yield "was risked to be sent twice"
+        yield "may have been sent twice, and is not critical"
     if missing := promised.suppressions - found.suppressions:
         yield f"ought to be suppressed: {_shown(missing)}"
     if more := found.suppressions - promised.suppressions - _of_a_second_copy(promised, found):
@@ -96,13 +96,13 @@ def _broken_alerts(promised: Promise, found: Actual) -> Iterator[str]:
         yield f"has no alert of {', '.join(sorted(missing))}"
     second = set()
     if promised.listed and found.importance == "critical" and found.possible_duplicate:
-        second = {LISTED[promised.listed], "suppressed"}  # of a second copy, or where there was to be one
+        second = {LISTED[promised.listed], "suppressed"}  # alerts about a second copy, sent or held back
     if more := found.alerts - promised.alerts - promised.may_alert - second:
         yield f"has an alert of {', '.join(sorted(more))}"
 
 
 def _broken_lists(promised: Promise, found: Actual) -> Iterator[str]:
-    """The provider's lists: as foretold, and each entry known to us."""
+    """The provider's lists have to be as promised, and each of their entries known to us."""
     if found.listed != ({promised.listed} if promised.listed else set()):
         yield f"is on the provider's lists: {', '.join(found.listed) or 'none'}, not {promised.listed or 'none'}"
     for name in found.listed:
@@ -115,7 +115,7 @@ def _may_be_doubled(found: Actual) -> bool:
 
 
 def _of_a_second_copy(promised: Promise, found: Actual) -> frozenset[Fact]:
-    """What we learn of the provider's list by a second copy as well as by comparing the lists."""
+    """Suppressions that may follow from a second copy as well as from comparing the lists."""
     doubled = found.copies > promised.copies and promised.listed == "bounces"
     return frozenset({("bounce", "all")} if doubled else ()) | (SOFTLY if promised.meets_list else frozenset())
 
@@ -134,12 +134,12 @@ def _shown(facts: frozenset[Fact]) -> str:
 
 
 def work_left() -> int:
-    """Jobs about mail that have not ended. Alerts that nobody is named for are none."""
+    """How many jobs about mail have not ended."""
     return int(Job.objects.unfinished().filter(kind__startswith="mail.").count())
 
 
 def attempts_by_class() -> Counter[str]:
-    """How many calls of the provider came to nothing, by class of failure."""
+    """How many calls of the provider failed, by class of failure."""
     rows = Attempt.objects.exclude(failure_class="").order_by().values_list("failure_class")
     return Counter(dict(rows.annotate(count=Count("pk"))))
 

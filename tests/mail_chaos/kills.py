@@ -13,7 +13,7 @@ REFUSED_FOR = (0.5, 2.0)
 
 
 class Kills:
-    """Deterministic in what is rolled, not in what is hit: who is busy at that moment is up to the machine."""
+    """The seed decides which acts are chosen; what they hit depends also on which processes are running then."""
 
     def __init__(self, stack: ClusterStack, simulator: Simulator, dice: random.Random) -> None:
         self.stack = stack
@@ -28,10 +28,10 @@ class Kills:
             "web process killed (SIGKILL)": (10, lambda: self._kill_process(self.stack.web)),
             "provider not reachable for up to two seconds": (10, self._refuse),
         }
-        """What is done, and how often of a hundred times."""
+        """Each act: how often of a hundred times it is chosen, and how it is done."""
 
     def kill_something(self) -> None:
-        """What was not done yet, if anything, and then at random."""
+        """Do an act that was not done yet, or, if there is none, any act at random."""
         names = [name for name in self._acts if not self.done[name]] or list(self._acts)
         name = self.dice.choices(names, [self._acts[name][0] for name in names])[0]
         self.done[name] += self._acts[name][1]()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHARE = 0.05
-"""Of all messages that meet one failure; in each of the three groups the rest is fine."""
+"""The share of all messages that meets each failure; the rest of a group meets none."""
 
 OUTCOMES = (
     *("bounce", "delayed-bounce", "user-unknown", "soft-bounce", "delayed-soft-bounce", "old", "no-mx"),
@@ -27,18 +27,18 @@ ONCE = (
 ALWAYS = ("400", "sandbox")
 CALLS = (*ONCE, *ALWAYS)
 STOPPING = ("401", "403", "html", "420", "429")
-"""Of these, those that stop all mail for a while. They come in gusts, as an account is suspended for all at once."""
+"""Faults that stop all mail for a while. They hit consecutive messages, because an account is suspended for all."""
 WEBHOOKS = ("lost", "doubled", "delayed", "reordered", "early", "forged", "swapped")
 
 GUST = 2500
-"""Of as many messages in a row, those that meet the same stopping fault stand together."""
+"""Among so many consecutive messages, those that meet the same stopping fault are posted together."""
 DOMAINS = 50
-"""Of recipients: a block slows down all bulk mail to its domain."""
+"""Domains of recipients. Several, because a block slows down all bulk mail to its domain."""
 
 IMPORTANCES = {"critical": 30, "normal": 35, "bulk": 35}
 """How many of a hundred messages."""
 IN_BROADCAST = 0.6
-"""Of the bulk mail."""
+"""The share of bulk mail that is sent by the broadcast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Planned:
 
 
 def plan(count: int, seed: int) -> list[Planned]:
-    """In the order in which they are posted."""
+    """All messages, in the order in which they are posted."""
     dice = random.Random(seed)
     return _in_gusts([_planned(number, dice) for number in range(count)], dice)
 

@@ -1,6 +1,6 @@
-"""Where each message has to end, as docs/mail-failures.md says: read from the page, and not asked of the code. Pure.
+"""Where each message has to end: read from docs/mail-failures.md, and not computed by the code under test. Pure.
 
-What is written here is the outside world: which class of failure each outcome of the simulator is, and which of
+This module itself only knows the outside world: which class of failure each outcome of the simulator is, and which of
 the provider's lists it leads to.
 """
 
@@ -20,7 +20,7 @@ Fact = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """kind: the class of failure, empty for none. listed: the provider's list that the address gets on.
+    """kind: the class of failure, empty for none. listed: the provider's list to which the address is added.
 
     temporary: the entry has a code of class 4.
     """
@@ -51,7 +51,7 @@ OUTCOMES = {
     "suppressed-unsubscribe": Expected("listed_unsubscribe"),
 }
 LISTED = {"bounces": "listed_bounce", "complaints": "listed_complaint", "unsubscribes": "listed_unsubscribe"}
-"""What a further mail to an address on the provider's list comes to."""
+"""By the provider's list that has the address: the class of failure of further mail to it."""
 REFUSED = {"400": "invalid", "sandbox": "not_permitted"}
 """Answers after which nothing more is tried."""
 FAULTS = {
@@ -59,7 +59,7 @@ FAULTS = {
     **dict.fromkeys(["500", "502-accepted", "timeout-before", "timeout-after", "drop-before", "drop"], "ambiguous"),
     "truncated": "ambiguous",
 }
-"""By faults that pass: the class that is seen before the message is sent after all."""
+"""By temporary fault: the class of failure of the call, after which the message is sent all the same."""
 SUPPRESSED_BY = {
     "bounces": {"bounce", "mailbox_full", "soft_bounces"},
     "complaints": {"complaint"},
@@ -71,14 +71,14 @@ IMPORTED_AS: dict[str, Fact] = {
     "complaints": ("complaint", "all"),
     "unsubscribes": ("unsubscribe", "bulk"),
 }
-"""What an entry is to us that we only know from the list."""
+"""The suppression as which an entry is imported that only the provider's list tells of."""
 SOFTLY: frozenset[Fact] = frozenset({("soft_bounces", "all")})
-"""The same of an entry that is temporary."""
+"""The suppression as which a temporary entry is imported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A cell of the page, where there is no other provider. status: None where the message stays what it is."""
+    """A cell of the page, for a single provider. status: None if the message keeps its status."""
 
     status: str | None
     alert: bool
@@ -90,11 +90,11 @@ class Rule:
 class Promise:
     """What has to be true in the end.
 
-    copies: mails that the provider has accepted, more of them only if the message says so and is critical. alerts:
-    kinds that have to be told; may_alert: others that may. listed: the provider's list that has the address.
-    meets_list: the second copy is rejected because the first has brought the address on the list. It may also end as
-    suppressed after its first copy, with an alert, as the lists may be compared before it is sent again; or as bounced
-    if it is a possible duplicate, whose two copies may both be on their way before there is an entry.
+    copies: mails that the provider has accepted; more only if the message is critical and a possible duplicate.
+    alerts: kinds of alerts that there have to be. may_alert: others that there may be. listed: the provider's list that
+    has the address. meets_list: the second copy is rejected, because the first one has put the address on the list.
+    Such a message may also end as suppressed, with an alert, if the lists are compared before it is sent again; or, if
+    it is a possible duplicate, as bounced, because both copies may be sent before the address is on the list.
     """
 
     status: str
@@ -106,7 +106,7 @@ class Promise:
     meets_list: bool = False
 
     def against(self, status: str) -> "Promise":
-        """What is promised of a message that has ended so."""
+        """What is promised of a message that has ended with this status."""
         if self.meets_list and status == "suppressed":
             return replace(self, status=status, copies=1, alerts=frozenset({"suppressed"}), suppressions=SOFTLY)
         if self.meets_list and status == "bounced":
@@ -152,11 +152,11 @@ def promise(planned: Planned, page: Page) -> Promise:
     if not first.again:
         ended = _ended(outcome.kind, planned, page, copies=1, listed=outcome.listed, may_alert=may_alert)
         return replace(ended, suppressions=SOFTLY) if outcome.temporary else ended
-    if outcome.listed:  # the second one meets the list
+    if outcome.listed:  # the list refuses the second copy
         kind = LISTED[outcome.listed]
         ended = _ended(kind, planned, page, copies=2, listed=outcome.listed, may_alert=may_alert | {outcome.kind})
         return replace(ended, meets_list=True)
-    # It bounces once more, and critical mail that does not arrive is told.
+    # The second copy bounces as well, and critical mail that does not arrive causes an alert.
     alerts = frozenset({outcome.kind})
     return Promise("bounced", 2, page.suppression(outcome.kind), alerts, may_alert, "")
 
@@ -179,7 +179,7 @@ def _ended(
 
 
 def _alerts_of_the_fault(planned: Planned, page: Page) -> frozenset[str]:
-    """May, and not must: whoever is killed between the answer and its record has told nobody."""
+    """Alerts that there may be: none is stored if the process is killed between the answer and its record."""
     if planned.call not in ONCE:
         return frozenset()
     kind = FAULTS[planned.call]

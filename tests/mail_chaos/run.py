@@ -28,13 +28,13 @@ STEP = 0.05
 POST_EVERY, RECONCILE_EVERY, LOOK_EVERY = 0.3, 3.0, 1.0
 """Seconds."""
 SPREAD = 0.6
-"""How much of the pause between two kills may be added to it or left out."""
+"""The share of the pause between two kills by which it varies at random."""
 CALM_BELOW = 0.1
-"""Nothing is killed any more once so little of the mail has not come to its end."""
+"""Killing stops once no more than this share of the mail lacks its final status."""
 STALLED_AFTER = 120.0
-"""Seconds in which no message has come to its end: then it is judged what has not."""
+"""Seconds without any message reaching its final status, after which the run is judged."""
 QUIET_BEYOND = 5.0
-"""Seconds without anything new at the provider, beyond the time after which its events are believed."""
+"""Seconds without anything new at the provider, added to MAIL_SETTLED_AFTER."""
 DONE_WITHIN = 120.0
 MOST_SHOWN = 50
 
@@ -82,7 +82,7 @@ class Course:
         report.show_failures(self.messages, found, broken)
 
     def _send_and_kill(self) -> None:
-        """Until all mail is at its end, or nothing comes to its end any more."""
+        """Post and kill until all mail has its final status, or until no more mail gets it."""
         more, left, changed_at = True, len(self.promises), time.monotonic()
         posted_at = reconciled_at = looked_at = 0.0
         kill_at = time.monotonic() + self._pause()
@@ -110,7 +110,7 @@ class Course:
         return float(self.asked.kill_every * self.dice.uniform(1 - SPREAD, 1 + SPREAD))
 
     def _left(self) -> int:
-        """How many messages have not the status that they ought to end with."""
+        """How many messages do not have the status that they have to end with."""
         statuses = actual.statuses()
         return sum(
             statuses.get(address) != promised.against(statuses.get(address, "")).status
@@ -118,7 +118,7 @@ class Course:
         )
 
     def _settle(self) -> None:
-        """Until nothing new happens; then all logs are read once more, and the lists compared."""
+        """Wait until nothing new happens; then read all logs once more, and compare the lists."""
         try:
             eventually(self._quiet, 4 * DONE_WITHIN, "the end of all mail jobs", pause=1)
             for kind in ("mail.reconcile", "mail.compare_lists"):
@@ -127,7 +127,7 @@ class Course:
             self.problems.append(str(error))
 
     def _quiet(self) -> bool:
-        """No job is left, and nothing has happened at the provider for as long as its events are not believed."""
+        """True if no job is left and nothing has happened at the provider until its latest events count as settled."""
         self.kills.supervise()
         state = self.simulator.get("")
         left, now = actual.work_left(), time.monotonic()
@@ -138,7 +138,7 @@ class Course:
         return not left and now - self._quiet_since > quiet_for
 
     def _do(self, kind: str) -> None:
-        """Have one such job succeed that begins from now on."""
+        """Submit a new job of this kind, and wait for its success."""
         eventually(lambda: not Job.objects.unfinished().filter(kind=kind).exists(), DONE_WITHIN, f"the end of {kind}")
         _submit_once(kind)
         newest = Job.objects.filter(kind=kind).order_by("-pk")

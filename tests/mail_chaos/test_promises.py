@@ -106,7 +106,7 @@ def test_a_page_that_is_not_understood_is_an_error() -> None:
         strange.rule("invalid", "normal")
 
 
-def test_a_promise_that_is_kept_is_not_broken() -> None:
+def test_a_kept_promise_is_not_reported() -> None:
     for outcome in promises.OUTCOMES:
         for importance in ("critical", "normal", "bulk"):
             promised_here = promised(outcome=outcome, importance=importance)
@@ -120,20 +120,20 @@ def test_a_promise_that_is_kept_is_not_broken() -> None:
         ({"copies": 0}, "was taken by the provider 0 times"),
         ({"copies": 2}, "was sent 2 times"),
         ({"copies": 2, "possible_duplicate": True}, "was sent 2 times"),
-        ({"possible_duplicate": True}, "was risked"),
+        ({"possible_duplicate": True}, "may have been sent twice"),
         ({"suppressions": frozenset()}, "ought to be suppressed: bounce (all)"),
         ({"suppressions": frozenset({("bounce", "all"), ("complaint", "all")})}, "ought not to be suppressed"),
         ({"alerts": frozenset({"hard_bounce"})}, "has an alert of hard_bounce"),
         ({"listed": frozenset()}, "is on the provider's lists: none"),
     ],
 )
-def test_a_promise_that_is_broken_is_told(changes: dict[str, Any], what: str) -> None:
+def test_a_broken_promise_is_reported(changes: dict[str, Any], what: str) -> None:
     promised_here = promised(outcome="bounce")
     told = broken(promised_here, replace(kept(promised_here), **changes))
     assert any(each.startswith(what) for each in told), told
 
 
-def test_critical_mail_may_be_doubled_if_it_says_so() -> None:
+def test_critical_mail_may_be_sent_twice_if_it_is_a_possible_duplicate() -> None:
     promised_here = promised(importance="critical")
     doubled = replace(kept(promised_here, "critical"), copies=2)
     assert broken(promised_here, doubled) == ["was sent 2 times, and ought to be 1 times"]
@@ -160,11 +160,13 @@ def test_both_copies_of_a_possible_duplicate_may_bounce() -> None:
     bounced = replace(
         kept(promised_here, "critical"), status="bounced", suppressions=frozenset({("soft_bounces", "all")})
     )
-    assert "is bounced, and its second copy ought to have met the provider's list" in broken(promised_here, bounced)
+    assert "is bounced, and its second copy ought to have been refused by the provider's list" in broken(
+        promised_here, bounced
+    )
     assert broken(promised_here, replace(bounced, possible_duplicate=True)) == []
 
 
-def test_a_message_that_is_lost_or_strange_is_told() -> None:
+def test_a_lost_message_and_an_unexpected_one_are_reported() -> None:
     assert broken_promises({"ada@example.org": promised()}, {}) == [
         ("ada@example.org", "was posted and has no message")
     ]

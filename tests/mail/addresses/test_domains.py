@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Resolver:
-    """Answers like DNS, for a few names: MX records, or what is raised instead."""
+    """Answers like DNS for a few names, with records or with the exceptions that a resolver raises."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -64,12 +64,12 @@ def resolver(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
 
 @pytest.mark.parametrize("name", ["good", "address", "silent", "inside", "slow", "broken", "odd"])
-def test_what_may_take_mail_is_written_to(api: APIClient, resolver: Resolver, name: str) -> None:
+def test_a_domain_that_may_take_mail_is_accepted(api: APIClient, resolver: Resolver, name: str) -> None:
     assert post(api, to=f"ada@{name}.org").status_code == 202
 
 
 @pytest.mark.parametrize("name", ["null", "nowhere", "nothing"])
-def test_what_takes_no_mail_is_refused(api: APIClient, resolver: Resolver, name: str) -> None:
+def test_a_domain_that_takes_no_mail_is_refused(api: APIClient, resolver: Resolver, name: str) -> None:
     answer = post(api, to=f"ada@{name}.org")
     assert [(error["field"], error["code"]) for error in assert_problem(answer, 400)["errors"]] == [
         ("to", "undeliverable")
@@ -82,20 +82,20 @@ def test_a_likely_typo_gets_a_hint(api: APIClient, resolver: Resolver) -> None:
     assert "gmail.com" in error["detail"]
 
 
-def test_a_domain_is_asked_for_once(api: APIClient, resolver: Resolver) -> None:
+def test_a_domain_is_looked_up_once(api: APIClient, resolver: Resolver) -> None:
     for number in range(3):
         post(api, to=f"a{number}@good.org")
         post(api, to=f"a{number}@slow.org")
     assert resolver.asked == [("good.org", "MX"), ("slow.org", "MX")]
 
 
-def test_the_domains_of_a_batch_are_asked_for_together(
+def test_the_domains_of_a_batch_are_looked_up_at_the_same_time(
     api: APIClient, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = Barrier(12)
 
     def resolve(domain: str, kind: str) -> Any:
-        """Answers when all twelve have been asked for."""
+        """Answers once all twelve lookups are running."""
         together.wait(PATIENCE)
         return [Record(preference=1, exchange="a.")]
 
@@ -107,7 +107,7 @@ def test_the_domains_of_a_batch_are_asked_for_together(
     assert len(domains._verdicts) == 12
 
 
-def test_domains_that_take_too_long_are_let_through(
+def test_mail_is_accepted_if_dns_takes_too_long(
     api: APIClient, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accepted, answered = Event(), []
@@ -121,12 +121,12 @@ def test_domains_that_take_too_long_are_let_through(
         accepted.set()
 
 
-def test_what_is_too_long_for_an_address_is_not_asked_for(api: APIClient, resolver: Resolver) -> None:
+def test_an_address_that_is_too_long_is_not_looked_up(api: APIClient, resolver: Resolver) -> None:
     assert post_batch(api, *[MINIMAL | {"to": f"ada@{'ä' * 10_000}.org"}] * 20).json()["refused"] == 20
     assert resolver.asked == []
 
 
-def test_without_dns_no_one_is_asked(api: APIClient, resolver: Resolver, settings: Any) -> None:
+def test_nothing_is_looked_up_if_dns_checks_are_off(api: APIClient, resolver: Resolver, settings: Any) -> None:
     settings.MAIL_CHECK_DNS = False
     assert post(api, to="ada@nowhere.org").status_code == 202
     assert resolver.asked == []

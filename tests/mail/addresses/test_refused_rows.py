@@ -4,7 +4,7 @@ from mail.addresses.refused_rows import first_refused, refused_row
 from rest.field_errors import FieldError
 
 
-def test_no_bad_row_is_told_behind_one_that_is_only_counted() -> None:
+def test_no_bad_row_is_reported_after_one_that_is_only_counted() -> None:
     long, short = [FieldError(field="", code="x", detail="ä" * 200)], [FieldError(field="", code="x", detail="")]
     rows = [refused_row(number, long if number < 200 else short) for number in range(400)]
     first = first_refused(rows[:200])

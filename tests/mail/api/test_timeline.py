@@ -18,13 +18,13 @@ NOW = timezone.now()
 
 
 def sent(**fields: object) -> Attempt:
-    """Created 10 s ago, given to the provider 5 s ago, and accepted half a second later."""
+    """An attempt of a message that was created 10 s ago, sent 5 s ago, and accepted half a second later."""
     message = make_sent_message(created_at=NOW - 10 * SECOND)
     return make_attempt(message, **{"started_at": NOW - 5 * SECOND, "finished_at": NOW - 4.5 * SECOND, **fields})
 
 
 def told(attempt: Attempt, events: Sequence[tuple[str, float]], clock: timedelta, order: Sequence[int] = ()) -> None:
-    """Events so many seconds after the attempt's begin, by a clock that is wrong by so much; heard of in this order."""
+    """Store events (type, seconds after the attempt's start). clock: is wrong by this. order: in which they arrived."""
     for heard, place in enumerate(order or range(len(events)), 1):
         kind, after = events[place]
         at = attempt.started_at + after * SECOND
@@ -56,13 +56,13 @@ def test_an_attempt_is_accepted_before_it_is_delivered_whatever_the_provider_s_c
 
 @pytest.mark.parametrize("wrong_by", [0, -3600, 3600])
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_the_order_in_which_events_were_heard_of_does_not_matter(order: tuple[int, ...], wrong_by: float) -> None:
+def test_the_order_in_which_events_arrived_does_not_matter(order: tuple[int, ...], wrong_by: float) -> None:
     attempt = sent()
     told(attempt, [("deferred", 1), ("delivered", 2), ("complained", 3)], wrong_by * SECOND, order)
     assert types(attempt)[2:] == ["accepted", "deferred", "delivered", "complained"]
 
 
-def test_events_of_the_same_second_are_in_the_order_of_nature() -> None:
+def test_events_of_the_same_second_are_in_their_natural_order() -> None:
     attempt = sent()
     told(attempt, [("complained", 1), ("opened", 1), ("delivered", 1), ("accepted", 1)], 0 * SECOND)
     assert types(attempt)[2:] == ["accepted", "accepted", "delivered", "opened", "complained"]

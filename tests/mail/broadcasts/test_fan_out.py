@@ -46,7 +46,7 @@ def test_each_recipient_gets_a_message_of_their_own(api: APIClient, ada: User) -
     assert {job.params["message"] for job in sends} == {str(message.pk) for message in messages}
 
 
-def test_bad_rows_are_told_by_number_and_stop_nothing(api: APIClient) -> None:
+def test_bad_rows_are_reported_by_number_and_stop_nothing(api: APIClient) -> None:
     rows: list[Any] = recipients(2)
     rows[1:1] = ["x", {"to": "nobody"}, {"to": "a@example.org", "more": 1}, {"context": {}}, None]
     result = run(post(api, recipients=rows))
@@ -68,7 +68,9 @@ def test_a_row_whose_mail_would_be_empty_is_a_bad_one(api: APIClient) -> None:
     assert (result["accepted"], result["errors"][0]["row"]) == (1, 2)
 
 
-def test_only_so_many_bad_rows_are_told_and_the_others_counted(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limited_number_of_bad_rows_is_reported_and_all_are_counted(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fan_out, "CHUNK_SIZE", 400)
     result = run(post(api, recipients=["x", *[{"to": "nobody"}] * 600, *recipients(1)]))
     assert (result["rows"], result["accepted"], result["refused"], len(result["errors"])) == (602, 1, 601, 500)
@@ -85,7 +87,7 @@ def test_only_so_many_bad_rows_are_told_and_the_others_counted(api: APIClient, m
         [],
     ],
 )
-def test_however_much_is_wrong_the_result_can_be_kept(api: APIClient, row: Any) -> None:
+def test_the_result_is_small_enough_to_store_however_many_rows_are_bad(api: APIClient, row: Any) -> None:
     result = run(post(api, recipients=[row] * 900 + recipients(1)))
     assert (result["accepted"], result["refused"]) == (1, 900)
     assert to_json(result) == result
@@ -99,7 +101,7 @@ def test_suppressed_addresses_are_counted(api: APIClient) -> None:
     assert Message.objects.filter(importance="normal").count() == 3
 
 
-def test_the_template_is_kept_as_it_was(api: APIClient) -> None:
+def test_a_broadcast_uses_the_template_as_it_was_when_posted(api: APIClient) -> None:
     answer = post(api)
     Template.objects.update(subject="Other")
     run(answer)
@@ -107,7 +109,7 @@ def test_the_template_is_kept_as_it_was(api: APIClient) -> None:
 
 
 def test_a_broadcast_that_died_goes_on_where_it_was(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It dies at every point of a chunk in turn; each row becomes one message all the same."""
+    """It dies when it has stored the second chunk and again while it builds it; each row becomes one message."""
     monkeypatch.setattr(fan_out, "CHUNK_SIZE", 10)
     answer = post(api, recipients=recipients(45))
     for victim in ("store_for_broadcast", "build_draft"):

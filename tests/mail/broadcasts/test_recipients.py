@@ -59,7 +59,7 @@ def test_a_file_names_recipients_and_their_contexts(api: APIClient, content: str
     assert list(made) == [(n + 1, f"reader{n}@example.org", f"News, R{n}", "normal") for n in range(2)]
 
 
-def test_bad_rows_of_a_file_are_told_by_number(api: APIClient) -> None:
+def test_bad_rows_of_a_file_are_reported_by_number(api: APIClient) -> None:
     result = run(upload(api, "to,name\na@example.org\n,x\nb@example.org,B\nnobody,N\n"))
     assert (result["rows"], result["accepted"]) == (4, 1)
     assert [(refused["row"], refused["errors"][0]["code"]) for refused in result["errors"]] == [

@@ -88,16 +88,16 @@ def test_each_broadcast_has_a_window_of_its_own(api: APIClient) -> None:
     assert Message.objects.filter(awaits_release=False).count() == 8
 
 
-def test_what_waits_for_its_release_is_not_taken_for_one_that_lost_its_job(api: APIClient) -> None:
+def test_a_message_that_waits_for_its_release_does_not_count_as_one_without_a_job(api: APIClient) -> None:
     run(post(api, recipients=recipients(6)))
     Message.objects.update(created_at=timezone.now() - timedelta(hours=1))
     assert reconciliation.reconcile()["jobs"] == 0
 
 
-# --- patience ------------------------------------------------------------------------------------------------------
+# --- expiry --------------------------------------------------------------------------------------------------------
 
 
-def test_patience_begins_when_a_message_is_queued(api: APIClient) -> None:
+def test_the_default_expiry_is_counted_from_when_a_message_is_queued(api: APIClient) -> None:
     run(post(api, recipients=recipients(6)))
     Message.objects.update(expires_at=timezone.now() - timedelta(days=1))
     end(2)
@@ -106,7 +106,7 @@ def test_patience_begins_when_a_message_is_queued(api: APIClient) -> None:
     assert left.total_seconds() == pytest.approx(EXPIRES_AFTER[Importance.BULK].total_seconds(), abs=20)
 
 
-def test_an_expiry_that_was_given_holds_for_what_waits(api: APIClient) -> None:
+def test_a_given_expiry_applies_to_messages_that_wait_for_release(api: APIClient) -> None:
     run(post(api, recipients=recipients(6), expires_at="2100-01-01T00:00:00Z"))
     end(1)
     release.release_all()

@@ -53,7 +53,7 @@ def an_event(attempt: Attempt, kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def happen(*events: dict[str, Any]) -> None:
-    """Take these and run the jobs that apply them."""
+    """Ingest these events, and apply them as their jobs would."""
     for data in events:
         if taken := ingest.ingest(from_mailgun(data)):
             apply.apply(taken.pk)
@@ -94,7 +94,7 @@ def test_the_final_status_is_by_precedence_whatever_the_number_and_order_of_even
 
 @pytest.mark.parametrize("before", ["", Attempt.Outcome.AMBIGUOUS])
 @pytest.mark.parametrize("kind", ["accepted", "deferred", "delivered", "opened", "complained"])
-def test_any_event_proves_that_the_provider_has_it(kind: str, before: str) -> None:
+def test_any_event_proves_that_the_provider_has_the_message(kind: str, before: str) -> None:
     attempt = make_attempt(make_sent_message(Status.SENDING), outcome=before)
     happen(an_event(attempt, kind, message={"headers": {"message-id": "1@mg.example.org"}}))
     attempt.refresh_from_db()
@@ -113,7 +113,7 @@ def test_an_event_of_a_failed_attempt_stops_the_next_try() -> None:
     assert message.sent_at is not None
 
 
-def test_a_delivery_overrides_our_giving_up() -> None:
+def test_a_delivery_overrides_a_failed_status() -> None:
     attempt = make_attempt(
         make_sent_message(Status.FAILED, finished_at=timezone.now()), outcome=Attempt.Outcome.AMBIGUOUS
     )
@@ -240,7 +240,7 @@ def test_a_block_is_an_alert_and_suppresses_nobody() -> None:
     assert not Suppression.objects.exists()
 
 
-def test_an_exhausted_delivery_is_a_strike_and_a_delivery_ends_the_row() -> None:
+def test_an_exhausted_delivery_is_a_strike_and_a_delivery_clears_the_strikes() -> None:
     happen(an_event(make_attempt(), "exhausted"))
     assert Strike.objects.count() == 1
     happen(an_event(make_attempt(), "delivered"))
@@ -298,10 +298,10 @@ class TestCriticalMail:
         assert Message.objects.get().status == Status.DELIVERED
 
 
-# --- chores -----------------------------------------------------------------------------------------------------
+# --- maintenance ------------------------------------------------------------------------------------------------
 
 
-def test_an_event_whose_job_was_lost_is_applied_by_the_sweep() -> None:
+def test_an_event_whose_job_was_lost_is_applied_by_the_maintenance_task() -> None:
     for kind in ["opened", "clicked"]:
         ingest.ingest(from_mailgun(an_event(make_attempt(), kind)))
     Job.objects.all().delete()

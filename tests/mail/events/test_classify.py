@@ -22,7 +22,7 @@ LISTED_UNSUBSCRIBE = FailureClass.LISTED_UNSUBSCRIBE
 
 
 def failed(severity: str | None, reason: str | None, **status: Any) -> dict[str, Any]:
-    """A failed event; of the status, names with _ stand for those with -."""
+    """A failed event. status: the fields of its delivery-status, with _ in the place of -."""
     data: dict[str, Any] = {"event": "failed", "severity": severity, "reason": reason}
     data = {name: value for name, value in data.items() if value is not None}
     return data | {"delivery-status": {name.replace("_", "-"): value for name, value in status.items()}}
@@ -49,7 +49,7 @@ CASES: list[tuple[dict[str, Any], str, FailureClass | None]] = [
     ({"event": "rejected"}, EventType.REJECTED, REJECTED),
     ({"event": "stored"}, "stored", None),
     ({"event": "email_validation"}, "email_validation", None),
-    # in progress: the provider goes on trying
+    # temporary: the provider tries again
     (
         failed("temporary", "generic", code=421, message="4.3.2 Service busy", retry_seconds=600),
         EventType.DEFERRED,
@@ -61,7 +61,7 @@ CASES: list[tuple[dict[str, Any], str, FailureClass | None]] = [
     (failed("temporary", "generic", code=499, description="Unable to connect to MX servers"), EventType.DEFERRED, None),
     (failed("temporary", "espblock", code=421, enhanced_code="4.7.0"), EventType.DEFERRED, None),
     (failed("temporary", "generic", code=550, message="5.1.1 but they will try again"), EventType.DEFERRED, None),
-    # for good, by the server's own words
+    # permanent, by what the server said
     (
         failed("permanent", "bounce", code=550, message="5.1.1 The email account does not exist"),
         EventType.BOUNCED,
@@ -84,7 +84,7 @@ CASES: list[tuple[dict[str, Any], str, FailureClass | None]] = [
     (failed("permanent", "bounce", code=553, message="5.1.8 sender domain unknown"), EventType.BOUNCED, BLOCKED),
     (failed("permanent", "generic", code=554, message="Transaction failed"), EventType.BOUNCED, BLOCKED),
     (failed("permanent", "bounce", code=552, enhanced_code="5.3.4"), EventType.BOUNCED, INVALID),
-    # for good, by age
+    # permanent, because the message is too old
     (failed("permanent", "old", code=602, description="Not delivering to too old message"), EventType.BOUNCED, SOFT),
     (failed("permanent", "generic", code=602), EventType.BOUNCED, SOFT),
     (failed("temporary", "old", code=498, description="No MX for nomx.example.com"), EventType.BOUNCED, SOFT),
@@ -101,7 +101,7 @@ CASES: list[tuple[dict[str, Any], str, FailureClass | None]] = [
     (failed("permanent", "suppress-something-new"), EventType.REJECTED, FailureClass.LISTED_UNKNOWN),
     (failed("permanent", "generic", code=605), EventType.REJECTED, LISTED_BOUNCE),
     (failed("permanent", None, code="607"), EventType.REJECTED, LISTED_COMPLAINT),
-    # for good, though the server's code is of class 4: no hard bounce, whatever Mailgun calls it
+    # permanent, but with a code of class 4 from the server: no hard bounce, whatever Mailgun calls it
     (
         failed("permanent", "bounce", code=450, message="4.2.1 The user is receiving mail too fast"),
         EventType.BOUNCED,
@@ -275,7 +275,7 @@ def test_what_another_provider_s_event_means(
 
 
 @pytest.mark.parametrize(("detail", "said"), [("550 no such user", "550 no such user"), ("", "hard bounce")])
-def test_a_failure_without_a_text_is_told_by_its_class(detail: str, said: str) -> None:
+def test_a_failure_without_a_text_is_described_by_its_class(detail: str, said: str) -> None:
     classified = classify.failed(EventType.BOUNCED, HARD, detail)
     assert classified == classify.Classification("bounced", Failure(HARD, said), detail)
 

@@ -41,7 +41,7 @@ def silent(mailgun: Simulator, address: str = "ada@example.org", events: int = 2
     mail_id = message.attempts.get().provider_message_id
 
     def told() -> bool:
-        """The log is read up to the last whole second."""
+        """True once the log, which is read up to the last whole second, holds all events."""
         found = mailgun.message(mail_id)["events"]
         return len(found) >= events and int(time.time()) > found[-1]["timestamp"]
 
@@ -155,7 +155,7 @@ def test_an_event_that_cannot_be_stored_does_not_stop_the_log(
     assert reconcile()["read"] == 0
 
 
-def test_other_senders_mail_in_the_log_is_ignored(mailgun: Simulator) -> None:
+def test_mail_in_the_log_that_is_not_ours_is_ignored(mailgun: Simulator) -> None:
     message = silent(mailgun)
     Message.objects.filter(pk=message.pk).delete()
     make_message()
@@ -163,7 +163,7 @@ def test_other_senders_mail_in_the_log_is_ignored(mailgun: Simulator) -> None:
     assert not Event.objects.exists()
 
 
-def test_the_log_of_a_domain_that_was_given_up_is_read_for_a_while(mailgun: Simulator, settings: Any) -> None:
+def test_the_log_of_a_removed_domain_is_read_for_some_days(mailgun: Simulator, settings: Any) -> None:
     reconcile()
     message = silent(mailgun)
     with sending_by(settings, provider(mailgun.api_url, sender_domain=FURTHER_DOMAIN)):

@@ -127,7 +127,7 @@ def test_three_soft_bounces_in_a_row_over_two_weeks_suppress() -> None:
     assert Suppression.objects.get().reason == Reason.SOFT_BOUNCES
 
 
-def test_a_delivery_ends_the_row() -> None:
+def test_a_delivery_clears_the_strikes() -> None:
     for _ in range(2):
         handle_reported_failure(FailureClass.SOFT_BOUNCE)
     Strike.objects.update(at=timezone.now() - 15 * DAY)
@@ -161,7 +161,7 @@ def test_critical_mail_that_bounced_softly_is_sent_once_more() -> None:
         (("soft_bounces", "all", -1), ("mailbox_full", "all", 1), "mailbox_full"),
     ],
 )
-def test_of_one_scope_the_suppression_that_lasts_longer_is_shown(before: Any, after: Any, kept: str) -> None:
+def test_of_several_suppressions_of_one_scope_the_longest_is_shown(before: Any, after: Any, kept: str) -> None:
     for reason, scope, days in (before, after):
         until = None if days is None else timezone.now() + days * DAY
         Suppression.objects.suppress(ADA, reason, Scope(scope), until, source="test")
@@ -180,7 +180,7 @@ def test_an_unsubscription_and_what_forbids_more_for_a_while_are_both_kept(order
     assert Suppression.objects.shown().get().reason == Suppression.objects.against(ADA, "bulk").reason == "unsubscribe"
 
 
-def test_a_fault_of_the_account_opens_the_breaker_and_alerts_once_for_it() -> None:
+def test_a_fault_of_the_account_opens_the_breaker_and_alerts_once_that_it_is_open() -> None:
     for _ in range(3):
         message = make_message("sending")
         failure = Failure(FailureClass.ACCOUNT, "the provider answered 401: Forbidden")

@@ -24,7 +24,7 @@ UNSUBSCRIBED = {"reason": "suppress-unsubscribe", "code": 606}
 
 
 def takes_all(name: str) -> dict[str, Any]:
-    """An account that takes every message, in this process."""
+    """A provider that accepts every message, within this process."""
     return {"name": name, "backend": "anymail.backends.test.EmailBackend", "options": {}}
 
 
@@ -36,7 +36,7 @@ def two_providers(settings: Any) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def events_are_mailgun_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The accounts stand for Mailgun's, whose events they tell."""
+    """The accounts count as Mailgun's, so that Mailgun's events apply to them."""
     monkeypatch.setattr("mail.providers.accounts.Account.esp", property(lambda self: "mailgun"))
 
 
@@ -146,7 +146,7 @@ def test_critical_mail_refused_for_an_unsubscription_alerts_and_is_sent_by_anoth
     assert (message.status, message.provider) == ("sent", "backup")
 
 
-def test_the_next_critical_mail_does_not_try_that_provider_first() -> None:
+def test_the_next_critical_mail_to_that_address_goes_to_the_other_provider() -> None:
     happen(told(critical(), **UNSUBSCRIBED))
     following = make_sent_message(Status.QUEUED, importance="critical")
     work_on(following)
@@ -169,7 +169,7 @@ def test_a_message_that_every_provider_refuses_is_rejected() -> None:
     assert providers_of(message) == ["mailgun", "backup"]
 
 
-def test_it_waits_for_another_provider_and_is_not_given_to_the_same_again() -> None:
+def test_the_mail_waits_for_another_provider_and_is_not_given_to_the_same_again() -> None:
     message = critical()
     breakers.pause("backup", timedelta(minutes=20), "enough")
     happen(told(message, **UNSUBSCRIBED))

@@ -50,7 +50,7 @@ EVENTS = [pytest.param(found, told, id=f"{found.esp} {told.said}") for found in 
 ANSWERS = [pytest.param(found, said, id=f"{found.esp} {said.said}") for found in PROVIDERS for said in found.answers]
 
 
-def test_the_page_is_what_the_cases_say() -> None:
+def test_docs_mail_failures_is_up_to_date() -> None:
     assert DOCUMENT.read_text() == document(), "run python -m tests.provider_cases"
 
 
@@ -119,7 +119,7 @@ def account(found: Service, url: str) -> dict[str, Any]:
 
 
 def happen(found: Service, told: Told, importance: str) -> tuple[Event, Message]:
-    """The provider tells this of a message that it has accepted; each importance has a recipient of its own."""
+    """The provider reports this event about a message that it has accepted; each importance has its own recipient."""
     address = f"ada@{importance}.example.com"
     message = make_sent_message(importance=importance, to=address, address=address, provider=found.esp)
     attempt = make_attempt(message, provider=found.esp)
@@ -172,7 +172,7 @@ def _told(message: Message, fate: str) -> str:
 
 
 def answer(importance: str) -> tuple[Message, float]:
-    """Send a message by a provider that is doing well so far; how long its job wants to wait then."""
+    """Send a message by a provider without failures so far; returns also the seconds that its job wants to wait."""
     Provider.objects.all().delete()
     breakers.invalidate_cache()
     message = make_sent_message(
@@ -209,7 +209,7 @@ def about_the_provider(name: str, said: Answered) -> str:
 
 @contextmanager
 def answering(said: Answered, calls: list[str] | None = None) -> Iterator[str]:
-    """A server that answers this to whatever is posted; its URL. calls: the paths that were."""
+    """The URL of a server that answers this to every POST. calls: collects the requested paths."""
     text = said.body if isinstance(said.body, str) else json.dumps(said.body)
     usual = {"Content-Type": "text/plain" if isinstance(said.body, str) else "application/json"}
 

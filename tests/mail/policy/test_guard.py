@@ -51,7 +51,7 @@ counts = st.integers(0, 3000)
         ({}, ""),
     ],
 )
-def test_it_is_stopped_at_its_limits_and_not_before(figures: dict[str, int], stops: str) -> None:
+def test_the_guard_stops_at_its_limits_and_not_before(figures: dict[str, int], stops: str) -> None:
     reason = reason_to_stop(Rates.of(figures), Limits())
     assert stops in reason
     assert bool(reason) is bool(stops)
@@ -82,7 +82,7 @@ def broadcast(api: APIClient, ada: User) -> Broadcast:
 
 
 def send(count: int, **rows: Any) -> list[Message]:
-    """Let so many messages be sent and be heard of no more."""
+    """Mark so many messages as sent; no event follows."""
     messages = list(Message.objects.filter(status="queued", awaits_release=False, **rows).order_by("row")[:count])
     Message.objects.filter(pk__in=[message.pk for message in messages]).update(
         status="sent", provider="mailgun", sent_at=timezone.now()

@@ -57,7 +57,7 @@ def test_a_breaker_opens_at_the_fifth_failure_in_a_row_and_says_so_once() -> Non
     assert chosen() == "second"
 
 
-def test_a_success_ends_the_row() -> None:
+def test_a_success_resets_the_count_of_failures() -> None:
     fail("first", 4)
     breakers.record_success("first")
     assert not any(fail("first", 4))
@@ -100,7 +100,7 @@ def test_a_successful_probe_closes_the_breaker() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time.")
 def test_a_success_while_it_opens_leaves_no_half_open_breaker() -> None:
-    """Half open, it would never be tried again."""
+    """A row with only one of opened_at and open_until would never be tried again."""
     fail("first", 1)
     opening, enough = threading.Event(), threading.Event()
 
@@ -125,7 +125,7 @@ def test_a_success_while_it_opens_leaves_no_half_open_breaker() -> None:
     assert (found.opened_at is None) == (found.open_until is None)
 
 
-def test_a_breaker_that_lost_its_time_is_tried_at_once() -> None:
+def test_an_open_breaker_without_open_until_is_tried_at_once() -> None:
     """Such rows were left by earlier releases."""
     fail("first")
     Provider.objects.filter(name="first").update(open_until=None)
@@ -159,7 +159,7 @@ CHANGES: dict[str, tuple[list[Callable[[], object]], Callable[[], object], Calla
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_a_process_changes_itself_it_reads_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_sees_its_own_changes_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakers, "CACHE_SECONDS", 3600)
     before, change, changed = CHANGES[name]
     for step in before:

@@ -32,7 +32,7 @@ def test_the_language_is_djangos(source: str, context: dict[str, Any], text: str
     assert render_text(source, context) == text
 
 
-def test_a_tag_is_too_long_to_compile_at_once() -> None:
+def test_a_tag_that_is_too_long_is_refused_before_it_is_compiled() -> None:
     with pytest.raises(BadTemplate, match="more than 10000 characters"):
         SandboxedTemplate("{{ a" + "|upper" * 2000 + " }}")
     assert render_text("{{ a" + "|upper" * 1000 + " }}", {"a": "x"}) == "X"
@@ -145,7 +145,7 @@ def test_several_renderings_may_have_one_budget() -> None:
         render_often()
 
 
-def test_what_is_rendered_in_between_counts_though_the_result_is_short() -> None:
+def test_intermediate_output_counts_though_the_result_is_short() -> None:
     source = "{% for x in a %}{% filter slice:':1' %}{{ s }}{% endfilter %}{% endfor %}"
     context = {"s": "x" * MAX_CHARACTERS}
     assert render_text(source, context | {"a": "123"}, RenderBudget(seconds=60)) == "xxx"

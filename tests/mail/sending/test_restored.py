@@ -28,7 +28,7 @@ def after_restore() -> str:
 
 
 def forget_that_it_was_sent(message: Message) -> None:
-    """As a backup has it that was made before."""
+    """Restore the message to its state in a backup from before it was sent."""
     message.attempts.all().delete()
     Message.objects.filter(pk=message.pk).update(status=Status.QUEUED, sent_at=None, provider="", finished_at=None)
     message.refresh_from_db()
@@ -128,13 +128,13 @@ def test_a_broadcast_that_was_being_made_is_stopped() -> None:
     assert made.stopped_at is None
 
 
-def test_it_refuses_while_a_cluster_runs() -> None:
+def test_after_restore_refuses_while_a_cluster_runs() -> None:
     Cluster.objects.create(name="host:1", host="host")
     with pytest.raises(CommandError, match="Stop these clusters, and try again after ten seconds: host:1"):
         after_restore()
 
 
-def test_watchers_are_told_what_is_unfinished() -> None:
+def test_watchers_are_told_of_unfinished_messages() -> None:
     message = make_message()
     Message.objects.filter(pk=message.pk).update(version=1)
     after_restore()

@@ -117,7 +117,7 @@ def test_a_suppression_is_looked_for_before_every_attempt(mailgun: Simulator, re
     assert (message.status, len(classes(message)), message.failure["class"]) == ("suppressed", 1, LISTED_AS[reason])
 
 
-def test_critical_mail_that_cannot_be_sent_again_as_its_address_was_suppressed_is_told(mailgun: Simulator) -> None:
+def test_critical_mail_whose_address_is_suppressed_between_attempts_causes_an_alert(mailgun: Simulator) -> None:
     critical, normal = make_message(importance="critical"), make_message()
     never_tried = make_message(importance="critical")
     mailgun.fault("429", times=2, seconds=0)
@@ -326,7 +326,7 @@ def test_the_second_provider_takes_over_within_the_run(mailgun: Simulator, setti
     assert classes(message) == [("transient", "unreachable"), ("accepted", "")]
 
 
-def test_a_provider_that_fails_again_and_again_is_left_out_and_taken_back(mailgun: Simulator, settings: Any) -> None:
+def test_a_provider_that_fails_again_and_again_is_passed_over_until_it_works(mailgun: Simulator, settings: Any) -> None:
     settings.MAIL_PROBE_AFTER = HOUR
     with sending_by(settings, provider(NOBODY), provider(mailgun.api_url, "backup")):
         messages = [make_message() for _ in range(8)]

@@ -76,7 +76,7 @@ def test_a_crash_before_a_failure_s_consequences_records_no_failure(
     assert classes(message) == [("", "")]
 
 
-def test_an_event_that_comes_during_the_call_outweighs_the_call_s_failure(
+def test_an_event_during_a_call_overrides_the_failure_of_the_call(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event submits a second job for critical mail; the first job must not send it earlier."""
@@ -96,10 +96,10 @@ def test_an_event_that_comes_during_the_call_outweighs_the_call_s_failure(
     assert Job.objects.get(kind="mail.send").pk == message.job_id
 
 
-def test_a_probe_of_which_an_event_tells_before_its_call_has_failed_closes_the_breaker(
+def test_an_event_about_a_probe_closes_the_breaker_even_if_its_call_fails_later(
     mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The provider has taken the message: nobody need wait for the end of the probe's time."""
+    """The provider has taken the message: other mail need not wait until the probe's time is over."""
 
     def take_and_time_out(message: Message, attempt: Attempt, _: object) -> str:
         taken = ingest.ingest(from_mailgun(make_event(attempt)))
@@ -125,10 +125,10 @@ def test_a_cancelled_message_is_not_sent(mailgun: Simulator) -> None:
     assert (message.status, mailgun.account(message.pk)["calls"]) == ("cancelled", 0)
 
 
-def test_not_found_is_as_old_as_the_question(
+def test_the_result_of_a_lookup_is_as_old_as_its_beginning(
     mailgun: Simulator, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lookup takes so long that afterwards the provider's events would be believed."""
+    """The lookup takes an hour: an answer from its end would count as settled, but this one is from its beginning."""
 
     def an_hour_passes(attempt: Attempt, _: object) -> list[ProviderEvent]:
         attempt.started_at -= timedelta(hours=1)

@@ -36,19 +36,19 @@ SEEN = {
     "sandbox": (403, None),
     **{f"{code}-accepted": (code, None) for code in (500, 502, 503, 504)},
 }
-"""By fault: the status that Anymail reports, and what else its exception is."""
+"""By fault: the status that Anymail reports, and a further class of its exception."""
 ACCEPTED = {kind for kind in SEEN if KINDS[kind].accepts}
 
 
 def send(simulator: Simulator, to: str, patience: float = PATIENCE) -> AnymailRequestsAPIError | None:
-    """Sends one by Anymail's backend; its exception."""
+    """Send a mail by Anymail's backend; returns its exception."""
     calls = simulator.account("m1")["calls"]
     mail: Any = make_mail(simulator, to, requests_timeout=patience)
     mail.metadata = {"message_id": "m1", "attempt_id": "a1"}
     try:
         mail.send()
     except AnymailRequestsAPIError as error:
-        # Who gives up soon may have done so before the simulator came to read what was sent.
+        # A client that gives up soon may do so before the simulator has read the request.
         eventually(lambda: simulator.account("m1")["calls"] > calls, PATIENCE, "the call being counted")
         return error
     return None
@@ -128,7 +128,7 @@ def test_too_many_requests_say_until_when(simulator: Simulator) -> None:
     assert before + 89 <= int(error.response.headers["X-RateLimit-Reset"]) <= time.time() + 90
 
 
-def test_a_fault_lasts_as_often_as_it_says(simulator: Simulator) -> None:
+def test_a_fault_hits_as_many_calls_as_it_says(simulator: Simulator) -> None:
     simulator.fault("500", times=2, recipient="Ada")
     number = simulator.fault("503", times=None, recipient="bob@example.org")
     assert [post(simulator).status_code for _ in range(3)] == [500, 500, 200]
@@ -164,7 +164,7 @@ def test_nobody_can_connect_while_it_refuses() -> None:
             socket.create_connection(("127.0.0.1", simulator.port), timeout=PATIENCE)
 
 
-def test_refusing_ends_open_connections_and_itself(simulator: Simulator) -> None:
+def test_a_refusal_closes_open_connections_and_ends_by_itself(simulator: Simulator) -> None:
     with socket.create_connection(("127.0.0.1", simulator.port), timeout=PATIENCE) as connection:
         connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
@@ -202,7 +202,7 @@ def test_a_client_that_gives_up_has_sent_a_mail(simulator: Simulator, receiver: 
     assert len(simulator.messages()) == 1
 
 
-def test_clearing_brings_back_the_beginning(simulator: Simulator, receiver: WebhookReceiver) -> None:
+def test_clearing_resets_the_simulator(simulator: Simulator, receiver: WebhookReceiver) -> None:
     post(simulator, {"to": "bounce@example.org", "v:message_id": "m1"})
     eventually(simulator.webhooks, PATIENCE, "the try being noted")
     simulator.configure(latency=1)
@@ -233,8 +233,10 @@ def test_clearing_brings_back_the_beginning(simulator: Simulator, receiver: Webh
         ("POST", "refusal", []),
     ],
 )
-def test_a_wish_that_makes_no_sense_is_refused(simulator: Simulator, method: str, path: str, wishes: object) -> None:
-    # Python writes Infinity, which is no JSON and still must do no harm.
+def test_an_invalid_request_to_the_control_api_is_refused(
+    simulator: Simulator, method: str, path: str, wishes: object
+) -> None:
+    # json.dumps() may write Infinity, which is not JSON and must do no harm either.
     body, headers = json.dumps(wishes), {"Content-Type": "application/json"}
     answer = requests.request(method, f"{simulator.url}/simulator/{path}", data=body, headers=headers, timeout=PATIENCE)
     assert answer.status_code == 400
@@ -253,8 +255,10 @@ paths = st.sampled_from(["faults", "config", "messages/x/events", "faults/x", ""
 
 @settings(max_examples=150)
 @given(method=st.sampled_from(["POST", "PATCH", "DELETE", "GET"]), path=paths, wishes=wishes)
-def test_whatever_one_wishes_is_no_failure(simulator: Simulator, method: str, path: str, wishes: object) -> None:
-    # Python writes Infinity, which is no JSON and still must do no harm.
+def test_no_request_to_the_control_api_makes_the_simulator_fail(
+    simulator: Simulator, method: str, path: str, wishes: object
+) -> None:
+    # json.dumps() may write Infinity, which is not JSON and must do no harm either.
     body, headers = json.dumps(wishes), {"Content-Type": "application/json"}
     answer = requests.request(method, f"{simulator.url}/simulator/{path}", data=body, headers=headers, timeout=PATIENCE)
     assert answer.status_code < 500
@@ -262,7 +266,7 @@ def test_whatever_one_wishes_is_no_failure(simulator: Simulator, method: str, pa
 
 @settings(max_examples=100)
 @given(body=st.binary(max_size=200), kind=st.sampled_from(["multipart/form-data; boundary=x", "x/y", "multipart/x"]))
-def test_whatever_one_posts_is_no_failure(simulator: Simulator, body: bytes, kind: str) -> None:
+def test_no_form_makes_the_simulator_fail(simulator: Simulator, body: bytes, kind: str) -> None:
     answer = requests.post(
         f"{simulator.api_url}/{DOMAIN}/messages",
         b"--x\r\n" + body,

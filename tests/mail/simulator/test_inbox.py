@@ -45,7 +45,7 @@ def test_mails_are_found_by_subject_and_address_and_paged(simulator: Simulator) 
 
 
 @pytest.mark.parametrize("query", ["page=-1", "page=x", "page=99999999999999999999", "page=%C2%B2", "q=%00%FF"])
-def test_odd_questions_get_a_page(simulator: Simulator, query: str) -> None:
+def test_odd_parameters_get_a_page(simulator: Simulator, query: str) -> None:
     assert page(simulator, f"/?{query}").ok
 
 
@@ -78,7 +78,7 @@ def test_nothing_that_was_sent_becomes_part_of_a_page(simulator: Simulator, rece
     assert download.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_pictures_that_came_along_are_shown(simulator: Simulator) -> None:
+def test_inline_images_are_shown(simulator: Simulator) -> None:
     files = [("inline", ("dot.png", b"\x89PNG", "image/png")), ("inline", ("bad.png", b"x", "text/html"))]
     path = path_of(post(simulator, {"html": '<img src="cid:dot.png"><img src="cid:bad.png">'}, files=files))
     assert page(simulator, f"{path}/html").text == '<img src="data:image/png;base64,iVBORw=="><img src="cid:bad.png">'
@@ -95,7 +95,7 @@ def test_a_button_sends_one_more_webhook(simulator: Simulator, receiver: Webhook
     assert requests.post(f"{simulator.url}{path}/events", {"event": "eaten"}, timeout=PATIENCE).status_code == 400
 
 
-def test_an_event_can_be_asked_for_each_recipient(simulator: Simulator) -> None:
+def test_a_webhook_can_be_requested_for_each_recipient(simulator: Simulator) -> None:
     path = path_of(post(simulator, {"to": ["ada@example.org", "vanish@example.org"]}))
     assert re.findall(r"<option>(.*?)</option>", page(simulator, path).text) == [
         "ada@example.org",

@@ -51,7 +51,9 @@ RAW = {
 
 
 @pytest.mark.parametrize("local", FATES)
-def test_the_recipients_name_decides(simulator: Simulator, receiver: WebhookReceiver, local: str) -> None:
+def test_the_local_part_of_the_recipient_decides_the_outcome(
+    simulator: Simulator, receiver: WebhookReceiver, local: str
+) -> None:
     address = f"{local}@example.org"
     answer = post(simulator, {"to": address, "v:attempt_id": "a1", "v:message_id": "m1", "o:tag": ["one", "two"]})
     webhooks = receiver.wait_for(address, len(FATES[local]))
@@ -87,7 +89,7 @@ def test_a_rejected_event_has_no_recipient(simulator: Simulator, receiver: Webho
 
 
 @pytest.mark.parametrize(("local", "known"), [("lost", ["delivered", "accepted"]), ("vanish", ["accepted"])])
-def test_nothing_is_told_of_a_lost_mail(
+def test_no_webhook_reports_a_lost_mail(
     simulator: Simulator, receiver: WebhookReceiver, local: str, known: list[str]
 ) -> None:
     post(simulator, {"to": f"{local}@example.org"})
@@ -127,7 +129,7 @@ def test_a_webhook_that_fails_comes_again_with_the_same_signature(
     assert [(sent["try"], sent["status"]) for sent in tries or []] == [(1, 500), (2, 302), (3, 404), (4, 200)]
 
 
-def test_seven_tries_are_all(simulator: Simulator, receiver: WebhookReceiver) -> None:
+def test_a_webhook_is_tried_seven_times_at_most(simulator: Simulator, receiver: WebhookReceiver) -> None:
     simulator.configure(time_scale=0.00001)
     receiver.answer = lambda event: 503
     post(simulator, {"to": "bounce@example.org"})
@@ -138,7 +140,7 @@ def test_seven_tries_are_all(simulator: Simulator, receiver: WebhookReceiver) ->
 
 
 @pytest.mark.parametrize(("local", "status"), [("bounce", 406), ("ada", 500)])
-def test_406_and_failed_notices_of_delivery_are_final(
+def test_a_406_is_final_and_so_is_a_failed_webhook_about_a_delivery(
     simulator: Simulator, receiver: WebhookReceiver, local: str, status: int
 ) -> None:
     simulator.configure(time_scale=0.00001)
@@ -150,7 +152,7 @@ def test_406_and_failed_notices_of_delivery_are_final(
     assert len(receiver.about(f"{local}@example.org")) == 1
 
 
-def test_nobody_listening_is_no_trouble(simulator: Simulator) -> None:
+def test_webhooks_to_a_closed_port_are_tried_seven_times(simulator: Simulator) -> None:
     simulator.configure(webhook_url="http://127.0.0.1:1/", time_scale=0.00001)
     post(simulator, {"to": "bounce@example.org"})
     eventually(lambda: len(simulator.webhooks()) == 7, PATIENCE, "seven tries")
@@ -165,7 +167,7 @@ def test_nobody_listening_is_no_trouble(simulator: Simulator) -> None:
         ("early", "complain", ["delivered", "complained"]),
     ],
 )
-def test_webhooks_go_wrong_on_demand(
+def test_webhooks_can_be_doubled_and_reordered_on_demand(
     simulator: Simulator, receiver: WebhookReceiver, kind: str, to: str, types: list[str]
 ) -> None:
     simulator.fault(kind)
@@ -175,7 +177,7 @@ def test_webhooks_go_wrong_on_demand(
     assert (webhooks[0] == webhooks[-1]) == (kind == "doubled")
 
 
-def test_a_fault_of_webhooks_is_for_whom_it_says(simulator: Simulator, receiver: WebhookReceiver) -> None:
+def test_a_fault_of_webhooks_hits_its_recipient_only(simulator: Simulator, receiver: WebhookReceiver) -> None:
     simulator.fault("lost", times=None, recipient="ada")
     post(simulator, {"to": "ada@example.org"})
     post(simulator, {"to": "bob@example.org"})
@@ -184,7 +186,7 @@ def test_a_fault_of_webhooks_is_for_whom_it_says(simulator: Simulator, receiver:
     assert receiver.about("ada@example.org") == []
 
 
-def test_a_forged_webhook_is_found_out(simulator: Simulator, receiver: WebhookReceiver) -> None:
+def test_a_forged_webhook_fails_validation(simulator: Simulator, receiver: WebhookReceiver) -> None:
     simulator.fault("forged")
     post(simulator)
     receiver.wait_for("ada@example.org", 1)
@@ -210,7 +212,7 @@ def test_a_delayed_webhook_comes_so_much_later(simulator: Simulator, receiver: W
 @pytest.mark.parametrize(
     "event", ["delivered", "deferred", "bounced", "complained", "opened", "clicked", "unsubscribed"]
 )
-def test_more_can_be_told_of_a_mail(simulator: Simulator, receiver: WebhookReceiver, event: str) -> None:
+def test_a_further_webhook_can_be_requested(simulator: Simulator, receiver: WebhookReceiver, event: str) -> None:
     mail_id = post(simulator, {"to": "vanish@example.org"}).json()["id"]
     simulator.tell(mail_id, event)
     receiver.wait_for("vanish@example.org", 1)

@@ -95,7 +95,7 @@ def test_suppressions_of_streams_are_exported_and_imported_again(operator_api: A
     assert not Suppression.objects.exists()
 
 
-def test_a_stream_that_cannot_be_is_named(operator_api: APIClient) -> None:
+def test_a_row_with_an_invalid_stream_or_user_is_refused(operator_api: APIClient) -> None:
     rows = ["a@example.org,unsubscribe,nobody,news", "a@example.org,unsubscribe,operator,No!"]
     rows += ["nobody,unsubscribe,operator,news", "a@example.org,unsubscribe,operator,news"]
     done = upload(operator_api, "\r\n".join(["address,reason,user,stream", *rows])).json()
@@ -121,7 +121,7 @@ def test_a_bad_row_is_named_and_stops_no_other(operator_api: APIClient) -> None:
     assert facts() == [("ok@example.org", "manual", "all", "operator")]
 
 
-def test_an_unsubscription_from_some_tags_only_is_not_one_from_all(operator_api: APIClient) -> None:
+def test_an_unsubscription_from_some_tags_only_is_refused(operator_api: APIClient) -> None:
     done = upload(operator_api, "address,tags,created_at\na@example.org,news,\n").json()
     assert (done["imported"], done["refusals"]) == (0, 1)
 

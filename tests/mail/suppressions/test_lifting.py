@@ -215,7 +215,7 @@ def test_long_lists_are_read_page_by_page(two_accounts: Simulator, monkeypatch: 
     assert provider_lists.compare()["imported"] == 8
 
 
-def test_a_forgotten_person_is_not_known_again_by_an_import(two_accounts: Simulator) -> None:
+def test_an_import_does_not_store_the_address_of_a_forgotten_person(two_accounts: Simulator) -> None:
     put(two_accounts, "bounces")
     Suppression.objects.suppress(ADA, "complaint", "all", None, source="mailgun")
     forget(ADA)

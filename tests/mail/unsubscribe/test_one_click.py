@@ -49,7 +49,7 @@ def test_bulk_mail_carries_the_link_and_other_mail_does_not() -> None:
 
 
 def test_the_link_gives_no_address_away() -> None:
-    # A long name, for ids and signatures are random letters: they say "ada" now and then.
+    # A long name: the random letters of ids and signatures contain "ada" now and then.
     link = unquote(make_link(address="countess.lovelace@example.org")).lower()
     for part in ("@", "countess", "lovelace", "example"):
         assert part not in link
@@ -93,19 +93,19 @@ def test_a_mail_program_posts_a_form_of_either_kind() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"List-Unsubscribe": "Two-Clicks"}, {"List-Unsubscribe": ""}])
-def test_a_post_that_does_not_say_so_does_nothing(body: dict[str, str]) -> None:
+def test_a_post_without_the_one_click_field_does_nothing(body: dict[str, str]) -> None:
     assert browser().post(make_link(), body).status_code == 400
     assert not Suppression.objects.exists()
 
 
-def test_what_forbids_more_stays() -> None:
+def test_a_wider_suppression_stays() -> None:
     Suppression.objects.suppress(ADA, Reason.COMPLAINT, Scope.ALL, None, source="mailgun")
     browser().post(make_link(), CLICK)
     assert Suppression.objects.against(ADA, Importance.BULK).scope == Scope.ALL
 
 
-def test_the_wish_outlasts_what_forbade_more_for_a_while() -> None:
-    """A suppression of 90 days is not shortened by it either."""
+def test_an_unsubscription_outlasts_a_wider_temporary_suppression() -> None:
+    """Nor does the unsubscription shorten a suppression of 90 days."""
     now = timezone.now()
     Suppression.objects.suppress(ADA, Reason.SOFT_BOUNCES, Scope.ALL, now + timedelta(days=90), source="mailgun")
     browser().post(make_link(), CLICK)
@@ -182,7 +182,7 @@ def test_other_mail_with_the_link_is_refused(api: APIClient, importance: str) ->
     assert messages.post(api, importance=importance, text="{{ unsubscribe_url|default:'' }}.").status_code == 202
 
 
-def test_a_sender_with_a_page_of_its_own_may_say_so(api: APIClient) -> None:
+def test_a_sender_may_name_an_unsubscribe_page_of_its_own(api: APIClient) -> None:
     own = {"unsubscribe_url": "https://example.org/stop"}
     assert messages.post(api, text=SHOWS_THE_LINK, context=own).status_code == 202
     assert Message.objects.get().text == "Stop: https://example.org/stop"

@@ -49,7 +49,7 @@ def test_processes_add_to_the_same_count() -> None:
     assert Counter.objects.totals(WEBHOOKS) == {("mailgun", "accepted"): 3}
 
 
-def test_what_could_not_be_written_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_that_could_not_be_written_are_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
     process = WebhookCounts()
     process.note("mailgun", Outcome.FAILED)
     with monkeypatch.context() as away:

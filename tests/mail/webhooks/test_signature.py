@@ -33,14 +33,14 @@ def test_a_block_of_the_right_form_has_a_token(block: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("token", [None, 1, b"t", "", "t" * (MAX_TOKEN_LENGTH + 1), "é", "a\0b"])
-def test_what_is_no_token_is_refused(token: object) -> None:
+def test_an_invalid_token_is_refused(token: object) -> None:
     for block in (GOOD | {"token": token}, {"timestamp": "1"}):
         with pytest.raises(NoSignature, match=r"^The signature has no token\.$"):
             token_of(block)
 
 
 @pytest.mark.parametrize("timestamp", [None, "", "-1", "1.5", "9" * 12, " 1", "1\n", "\u0661"])
-def test_what_is_no_timestamp_is_refused(timestamp: object) -> None:
+def test_an_invalid_timestamp_is_refused(timestamp: object) -> None:
     for block in (GOOD | {"timestamp": timestamp}, {"token": "t"}):
         with pytest.raises(NoSignature, match=r"^The signature has no timestamp\.$"):
             token_of(block)

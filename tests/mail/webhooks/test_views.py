@@ -100,7 +100,7 @@ def test_an_event_without_our_variables_is_matched_by_the_provider_s_id() -> Non
 
 
 @pytest.mark.parametrize("variables", ['{"attempt_id": "%s"}', {"attempt_id": "%s", "other": {"deep": 1}}])
-def test_variables_may_be_an_object_or_its_text(variables: Any) -> None:
+def test_user_variables_may_be_an_object_or_its_json(variables: Any) -> None:
     attempt = make_attempt(provider_message_id="<another@example.org>")
     given = variables % attempt.pk if isinstance(variables, str) else variables | {"attempt_id": str(attempt.pk)}
     tell(make_event(attempt) | {"user-variables": given, "message": None})
@@ -119,7 +119,7 @@ def test_variables_may_be_an_object_or_its_text(variables: Any) -> None:
         ({"user-variables": [1], "message": [2]}, "nothing that we sent"),
     ],
 )
-def test_a_swapped_body_is_kept_and_not_believed(swapped: dict[str, Any], why: str) -> None:
+def test_a_swapped_body_is_kept_and_disregarded(swapped: dict[str, Any], why: str) -> None:
     assert tell(make_event(make_attempt(), "complained", **swapped)).status_code == 200
     event = only_event()
     assert why in event.disregarded
@@ -127,7 +127,7 @@ def test_a_swapped_body_is_kept_and_not_believed(swapped: dict[str, Any], why: s
     assert not Job.objects.exists()
 
 
-def test_another_attempt_s_event_is_not_believed_of_this_one() -> None:
+def test_an_event_with_the_id_of_another_attempt_is_disregarded() -> None:
     eve = make_attempt(make_message(address="eve@example.org"))
     data = make_event(make_attempt(), "complained") | {"user-variables": {"attempt_id": str(eve.pk)}}
     tell(data)

@@ -53,19 +53,19 @@ def test_a_signed_event_with_anything_in_it(changes: dict[str, Any], whole: bool
 
 @FEWER
 @given(data=values)
-def test_a_signed_anything(data: Any) -> None:
+def test_anything_as_signed_event_data(data: Any) -> None:
     answered(post({"signature": sign(), "event-data": data}))
 
 
 @FEWER
 @given(block=st.dictionaries(st.sampled_from(["timestamp", "token", "signature"]), values), rest=values)
-def test_a_signature_of_anything(block: dict[str, Any], rest: Any) -> None:
+def test_anything_as_signature(block: dict[str, Any], rest: Any) -> None:
     answered(post({"signature": {**sign(), **block}, "event-data": rest}))
 
 
 @FEWER
 @given(timestamp=scalars, token=st.text(max_size=120))
-def test_a_right_signature_over_anything(timestamp: Any, token: str) -> None:
+def test_a_right_signature_over_any_timestamp_and_token(timestamp: Any, token: str) -> None:
     try:
         block = sign(timestamp, token)
     except UnicodeError:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def refusals(answer: HttpResponse) -> dict[str, str]:
-    """Field → code, of an answer that has stored nothing."""
+    """The code of each refused field; nothing may have been stored."""
     body = assert_problem(answer, 400)
     assert not Message.objects.exists()
     assert not Job.objects.exists()
@@ -78,7 +78,7 @@ def test_a_bad_value_is_named(api: APIClient, fields: dict[str, Any], field: str
     assert set(refusals(post(api, **fields))) == {field}
 
 
-def test_what_stays_here_takes_no_room_from_what_is_sent(api: APIClient) -> None:
+def test_metadata_does_not_count_towards_the_size_of_the_headers(api: APIClient) -> None:
     long = {f"X-{n}": "z" * 990 for n in range(15)}
     assert post(api, headers=long, metadata=long).status_code == 202
 
@@ -116,7 +116,7 @@ def test_what_is_not_one_address_is_refused(api: APIClient, to: Any) -> None:
     assert set(refusals(post(api, to=to))) == {"to"}
 
 
-def test_headers_that_differ_in_case_are_one_error(api: APIClient) -> None:
+def test_headers_that_differ_only_in_case_are_duplicates(api: APIClient) -> None:
     refused = refusals(post(api, headers={"X-Thread": "1", "x-thread": "2", "X-Other": "3"}))
     assert refused == {"headers.x-thread": "duplicate"}
 
@@ -136,14 +136,14 @@ def test_headers_that_differ_in_case_are_one_error(api: APIClient) -> None:
         ("ada@some.test", "ada@some.test"),
     ],
 )
-def test_an_address_is_known_whatever_way_it_is_written(api: APIClient, to: str, address: str) -> None:
+def test_an_address_is_normalised_whatever_way_it_is_written(api: APIClient, to: str, address: str) -> None:
     assert post(api, to=to).status_code == 202
     message = Message.objects.get()
     assert (message.to, message.address) == (to.strip(), address)
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\x1b", "\x7f"])
-def test_nobody_writes_header_fields_of_his_own(api: APIClient, end: str) -> None:
+def test_line_breaks_cannot_inject_header_fields(api: APIClient, end: str) -> None:
     evil = f"A{end}Bcc: grace@example.org"
     for fields in (
         {"subject": evil},
@@ -170,7 +170,7 @@ OURS = (
 
 
 @pytest.mark.parametrize("name", [*OURS.split(), "", "X A", "X:A", "Ä", "X" * 101])
-def test_header_fields_that_are_ours_or_none_are_refused(api: APIClient, name: str) -> None:
+def test_reserved_and_invalid_header_fields_are_refused(api: APIClient, name: str) -> None:
     assert set(refusals(post(api, headers={name: "x"}))) == {f"headers.{name}"}
 
 

@@ -1,5 +1,5 @@
-"""Broadcasts over HTTP: one message an address, missing variables, permission, the list of messages, and what is said
-of all messages at once."""
+"""Broadcasts over HTTP: one message an address, missing variables, permission, the list of messages, and options
+for all messages."""
 
 from datetime import timedelta
 from typing import Any
@@ -41,7 +41,7 @@ def errors_of(result: dict[str, Any]) -> list[tuple[int, str, str]]:
 # --- one message an address ----------------------------------------------------------------------------------------
 
 
-def test_an_address_that_stands_there_twice_gets_one_message_and_is_reported(api: APIClient, news: Template) -> None:
+def test_a_repeated_address_gets_one_message_and_is_reported(api: APIClient, news: Template) -> None:
     rows = [*recipients(2), {"to": "Reader <READER0@example.org>", "context": {"name": "again"}}]
     result = run(post(api, recipients=rows))
     assert (result["accepted"], result["refused"], errors_of(result)) == (2, 1, [(3, "to", "duplicate")])
@@ -141,12 +141,12 @@ def test_nobody_else_lists_the_messages(api: APIClient, news: Template) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "x", "1", "01234567-89ab-7cde-8f01-23456789abc"])
-def test_a_broadcast_that_is_no_id_is_refused(api: APIClient, value: str) -> None:
+def test_an_invalid_id_of_a_broadcast_is_refused(api: APIClient, value: str) -> None:
     problem = assert_problem(api.get(MESSAGES, {"broadcast": value}), 400)
     assert [error["field"] for error in problem["errors"]] == ["broadcast"]
 
 
-def test_a_broadcast_that_there_is_not_has_no_messages(api: APIClient) -> None:
+def test_an_unknown_broadcast_has_no_messages(api: APIClient) -> None:
     answer = api.get(MESSAGES, {"broadcast": "01234567-89ab-7cde-8f01-23456789abcd"})
     assert (answer.status_code, answer.json()["results"]) == (200, [])
 
@@ -184,7 +184,7 @@ def assert_has_options(message: Message) -> None:
     assert message.expires_at.year == 2100
 
 
-def test_what_is_said_of_a_broadcast_is_said_of_each_message(api: APIClient, news: Template) -> None:
+def test_the_options_of_a_broadcast_apply_to_each_message(api: APIClient, news: Template) -> None:
     run(post(api, **OPTIONS))
     for message in Message.objects.all():
         assert_has_options(message)
@@ -248,12 +248,12 @@ def test_clients_cannot_post_its_job_themselves(api: APIClient, news: Template) 
 
 
 @pytest.mark.parametrize("action", ["cancellation", "resumption"])
-def test_what_takes_no_body_refuses_one(api: APIClient, news: Template, action: str) -> None:
+def test_an_action_without_fields_refuses_a_body(api: APIClient, news: Template, action: str) -> None:
     url = f"{BROADCASTS}{post(api, recipients=recipients(1)).json()['id']}/{action}/"
     assert assert_problem(api.post(url, {"reason": "x"}), 400)["errors"][0]["field"] == "reason"
 
 
-def test_one_that_waits_is_cancelled_like_any_job(api: APIClient, news: Template) -> None:
+def test_a_waiting_broadcast_is_cancelled_like_any_job(api: APIClient, news: Template) -> None:
     answer = post(api)
     assert api.post(f"{answer.json()['url']}cancellation/").json()["status"] == "cancelled"
 
@@ -274,9 +274,7 @@ def test_one_that_waits_is_cancelled_like_any_job(api: APIClient, news: Template
         ({"subject": "x"}, "subject"),
     ],
 )
-def test_a_broadcast_that_is_none_is_refused(
-    api: APIClient, news: Template, fields: dict[str, Any], field: str
-) -> None:
+def test_an_invalid_broadcast_is_refused(api: APIClient, news: Template, fields: dict[str, Any], field: str) -> None:
     answer = post(api, **fields)
     assert [error["field"] for error in assert_problem(answer, 400)["errors"]] == [field]
     assert not Broadcast.objects.exists()
@@ -313,7 +311,7 @@ def test_a_form_is_checked_like_json(api: APIClient, news: Template, fields: dic
         ),
     ],
 )
-def test_a_form_that_is_none_is_refused(api: APIClient, news: Template, body: bytes, content_type: str) -> None:
+def test_a_malformed_form_is_refused(api: APIClient, news: Template, body: bytes, content_type: str) -> None:
     assert_problem(api.generic("POST", BROADCASTS, body, content_type=content_type), 400)
 
 

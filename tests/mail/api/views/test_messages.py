@@ -60,7 +60,9 @@ def test_a_message_is_accepted_with_its_address_and_its_job(api: APIClient, ada:
 
 
 @pytest.mark.parametrize(("importance", "priority"), [("critical", 1010), ("normal", 1000), ("bulk", 990)])
-def test_its_job_is_nobodys_and_as_urgent_as_it_is_important(api: APIClient, importance: str, priority: int) -> None:
+def test_the_job_of_a_message_has_no_user_and_the_priority_of_its_importance(
+    api: APIClient, importance: str, priority: int
+) -> None:
     shown = post(api, importance=importance).json()
     job = Job.objects.get()
     kind = "mail.send_bulk" if importance == "bulk" else "mail.send"
@@ -78,7 +80,7 @@ def test_null_is_the_same_as_leaving_out(api: APIClient) -> None:
     assert (message.reply_to, message.headers, message.tags, message.importance) == ([], {}, [], "normal")
 
 
-def test_everything_that_can_be_said_is_kept(api: APIClient) -> None:
+def test_every_field_of_a_post_is_stored(api: APIClient) -> None:
     answer = post(
         api,
         **{"from": "Desk <desk@mg.example.org>"},
@@ -121,7 +123,7 @@ def test_a_message_for_the_past_is_due_now(api: APIClient) -> None:
     assert before <= Job.objects.get().run_at <= timezone.now()
 
 
-def test_a_template_of_ones_own_is_rendered(api: APIClient, ada: User) -> None:
+def test_the_senders_own_template_is_rendered(api: APIClient, ada: User) -> None:
     Template.objects.create(
         user=ada, name="hello", subject="Hello {{ name }}", text="T {{ name }}", html="<i>{{ name }}</i>"
     )
@@ -130,7 +132,7 @@ def test_a_template_of_ones_own_is_rendered(api: APIClient, ada: User) -> None:
     assert (message.subject, message.text, message.html) == ("Hello <A>", "T <A>", "<i>&lt;A&gt;</i>")
 
 
-def test_a_template_that_comes_to_nothing_is_refused(api: APIClient, ada: User) -> None:
+def test_a_template_that_renders_an_empty_body_is_refused(api: APIClient, ada: User) -> None:
     Template.objects.create(user=ada, name="empty", subject="Hi", text="{{ body }}", html="{{ body }}")
     answer = post(api, text=..., subject=..., template="empty")
     assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [("template", "template")]
@@ -301,7 +303,7 @@ def test_what_has_not_been_sent_can_be_cancelled(api: APIClient, ada: User, stat
     assert (again.status_code, again.json()) == (200, answer.json())
 
 
-def test_its_job_is_cancelled_with_it(api: APIClient) -> None:
+def test_the_job_of_a_message_is_cancelled_with_it(api: APIClient) -> None:
     shown = post(api, send_at="2100-01-01T00:00:00Z").json()
     answer = api.post(f"{shown['url']}cancellation/")
     assert Job.objects.get().status == JobStatus.CANCELLED
@@ -351,7 +353,7 @@ def test_a_resend_is_a_new_message_with_the_old_content(api: APIClient, ada: Use
     ("status", "days", "code"),
     [("sent", 6, 202), ("deferred", 6, 202), ("sent", 4, 409), ("deferred", 4, 409), ("queued", 6, 409)],
 )
-def test_what_nothing_was_heard_of_for_five_days_can_be_resent(
+def test_a_message_without_an_outcome_for_five_days_can_be_resent(
     api: APIClient, ada: User, status: str, days: int, code: int
 ) -> None:
     old = make_message(status, user=ada, sent_at=timezone.now() - timedelta(days=days))

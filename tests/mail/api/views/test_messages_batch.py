@@ -55,7 +55,7 @@ def test_a_batch_that_is_none_is_refused_whole(api: APIClient, messages: Any) ->
     assert_problem(api.post(BATCH, {"messages": messages}), 400)
 
 
-def test_a_batch_of_bad_messages_is_a_batch_all_the_same(api: APIClient) -> None:
+def test_a_batch_of_bad_messages_only_is_answered_like_any_other(api: APIClient) -> None:
     assert post_batch(api, 1, 2).json()["refused"] == 2
 
 
@@ -65,9 +65,7 @@ def test_the_same_key_makes_one_batch(api: APIClient) -> None:
     assert Message.objects.count() == 1
 
 
-def test_templates_that_take_long_do_not_take_it_five_hundred_times(
-    api: APIClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_templates_of_a_batch_share_one_limit_of_time(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_parsing, "BATCH_RENDER_SECONDS", 0.2)
     slow = "{% for x in a %}{% for y in a %}{% for z in a %}.{% endfor %}{% endfor %}{% endfor %}"
     begun = time.thread_time()

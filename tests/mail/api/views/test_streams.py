@@ -52,7 +52,7 @@ def test_a_message_of_no_stream_says_so(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("stream", ["", "News", "a b", "-a", "_a", "ä", "a" * 51, "a\n", "a.b", 5, True, ["news"], {}])
-def test_a_stream_that_is_no_name_is_refused(api: APIClient, ada: User, stream: Any) -> None:
+def test_an_invalid_name_of_a_stream_is_refused(api: APIClient, ada: User, stream: Any) -> None:
     make_template(ada)
     for answer in (post(api, stream=stream), post_broadcast(api, stream=stream)):
         assert [error["field"] for error in assert_problem(answer, 400)["errors"]] == ["stream"]
@@ -99,14 +99,14 @@ def test_a_suppression_of_a_stream_holds_for_that_stream_of_its_user(
         assert message.events.get().detail == "it gets no mail of the stream news"
 
 
-def test_a_broadcast_counts_those_who_do_not_want_its_stream(api: APIClient, ada: User) -> None:
+def test_a_broadcast_counts_recipients_that_its_stream_suppresses(api: APIClient, ada: User) -> None:
     make_template(ada)
     suppress(ada, address="reader1@example.org")
     assert run(post_broadcast(api, stream="news"))["suppressed"] == 1
     assert run(post_broadcast(api))["suppressed"] == 0
 
 
-def test_nothing_is_resent_to_those_who_do_not_want_the_stream(api: APIClient, ada: User) -> None:
+def test_nothing_is_resent_to_recipients_that_the_stream_suppresses(api: APIClient, ada: User) -> None:
     suppress(ada)
     old = make_message(Status.BOUNCED, user=ada, stream="news", importance="bulk")
     assert_problem(api.post(url(old, "resends")), 422)
@@ -184,14 +184,14 @@ def test_nobody_sees_or_changes_streams_of_others(api: APIClient, ada: User) -> 
     ("body", "field"),
     [({}, "address"), ({"address": "nobody"}, "address"), ({"address": ADA, "scope": "all"}, "scope"), ([], "")],
 )
-def test_a_suppression_that_is_none_is_refused(api: APIClient, body: Any, field: str) -> None:
+def test_an_invalid_suppression_is_refused(api: APIClient, body: Any, field: str) -> None:
     problem = assert_problem(api.post(SUPPRESSIONS, body), 400)
     assert [error["field"] for error in problem["errors"]] == [field]
     assert not StreamSuppression.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["News", "_a", "a" * 51])
-def test_what_can_be_no_stream_is_not_found(api: APIClient, name: str) -> None:
+def test_a_stream_with_an_invalid_name_is_not_found(api: APIClient, name: str) -> None:
     assert_problem(api.post(f"{STREAMS}{name}/suppressions/", {"address": ADA}), 404)
     assert_problem(api.get(f"{STREAMS}{name}/"), 404)
     assert not Stream.objects.exists()

@@ -75,7 +75,7 @@ def test_lifting_a_bounce_does_not_forget_an_unsubscription(operator_api: APICli
         assert listed(operator_api) == []
 
 
-def test_one_that_has_expired_is_none(operator_api: APIClient, ada: User) -> None:
+def test_an_expired_suppression_is_not_found(operator_api: APIClient, ada: User) -> None:
     old = make_suppression(expires_at=timezone.now() - timedelta(seconds=1))
     assert listed(operator_api) == []
     assert_problem(operator_api.get(f"{SUPPRESSIONS}{old.address}/"), 404)
@@ -127,7 +127,7 @@ def test_an_address_is_found_however_it_is_written(operator_api: APIClient, addr
 
 
 @pytest.mark.parametrize("address", ["nobody", "a@b@c", "%20", "a@example.org%0A", "../../messages"])
-def test_what_is_no_address_is_not_there(operator_api: APIClient, address: str) -> None:
+def test_an_invalid_address_is_not_found(operator_api: APIClient, address: str) -> None:
     for answer in (operator_api.get(f"{SUPPRESSIONS}{address}/"), operator_api.delete(f"{SUPPRESSIONS}{address}/")):
         assert_problem(answer, 404)
 
@@ -156,7 +156,7 @@ def test_a_permission_is_enough(api: APIClient, ada: User, verb: str, code: int)
     assert answer.status_code == code
 
 
-def test_who_has_written_to_an_address_sees_what_came_of_it(api: APIClient, ada: User) -> None:
+def test_a_user_sees_the_suppressions_of_addresses_that_got_mail_from_them(api: APIClient, ada: User) -> None:
     make_suppression("bounced@example.org")
     make_suppression("other@example.org")
     make_message(user=ada, address="bounced@example.org")
@@ -181,7 +181,7 @@ def test_the_list_is_paged_newest_first(operator_api: APIClient) -> None:
     assert_problem(operator_api.get(f"{SUPPRESSIONS}?cursor=cD1uZXZlcg=="), 400)
 
 
-def test_a_forgotten_person_is_still_not_written_to(operator_api: APIClient) -> None:
+def test_the_suppression_of_a_forgotten_person_is_found_by_address(operator_api: APIClient) -> None:
     made = make_suppression()
     Suppression.objects.update(address="")
     assert listed(operator_api) == []

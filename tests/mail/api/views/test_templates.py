@@ -35,7 +35,7 @@ def test_a_template_is_made_read_replaced_and_forgotten(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["put", "post"])
-def test_a_template_can_be_made_where_it_is_to_be(api: APIClient, method: str) -> None:
+def test_a_template_can_be_made_at_its_url(api: APIClient, method: str) -> None:
     answer = getattr(api, method)(f"{TEMPLATES}hello/", HELLO)
     assert (answer.status_code, answer["Location"]) == (201, answer.json()["url"])
 
@@ -87,7 +87,7 @@ def test_a_broken_template_is_named_and_not_stored(api: APIClient, fields: dict[
     assert not Template.objects.exists()
 
 
-def test_a_long_name_is_not_there(api: APIClient) -> None:
+def test_a_template_with_too_long_a_name_is_not_found(api: APIClient) -> None:
     path = f"{TEMPLATES}{'a' * 101}/"
     for answer in (api.get(path), api.put(path, HELLO), api.post(path, HELLO)):
         assert_problem(answer, 404)

@@ -30,7 +30,7 @@ def _one_provider(settings: Any) -> None:
 
 
 def check(texts: Texts, *arguments: str, silent: bool = False) -> tuple[list[list[str]], str]:
-    """The lines of its answer, in words, and why it ended with an error."""
+    """Run the command; returns the words of each printed line, and the message of its error."""
     said, error = StringIO(), ""
     with NameServer(texts, silent=silent) as server:
         try:
@@ -66,14 +66,14 @@ def test_a_selector_of_ones_own_is_looked_up() -> None:
     assert verdicts(check(texts, "--selector", "mine")[0])["DKIM"] == "ok"
 
 
-def test_a_name_server_that_says_nothing_leaves_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_server_that_does_not_answer_makes_results_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_sending, "QUERY_TIMEOUT", 0.2)
     lines, error = check(GOOD, silent=True)
     assert verdicts(lines) == {"SPF": "unknown", "DKIM": "unknown", "DMARC": "unknown", "From": "ok"}
     assert error
 
 
-def test_a_sender_that_the_provider_does_not_sign_for_is_wrong(settings: Any) -> None:
+def test_a_sender_domain_that_the_provider_does_not_sign_for_is_wrong(settings: Any) -> None:
     settings.MAIL_FROM_DOMAINS = ["example.com", "news.mg.example.org"]
     lines, _ = check(GOOD | {"_dmarc.example.com": ["v=DMARC1; p=none"]})
     found = {line[0]: line[2] for line in lines if line[1:2] == ["From"]}
@@ -81,7 +81,7 @@ def test_a_sender_that_the_provider_does_not_sign_for_is_wrong(settings: Any) ->
 
 
 @pytest.mark.parametrize("server", ["x", "127.0.0.1:dns", "::::"])
-def test_a_name_server_that_is_none_is_an_error(server: str) -> None:
+def test_an_invalid_name_server_is_an_error(server: str) -> None:
     with pytest.raises(CommandError, match="--nameserver"):
         call_command("check_sending", "--nameserver", server)
 
