@@ -22,11 +22,11 @@ def test_a_percentile_is_in_the_bucket_of_the_true_one(seconds: list[float], fra
     assert bounds[position] <= estimate <= bounds[position + 1] + 1e-9
 
 
-def test_nothing_has_no_percentile() -> None:
+def test_an_empty_histogram_has_no_percentile() -> None:
     assert histogram.percentile(histogram.empty(), 0.5) is None
 
 
-def test_what_is_longer_than_all_bounds_counts_as_the_last() -> None:
+def test_a_duration_beyond_all_bounds_counts_as_the_last_bound() -> None:
     buckets = histogram.empty()
     buckets[histogram.bucket(1e6)] = 1
     assert histogram.percentile(buckets, 0.95) == histogram.BOUNDS[-1]

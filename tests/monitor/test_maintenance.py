@@ -18,7 +18,7 @@ pytestmark = [
 
 @contextmanager
 def a_long_report(**options: str) -> Iterator[None]:
-    """In the body, somebody else's transaction holds a snapshot."""
+    """In the body, a transaction of another session holds a snapshot."""
     parameters = connection.get_connection_params() | {"application_name": "a long report"} | options
     with closing(psycopg2.connect(**parameters)) as holder:
         holder.set_session(isolation_level="REPEATABLE READ")

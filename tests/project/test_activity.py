@@ -36,7 +36,7 @@ def at(day: int, hour: int = 12, **more: int) -> datetime:
 
 
 def reported(user: User, params: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The job, and the lines of its file."""
+    """Run the report; returns its job, and the lines of its file."""
     api: APIClient = client(make_token(user))
     url = api.post("/api/v1/jobs/", {"kind": "report.activity", "params": params}).json()["url"]
     run_due()
@@ -96,7 +96,7 @@ def ends_of(model: type[Job] | type[Message]) -> set[str]:
     return {str(value) for value, _ in statuses if model(status=value).finished}
 
 
-def test_users_count_what_is_theirs_and_staff_what_is_anybodys(ada: User) -> None:
+def test_a_report_counts_the_users_own_work_and_for_staff_that_of_all(ada: User) -> None:
     boss = make_user("boss")
     User.objects.filter(pk=boss.pk).update(is_staff=True)
     for owner in (ada, make_user("bob"), None):
@@ -108,7 +108,7 @@ def test_users_count_what_is_theirs_and_staff_what_is_anybodys(ada: User) -> Non
 
 
 @pytest.mark.parametrize(("params", "days"), [({}, 30), ({"days": 1}, 1), ({"days": 366}, 366)])
-def test_it_reaches_back_thirty_days_unless_it_is_told_otherwise(ada: User, params: dict[str, int], days: int) -> None:
+def test_a_report_covers_thirty_days_by_default(ada: User, params: dict[str, int], days: int) -> None:
     before = timezone.now().date()
     job, lines = reported(ada, params)
     after = timezone.now().date()
@@ -130,19 +130,19 @@ def test_it_reaches_back_thirty_days_unless_it_is_told_otherwise(ada: User, para
         {"first_day": "yesterday", "last_day": "today"},
     ],
 )
-def test_spans_that_are_none_are_refused_before_anything_is_stored(ada: User, params: dict[str, Any]) -> None:
+def test_invalid_spans_are_refused_before_anything_is_stored(ada: User, params: dict[str, Any]) -> None:
     answer = client(make_token(ada)).post("/api/v1/jobs/", {"kind": "report.activity", "params": params})
     assert answer.status_code == 400
     assert not Job.objects.exists()
 
 
 @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
-def test_the_ends_of_the_calendar_do_not_trip_it(ada: User, day: str) -> None:
+def test_the_first_and_the_last_day_of_the_calendar_can_be_reported(ada: User, day: str) -> None:
     job, [line] = reported(ada, {"first_day": day, "last_day": day})
     assert (job["status"], line["day"], nonzero(line)) == ("succeeded", day, {})
 
 
-def test_it_is_read_from_a_replica_where_there_is_one() -> None:
+def test_a_report_is_read_from_a_replica_if_there_is_one() -> None:
     assert registry.find_kind("report.activity").reads == "replica"
 
 

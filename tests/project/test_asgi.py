@@ -34,7 +34,7 @@ WRITERS = {"last-used", "webhook-counts"}
 
 @pytest.fixture(autouse=True)
 def _nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What other tests have noted would be, and most of these tests have no database."""
+    """Counts that other tests have left would be written, and most of these tests have no database."""
     for module in (counts, last_used):
         monkeypatch.setattr(module, "WRITE_EVERY", float(PATIENCE))
 
@@ -54,7 +54,7 @@ def ask(
     headers: Iterable[tuple[bytes, bytes]] = (),
     **more: Any,
 ) -> Answer:
-    """What the application sends for a request whose body comes in these chunks; None: the client leaves."""
+    """The application's answer to a request whose body comes in these chunks; None: the client disconnects."""
     sent: list[dict[str, Any]] = []
     parts = list(chunks)
 
@@ -123,7 +123,7 @@ def test_a_sane_request_id_is_kept_and_another_replaced(given: str, kept: bool) 
         assert answer.headers["x-request-id"]
 
 
-def test_a_header_with_an_underscore_cannot_pass_for_one_with_a_hyphen() -> None:
+def test_a_header_with_an_underscore_does_not_count_as_one_with_a_hyphen() -> None:
     answer = ask(method="GET", headers=[(b"x_request_id", b"forged")])
     assert answer.headers["x-request-id"] != "forged"
 
@@ -157,7 +157,7 @@ def test_an_error_after_the_answer_has_begun_ends_the_connection(monkeypatch: py
         ask(method="GET")
 
 
-def test_the_lifespan_is_answered_and_what_writes_in_the_background_lasts_as_long() -> None:
+def test_the_background_writers_run_during_the_lifespan() -> None:
     sent: list[str] = []
     messages = ["lifespan.startup", "lifespan.shutdown"]
 
@@ -371,7 +371,7 @@ def test_a_client_that_does_not_read_holds_no_thread(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_token_and_a_session_are_known_and_nothing_else(ada: User) -> None:
+def test_only_a_valid_token_or_session_makes_a_caller_known(ada: User) -> None:
     browser = Client()
     browser.force_login(ada)
     session = browser.cookies["sessionid"].value.encode()

@@ -14,7 +14,7 @@ EVE, ADA = [(b"authorization", b"Token eve")], [(b"authorization", b"Token ada")
 
 
 class Threads:
-    """A WSGI application: requests of /slow last until they are let go."""
+    """A WSGI application: requests for /slow wait for `let_go`."""
 
     def __init__(self, user: int | None = None) -> None:
         self.let_go = threading.Event()
@@ -103,7 +103,7 @@ def test_invented_tokens_and_sessions_are_one_caller_with_their_network() -> Non
     asyncio.run(main())
 
 
-def test_who_logs_in_does_not_make_its_address_a_user() -> None:
+def test_a_login_does_not_tie_its_address_to_the_user() -> None:
     async def main() -> None:
         threads = Threads(user=7)
         pool = FairPool(threads, workers=3, send_queue_size=8)

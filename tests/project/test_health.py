@@ -16,7 +16,7 @@ from tests.support.timeouts import PATIENCE
 
 @pytest.fixture(autouse=True)
 def _unknowing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process that has not seen any migrations yet, and has time to look at them."""
+    """A process that has not checked its migrations yet, and has time to do so."""
     monkeypatch.setattr(health, "DATABASE_SECONDS", 60)
     monkeypatch.setattr(health, "_database_check", health.DatabaseCheck())
     health._migrated.clear()
@@ -24,7 +24,7 @@ def _unknowing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     health._migrated.clear()
 
 
-def test_a_process_that_lives_says_so_whatever_it_is_called(settings: Any) -> None:
+def test_health_is_answered_for_any_host(settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["legwork.example.org"]
     settings.SECURE_SSL_REDIRECT = True
     for host in ("10.0.0.1", "evil.example.org", "no host", ""):
@@ -33,7 +33,7 @@ def test_a_process_that_lives_says_so_whatever_it_is_called(settings: Any) -> No
         assert Client().get("/readyz", headers={"Host": host}).status_code == 200
 
 
-def test_living_touches_no_database_and_no_session() -> None:
+def test_healthz_touches_no_database_and_no_session() -> None:
     answer = Client(headers={"Cookie": "sessionid=x"}).get("/healthz")
     assert not answer.cookies
     assert "X-Request-ID" in answer
@@ -55,7 +55,7 @@ def test_a_process_with_its_database_and_migrations_is_ready() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_missing_migrations_are_this_instances_own_fault() -> None:
+def test_missing_migrations_make_an_instance_unavailable() -> None:
     MigrationRecorder(connection).record_unapplied("project", "0001_initial")
     try:
         answer = Client().get("/readyz")

@@ -35,7 +35,7 @@ def written(as_json: bool, stream: io.StringIO) -> None:
 
 
 def lines(stream: io.StringIO, *loggers: str) -> list[dict[str, Any]]:
-    """Those of these loggers: a thread that an earlier test has left behind may say something, too."""
+    """The lines of these loggers: a thread of an earlier test may log as well."""
     return [line for line in map(json.loads, stream.getvalue().splitlines()) if line["logger"] in loggers]
 
 
@@ -88,7 +88,7 @@ def test_a_request_is_one_line_without_query_or_address() -> None:
         ("off", "203.0.113.77", None),
     ],
 )
-def test_a_line_has_the_clients_address_as_far_as_it_may(
+def test_the_clients_address_is_logged_as_the_setting_says(
     settings: Any, setting: str, address: str, logged: str | None
 ) -> None:
     settings.LOG_CLIENT_ADDRESS = setting
@@ -143,7 +143,7 @@ def test_a_handler_of_a_project_gets_every_record(monkeypatch: pytest.MonkeyPatc
     assert len(lines(stream, "ours.below")) == 1
 
 
-def test_a_closed_stream_does_not_stop_who_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logging_to_a_closed_stream_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     written(True, stream := io.StringIO())
     ours = next(handler for handler in logging.root.handlers if isinstance(handler, LineHandler))
     monkeypatch.setattr(logging.root, "handlers", [ours])

@@ -93,7 +93,7 @@ def test_an_instance_is_protected_while_a_long_job_runs_on_it(group: Any) -> Non
     assert not is_protected(group)
 
 
-def test_a_job_that_could_end_or_that_runs_elsewhere_protects_nothing(group: Any) -> None:
+def test_a_short_job_and_a_job_of_another_cluster_protect_nothing(group: Any) -> None:
     make_running(5)
     make_running(600, worker=f"another{cluster_name()}:1")
     assert scale_in.protect_while_busy() == 0

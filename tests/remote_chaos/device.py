@@ -14,7 +14,7 @@ from tests.support.remote_kinds.kinds import LEASE
 RELIABLE, VANISHES, LATE = "reliable", "vanishes", "reports late"
 SORTS = (RELIABLE, VANISHES, LATE)
 OFTEN = 0.3
-"""How often a device does what its sort is named after."""
+"""The probability with which a device does what its sort is named after."""
 WORK = 0.3
 """Seconds that a job takes at most."""
 OFFLINE = 0.5
@@ -26,13 +26,13 @@ Lease = dict[str, Any]
 
 @dataclass
 class Journal:
-    """What all devices have seen. accepted: per job the results that were answered with 200."""
+    """What all devices have seen. accepted: by job, the results whose report was answered with 200."""
 
     counts: Counter[str] = field(default_factory=Counter)
     accepted: dict[str, set[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     urls: dict[str, list[str]] = field(default_factory=dict)
-    """Of the latest leases, by owner: what the others must not see."""
+    """URLs of the latest leases, by owner; other owners must not see them."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, what: str) -> None:
@@ -102,7 +102,7 @@ class Device(threading.Thread):
         return lease
 
     def _check(self, lease: Lease) -> None:
-        """It is one of its owner's, and what is another's is not there."""
+        """The job belongs to the device's owner, and a lease of another owner is answered with 404."""
         if lease["job"]["params"]["owner"] != self.owner:
             self.journal.blame(f"{self.name} of {self.owner} was given {lease['job']}")
         self.journal.note_lease(self.owner, lease["url"])
@@ -119,7 +119,7 @@ class Device(threading.Thread):
         self._succeed(lease)
 
     def _vanish(self) -> None:
-        """Without a word; it comes back under its old name, sometimes before its lease has expired."""
+        """Leave without a report; it comes back under the same name, sometimes before its lease has expired."""
         self.journal.count("vanished")
         self.over.wait(2 * LEASE * self.dice.random())
 
@@ -142,7 +142,7 @@ class Device(threading.Thread):
     def _send(
         self, method: str, url: str, body: object, headers: dict[str, str] | None = None
     ) -> httpx.Response | None:
-        """The answer, however often it has to be asked for while the web process is away."""
+        """Send a request, again and again while the web process is away. None once all jobs have ended."""
         while not self.over.is_set():
             try:
                 answer = self.http.request(method, url, json=body, headers=headers)

@@ -1,4 +1,4 @@
-"""What the database itself remembers of a run: each change of a job's status, with worker and user."""
+"""Records in the database itself each change of a job's status, with worker and user."""
 
 from contextlib import closing
 from typing import Any
@@ -45,7 +45,7 @@ UNFINISHED = "SELECT count(*) FROM jobs_job WHERE status NOT IN ('succeeded', 'f
 
 
 def install(url: str) -> None:
-    """Into a database without other jobs: what earlier tests have left is deleted."""
+    """Delete the jobs that earlier tests have left, and install the triggers."""
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(INSTALL)
 

@@ -18,7 +18,7 @@ ENDS_WITHIN = 600.0
 CLUSTER_IS_AWAY = 3.0
 KILL_CLUSTER_AT = (0.2, 0.6)
 RESTART_WEB_AT = 0.4
-"""Parts of the jobs that have ended."""
+"""Shares of all jobs that have ended by then."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Course:
             assert answer["refused"] == 0, answer
 
     def _kill(self) -> None:
-        """The cluster twice, and between that the web process once."""
+        """Kill the cluster twice, and the web process once in between."""
         [cluster] = self.stack.clusters
         first, second = KILL_CLUSTER_AT
         self._until(first)

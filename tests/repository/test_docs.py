@@ -44,7 +44,7 @@ def pages() -> list[Path]:
 
 
 def programs() -> list[Path]:
-    """This file names pages that do not exist."""
+    """All Python files but this one, which names pages that do not exist."""
     ours = [*ROOT.glob("*.py"), *(path for folder in folders() for path in folder.rglob("*.py"))]
     return [path for path in ours if path != Path(__file__)]
 
@@ -174,12 +174,12 @@ def exists(page: Path, name: str) -> bool:
 
 
 def is_in_api(path: str) -> bool:
-    """All URLs but the one of what is unknown have a name."""
+    """True if a view of the API has this path: only the pattern for unknown URLs has no name."""
     return resolve(f"/api/v1/{path}").url_name is not None
 
 
 def commands_of_ours() -> Iterator[str]:
-    """Those of the examples, too, whose apps are not installed here."""
+    """The commands of all apps, including those of the examples, which are not installed here."""
     for folder in folders():
         yield from (path.stem for path in folder.rglob("management/commands/*.py"))
 

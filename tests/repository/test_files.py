@@ -1,4 +1,4 @@
-"""The rules of the house that a program can check: names and sizes of files, and locked requirements."""
+"""Rules of this repository that a program can check: names and sizes of files, and locked requirements."""
 
 import os
 import re
@@ -20,7 +20,7 @@ PACKAGE_INDEX = re.compile(r"https?://[\w.-]*(?:pypi|pythonhosted|npm|registry|m
 
 
 def our_files() -> list[Path]:
-    """Without a look into the others, where files come and go while tests run."""
+    """All files of the repository. Other folders are not entered: files come and go there while tests run."""
     found = []
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in NOT_OURS and not name.endswith("_cache")]
@@ -29,7 +29,7 @@ def our_files() -> list[Path]:
 
 
 def test_every_file_is_named_after_what_it_holds() -> None:
-    # settings/base.py is a layer and not a bag: what all settings have in common.
+    # settings/base.py is allowed: it is what all settings have in common.
     names = {path: [*path.relative_to(ROOT).parts[:-1], path.stem] for path in our_files() if path.suffix == ".py"}
     assert [str(path) for path, parts in names.items() if any(map(SAYS_NOTHING.match, parts))] == []
 
@@ -39,7 +39,7 @@ def test_no_file_is_longer_than_a_reader_likes() -> None:
     assert [str(path) for path in code if len(path.read_text().splitlines()) > LONGEST] == []
 
 
-def test_every_test_stands_where_its_module_stands() -> None:
+def test_the_path_of_a_test_mirrors_the_path_of_its_module() -> None:
     """tests/jobs/models/test_claiming_plans.py tests jobs/models/claiming.py; tests/soak/test_invariants.py tests the
     file beside it.
     """
@@ -81,7 +81,7 @@ def test_no_file_names_the_host_of_a_package_index() -> None:
 
 
 def stands_right(test: Path) -> bool:
-    """Whether the module or package that a test's path names, which may be followed by an aspect of it, exists."""
+    """True if the module or package exists that the test's path names, possibly followed by an aspect of it."""
     if not re.fullmatch(r"test_\w+\.py", test.name):
         return False  # pytest would not run it
     if test.parts[0] in WITHOUT_MODULES:
@@ -97,6 +97,6 @@ def stands_right(test: Path) -> bool:
 
 
 def unfolded(name: str) -> list[str]:
-    """The lines of a requirements file that say something, with what backslashes divide put together."""
+    """The lines of a requirements file without empty ones, with continued lines joined."""
     text = (ROOT / name).read_text().replace("\\\n", " ")
     return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines() if line.strip() and line[0] != " "]

@@ -91,7 +91,7 @@ LOCAL_NAMES: dict[str, dict[str, object]] = {
 
 
 def _evaluated(argument: ast.expr, path: Path) -> str | bytes | None:
-    """The pattern. None: it is in one of the tables. Raises NameError for one that this test does not know to make."""
+    """The pattern; None if it is in one of the tables. NameError: this test does not know the names in it."""
     if isinstance(argument, ast.Constant):
         return argument.value
     if ast.unparse(argument) in IN_TABLES:
@@ -122,7 +122,7 @@ def _flags(node: ast.Call) -> int:
 
 
 def worst_words(pattern: re.Pattern[Any]) -> set[tuple[str, str]]:
-    """What comes first, and what is then repeated."""
+    """Pairs: the beginning of a text, and the word that is then repeated."""
     tree = parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG)
     return {("", word) for word in WORDS} | set(_repetitions(tree, ""))
 

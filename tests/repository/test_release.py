@@ -46,7 +46,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def release(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """With this environment's Python, and no container program that runs: an image is not for a test to make."""
+    """Run bin/release with this environment's Python and without container programs: tests build no image."""
     programs = clone / ".venv" / "bin"
     programs.mkdir(parents=True, exist_ok=True)
     for name, does in {"python": f'exec {sys.executable} "$@"', "docker": "exit 1", "podman": "exit 1"}.items():

@@ -12,7 +12,7 @@ from tests.support.timeouts import PATIENCE
 NAME = "of a test"
 
 
-def test_it_is_called_again_and_again_until_the_end_and_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_function_is_called_until_the_end_and_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     monkeypatch.setattr(connections, "close_all", lambda: steps.append("connections closed"))
     with repeated(lambda: steps.append("called"), every=0.001, name=NAME):

@@ -40,7 +40,7 @@ def refused(field: serializers.Field[Any, Any, Any, Any], value: object) -> list
     return [each["code"] for each in first_errors(error.value.detail)]
 
 
-def test_a_list_that_is_too_long_is_not_looked_into() -> None:
+def test_the_items_of_a_list_that_is_too_long_are_not_validated() -> None:
     field = ListField(child=Seen(), max_length=3)
     assert field.run_validation([1, 2, 3]) == [1, 2, 3]
     seen = field.child.count
@@ -48,7 +48,7 @@ def test_a_list_that_is_too_long_is_not_looked_into() -> None:
     assert field.child.count == seen
 
 
-def test_an_object_with_too_many_names_is_not_looked_into() -> None:
+def test_the_values_of_an_object_with_too_many_names_are_not_validated() -> None:
     field = DictField(child=Seen(), max_length=2)
     assert field.run_validation({"a": 1, "b": 2}) == {"a": 1, "b": 2}
     seen = field.child.count
@@ -94,7 +94,7 @@ def test_a_choice_lists_the_choices_and_does_not_repeat_the_value() -> None:
     assert refused(ChoiceField([("1", "one")]), 1) == ["invalid_choice"]
 
 
-def test_a_string_is_measured_before_it_is_looked_at() -> None:
+def test_the_length_of_a_string_is_checked_first() -> None:
     text = "\0" * 10_000_000
     started = time.process_time()
     assert refused(StringField(max_length=10), text) == ["max_length"]
@@ -113,7 +113,7 @@ def test_unknown_fields_are_counted_and_not_listed() -> None:
     assert errors[-1] == {"field": "", "code": "unknown", "detail": "There are 99995 more unknown fields."}
 
 
-def test_errors_repeat_nothing_at_length() -> None:
+def test_errors_cut_long_values() -> None:
     [error] = first_errors({"x" * 10_000: ["y" * 10_000]})
     assert len(error["detail"]) == MAX_DETAIL
     assert len(error["field"]) < MAX_DETAIL

@@ -32,7 +32,7 @@ values = st.recursive(
 
 
 @given(values)
-def test_what_json_can_say_arrives_as_it_was_said(value: Any) -> None:
+def test_json_is_parsed_to_the_same_value(value: Any) -> None:
     assert parsed(json.dumps(value).encode()) == value
     assert parsed(dumps(value)) == value
 
@@ -93,7 +93,7 @@ def test_times_are_written_in_utc_with_microseconds() -> None:
     assert dumps(datetime(2026, 1, 2, tzinfo=UTC)) == b'"2026-01-02T00:00:00.000000Z"'
 
 
-def test_what_python_has_and_json_has_not_is_written_plainly() -> None:
+def test_python_types_that_json_lacks_are_written_as_text_and_lists() -> None:
     value = {1: Decimal("1.5"), "id": UUID(int=1), "many": {2}, "some": iter([3])}
     assert json.loads(dumps(value)) == {"1": "1.5", "id": str(UUID(int=1)), "many": [2], "some": [3]}
     assert JSONRenderer().render(None) == b""
@@ -101,11 +101,11 @@ def test_what_python_has_and_json_has_not_is_written_plainly() -> None:
 
 
 @pytest.mark.parametrize("year", [1, 87, 999, 1000, 2026, 9999])
-def test_a_time_of_any_year_has_four_digits_of_it(year: int) -> None:
+def test_the_year_of_a_time_has_four_digits(year: int) -> None:
     assert dumps(datetime(year, 2, 3, 4, 5, 6, tzinfo=UTC)) == f'"{year:04}-02-03T04:05:06.000000Z"'.encode()
 
 
-def test_whatever_a_client_accepts_it_gets_json() -> None:
+def test_a_client_gets_json_whatever_it_accepts() -> None:
     request = Request(APIRequestFactory().get("/", headers={"Accept": "text/html"}))
     renderer = JSONRenderer()
     assert OnlyJSON().select_renderer(request, [renderer]) == (renderer, "application/json")

@@ -14,7 +14,7 @@ LARGEST, SMALLEST = 2**64 - 1, -(2**63)
 """Of the integers that orjson encodes."""
 
 
-def test_what_python_has_and_json_has_not_becomes_text_and_lists() -> None:
+def test_python_types_that_json_lacks_become_text_and_lists() -> None:
     value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "sum": Decimal("1.50"), "id": UUID(int=1), "pair": (1, 2)}
     assert to_json(value) == {"at": "2026-01-02T00:00:00Z", "sum": "1.50", "id": str(UUID(int=1)), "pair": [1, 2]}
 
@@ -55,7 +55,7 @@ def test_nul_is_found_in_keys_and_values_and_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1, "\\u0000", {"\\u0000": ["\\u0000"]}])
-def test_what_only_looks_like_nul_is_stored(value: object) -> None:
+def test_text_that_only_looks_like_nul_is_stored(value: object) -> None:
     assert not has_nul(value)
     assert to_json(value) == value
 

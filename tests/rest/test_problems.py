@@ -178,14 +178,14 @@ def test_an_unknown_method_is_405() -> None:
     assert_problem(client().generic("BREW", "/api/echo/"), 405)
 
 
-def test_an_error_that_django_made_itself_gets_the_shape_and_keeps_its_header_fields() -> None:
+def test_an_error_response_of_django_becomes_a_problem_and_keeps_its_header_fields() -> None:
     answer = client().get("/foreign/")
     assert_problem(answer, 405)
     assert answer["Allow"] == "PUT"
 
 
 @pytest.mark.django_db
-def test_no_credentials_is_401_and_too_few_rights_is_403(django_user_model: Any) -> None:
+def test_missing_credentials_are_401_and_missing_rights_are_403(django_user_model: Any) -> None:
     assert client().get("/api/staff/")["WWW-Authenticate"] == "Token"
     assert_problem(client().get("/api/staff/"), 401)
     user = client()
@@ -255,7 +255,7 @@ def test_an_api_answer_is_private() -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "image/*;q=0.1", "nonsense", "*/*", ""])
-def test_whatever_is_accepted_the_answer_is_json(accept: str) -> None:
+def test_an_error_is_json_whatever_the_client_accepts(accept: str) -> None:
     answer = client().get("/api/v1/session/", headers={"Accept": accept})
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/json"

@@ -1,4 +1,4 @@
-"""GET, HEAD and OPTIONS change nothing: whoever tries is stopped, and no route of ours tries."""
+"""GET, HEAD and OPTIONS change nothing: a view that tries is stopped, and no route of ours tries."""
 
 import os
 import re
@@ -150,7 +150,7 @@ def test_a_session_may_end_in_a_safe_method_because_its_password_has_changed() -
 
 @pytest.fixture
 def read_only_role() -> Iterator[None]:
-    """The database itself takes no write of this connection, whatever our own guard thinks."""
+    """The database itself refuses all writes of this connection, independently of our own guard."""
     role = f"reader_{os.getpid()}"
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE ROLE {role}")
@@ -194,7 +194,7 @@ def test_every_route_can_be_read_with_a_role_that_must_not_write(
 
 
 def existing_objects(user: User) -> dict[str, Any]:
-    """What stands in routes for the parts in angle brackets, by name."""
+    """Values for the parts of routes in angle brackets, by name."""
     job: Job = make_job("running", user=user)
     with Run(job).text_output("a.txt") as file:
         file.write("a")
@@ -214,7 +214,7 @@ def existing_objects(user: User) -> dict[str, Any]:
         "address": message.address,
         "provider": "mailgun",
     }
-    # An object that is not there makes the admin say so, and a message must not be stored in the database either.
+    # The admin stores a message about a missing object, and must not store it in the database either.
     return {
         "job_id": job.pk,
         "lease_id": f"{job.pk}-1",
@@ -237,7 +237,7 @@ def all_routes(patterns: list[URLPattern | URLResolver], before: str = "") -> It
 
 
 def filled(route: str, objects: dict[str, Any]) -> str:
-    """The route as a URL of something that is there; a part that nobody has a value for fails the test."""
+    """The route as the URL of an existing object. KeyError if a part of it has no value."""
     parts = []
     for part in route.split("/"):
         name = part.strip("<>").rpartition(":")[2]

@@ -25,7 +25,7 @@ LONG = 100_000.0
         *[(LONG, -LONG, 1), (LONG, 0, 1), (0, 1.9, 1), (0, 2, 2), (0, 59.9, 59), (0, 60, 60), (0, LONG, 60)],
     ],
 )
-def test_a_tenth_of_the_age_is_waited_or_until_something_can_change(
+def test_retry_after_is_a_tenth_of_the_age_or_the_time_until_a_change_is_possible(
     age: float, due_in: float | None, seconds: int
 ) -> None:
     due_at = None if due_in is None else NOW + timedelta(seconds=due_in)
@@ -54,7 +54,7 @@ def test_a_conflict_says_why_and_has_its_header_fields() -> None:
     assert conflict.headers == {"Location": "/jobs/1/"}
 
 
-def test_the_first_row_is_found_or_nothing_is() -> None:
+def test_the_first_row_is_returned_or_404_is_raised() -> None:
     assert first_or_404(SimpleNamespace(first=lambda: 0)) == 0
     with pytest.raises(NotFound):
         first_or_404(SimpleNamespace(first=lambda: None))
@@ -72,13 +72,13 @@ def shown(if_none_match: str) -> HttpResponseBase:
     )
 
 
-def test_who_has_a_representation_gets_its_header_fields_and_nothing_else() -> None:
+def test_a_client_that_has_the_representation_gets_only_its_header_fields() -> None:
     answer = shown('"a"')
     assert (answer.status_code, answer["ETag"], answer["Retry-After"]) == (304, '"a"', "7")
     assert "Content-Type" not in answer
     assert answer.content == b""
 
 
-def test_who_has_another_one_gets_it_whole() -> None:
+def test_a_client_that_has_another_representation_gets_the_whole_one() -> None:
     answer = shown('"b"')
     assert (answer.status_code, answer.data, answer["Retry-After"]) == (200, {"a": 1}, "7")

@@ -19,7 +19,7 @@ class Order(StrictSerializer):
 
 
 @pytest.mark.parametrize("data", [None, [], "", {}, {"name": []}, {"name": "a", "more": 1}, {"name": " a "}])
-def test_what_is_refused_is_refused_in_the_same_words(data: object) -> None:
+def test_errors_are_the_same_as_those_of_drf(data: object) -> None:
     with pytest.raises(serializers.ValidationError) as by_drf:
         Order(data=data).is_valid(raise_exception=True)
     with pytest.raises(serializers.ValidationError) as by_us:
@@ -27,7 +27,7 @@ def test_what_is_refused_is_refused_in_the_same_words(data: object) -> None:
     assert by_us.value.get_full_details() == by_drf.value.get_full_details()
 
 
-def test_nothing_of_one_call_is_left_for_the_next() -> None:
+def test_calls_do_not_share_state() -> None:
     first = validated(Order, {"name": "a", "count": 2})
     assert validated(Order, {"name": "b"}) == {"name": "b", "count": 1}
     with pytest.raises(serializers.ValidationError):

@@ -28,7 +28,7 @@ COUNTDOWN = {"kind": "demo.countdown", "params": {"seconds": 0}}
 
 @pytest.fixture
 def counting() -> tuple[Usage, dict[int | None, int], list[int]]:
-    """A usage with room for 3 per user and 5 in all, what the database would count, and the counts made."""
+    """A usage with limits of 3 per user and 5 in all, what the database would count, and an entry for each count made."""
     found: dict[int | None, int] = {}
     counts: list[int] = []
 
@@ -39,7 +39,7 @@ def counting() -> tuple[Usage, dict[int | None, int], list[int]]:
     return Usage("things", count, lambda: 3, lambda: 5), found, counts
 
 
-def test_what_was_taken_since_the_count_counts(counting: Any) -> None:
+def test_uses_since_the_last_count_are_added_to_it(counting: Any) -> None:
     usage, _, counts = counting
     for _ in range(3):
         usage.take(1)
@@ -57,7 +57,7 @@ def test_a_user_is_not_refused_on_an_old_count(counting: Any, monkeypatch: pytes
     with pytest.raises(QuotaExceeded):
         usage.take(1)
     found[1] = 0
-    usage._counted_at -= 0.5  # not stale, but old enough to look again before a refusal
+    usage._counted_at -= 0.5  # not stale, but old enough to be counted again before a refusal
     usage.take(1)
     assert len(counts) == 2
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from tests.soak.samples import Samples
 
 GROWTH = 1.05
-"""Of a process's memory at a sixth of the time, the most that it may have at the end."""
+"""How many times its memory at a sixth of the time a process may have at the end."""
 AROUND = 30.0
-"""Seconds around a moment whose samples count for it."""
+"""Samples count for a moment if they are at most so many seconds away from it."""
 OLDEST_TRANSACTION = 5.0
 """Seconds. A handler's own take 0.2 s; the engine's less than a second, and a second in which to wait for a lock."""
 OLDEST_SNAPSHOT = 5.0

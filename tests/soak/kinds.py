@@ -58,9 +58,9 @@ ENDS = {
 
 @cache
 def grow_interned_strings() -> None:
-    """Once a process: have CPython's table of interned strings grow by 2 MiB, as it does after 36,000 came and went.
+    """Once a process: let CPython's table of interned strings grow by 2 MiB, as it does after 36,000 new strings.
 
-    Each stored output brings eight: pathlib interns the parts of its path. So it would happen after twenty minutes.
+    Each stored output interns eight, the parts of its path: the table would grow after twenty minutes, as if by a leak.
     """
     for number in range(INTERNED):
         sys.intern(f"soak {number}")

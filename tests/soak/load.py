@@ -1,4 +1,4 @@
-"""What keeps the cluster busy: jobs of all kinds, cancellations, and notifications that mean nothing."""
+"""What keeps the cluster busy: jobs of all kinds, cancellations, and notifications without jobs."""
 
 import itertools
 import threading
@@ -32,7 +32,7 @@ class Load:
 
     @staticmethod
     def occupy_workers() -> None:
-        """Have all workers at long jobs for some seconds, in which the reserve worker looks for work.
+        """Keep all workers busy with long jobs for some seconds, in which the reserve worker looks for work.
 
         It shares most of its memory with the supervisor until then. Whenever that happens first, the shares of both
         grow, which is no leak and has to be over before memory is compared; so has what these jobs do at their start.
@@ -60,7 +60,7 @@ class Load:
 
     @staticmethod
     def cancel() -> None:
-        """All that would not end by themselves."""
+        """Cancel the jobs that would not end by themselves."""
         for job in Job.objects.filter(kind__in=ENDLESS, status=Status.RUNNING, cancel_requested=False):
             job.cancel()
 

@@ -11,7 +11,7 @@ from tests.soak.kinds import ENDS
 
 
 def wrong_ends() -> Iterator[str]:
-    """A sentence for each kind and status that do not go together."""
+    """A sentence for each kind of which jobs ended with a wrong status."""
     ends = Job.objects.values_list("kind", "status").annotate(count=Count("pk"))
     for kind, status, count in ends:
         if status != ENDS.get(kind, Status.SUCCEEDED):

@@ -108,7 +108,7 @@ def test_http_requests_are_counted_by_route() -> None:
         ("secret", ["127.0.0.1"], "", 200),
     ],
 )
-def test_a_token_or_an_address_opens_it(
+def test_metrics_need_the_token_or_an_allowed_address(
     settings: Any, token: str, allowed: list[str], header: str, status: int
 ) -> None:
     settings.METRICS_TOKEN, settings.METRICS_ALLOWED = token, allowed
@@ -119,5 +119,5 @@ def test_a_token_or_an_address_opens_it(
         assert answer["Content-Type"] == "application/problem+json"
 
 
-def test_it_is_only_read() -> None:
+def test_metrics_can_only_be_read() -> None:
     assert Client().post("/metrics").status_code == 405

@@ -23,7 +23,7 @@ def make_failed(at: datetime, message: str = "first", **error: str) -> Job:
 
 
 def group() -> None:
-    """All that are in no group yet."""
+    """Group all failed jobs that are in no group yet."""
     failures.group(Job.objects.filter(status=Status.FAILED).exclude(pk__in=FailedJob.objects.values("pk")))
 
 

@@ -17,7 +17,7 @@ BULK = "/admin/jobs/job/bulk/"
 
 
 def confirmed(browser: Client, **form: object) -> Job:
-    """The bulk job, run."""
+    """Confirm the action; returns its bulk job, which has run."""
     answer = browser.post(BULK, {**form, "confirmed": "1"})
     assert answer.status_code == 302
     run_due()
@@ -96,5 +96,5 @@ def test_looking_is_not_enough() -> None:
     assert make_operator("jobs.view_job").post(BULK, {"action": "cancel", "everything": "1"}).status_code == 403
 
 
-def test_a_get_is_no_way_in(operator: Client) -> None:
+def test_a_get_changes_nothing(operator: Client) -> None:
     assert operator.get(f"{BULK}?action=cancel&everything=1&confirmed=1").status_code == 405

@@ -31,8 +31,8 @@ def make_cluster(**fields: Any) -> Cluster:
     return Cluster.objects.create(**{"name": "here", "host": "here", "processes": [process]} | fields)
 
 
-def test_it_shows_what_runs_where(operator: Client) -> None:
-    make_cluster(seen_at=timezone.now() + timedelta(minutes=1))  # on a slow machine too it is not lost meanwhile
+def test_the_dashboard_shows_which_worker_runs_what(operator: Client) -> None:
+    make_cluster(seen_at=timezone.now() + timedelta(minutes=1))  # so that it does not count as lost on a slow machine
     job = make_job(Status.RUNNING)
     make_job()
     text = operator.get("/admin/").content.decode()
@@ -41,7 +41,7 @@ def test_it_shows_what_runs_where(operator: Client) -> None:
     assert operator.get("/admin/?live=now").context["counts"]["queued"].number == 1
 
 
-def test_it_shows_which_remote_worker_holds_what(operator: Client) -> None:
+def test_the_dashboard_shows_which_remote_worker_holds_what(operator: Client) -> None:
     now, ada = timezone.now(), make_user()
     held = [
         make_job(
@@ -83,7 +83,7 @@ def test_the_charts_come_as_a_fragment(operator: Client, span: str) -> None:
     assert "style=" not in text
 
 
-def test_few_queries_and_none_while_it_is_fresh(
+def test_the_dashboard_takes_few_queries_and_only_two_while_it_is_fresh(
     operator: Client, django_assert_max_num_queries: Callable[[int], AbstractContextManager[Any]]
 ) -> None:
     for _ in range(20):

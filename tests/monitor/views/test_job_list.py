@@ -165,7 +165,7 @@ def test_the_live_part_is_a_fragment(operator: Client) -> None:
     assert 'value="40"' in text
 
 
-def test_who_may_only_look_sees_no_actions() -> None:
+def test_an_operator_who_may_only_view_sees_no_actions() -> None:
     make_job()
     text = make_operator("jobs.view_job").get(LIST).content.decode()
     assert "demo.countdown" in text

@@ -20,7 +20,7 @@ def page_of(job: Job) -> str:
 
 
 def do(browser: Client, action: str, job: Job, **more: object) -> str:
-    """What the operator is told."""
+    """Do an action; returns the messages that the operator sees."""
     answer = browser.post(f"/admin/jobs/job/{job.pk}/act/", {"action": action, **more}, follow=True)
     assert answer.status_code == 200
     return " ".join(str(message) for message in answer.context["messages"])

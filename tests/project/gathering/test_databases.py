@@ -20,7 +20,7 @@ Executed = list[tuple[str, str, Sequence[Sequence[str]]]]
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Executed:
-    """The statements and where they went. Every database knows Ada and Bob; the replica is at position 100."""
+    """The executed statements and their databases. All know Ada and Bob; the replica is at position 100."""
     calls: Executed = []
 
     def execute(alias: str, statement: str, questions: Sequence[Sequence[str]] = (), **_: Any) -> list[Any]:
@@ -49,14 +49,16 @@ def test_a_replica_is_asked_how_far_it_is_before_it_is_read(executed: Executed) 
 
 
 @pytest.mark.parametrize(("written", "source"), [(99, REPLICA), (100, REPLICA), (101, PRIMARY), (UNKNOWN, PRIMARY)])
-def test_who_has_written_later_reads_from_the_primary(executed: Executed, written: int, source: str) -> None:
+def test_a_user_whose_write_is_not_replayed_reads_from_the_primary(
+    executed: Executed, written: int, source: str
+) -> None:
     cache.set(position_key(BOB), written)
     assert sources() == {0: REPLICA, 1: source}
     if source == PRIMARY:
         assert executed[-1] == (PRIMARY, "statement", [("bob",)])
 
 
-def test_what_a_replica_does_not_know_is_looked_up_on_the_primary(executed: Executed) -> None:
+def test_a_token_that_the_replica_does_not_know_is_looked_up_on_the_primary(executed: Executed) -> None:
     assert sources([("nobody",), ("ada",)]) == {1: REPLICA}
     assert executed[-1] == (PRIMARY, "statement", [("nobody",)])
 

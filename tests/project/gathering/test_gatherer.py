@@ -9,7 +9,7 @@ from tests.support.timeouts import PATIENCE
 
 
 class Calls:
-    """An execute() that answers with the key doubled. gate: a call waits for it."""
+    """An execute() that answers with the doubled keys. Each call waits for `gate`."""
 
     def __init__(self) -> None:
         self.keys: list[list[int]] = []

@@ -15,7 +15,7 @@ def learn(known: Heads[str], origin: bytes, *fields: tuple[bytes, bytes]) -> Non
     asyncio.run(learning({"type": "http.response.start", "status": 200, "headers": list(fields)}))  # type: ignore[arg-type]
 
 
-def test_a_client_with_many_origins_keeps_no_other_from_being_learnt() -> None:
+def test_the_oldest_header_fields_are_forgotten_beyond_the_limit() -> None:
     known: Heads[str] = Heads()
     for number in range(heads.LIMIT + 10):
         learn(known, b"host-%d" % number)
@@ -24,7 +24,7 @@ def test_a_client_with_many_origins_keeps_no_other_from_being_learnt() -> None:
     assert len(known._learnt) == heads.LIMIT
 
 
-def test_what_a_request_has_found_stays_whole_while_it_is_answered() -> None:
+def test_header_fields_that_a_request_has_found_outlive_their_removal() -> None:
     known: Heads[str] = Heads()
     learn(known, b"mine", (b"Content-Type", b"text/plain"), (b"X", b"y"))
     learnt = known.of("call", (b"mine",))

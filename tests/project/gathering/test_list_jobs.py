@@ -100,7 +100,7 @@ def test_each_of_many_gets_its_own_page(lists: dict[int, str]) -> None:
 
 @pytest.fixture
 def large(world: World) -> Iterator[str]:
-    """The token of a user with two jobs that are each as large as a page."""
+    """The token of a user with two jobs, each of which fills a page."""
 
     def make() -> tuple[User, str]:
         user = User.objects.create_user("has large ones")

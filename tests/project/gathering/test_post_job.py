@@ -142,7 +142,7 @@ def test_a_taken_unique_key_is_a_conflict_every_time(world: World) -> None:
     assert [post(world, body).status for _ in range(3)] == [202, 409, 409]
 
 
-def test_no_request_touches_its_neighbours(world: World) -> None:
+def test_requests_of_a_batch_do_not_affect_each_other(world: World) -> None:
     bodies = [orjson.dumps(COUNTDOWN | {"priority": number}) for number in range(20)]
     bad = [UNUSUAL[name][0] for name in ("no JSON", "an unknown kind", "bad params")]
 
@@ -161,7 +161,7 @@ def test_no_request_touches_its_neighbours(world: World) -> None:
     assert [answer.status for answer in answers] == [400, 400, 401] * 3
 
 
-def test_a_validation_that_breaks_is_its_own_requests_error(
+def test_a_validation_that_raises_fails_only_its_own_request(
     paths: Paths, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(registry.NoParams):
@@ -215,7 +215,7 @@ def test_an_insert_that_the_database_refuses_is_left_to_the_plain_view(
     assert (answer.status, gathered) == (202, False)
 
 
-def test_later_reads_of_the_same_users_wait_for_the_write(
+def test_a_gathered_post_records_the_write_of_its_user(
     world: World, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     recorded: list[set[int]] = []

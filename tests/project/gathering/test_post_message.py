@@ -98,7 +98,7 @@ def test_an_unusual_message_is_judged_by_the_plain_view(paths: Paths, world: Wor
     assert (answer.status, gathered) == (status, False)
 
 
-def test_nobody_waits_for_an_answer_from_dns(
+def test_a_message_that_needs_dns_is_left_to_the_plain_view(
     paths: Paths, world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MAIL_CHECK_DNS = True
@@ -115,7 +115,7 @@ def test_nobody_waits_for_an_answer_from_dns(
     assert post("ada@refuses.example") == (400, False)
 
 
-def test_no_message_touches_its_neighbours(world: World) -> None:
+def test_messages_of_a_batch_do_not_affect_each_other(world: World) -> None:
     bodies = [HELLO | {"subject": str(number)} for number in range(10)] + [UNUSUAL["a bad address"][0]]
 
     async def post_all() -> list[Answer]:

@@ -100,7 +100,7 @@ def test_a_request_id_is_treated_the_same(paths: Paths, world: World, given: str
     assert (gathered.field("x-request-id") == given) is (plain.field("x-request-id") == given)
 
 
-def test_an_origin_decides_about_urls_in_both(paths: Paths, world: World) -> None:
+def test_urls_have_the_origin_of_the_request_on_both_paths(paths: Paths, world: World) -> None:
     named = [("host", "other.example:81"), *fields(world)[1:]]
     assert not paths.ask("GET", world.path("queued"), named)[1]
     cache.clear()
@@ -203,7 +203,7 @@ def test_each_of_many_gets_its_own_answer(world: World) -> None:
         assert (str(world.jobs[job].pk).encode() in answer.body.split(b'"instance"')[0]) is (answer.status == 200)
 
 
-def test_each_of_many_counts(world: World, settings: Any) -> None:
+def test_each_of_many_counts_against_the_limit(world: World, settings: Any) -> None:
     async def ask_all() -> list[Answer]:
         return await asyncio.gather(*[asked("GET", world.path("queued"), fields(world)) for _ in range(5)])
 

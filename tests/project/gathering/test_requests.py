@@ -9,7 +9,7 @@ def scope(*fields: tuple[bytes, bytes]) -> dict[str, object]:
     return {"headers": [*PLAIN, *fields], "query_string": b"", "scheme": "https"}
 
 
-def test_a_trace_that_nobody_keeps_makes_no_difference() -> None:
+def test_trace_headers_do_not_keep_a_request_from_being_gathered() -> None:
     traced = scope(
         (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), (b"tracestate", b"a=b")
     )

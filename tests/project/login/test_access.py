@@ -62,7 +62,7 @@ def test_a_scope_allows_its_requests_only(scope: str, method: str, path: str, al
 
 
 @pytest.mark.parametrize(("scope", "get", "post"), [("all", 200, 202), ("read", 200, 403), ("leases", 403, 403)])
-def test_every_view_heeds_the_scope(ada: User, scope: str, get: int, post: int) -> None:
+def test_the_scope_applies_to_reads_and_posts_of_jobs(ada: User, scope: str, get: int, post: int) -> None:
     api = client(log_in_with(scope))
     assert api.get(JOBS).status_code == get
     answer = api.post(JOBS, {"kind": "demo.countdown", "params": {"seconds": 0}})
@@ -103,7 +103,7 @@ def test_another_users_device_is_not_there(ada: User) -> None:
     assert Token.objects.filter(pk=foreign.pk).exists()
 
 
-def test_all_out_ends_sessions_too(ada: User) -> None:
+def test_deleting_all_tokens_ends_sessions_too(ada: User) -> None:
     browser, other, foreign = Client(), Client(), Client()
     browser.force_login(ada)
     other.force_login(ada)
@@ -157,7 +157,7 @@ def test_a_reactivated_user_has_to_log_in_again(ada: User) -> None:
     assert browser.get(SESSION).json() == {"authenticated": False}
 
 
-def test_what_a_deactivated_user_has_waiting_is_cancelled(ada: User) -> None:
+def test_unfinished_work_of_a_deactivated_user_is_cancelled(ada: User) -> None:
     mine = {status: make_job(status, user=ada) for status in Status}
     foreign = make_job(user=make_user("eve"))
     message = make_message(user=ada)
@@ -184,7 +184,7 @@ def test_the_work_of_a_deactivated_user_can_be_kept(ada: User, settings: Any) ->
 # --- last use ------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_writes_no_last_use_and_the_recorder_writes_the_day(ada: User) -> None:
+def test_the_day_of_the_last_use_is_written_by_the_recorder_later(ada: User) -> None:
     recorder = LastUsed()
     make_token(ada)
     token = Token.objects.get()

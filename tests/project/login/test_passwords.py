@@ -56,7 +56,7 @@ def test_right_passwords_are_not_counted(ada: User) -> None:
     assert [log_in().status_code for _ in range(8)] == [201] * 8
 
 
-def test_right_passwords_have_a_limit_of_their_own_for_each_costs_cpu(ada: User, settings: Any) -> None:
+def test_right_passwords_have_a_limit_of_their_own(ada: User, settings: Any) -> None:
     settings.LOGINS_PER_MINUTE = 3
     assert [log_in(REMOTE_ADDR=f"192.0.2.{last}").status_code for last in range(3)] == [201] * 3
     answer = log_in(REMOTE_ADDR="192.0.2.9")
@@ -88,7 +88,7 @@ def test_an_address_is_locked_for_every_account(ada: User) -> None:
     assert log_in(REMOTE_ADDR="192.0.2.9").status_code == 201
 
 
-def test_all_doors_count_together(ada: User) -> None:
+def test_tries_at_all_logins_count_together(ada: User) -> None:
     browser = browser_with_csrf()
     log_in(password="wrong")
     client().post(TOKENS, headers=basic("ada", "wrong"))
@@ -153,7 +153,7 @@ def test_a_cache_that_is_down_locks_nobody_out(ada: User, monkeypatch: pytest.Mo
 # --- who is known --------------------------------------------------------------------------------------------------
 
 
-def test_who_has_logged_in_from_here_is_not_locked_out_by_others(ada: User) -> None:
+def test_an_address_from_which_the_user_has_logged_in_is_not_locked_out_by_others(ada: User) -> None:
     assert log_in(REMOTE_ADDR="192.0.2.1").status_code == 201
     for last in range(20, 26):
         log_in(password="wrong", REMOTE_ADDR=f"192.0.2.{last}")
@@ -164,7 +164,7 @@ def test_who_has_logged_in_from_here_is_not_locked_out_by_others(ada: User) -> N
     assert_locked(log_in(REMOTE_ADDR="192.0.2.1"))
 
 
-def test_who_has_a_session_is_not_locked_out_by_others(ada: User) -> None:
+def test_a_user_with_a_session_is_not_locked_out_by_others(ada: User) -> None:
     browser = browser_with_csrf(REMOTE_ADDR="192.0.2.1")
     browser.force_login(ada)
     browser.get("/api/v1/session/")

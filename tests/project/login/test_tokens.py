@@ -45,7 +45,7 @@ def test_a_token_is_given_for_a_password_and_works(ada: User) -> None:
     }
 
 
-def test_who_gets_a_token_has_logged_in(ada: User) -> None:
+def test_getting_a_token_counts_as_a_login(ada: User) -> None:
     assert ada.last_login is None
     log_in()
     ada.refresh_from_db()
@@ -175,7 +175,7 @@ def test_the_scheme_is_read_in_any_case(ada: User, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["Token", "Token x", "Token x y", "Token \xff\xfe", "Token a\0b", "Token ünï", ""])
-def test_a_token_that_is_none_is_401_with_a_challenge(ada: User, value: str) -> None:
+def test_an_invalid_token_is_401_with_a_challenge(ada: User, value: str) -> None:
     answer = APIClient().get(TOKENS, HTTP_AUTHORIZATION=value)
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"] == "Token"
@@ -219,7 +219,7 @@ def test_pruning_deletes_expired_tokens_in_batches(ada: User) -> None:
 # --- sessions ------------------------------------------------------------------------------------------------------
 
 
-def test_anybody_may_ask_and_gets_the_csrf_cookie() -> None:
+def test_an_anonymous_request_for_the_session_gets_the_csrf_cookie() -> None:
     answer = APIClient().get(SESSION)
     assert answer.json() == {"authenticated": False}
     assert "csrftoken" in answer.cookies
@@ -299,7 +299,7 @@ def test_asking_who_i_am_writes_nothing(ada: User, django_assert_max_num_queries
     assert {query["sql"].split()[0] for query in queries.captured_queries} == {"SELECT"}
 
 
-def test_answers_about_identity_are_stored_nowhere(ada: User) -> None:
+def test_responses_about_identity_are_not_cached(ada: User) -> None:
     for answer in (log_in(), client().get(SESSION), client(make_token(ada)).get(TOKENS)):
         assert "no-store" in answer["Cache-Control"]
 

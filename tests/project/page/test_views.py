@@ -52,14 +52,14 @@ def test_a_page_is_the_same_for_everybody(path: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", [*PAGES, "/admin/login/"])
-def test_a_page_has_an_icon_that_there_is(path: str) -> None:
+def test_a_page_has_an_icon_that_exists(path: str) -> None:
     icon = re.search(r'<link rel="icon" href="/static/([^"]+)"', Client().get(path).content.decode())
     assert icon
     assert finders.find(icon[1])
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
-def test_a_module_imports_files_that_there_are_and_makes_no_html_from_text(module: Path) -> None:
+def test_a_module_imports_existing_files_and_makes_no_html_from_text(module: Path) -> None:
     text = module.read_text()
     for imported in re.findall(r"""from "\./([^"]+)";""", text):
         assert finders.find(f"page/{imported}"), imported

@@ -1,4 +1,4 @@
-"""A session that no replica knows while the primary is away: nobody can say whose it is, and its cookie stays."""
+"""A session that no replica knows while the primary is away: whether it is valid is unknown, so its cookie stays."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -27,8 +27,10 @@ def _without_the_primary(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None
 
 
 @pytest.mark.parametrize("failed_before", [False, True])
-def test_it_is_answered_503_and_its_cookie_stays(monkeypatch: pytest.MonkeyPatch, failed_before: bool) -> None:
-    """Also by a thread whose connection to the primary had failed, where the request is run a second time."""
+def test_an_unknown_session_is_answered_503_and_keeps_its_cookie(
+    monkeypatch: pytest.MonkeyPatch, failed_before: bool
+) -> None:
+    """Also in a thread whose connection to the primary has failed, where the request is run twice."""
     connections = {alias: SimpleNamespace(errors_occurred=alias == PRIMARY and failed_before) for alias in SERVERS}
     monkeypatch.setattr(middleware, "connections", connections)
     runs = []

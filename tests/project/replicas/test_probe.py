@@ -14,7 +14,7 @@ from routers import PRIMARY, pool
 
 @pytest.fixture(autouse=True)
 def _alone(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replicas that are good until a probe of the test says otherwise."""
+    """Two replicas, which are good until a probe of the test finds otherwise."""
     settings.REPLICAS = {"replica1": {}, "replica2": {}}
     monkeypatch.setattr(pool, "replayed", {"replica1": 100, "replica2": 100})
     monkeypatch.setattr(pool, "primary_is_out", False)
@@ -25,7 +25,7 @@ def state(replayed: int = 100, lag: float = 0.0, *, standby: bool = True, stream
 
 
 class Servers:
-    """A primary and a standby that streams from it as long as it lives: until its first answer, or the standby's."""
+    """A primary and a standby that streams from it. The primary dies after the first answer of either."""
 
     primary_lives = True
 
@@ -38,7 +38,7 @@ class Servers:
         return State(standby=True, replayed=100, lag=0.0, streaming=lived)
 
 
-def test_a_primary_that_dies_in_the_middle_of_a_round_takes_no_replica_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_primary_that_dies_in_the_middle_of_a_round_puts_no_replica_out(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = Servers()
     monkeypatch.setattr(probe_module, "primary_position", servers.position)
     monkeypatch.setattr(probe_module, "state_of", servers.state_of)
@@ -49,7 +49,7 @@ def test_a_primary_that_dies_in_the_middle_of_a_round_takes_no_replica_with_it(m
 
 @pytest.fixture
 def silence() -> Iterator[Event]:
-    """Who waits for it is a server that says nothing."""
+    """A server that waits for this event does not answer."""
     event = Event()
     yield event
     event.set()
@@ -99,7 +99,7 @@ def test_a_primary_that_says_nothing_is_out_and_the_replicas_are_not(
     assert cut == [PRIMARY]
 
 
-def test_the_first_round_is_waited_for_and_nobody_asks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_round_is_waited_for_and_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds: list[int] = []
     monkeypatch.setattr(probe_module, "PROBE_EVERY", (1000, 1000))
     monkeypatch.setattr(Probe, "round", lambda probe: rounds.append(1))

@@ -1,4 +1,4 @@
-"""How far a user has written, and who is good enough for that user's next reads; replicas are what the tests say."""
+"""How far a user has written, and which servers may serve that user's next reads. There are no real replicas here."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ ADA = SimpleNamespace(pk=1, is_authenticated=True)
 
 @pytest.fixture(autouse=True)
 def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """How far each server has come: "default" has written, the others say that they have replayed so much."""
+    """The position of each server: what the primary has written, and what the replicas say that they have replayed."""
     known: dict[str, Any] = {PRIMARY: 100, "replica1": 100, "replica2": 200}
     monkeypatch.setattr(pool, "replayed", {"replica1": 100, "replica2": 200})
     monkeypatch.setattr(pool, "primary_is_out", False)
@@ -33,7 +33,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
-    """What is put into the cache: key, position, and for how many seconds."""
+    """What is put into the cache: key, position, and timeout in seconds."""
     stored: list[tuple[str, int, int]] = []
     recorder = SimpleNamespace(get=cache.get, set=lambda *entry: stored.append(entry))
     monkeypatch.setattr(read_your_writes, "cache", recorder)
@@ -47,31 +47,31 @@ def reader() -> str:
         return here.chosen or ("replicas" if here.may_use_replicas else PRIMARY)
 
 
-def test_who_has_not_written_reads_from_any_replica() -> None:
+def test_a_user_who_has_not_written_reads_from_any_replica() -> None:
     assert reader() == "replicas"
 
 
-def test_who_has_written_reads_from_a_replica_that_knows_it_or_else_from_the_primary(written: dict[str, Any]) -> None:
+def test_a_user_who_has_written_reads_from_a_replica_that_knows_it_or_from_the_primary(written: dict[str, Any]) -> None:
     for position, expected in [(100, {"replica1", "replica2"}), (150, {"replica2"}), (250, {PRIMARY})]:
         written[PRIMARY] = position
         record_write(ADA)
         assert {reader() for _ in range(100)} == expected
 
 
-def test_a_replica_that_the_probe_believes_and_that_says_no_is_not_read_from(written: dict[str, Any]) -> None:
+def test_a_replica_that_says_it_is_behind_is_not_read_from_whatever_the_probe_knows(written: dict[str, Any]) -> None:
     written |= {PRIMARY: 150, "replica2": 120}
     record_write(ADA)
     assert reader() == PRIMARY
 
 
 def test_of_two_writes_that_overlap_the_later_one_counts(written: dict[str, Any]) -> None:
-    for position in (150, 90):  # replica1 has replayed 100, and so knows the second write only
+    for position in (150, 90):  # replica1 has replayed 100, which includes the second write only
         written[PRIMARY] = position
         record_write(ADA)
     assert {reader() for _ in range(100)} == {"replica2"}
 
 
-def test_a_write_whose_position_nobody_could_ask_for_sends_its_user_to_the_primary_until_the_next_one(
+def test_after_a_write_with_unknown_position_its_user_reads_from_the_primary_until_the_next(
     written: dict[str, Any],
 ) -> None:
     for position, expected in [(150, "replica2"), (UNKNOWN, PRIMARY), (150, "replica2")]:
@@ -81,7 +81,7 @@ def test_a_write_whose_position_nobody_could_ask_for_sends_its_user_to_the_prima
 
 
 @pytest.mark.parametrize("status", [200, 404, 500, 503])
-def test_a_write_is_remembered_whatever_its_request_was_answered(
+def test_a_write_is_remembered_whatever_the_status_of_its_response(
     written: dict[str, Any], settings: Any, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     settings.REPLICAS = {"replica1": {}, "replica2": {}}
@@ -94,14 +94,14 @@ def test_a_write_is_remembered_whatever_its_request_was_answered(
 
 
 def test_a_position_is_kept_for_as_long_as_a_replica_may_be_late(stored: list[tuple[str, int, int]]) -> None:
-    """One that is later than that is not good, and is not read from."""
+    """A replica that is further behind is not read from anyway."""
     record_write(ADA)
     [(_, position, seconds)] = stored
     assert not fault(State(True, position - 1, lag=seconds, streaming=True), written=position)
     assert fault(State(True, position - 1, lag=seconds + 1, streaming=True), written=position)
 
 
-def test_while_the_primary_is_out_a_replica_that_knows_the_write_is_read_from_and_else_whoever_is_left(
+def test_while_the_primary_is_out_replicas_that_know_the_write_are_preferred(
     written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for position, expected in [(150, {"replica2"}), (250, {"replica1", "replica2"})]:
@@ -112,10 +112,10 @@ def test_while_the_primary_is_out_a_replica_that_knows_the_write_is_read_from_an
         assert {reader() for _ in range(100)} == expected
 
 
-def test_a_primary_that_is_back_is_read_from_by_who_has_written_though_no_probe_has_said_so(
+def test_a_user_who_has_written_reads_from_a_returned_primary_before_any_probe(
     written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process knew sooner, and has taken the write."""
+    """Another process has noticed it sooner, and has taken the write."""
     written[PRIMARY] = 250
     record_write(ADA)
     monkeypatch.setattr(pool, "primary_is_out", True)
@@ -143,13 +143,13 @@ def test_a_position_that_cannot_be_asked_for_is_unknown(monkeypatch: pytest.Monk
 
 
 class Away:
-    """Connections to databases none of which is there."""
+    """Connections to databases, all of which are away."""
 
     def __getitem__(self, alias: str) -> Any:
         raise OperationalError
 
 
 @pytest.mark.parametrize("nobody", [None, SimpleNamespace(pk=None, is_authenticated=False)])
-def test_nobody_is_remembered_who_is_not_known(nobody: Any, stored: list[tuple[str, int, int]]) -> None:
+def test_the_write_of_an_anonymous_user_is_not_remembered(nobody: Any, stored: list[tuple[str, int, int]]) -> None:
     record_write(nobody)
     assert stored == []

@@ -21,7 +21,7 @@ def state(replayed: int = 100, lag: float = 0.0, *, standby: bool = True, stream
     ],
 )
 def test_a_replica_is_good_while_it_streams_and_is_not_late(said: State, good: bool) -> None:
-    """Late is who is far behind in time and data, or behind at all for so long that it does not move."""
+    """Late: far behind both in time and in data, or behind at all for longer than MAX_LAG_SECONDS."""
     assert (fault(said, written=LAG_BYTES) == "") is good
 
 

@@ -1,4 +1,4 @@
-"""What is neither taken nor read is bounded for the process: beyond, who has not read for longest is dropped."""
+"""A process bounds what its clients have not read: beyond, the one that has not read for longest is dropped."""
 
 import asyncio
 from uuid import UUID
@@ -18,11 +18,11 @@ class Sender:
         self.is_closed = True
 
 
-def test_who_has_not_read_for_longest_is_dropped_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_that_has_not_read_for_longest_is_dropped_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backlog_module, "MOST", 100)
 
     async def send(backlog: Backlog, sender: Sender, size: int) -> bool:
-        """Whether the client was dropped."""
+        """True if the client was dropped."""
         try:
             async with asyncio.timeout(60) as deadline:
                 with backlog.sending(sender, size, deadline):

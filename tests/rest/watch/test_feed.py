@@ -66,7 +66,7 @@ class Audience:
         return eventually(lambda: next(filter(condition, list(self.states)), None), PATIENCE, "the state")
 
     def wait_for_owners(self, condition: Callable[[State], bool]) -> State:
-        """As those are told who watch all of an owner's rows."""
+        """Like wait_for(), for the states that watchers of all of an owner's rows get."""
         return eventually(lambda: next(filter(condition, list(self.of_owners)), None), PATIENCE, "the owner's state")
 
 
@@ -186,8 +186,8 @@ def test_if_too_many_of_an_owners_rows_have_changed_they_are_read_by_page(
     assert len(feed._held) == 2
 
 
-def test_all_that_may_have_been_committed_since_the_last_look_is_looked_at(audience: Audience) -> None:
-    """By transactions that did not notify, and were open at some time since then."""
+def test_a_look_covers_all_that_may_have_been_committed_since_the_last_one(audience: Audience) -> None:
+    """Also changes of transactions that did not notify and were open at some time since then."""
 
     class Closing:
         settled = iter((5, 900))
@@ -212,7 +212,7 @@ def test_all_that_may_have_been_committed_since_the_last_look_is_looked_at(audie
         assert feed._owners.pop("jobs_job") == {1: lowest - OVERLAP}
 
 
-def test_what_is_held_back_is_bounded(audience: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_changes_that_are_held_back_are_bounded(audience: Audience, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "MOST_HELD", 25)
     feed, topic = Feed(audience), JOBS.of_owner(1)
     held = [(topic, State(UUID(int=row), 1, row, {}, characters=10)) for row in range(3)]
@@ -222,10 +222,10 @@ def test_what_is_held_back_is_bounded(audience: Audience, monkeypatch: pytest.Mo
     assert (len(feed._held), audience.sent_to_pages) == (0, [topic])
 
 
-def test_who_knows_the_same_reads_the_same_page(
+def test_watchers_at_the_same_position_share_a_page(
     feed: Feed, audience: Audience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page is read once for all who come at the same time."""
+    """A page is read once for all watchers that come at the same time with the same position."""
     monkeypatch.setattr(feed_module, "PAGE", 2)
     owner = make_user()
     for number in (10, 20, 30):
@@ -241,7 +241,7 @@ def test_who_knows_the_same_reads_the_same_page(
 
 
 @on_postgresql
-def test_a_notification_is_enough(listening: Feed, audience: Audience) -> None:
+def test_a_notified_change_is_read(listening: Feed, audience: Audience) -> None:
     job = make_job(Status.QUEUED)
     watch(listening, audience, JOBS.row(job.pk))
     audience.wait_for(lambda state: state.id == job.pk)
@@ -301,9 +301,9 @@ def test_an_owners_changes_are_told_in_the_order_of_their_versions_not_of_their_
     assert all(state.version <= state.settled for state in audience.of_owners)
 
 
-def test_what_must_be_looked_at_before_it_is_settled_is_looked_at(audience: Audience) -> None:
+def test_changes_that_are_reported_without_rows_are_looked_at_even_before_they_settle(audience: Audience) -> None:
     class ManyRows:
-        """A source that learns, while it settles, of more rows than are named."""
+        """A source that reports, while it settles, more changes than it can name."""
 
         def settle(self) -> Settled:
             return Settled(7, 7)
@@ -322,7 +322,7 @@ def test_what_must_be_looked_at_before_it_is_settled_is_looked_at(audience: Audi
     assert list(feed._owners["jobs_job"]) == [1]
 
 
-def test_of_an_owners_changes_in_one_microsecond_only_the_last_has_their_number(audience: Audience) -> None:
+def test_of_an_owners_changes_with_one_version_only_the_last_has_its_number(audience: Audience) -> None:
     feed = Feed(audience)
     feed._settled = Settled(10, 10)
     ada, grace = JOBS.of_owner(1), JOBS.of_owner(2)
@@ -348,7 +348,7 @@ def test_a_transaction_that_stays_open_holds_a_change_back_only_for_a_while(
 
 
 @on_postgresql
-def test_a_page_holds_back_what_is_not_settled(
+def test_a_page_holds_back_changes_that_are_not_settled(
     feed: Feed, audience: Audience, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_module, "HOLD_BACK", 2**50)

@@ -1,4 +1,4 @@
-"""Who is woken by what, without a database: the feed is a fake that remembers its wishes."""
+"""Which changes wake which watchers, without a database: the feed is a fake that records its wishes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -49,7 +49,7 @@ def make_state(version: int = 1, row: UUID = ROW, owner: int | None = OWNER, **v
 
 
 def changes(states: Iterable[State], table: str = "jobs_job") -> list[tuple[Topic, State]]:
-    """For those who watch these rows, and for those who watch all of their owners' rows."""
+    """The states with the topics of their rows and of their owners."""
     keys = [(key, state) for state in states for key in (state.id, state.owner)]
     return [(Topic(table, key), state) for key, state in keys if key is not None]
 
@@ -138,7 +138,7 @@ def test_only_the_newest_state_of_a_row_is_kept() -> None:
     run(scenario)
 
 
-def test_what_was_told_does_not_wake() -> None:
+def test_a_version_that_was_told_does_not_wake() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOB, RowPosition(5)) as watch:
             hub.publish(changes([make_state(5)]))
@@ -174,7 +174,7 @@ def test_a_closed_hub_ends_all_watches_and_those_that_begin_later() -> None:
     run(scenario)
 
 
-def test_who_leaves_too_much_untaken_reads_it_page_by_page() -> None:
+def test_a_watcher_with_too_many_pending_states_reads_page_by_page() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOBS, OwnerPosition(LARGEST, resumes=True)) as other, hub.watch(JOBS) as watch:
             feed: Any = hub._feed
@@ -206,7 +206,7 @@ def test_a_watcher_of_one_row_keeps_it_whatever_its_size() -> None:
     run(scenario)
 
 
-def test_some_may_be_taken_and_the_newest_state_of_others_later() -> None:
+def test_pending_states_may_be_taken_in_parts_each_in_its_newest_version() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOBS) as watch:
             hub.publish(changes([make_large_state(version, 10) for version in (1, 2, 3)]))
@@ -223,7 +223,7 @@ def test_some_may_be_taken_and_the_newest_state_of_others_later() -> None:
     run(scenario)
 
 
-def test_a_state_counts_once_and_until_nobody_waits_with_it() -> None:
+def test_a_state_counts_once_until_no_watcher_has_it_pending() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOBS) as first:
             with hub.watch(JOBS) as second:
@@ -244,7 +244,7 @@ def make_large_state(version: int, characters: int) -> State:
     return State(UUID(int=version), OWNER, version, {}, characters=characters)
 
 
-def test_who_comes_back_reads_page_by_page_before_anything_else() -> None:
+def test_a_watcher_that_resumes_reads_pages_before_any_other_change() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOBS, OwnerPosition(10, resumes=True)) as watch:
             feed: Any = hub._feed
@@ -276,7 +276,7 @@ def test_a_page_without_news_is_followed_by_the_next() -> None:
     run(scenario)
 
 
-def test_nobody_is_left_when_the_watches_end() -> None:
+def test_no_topic_is_left_when_its_watches_end() -> None:
     async def scenario(hub: Hub) -> None:
         with hub.watch(JOB), hub.watch(JOB):
             assert hub.topics() == [JOB]

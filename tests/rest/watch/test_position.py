@@ -26,7 +26,7 @@ def test_a_row_is_news_until_its_version_is_told() -> None:
     assert position.is_news(make_state(6))
 
 
-def test_who_resumes_is_not_told_again_what_it_has() -> None:
+def test_a_client_that_resumes_is_not_told_its_version_again() -> None:
     assert not RowPosition(5).is_news(make_state(5))
     assert RowPosition(5).is_news(make_state(6))
 
@@ -44,7 +44,7 @@ def test_of_many_rows_each_change_is_news_once() -> None:
     assert position.is_news(make_state(NOW + 3))
 
 
-def test_a_change_that_is_committed_late_is_news_and_does_not_turn_the_numbers_back() -> None:
+def test_a_change_that_is_committed_late_is_news_and_does_not_lower_the_numbers() -> None:
     position = OwnerPosition(NOW, resumes=True)
     position.tell(make_state(NOW + 10))
     late = make_state(NOW + 4, OTHER)
@@ -53,7 +53,7 @@ def test_a_change_that_is_committed_late_is_news_and_does_not_turn_the_numbers_b
     assert not position.is_news(late)
 
 
-def test_who_comes_for_the_first_time_hears_what_was_not_committed_then() -> None:
+def test_a_new_client_is_told_of_changes_that_were_not_committed_when_it_came() -> None:
     assert OwnerPosition(NOW, resumes=False).is_news(make_state(NOW - UNCOMMITTED + 1))
     assert not OwnerPosition(NOW, resumes=False).is_news(make_state(NOW - UNCOMMITTED))
     assert not OwnerPosition(NOW, resumes=True).is_news(make_state(NOW))
@@ -68,18 +68,18 @@ def test_single_rows_are_remembered_for_a_while() -> None:
 
 
 @pytest.mark.parametrize("resumes", [True, False])
-def test_what_has_changed_is_looked_for_if_the_client_was_here_before(resumes: bool) -> None:
+def test_a_position_knows_whether_its_client_resumes(resumes: bool) -> None:
     assert OwnerPosition(NOW, resumes=resumes).resumes is resumes
 
 
-def test_what_is_remembered_of_single_rows_is_bounded() -> None:
+def test_the_memory_of_single_rows_is_bounded() -> None:
     position = OwnerPosition(NOW, resumes=True)
     for step in range(1, 100):
         position.tell(make_state(NOW + step * REMEMBERED // 10, UUID(int=step)))
     assert len(position._told) < 30
 
 
-def test_who_is_told_of_a_change_before_it_is_settled_resumes_before_it() -> None:
+def test_a_client_that_was_told_of_an_unsettled_change_resumes_before_it() -> None:
     position = OwnerPosition(NOW, resumes=True)
     early = State(ONE, 7, NOW + 10, {}, settled=NOW + 3)
     assert position.tell(early) == NOW + 3

@@ -30,7 +30,7 @@ START, BODY = "http.response.start", "http.response.body"
 
 
 class Pool:
-    """Answers as the view says, and leaves its plan."""
+    """Stands for the pool of threads: answers like a view, and leaves the view's plan in the scope."""
 
     def __init__(self, plan: Any, status: int = 200, headers: Any = (), body: bytes = b"first") -> None:
         self.executor = ThreadPoolExecutor(1)
@@ -43,7 +43,7 @@ class Pool:
 
 
 class Client:
-    """The other end of one request: leaves when told to; reads nothing while it is `stuck`."""
+    """The client of one request. It disconnects once `left` is set, and reads nothing while it is `stuck`."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -131,7 +131,7 @@ async def nothing(client: Client, request: Any) -> None:
 # --- bounds --------------------------------------------------------------------------------------------------------
 
 
-def test_who_watches_as_much_as_allowed_gets_no_further_stream(settings: Any) -> None:
+def test_a_user_with_the_allowed_number_of_watches_gets_no_further_stream(settings: Any) -> None:
     settings.MAX_WATCHES = 0
     client = run(Pool(make_stream()), nothing)
     assert (client.status, client.headers["content-type"]) == (429, "application/problem+json")
@@ -139,7 +139,7 @@ def test_who_watches_as_much_as_allowed_gets_no_further_stream(settings: Any) ->
     assert int(client.headers["retry-after"]) > 0
 
 
-def test_who_watches_as_much_as_allowed_is_answered_at_once(settings: Any) -> None:
+def test_a_user_with_the_allowed_number_of_watches_is_answered_at_once(settings: Any) -> None:
     settings.MAX_WATCHES = 0
     client = run(Pool(make_hold(), headers=[(b"preference-applied", b"wait=20")]), nothing)
     assert (client.status, client.body) == (200, b"first")
@@ -163,7 +163,7 @@ def test_a_watch_counts_until_it_ends(settings: Any) -> None:
 # --- held responses ------------------------------------------------------------------------------------------------
 
 
-def test_a_response_is_held_until_the_state_is_worth_it() -> None:
+def test_a_response_is_held_until_the_state_is_final() -> None:
     async def scenario(client: Client, request: Any) -> None:
         publish(make_state(1))
         await asyncio.sleep(0.01)
@@ -191,7 +191,7 @@ def test_a_wait_ends_with_the_newest_state() -> None:
 
 @pytest.mark.parametrize(("known", "status"), [('"2"', 304), ('W/"2"', 304), ("*", 304), ('"1"', 200), ("", 200)])
 @pytest.mark.parametrize("first", [200, 304])
-def test_conditions_hold_for_what_is_sent_in_the_end(known: str, status: int, first: int) -> None:
+def test_if_none_match_applies_to_the_state_that_is_sent_in_the_end(known: str, status: int, first: int) -> None:
     async def scenario(client: Client, request: Any) -> None:
         publish(make_state(2, "done"))
 
@@ -223,14 +223,14 @@ def test_a_head_is_sent_with_the_beginning_of_its_body() -> None:
     assert sent == [START, BODY, BODY]
 
 
-def test_who_leaves_is_forgotten() -> None:
+def test_the_watch_of_a_client_that_leaves_ends() -> None:
     async def scenario(client: Client, request: Any) -> None:
         client.left.set()
 
     run(Pool(make_hold()), scenario)
 
 
-def test_a_request_is_answered_by_what_another_try_finds() -> None:
+def test_a_held_request_is_answered_with_what_a_repeated_try_finds() -> None:
     answers = iter([None, Answer(b"found", {"Location": "/there/"}, 201)])
 
     async def scenario(client: Client, request: Any) -> None:
@@ -267,7 +267,7 @@ def test_a_stream_tells_each_change_and_ends_with_the_final_one() -> None:
     assert client.is_complete
 
 
-def test_a_stream_of_which_all_is_known_just_ends() -> None:
+def test_a_stream_without_news_ends_after_the_final_state() -> None:
     async def scenario(client: Client, request: Any) -> None:
         publish(make_state(3, "done"))
 
@@ -299,7 +299,7 @@ def test_a_stream_that_ends_early_says_when_to_come_again(reason: str, monkeypat
     assert client.is_complete
 
 
-def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(responder, "SLOW", 0.01)
 
     async def scenario(client: Client, request: Any) -> None:

@@ -1,4 +1,4 @@
-"""What triggers tell, and what transactions change that did not know that anybody watches."""
+"""What triggers notify, and changes of transactions that began before anybody watched."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="On
 def test_a_transaction_that_was_open_before_anybody_watched_is_looked_at_when_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However long it lasts: it does not notify."""
+    """However long it lasts, for it does not notify."""
     _watched(seconds=-1)
     job, wakeup = make_job(Status.QUEUED), Wakeup()
     other = psycopg2.connect(**connection.get_connection_params())
@@ -66,14 +66,14 @@ def heard(ear: Any) -> list[str]:
 
 
 @on_postgresql
-def test_nothing_is_told_while_nobody_watches(ear: Any) -> None:
+def test_nothing_is_notified_while_nobody_watches(ear: Any) -> None:
     _watched(seconds=-1)
     Job.objects.filter(pk=make_job(Status.QUEUED).pk).update(priority=1)
     assert heard(ear) == []
 
 
 @on_postgresql
-def test_many_rows_are_told_in_few_notifications(ear: Any) -> None:
+def test_many_rows_are_notified_in_few_notifications(ear: Any) -> None:
     _watched(seconds=3600)
     owner = make_user()
     Job.objects.bulk_create([_unsaved(owner.pk) for _ in range(250)])
@@ -89,7 +89,7 @@ def test_many_rows_are_told_in_few_notifications(ear: Any) -> None:
 
 
 @on_postgresql
-def test_who_announces_does_not_shorten_what_was_announced(ear: Any) -> None:
+def test_announcing_a_watcher_does_not_shorten_an_earlier_announcement(ear: Any) -> None:
     _watched(seconds=3600)
     wakeup = Wakeup()
     source_for(connection, wakeup)
@@ -101,7 +101,7 @@ def test_who_announces_does_not_shorten_what_was_announced(ear: Any) -> None:
 
 
 def _watched(*, seconds: int) -> None:
-    """Whatever was announced before, also by an earlier test."""
+    """Announce watchers for so many seconds from now, whatever was announced before."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT setval('rest_watched_until', extract(epoch FROM now())::bigint + %s)", [seconds])
 

@@ -34,14 +34,14 @@ def _cluster() -> Cluster:
 
 @pytest.fixture(autouse=True)
 def _no_dead_rows() -> None:
-    """Tests that ran before have left hundreds of thousands."""
+    """Reset the statistics: earlier tests have left hundreds of thousands of dead rows."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_stat_reset()")
 
 
 def doctor(*arguments: str) -> tuple[str, int]:
-    """What it says, and its exit status."""
+    """The command's output and its exit status."""
     out = StringIO()
     try:
         call_command("doctor", *arguments, stdout=out)
@@ -57,7 +57,7 @@ def test_a_healthy_system_has_nothing_wrong() -> None:
     assert "Nothing" not in doctor("--quiet")[0]
 
 
-def test_a_note_is_nothing_wrong() -> None:
+def test_a_note_does_not_change_the_exit_status() -> None:
     Pause.objects.create(scope="queue", name="mail", reason="moving", by="ada")
     said, status = doctor()
     assert status == 0

@@ -46,7 +46,7 @@ def test_list_takes_an_age_or_two_moments(created: str) -> None:
 
 
 @pytest.mark.parametrize("created", ["3x", "..", "yesterday..", "2026-01-31"])
-def test_list_refuses_what_is_neither(created: str) -> None:
+def test_list_refuses_any_other_value_of_created(created: str) -> None:
     with pytest.raises(CommandError, match="neither one of 1h, 24h, 7d nor FROM"):
         run("list", "--created", created)
 
@@ -94,6 +94,6 @@ def test_tail_of_a_failed_job_has_an_exit_status() -> None:
     assert ended.value.code == 1
 
 
-def test_an_unknown_job_is_said_to_be_unknown() -> None:
+def test_an_unknown_job_is_an_error() -> None:
     with pytest.raises(CommandError, match="There is no job"):
         run("show", uuid4())
