@@ -68,7 +68,7 @@ def test_a_request_reads_from_one_replica_and_requests_spread_over_all() -> None
 @pytest.mark.parametrize(
     ("position", "good"), [(0, {"replica1", "replica2"}), (101, {"replica2"}), (200, {"replica2"}), (201, {PRIMARY})]
 )
-def test_only_replicas_that_have_come_far_enough_are_read_from(position: int, good: set[str]) -> None:
+def test_only_replicas_that_have_replayed_the_position_are_read_from(position: int, good: set[str]) -> None:
     def request() -> str:
         with routed(Route(may_use_replicas=True, position=position)):
             return reads()
@@ -94,7 +94,7 @@ def test_inside_a_transaction_on_the_primary_reads_stay_there() -> None:
 
 
 @pytest.mark.usefixtures("replicas")
-def test_rows_that_are_locked_for_an_update_are_the_primarys() -> None:
+def test_rows_are_locked_on_the_primary() -> None:
     with use_replica():
         assert Job.objects.select_for_update().db == PRIMARY
 

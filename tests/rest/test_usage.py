@@ -28,7 +28,7 @@ COUNTDOWN = {"kind": "demo.countdown", "params": {"seconds": 0}}
 
 @pytest.fixture
 def counting() -> tuple[Usage, dict[int | None, int], list[int]]:
-    """A usage with limits of 3 per user and 5 in all, what the database would count, and an entry for each count made."""
+    """A usage with room for 3 per user and 5 in all, what the database would count, and an entry for each count."""
     found: dict[int | None, int] = {}
     counts: list[int] = []
 

@@ -76,7 +76,7 @@ def test_a_wrong_setting_stops_the_program_with_one_sentence(
 
 
 @pytest.mark.parametrize("program", ["check", "web", "worker"])
-def test_without_a_word_it_is_production_and_refuses_to_start(program: str) -> None:
+def test_without_variables_the_settings_are_productions_and_refuse_to_start(program: str) -> None:
     stopped = run(program, {"DJANGO_SETTINGS_MODULE": None, "SECRET_KEY": None})
     assert stopped.returncode != 0
     [sentence] = stopped.stderr.splitlines()
@@ -107,7 +107,7 @@ def test_development_listens_on_this_machine_only(arguments: list[str], refused:
         env.require_loopback(arguments)
 
 
-def test_a_deployment_that_takes_all_clients_for_one_is_noticed() -> None:
+def test_a_deployment_behind_an_undeclared_proxy_is_warned_of() -> None:
     assert "legwork.W002" not in run("deployment check", PRODUCTION).stderr
     assert "legwork.W002" in run("deployment check", {**PRODUCTION, "NUM_PROXIES": "0"}).stderr
 
@@ -187,9 +187,7 @@ def test_a_url_says_whether_a_pooler_changes_sessions(
 
 
 @pytest.mark.parametrize("read", [env.database, env.replicas])
-def test_what_is_neither_true_nor_false_is_refused(
-    monkeypatch: pytest.MonkeyPatch, read: Callable[[str], object]
-) -> None:
+def test_an_invalid_boolean_option_is_refused(monkeypatch: pytest.MonkeyPatch, read: Callable[[str], object]) -> None:
     monkeypatch.setenv("SOME_URL", "postgres://user@db.example.org/name?disable_server_side_cursors=perhaps")
     with pytest.raises(ImproperlyConfigured, match=r"\ASOME_URL [^\n]+=perhaps\.\Z"):
         read("SOME_URL")
@@ -215,7 +213,7 @@ def test_a_cache_is_redis_or_local_memory(monkeypatch: pytest.MonkeyPatch, url: 
         *("mailgun=1/s,mailgun=2/s", "mailgun=9999999999/s", "mailgun=1/s/s"),
     ],
 )
-def test_rates_are_counts_of_a_unit(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_rate_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL_RATES", value)
     with pytest.raises(ImproperlyConfigured, match="MAIL_RATES"):
         env.rates("MAIL_RATES")

@@ -99,24 +99,24 @@ def cache(url: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("url", BAD_BROKERS)
-def test_a_broker_that_cannot_be_is_refused_in_one_sentence(url: str) -> None:
+def test_an_invalid_broker_url_is_refused_in_one_sentence(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"\ABROKER_URL [^\n]+\.\Z"):
         broker_setting(url)
 
 
 @pytest.mark.parametrize("url", [*BAD_REDIS, "", "nonsense", "locmem", "locmem://there", "memcached://there"])
-def test_a_cache_that_cannot_be_is_refused_in_one_sentence(url: str) -> None:
+def test_an_invalid_cache_url_is_refused_in_one_sentence(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"\ACACHE_URL [^\n]+\.\Z"):
         cache(url)
 
 
 @pytest.mark.parametrize("url", GOOD_BROKERS)
-def test_a_broker_that_can_be_is_accepted(url: str) -> None:
+def test_a_valid_broker_url_is_accepted(url: str) -> None:
     assert broker_setting(url)["url"] == url
 
 
 @pytest.mark.parametrize("url", [*GOOD_REDIS, "rediss://h", "redis://h?socket_timeout=2.5", "locmem://"])
-def test_a_cache_that_can_be_is_accepted(url: str) -> None:
+def test_a_valid_cache_url_is_accepted(url: str) -> None:
     assert cache(url).get("LOCATION", url) == url
 
 

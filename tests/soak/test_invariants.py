@@ -13,13 +13,13 @@ def make_samples(early: float, late: float, until: int = HALF_AN_HOUR) -> Sample
     return Samples(processes={WORKER: taken})
 
 
-def test_a_soak_bears_growth_of_five_percent_and_no_more() -> None:
+def test_a_soak_tolerates_growth_of_five_percent_and_no_more() -> None:
     assert broken_promises(make_samples(20, 21), HALF_AN_HOUR) == []
     [broken] = broken_promises(make_samples(20, 21.1), HALF_AN_HOUR)
     assert broken == "The memory of the worker 1 grew from 20.0 to 21.1 MiB."
 
 
-def test_a_soak_misses_a_process_that_has_ended() -> None:
+def test_a_soak_reports_a_process_that_has_ended() -> None:
     assert broken_promises(make_samples(20, 20, until=900), HALF_AN_HOUR) == [
         "The worker 1 was not there all the time."
     ]

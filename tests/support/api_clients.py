@@ -1,4 +1,4 @@
-"""Who calls the API in tests, how they log in, and what every error looks like."""
+"""Users and clients of the API in tests, how they log in, and what every error looks like."""
 
 import base64
 from typing import Any

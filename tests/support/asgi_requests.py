@@ -42,7 +42,7 @@ def ask(method: str, path: str, fields: Iterable[Field] = (), body: bytes | None
 
 
 async def asked(method: str, path: str, fields: Iterable[Field] = (), body: bytes | None = None, **more: Any) -> Answer:
-    """One of many, for a test that asks several at once."""
+    """A request that a test can send at the same time as others."""
     messages: list[dict[str, Any]] = []
     if body is not None:
         fields = [*fields, ("content-length", str(len(body)))]

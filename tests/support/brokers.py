@@ -1,4 +1,4 @@
-"""Where a stack's jobs and wake-ups may be: on either database alone, or on PostgreSQL with Redis or SQS beside it."""
+"""Where a stack keeps jobs and wake-ups: in either database alone, or in PostgreSQL with Redis or SQS beside it."""
 
 import itertools
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def on_each(places: list[str], group: str) -> list[Any]:
 
 
 def broker_environment(place: str, request: pytest.FixtureRequest) -> dict[str, str]:
-    """What a program's environment says to use this place; nobody else uses the same part of a server."""
+    """The environment variables of a program that uses this place, with a part of the server for it alone."""
     if place == "redis":
         url = request.getfixturevalue("redis_server").url(next(_redis_databases))
     elif place == "sqs":
@@ -45,7 +45,7 @@ def make_cluster_stack_on(
 
 
 def broker_setting(url: str) -> dict[str, Any]:
-    """What settings.BROKER is with this BROKER_URL."""
+    """The value of settings.BROKER for this BROKER_URL."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("BROKER_URL", url)
         return readers.broker("BROKER_URL")

@@ -1,4 +1,4 @@
-"""A real Chromium for tests: pages of a running stack, as people meet them, and what the browser complains about."""
+"""A real Chromium for tests: pages of a running stack, as users see them, and the errors that the browser reports."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 @dataclass
 class Tab:
-    """A page of its own context: no cookies of others. complaints: the console's errors and uncaught exceptions."""
+    """A page in a context of its own, without cookies. complaints: errors in the console and uncaught exceptions."""
 
     page: Page
     url: str
@@ -33,7 +33,7 @@ class Tab:
         return self.page
 
     def fetch(self, path: str, **options: Any) -> dict[str, Any]:
-        """What this page's console gets: {"status", "body"}. The browser logs errors of its own about 4xx answers."""
+        """Fetch from within the page: {"status", "body"}. The browser itself logs an error for a 4xx."""
         answer: dict[str, Any] = self.page.evaluate(FETCH, [path, options])
         return answer
 

@@ -25,7 +25,7 @@ NO_ENV: Mapping[str, str] = {}
 PATIENCE = 60
 """Seconds: what has not happened by then never will, however busy the machine."""
 PAUSE = 0.05
-"""Seconds between two looks at processes and logs, which cost more than those at a variable."""
+"""Seconds between two looks at processes and logs, which cost more than reading a variable."""
 
 
 class Cluster(Process):
@@ -55,7 +55,7 @@ class Cluster(Process):
         return [process for process, group, state in _processes() if group == self.pid and state != "Z"]
 
     def wait_until_up(self, workers: int = 1, within: float = PATIENCE) -> None:
-        """Until it has this many workers and a dispatcher, which keep the signals that they cannot yet hear."""
+        """Wait until it has this many workers and a dispatcher; signals that come too early for them are kept."""
         eventually(
             lambda: len(self.ready_workers()) >= workers and self.children("dispatcher"),
             within,
@@ -80,7 +80,7 @@ class Cluster(Process):
 
 
 class ClusterStack(Stack):
-    """A stack with the kinds of trouble; more clusters may be added to the ones that it begins with."""
+    """A stack with the misbehaving kinds. Clusters may be added to those that it starts with."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class ClusterStack(Stack):
         return cluster
 
     def check(self) -> None:
-        """The web process has to live; clusters are killed on purpose."""
+        """Only the web process has to be running: clusters are killed on purpose."""
         self.web.check()
 
     def post(self, kind: str, params: Mapping[str, object] | None = None, **options: object) -> Event:
@@ -160,20 +160,20 @@ class ClusterStack(Stack):
 
 
 class Gate:
-    """What jobs of a kind that takes a gate wait for: a test opens it at the moment when they are to end."""
+    """A file that jobs of some kinds wait for: a test opens the gate when they are to end."""
 
     def __init__(self, stack: ClusterStack, kind: str = "trouble.hold") -> None:
         self.stack, self.kind = stack, kind
         self._file = stack.logs / f"gate-{uuid4()}"
 
     def hold(self, **options: object) -> Event:
-        """A job that waits for this gate, as soon as it has begun to."""
+        """Post a job that waits for this gate; returns once it has started."""
         job = self.post(**options)
         self.stack.worker_of(job)
         return job
 
     def post(self, **options: object) -> Event:
-        """The same, whether or not it has begun."""
+        """Post a job that waits for this gate."""
         return self.stack.post(self.kind, {"gate": str(self._file)}, **options)
 
     def open(self) -> None:
@@ -198,13 +198,13 @@ def now() -> str:
 
 
 def kill(process: int) -> None:
-    """With SIGKILL; when this returns the process does no more."""
+    """Send SIGKILL, and wait until the process has ended."""
     tell(process, signal.SIGKILL)
     eventually(lambda: _state(process) in "ZX", PATIENCE, f"the death of {process}")
 
 
 def suspend(process: int) -> None:
-    """With SIGSTOP; when this returns none of its threads runs. The others do until one has taken the signal."""
+    """Send SIGSTOP, and wait until none of its threads runs: they run on until one of them has taken the signal."""
     tell(process, signal.SIGSTOP)
     threads = [int(name) for name in os.listdir(f"/proc/{process}/task")]
     eventually(lambda: all(_state(thread) in "TZX" for thread in threads), PATIENCE, f"{process} standing still")

@@ -1,4 +1,4 @@
-"""A client of server-sent events: reads a stream in a thread of its own, and keeps what it was told."""
+"""A client of server-sent events: reads a stream in a thread of its own, and keeps the events."""
 
 import json
 import threading

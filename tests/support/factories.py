@@ -1,4 +1,4 @@
-"""What tests of the engine begin with: users, kinds of job, and Job rows in any state that the constraints allow."""
+"""What tests of the engine start from: users, kinds of job, and Job rows in any state that the constraints allow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,7 +65,7 @@ def make_kind(monkeypatch: pytest.MonkeyPatch, handler: Handler, name: str = "te
 
 
 def disconnect(heartbeat: Heartbeat) -> None:
-    """Its connection must not outlast the tests' database, nor its looks slow down all that comes later."""
+    """Stop the heartbeat: its connection must not outlast the test database, nor its checks slow down later tests."""
     heartbeat.stop()
     heartbeat.join(60)
     assert not heartbeat.is_alive()
@@ -96,7 +96,7 @@ def row(job: Job) -> dict[str, Any]:
 
 
 def do_all_chores() -> None:
-    """What is done now and then, whenever it was done last."""
+    """Run all maintenance tasks, whether or not they are due."""
     for task in maintenance._tasks:
         if not isinstance(batches := task.function(), int):
             list(batches)

@@ -1,4 +1,4 @@
-"""Stand-ins for what the threads beside running handlers deal with: the queue, the handlers' threads, and the time."""
+"""Fakes for tests of heartbeat and timekeeper: the queue, the threads of handlers, and the time."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ CHECK_EVERY = 0.005
 
 
 class Leases:
-    """In place of Job.objects: counts what the heartbeat asks for, and answers as the test says."""
+    """Replaces Job.objects: records the calls of the heartbeat, and answers as the test says."""
 
     def __init__(self) -> None:
         self.renewed: list[set[UUID]] = []
@@ -62,7 +62,7 @@ class Ticking(OtherThread):
 
 
 class Clock:
-    """What a module takes for the module time: it stands still unless a test moves it."""
+    """Replaces the module time in another module: it stands still unless a test moves it."""
 
     now = 1000.0
 
@@ -71,7 +71,7 @@ class Clock:
 
 
 def make_attempted(**fields: Any) -> Job:
-    """A running job that no database has."""
+    """A running job that is not in the database."""
     return Job(**{"pk": new_id(), "kind": "test.kind", "attempt": 1, "timeout": 60, "progress": {}} | fields)
 
 

@@ -24,7 +24,7 @@ def flush_only_used_tables() -> None:
         with operations.connection.cursor() as cursor:
             cursor.execute(USED, [[operations.quote_name(table) for table in tables if table not in KEPT]])
             used = [name for [name] in cursor.fetchall()]
-        # By themselves PostgreSQL truncates no tables that others refer to, though these are empty.
+        # PostgreSQL refuses to truncate a table that other tables refer to, even if those are empty.
         return flush_all(operations, style, used, **options | {"allow_cascade": True})
 
     operations_class.sql_flush = flush_used

@@ -1,4 +1,4 @@
-"""Many clients of server-sent events in one thread. As browsers do, they come again with Last-Event-ID when cut off."""
+"""Many clients of server-sent events in one thread. Like browsers, they reconnect with Last-Event-ID when cut off."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ class Told(NamedTuple):
 
 @dataclass
 class Follower:
-    """told: in its order, over all of its connections."""
+    """told: its events in their order, over all of its connections."""
 
     told: list[Told] = field(default_factory=list)
     connected: bool = False
@@ -34,7 +34,7 @@ class Follower:
 
     @property
     def status(self) -> str:
-        """The last that it was told of."""
+        """The last status that it was told."""
         return str(self.told[-1].job["status"]) if self.told else ""
 
     @property

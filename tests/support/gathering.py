@@ -76,7 +76,7 @@ def commit(change: Callable[[], Result]) -> Result:
 
 
 class Paths:
-    """Asks the same of the gathered path and of the plain one."""
+    """Sends the same request over the gathered path and to the plain view."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.plain = 0
@@ -89,7 +89,7 @@ class Paths:
         await self._pool(scope, receive, send)
 
     def ask(self, *request: Any, **more: Any) -> tuple[Answer, bool]:
-        """The answer, and whether it was a gathered one."""
+        """The answer, and whether it was gathered."""
         before = self.plain
         return ask(*request, **more), self.plain == before
 

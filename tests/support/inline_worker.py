@@ -35,7 +35,7 @@ def run_due() -> None:
 
 @contextmanager
 def signal_handlers_kept() -> Iterator[None]:
-    """What is made in here and is meant for a process of its own takes none of the test's."""
+    """Restores the test's signal handlers, which objects made in the body replace as in a process of their own."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield

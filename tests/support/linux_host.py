@@ -16,7 +16,7 @@ USER, PASSWORD = "ada", "a long password of nobody"
 
 
 def fill_in(places: Mapping[str, str]) -> dict[str, str]:
-    """The lines of the example; what is empty there, and where servers and files are, is filled in. Nothing else."""
+    """The variables of the example, with only the empty ones and the places of servers and files filled in."""
     lines = (SYSTEMD / "environment.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert places.keys() < example.keys()

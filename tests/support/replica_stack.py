@@ -18,7 +18,7 @@ COUNTING = {
     "pg_stat_statements.track_utility": "off",
     # What is committed is sent on at once: nothing that was answered is lost with a killed primary.
     "synchronous_commit": "on",
-    # Whoever begins to follow a server, or follows another one, finds what he has missed.
+    # A standby that begins to follow a server finds the WAL that it has missed.
     "wal_keep_size": "512MB",
 }
 COUNT = """
@@ -33,7 +33,7 @@ NOT_GATHERED = {"X-Other": "1"}
 """A header field that project/gathering does not know: each such request has a connection of the pool to itself, while
 gathered ones share one, which leads to one standby behind HAProxy."""
 READS = 24
-"""Enough: that one of two standbys, drawn at random, gets none of so many happens once in eight million times."""
+"""Of so many reads, spread at random over two standbys, one gets none once in eight million times."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Topology:
         return {standby.port for standby in self.standbys}
 
     def start_servers(self) -> None:
-        """Until all run, and all standbys have what the primary has."""
+        """Start all servers, and wait until the standbys have caught up with the primary."""
         start_all(self.servers)
         for standby in self.standbys:
             standby.resume()
@@ -63,7 +63,7 @@ class Topology:
             ask(server.url("legwork"), "SELECT pg_stat_statements_reset()")
 
     def statements(self) -> Counter[int]:
-        """How many statements of requests each server has run, by port; those that run none are not in it."""
+        """How many statements of requests each server has run, by port; servers without any are left out."""
         counts = {server.port: ask(server.url("legwork"), COUNT)[0] for server in self._running}
         return +Counter(counts)
 
@@ -78,7 +78,7 @@ class Topology:
         return set(self.statements())
 
     def settled(self, client: Client, path: str) -> None:
-        """Until this client, who may have written, reads from all standbys again, and from nobody else."""
+        """Wait until this client, which may have written, reads from all standbys again and from no other server."""
         for standby in self.standbys:
             standby.catch_up()
         eventually(lambda: self.reads_from(client, path) == self.standby_ports, 90, "reads from the standbys alone")
@@ -115,7 +115,7 @@ def make_standbys(primary: PostgreSQL) -> list[Standby]:
 
 
 def patient_cache(redis: Redis) -> str:
-    """Its URL for who needs its answer, be it late. Usually it is given up after a second, as if it were away."""
+    """The URL of this cache with a long timeout; usually a cache that takes more than a second counts as away."""
     return f"{redis.url()}?socket_timeout=60&socket_connect_timeout=60"
 
 

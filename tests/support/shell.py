@@ -19,7 +19,7 @@ class Shell:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, code: str) -> str:
-        """What the code printed. Its names do not outlive the call; what it raises is an AssertionError here."""
+        """Run the code; returns what it printed. Its names do not outlive the call. AssertionError if it raises."""
         if self._process is None:
             command = [sys.executable, "-m", __name__]
             self._process = subprocess.Popen(

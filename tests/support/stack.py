@@ -1,4 +1,4 @@
-"""Web and worker as real processes, and clients that talk to them: how the tests meet Legwork from outside."""
+"""Web process and cluster as real processes, and clients of them: Legwork as tests see it from outside."""
 
 import subprocess
 from collections.abc import Collection
@@ -25,12 +25,12 @@ print(Token.objects.create(user)[1])
 """
 NEWS_WITHIN = 60
 NEWS_PAUSE = 0.05
-"""Seconds between two requests: the machine that answers them is the one that is waited for."""
+"""Seconds between two requests: more of them would slow down the machine that is waited for."""
 
 
 class Client(demo.client.Client):
     def another(self) -> "Client":
-        """Of the same user, for another thread."""
+        """A client of the same user, for another thread."""
         return Client(self._root.removesuffix("/api/v1/"), self.token)
 
     @property
@@ -71,11 +71,11 @@ class Stack(demo.stack.Stack):
         super().stop()
 
     def run_code(self, code: str) -> str:
-        """Python code with this stack's settings; what it printed."""
+        """Run Python code with this stack's settings; returns what it printed."""
         return self._shell.run(code)
 
     def doctor(self) -> str:
-        """What it says, whatever its exit status."""
+        """The output of `manage.py doctor`, whatever its exit status."""
         command = [*MANAGE, "doctor", "--no-color"]
         done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=10 * PATIENCE)
         assert done.returncode in (0, 1, 2), done.stderr
@@ -92,7 +92,7 @@ class Stack(demo.stack.Stack):
         return token
 
     def client(self, name: str = ADA) -> Client:
-        """A client with a token of the user of this name, who is made when first asked for."""
+        """A client with a token of the user of this name, who is created on first use."""
         if name not in self._clients:
             self._clients[name] = Client(self.url, self._make_token(name))
         return self._clients[name]

@@ -24,7 +24,7 @@ MANY = 50
 
 
 class Broker:
-    """Gives out what the queue has, and then what django-q has; `on_idle` is called when there is neither."""
+    """Gives out due jobs, and then `packages` of plain tasks; `on_idle` is called when there is neither."""
 
     def __init__(self, on_idle: Callable[[], object] = lambda: None) -> None:
         self.on_idle = on_idle
@@ -47,7 +47,7 @@ class Broker:
 
 @contextlib.contextmanager
 def contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A worker takes the signals of its process; afterwards they are what they were. Meanwhile nothing takes long."""
+    """Restores the signal handlers that a worker replaces. In the body, its threads check at short intervals."""
     monkeypatch.setattr(interrupt, "REPEAT_AFTER", 0.02)
     monkeypatch.setattr(heartbeat, "RENEW_EVERY", 0.05)
     monkeypatch.setattr(heartbeat, "CHECK_EVERY", 0.02)
@@ -61,7 +61,7 @@ def contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def make_worker(
     monkeypatch: pytest.MonkeyPatch, broker: Broker | None = None, predecessor: Predecessor | None = None
 ) -> Worker:
-    """One that waits no time at all for a database, and not for ever."""
+    """A worker that does not sleep while the database is away, and gives up after many tries."""
     limit_waits(monkeypatch)
     return Worker(Handle(WORKER, predecessor), broker or Broker())
 
@@ -73,7 +73,7 @@ def make_io_worker(monkeypatch: pytest.MonkeyPatch, broker: Broker | None = None
 
 @contextlib.contextmanager
 def time_kept(worker: WorkerProcess) -> Iterator[None]:
-    """With its timekeeper, for what has a time-out."""
+    """With the timekeeper of this worker, which enforces timeouts."""
     worker.timekeeper.start()
     try:
         yield
@@ -83,14 +83,14 @@ def time_kept(worker: WorkerProcess) -> Iterator[None]:
 
 
 def run(worker: Worker, **fields: Any) -> dict[str, Any]:
-    """One turn with a job of the kind test.kind; the row afterwards."""
+    """One turn with a job of the kind test.kind; returns its row."""
     job = make_job(kind="test.kind", **{"params": {}} | fields)
     worker.turn()
     return row(job)
 
 
 def limit_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outages last no time here; a worker that sees no end of one fails its test instead of hanging."""
+    """Waits for the database take no time; a worker that waits too often fails its test instead of hanging."""
     waits = iter(range(MANY))
 
     def wait() -> None:

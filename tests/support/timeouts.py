@@ -1,6 +1,6 @@
-"""How long tests wait for what must happen at all: the deadline guards against hanging, and is no promise.
+"""How long tests wait for something that has to happen: these deadlines only guard against hanging.
 
-Where a bound is a promise, what the machine itself has lost is not held against the program.
+Where a time is promised, the time that the machine itself has lost is subtracted: lost_time().
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ BLINK, USUAL = 0.05, 0.1
 
 @contextmanager
 def lost_time() -> Iterator[Callable[[], float]]:
-    """Seconds that the machine has lost in this block: what a thread that sleeps for moments has overslept."""
+    """Seconds that the machine has lost in this block: by how much a thread overslept in many short sleeps."""
     lost, over = [0.0], Event()
 
     def watch() -> None:

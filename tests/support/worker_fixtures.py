@@ -13,7 +13,7 @@ from tests.support.standalone_worker import contained, make_worker
 
 @pytest.fixture
 def contained_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Workers of this test may take the signals of its process."""
+    """The signal handlers that workers of this test replace are restored."""
     with contained(monkeypatch):
         yield
 

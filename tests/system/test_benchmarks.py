@@ -137,7 +137,7 @@ def test_a_peer_that_needs_a_newer_python_is_left_out_where_there_is_none(
     assert missing == ["Oban for Python: it needs Python 9.9 or newer, which was not found."]
 
 
-def test_the_least_python_stands_in_a_peers_requirements() -> None:
+def test_the_oldest_python_of_a_peer_is_read_from_its_requirements() -> None:
     assert venvs.least_python("oban") == (3, 12)
     assert venvs.least_python("huey") <= sys.version_info
 

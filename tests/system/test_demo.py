@@ -68,7 +68,7 @@ def test_a_running_stack_prints_a_login_that_works_and_stops_on_request(tmp_path
 
 
 @pytest.mark.parametrize("port", ["http", "65536"])
-def test_a_port_that_cannot_be_had_is_refused_when_it_was_asked_for(tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
     with program("demo.run", tmp_path, PORT=port) as (run, screen):
         assert run.wait(AT_MOST) == 1
     assert f"PORT is {port}" in screen.read_text()
@@ -89,7 +89,7 @@ def program(module: str, folder: Path, *options: str, **env: str) -> Iterator[tu
 
 
 def shown(program: subprocess.Popen[bytes], screen: Path, what: str) -> str:
-    """All that is on the screen, once this is; at once an error when the program has ended without it."""
+    """Wait until this is on the screen; returns all text there. Fails if the program has ended without it."""
 
     def look() -> str | None:
         ended, text = program.poll() is not None, screen.read_text()
@@ -104,12 +104,12 @@ def shown(program: subprocess.Popen[bytes], screen: Path, what: str) -> str:
 
 
 def nothing_is_left_running(folder: Path) -> None:
-    """Those that were killed may need a moment to be gone."""
+    """Wait until no process is left: killed ones may need a moment to end."""
     eventually(lambda: not left_running(folder), PATIENCE, "the end of all processes", pause=0.1)
 
 
 def left_running(folder: Path) -> list[str]:
-    """The processes that know the folder from their environment: everything that the demo has started does."""
+    """The processes with the folder in their environment, as all have that the demo has started."""
     return [name for name, environment in environments() if str(folder) in environment]
 
 

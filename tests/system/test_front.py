@@ -1,4 +1,4 @@
-"""The HTTP front of deploy/haproxy before a real web process: whoever is slow or endless keeps nobody else waiting."""
+"""The HTTP front of deploy/haproxy before a real web process: slow and endless clients keep no others waiting."""
 
 import contextlib
 import socket
@@ -55,10 +55,10 @@ def front(_sqlite_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 class FakeWeb(socketserver.BaseRequestHandler):
-    """Ready; the first of two equal requests for a job ends without an answer."""
+    """A web process that is ready. It closes the connection of the first request for /job without an answer."""
 
     got: ClassVar[list[bytes]] = []
-    """What came with the first read of each of them."""
+    """The first bytes of each request for /job."""
 
     def handle(self) -> None:
         request = self.request.recv(65536)
@@ -105,7 +105,7 @@ def test_requests_pass_with_headers_and_without_a_server_name(front: str) -> Non
         ("GET", "/metrics", {}, 404),
     ],
 )
-def test_what_is_too_much_is_refused_with_a_problem(
+def test_a_request_beyond_the_limits_is_refused_with_a_problem(
     front: str, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     lines = [f"{method} {path} HTTP/1.1", "Host: a", *(f"{name}: {value}" for name, value in headers.items())]
@@ -125,8 +125,8 @@ def test_a_malformed_request_gets_a_closed_connection(front: str) -> None:
 
 
 @pytest.mark.usefixtures("sqlite_stack")
-def test_others_are_served_while_hundreds_are_slow_and_some_are_endless(front: str) -> None:
-    """They come from one address, so that more than the allowed number are turned away at once."""
+def test_clients_are_served_while_hundreds_of_others_are_slow_or_endless(front: str) -> None:
+    """These come from one address, so those beyond the allowed number are refused at once."""
     opened: list[socket.socket] = []
     try:
         for number in range(SLOW + ENDLESS):
@@ -180,7 +180,9 @@ def test_what_a_dying_web_process_left_is_repeated_by_another_if_that_is_safe(
     [({}, b"127.0.0.1", b"http"), ({"BEHIND_BALANCER": "yes"}, b"198.51.100.7", b"https")],
     indirect=["front_of_a_fake"],
 )
-def test_only_a_balancer_is_believed_who_the_client_is(front_of_a_fake: Front, address: bytes, proto: bytes) -> None:
+def test_the_clients_address_is_taken_from_a_known_balancer_only(
+    front_of_a_fake: Front, address: bytes, proto: bytes
+) -> None:
     said = {"X-Forwarded-For": "192.0.2.1, 198.51.100.7", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "1"}
     requests.get(f"{front_of_a_fake.url}/job", headers={**said, "X_Forwarded_For": "192.0.2.1"}, timeout=60)
     lines = FakeWeb.got[0].lower().split(b"\r\n")

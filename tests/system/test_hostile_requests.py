@@ -21,10 +21,10 @@ CPU_SECONDS = 1.0
 MEMORY = 100 * 1024 * 1024
 """Bytes that the process may grow by."""
 GET_WITHIN = 0.2
-"""Seconds, for 95 of 100 GETs of a second client while all this goes on, and SLACK times what they take without it."""
+"""Seconds for the 95th percentile of a second client's GETs meanwhile, or SLACK times what it is without load."""
 SLACK = 5
 ALONE = 100
-"""GETs before and after all this."""
+"""GETs without load, before and afterwards."""
 MIB = 1024 * 1024
 API = "/api/v1/"
 MESSAGE = {"to": "ada@example.org", "subject": "Hi", "text": "There"}
@@ -248,7 +248,7 @@ def queries() -> Iterator[Case]:
 
 
 def every_case() -> list[Case]:
-    """A hundred megabytes: made by the test alone, and not by each process that reads this module."""
+    """All cases, a hundred megabytes: made by the test, and not in each process that imports this module."""
     return [*from_the_issue(), *every_endpoint(), *lists_and_texts(), *templates(), *queries()]
 
 
@@ -271,7 +271,7 @@ class Neighbour:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """A block beside which it asks."""
+        """The neighbour sends requests during the body."""
         thread = threading.Thread(target=self.ask)
         thread.start()
         try:

@@ -87,7 +87,7 @@ def post_countdown(page: Page, seconds: int, **params: str) -> Locator:
     return row
 
 
-def test_a_wrong_password_is_told_of_and_a_right_one_logs_in_and_out(tab: Tab) -> None:
+def test_a_wrong_password_is_reported_and_a_right_one_logs_in_and_out(tab: Tab) -> None:
     page = tab.open()
     page.get_by_label("User name").fill(USER)
     page.get_by_label("Password").fill("wrong")
@@ -148,7 +148,7 @@ def test_a_file_that_a_job_has_produced_is_downloaded(tab: Tab, tmp_path: Path) 
     assert tab.complaints == []
 
 
-def test_what_the_server_refuses_is_told_at_its_field(tab: Tab) -> None:
+def test_a_refused_field_shows_the_error_of_the_server(tab: Tab) -> None:
     page = log_in(tab)
     page.get_by_label("Kind").select_option("report.activity")
     page.locator("#param-first_day").fill("2026-01-01")
@@ -194,7 +194,7 @@ def test_a_session_that_ends_leads_back_to_the_login_and_what_was_typed_stays(ta
     expect(page.get_by_label("Subject", exact=True)).to_have_value("")
 
 
-def test_too_many_requests_are_told_with_the_time_to_wait_and_the_list_is_asked_for_again(tab: Tab) -> None:
+def test_a_429_shows_the_time_to_wait_and_the_list_is_requested_again(tab: Tab) -> None:
     page = tab.open()
     refuse(page, "GET", 429, "rate_limited", retry_after=1)
     enter_credentials(page)
@@ -228,7 +228,7 @@ def test_a_post_that_meets_an_outage_is_sent_again_and_stored_once(tab: Tab) -> 
 
 
 def refuse(page: Page, method: str, status: int, code: str, *, retry_after: int, times: int = 1000) -> list[str]:
-    """Have this page's next requests to the list of jobs answered so. Their Idempotency-Keys, which come by and by."""
+    """Answer the page's next requests to the list of jobs like this; returns a list that collects their keys."""
     keys: list[str] = []
 
     def answer(route: Route) -> None:

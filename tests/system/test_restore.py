@@ -1,4 +1,4 @@
-"""Backups as docs/operations/backup.md has them: what a restored database makes of what happened after the backup."""
+"""Backups as docs/operations/backup.md has them: what happens with jobs and mail of the time after the backup."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -35,7 +35,7 @@ def server() -> Iterator[PostgreSQL]:
 
 
 def make_cluster_stack(url: str, folder: Path, mailgun: Simulator, broker: str) -> ClusterStack:
-    """Without a cluster."""
+    """A stack without a cluster."""
     folder.mkdir()
     settled = {"MAIL_SETTLED_AFTER": "3", "MAIL_CHECK_DNS": "0"}
     return ClusterStack(url, folder, clusters=0, env={**mailgun.env, **settled, "BROKER_URL": broker})

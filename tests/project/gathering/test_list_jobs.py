@@ -113,7 +113,7 @@ def large(world: World) -> Iterator[str]:
     commit(user.delete)
 
 
-def test_a_page_of_large_jobs_is_left_to_the_plain_view_which_makes_it_shorter(paths: Paths, large: str) -> None:
+def test_a_page_of_large_jobs_is_left_to_the_plain_view_which_shortens_it(paths: Paths, large: str) -> None:
     answer, gathered = both(paths, fields(large))
     page = orjson.loads(answer.body)
     assert (answer.status, gathered, len(page["results"])) == (200, False, 1)

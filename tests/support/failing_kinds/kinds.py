@@ -12,7 +12,7 @@ from rest.strict import StrictSerializer
 
 
 class Odd(BaseException):
-    """No Exception, so that it passes every `except Exception`."""
+    """A BaseException: `except Exception` does not catch it."""
 
 
 def _recurse() -> NoReturn:

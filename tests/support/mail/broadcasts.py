@@ -1,4 +1,4 @@
-"""What tests of broadcasts begin with: a template, a list or a file of recipients, and the job's work done here."""
+"""What tests of broadcasts start from: a template, recipients as a list or a file, and the job run in this process."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def upload(api: APIClient, content: bytes | str, headers: dict[str, str] | None 
 
 
 def run(answer: Any) -> dict[str, Any]:
-    """What the job of this answer makes of it."""
+    """Run the job of this answer; returns its result."""
     assert answer.status_code == 202, answer.content
     job = Job.objects.get(pk=answer.json()["id"])
     return find_kind(job.kind).handler(Run(job), **find_kind(job.kind).handler_arguments(job.params))

@@ -1,4 +1,4 @@
-"""Mailgun as tests play it: events in its documented forms, signed webhooks, and the messages they are about."""
+"""Mailgun as simulated by tests: events in its documented forms, signed webhooks, and the messages they are about."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What tests of the mail API begin with: messages as clients post them, and rows in any state."""
+"""What tests of the mail API start from: messages as clients post them, and rows in any state."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What tests of the sending side share: providers that are simulators, and how to work on a message until it rests."""
+"""What tests of sending share: providers that are simulators, and running the job of a message."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.servers.simulator import API_KEY, DOMAIN
 
 MAILGUN = "anymail.backends.mailgun.EmailBackend"
 NOBODY = "http://127.0.0.1:9/v3"
-"""Where no connection is taken: the port of the discard service."""
+"""A URL at which connections are refused: the port of the discard service."""
 
 
 def provider(api_url: str, name: str = "mailgun", backend: str = MAILGUN, **options: str) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def provider(api_url: str, name: str = "mailgun", backend: str = MAILGUN, **opti
 
 @contextmanager
 def sending_by(settings: Any, *entries: dict[str, Any]) -> Iterator[None]:
-    """These are the providers, and nothing is known of them yet."""
+    """Use these providers, of which nothing is known yet."""
     settings.MAIL_PROVIDERS = list(entries)
     breakers.invalidate_cache()
     try:
@@ -37,9 +37,10 @@ def sending_by(settings: Any, *entries: dict[str, Any]) -> Iterator[None]:
 
 
 def work_on(message: Message, times: int = 1, prepared: bool = True) -> float:
-    """Let the job run so often, as an I/O worker does; the seconds for which it then asks to be left alone, 0 if done.
+    """Run the message's job at most so often, as an I/O worker does, without waiting in between.
 
-    prepared: a first call that needs nothing else is begun before the job is.
+    Returns the seconds that the job wants to wait then, 0 if it is done. prepared: a first attempt that needs nothing
+    else is begun before the job.
     """
     wait = 0.0
     for _ in range(times):
@@ -55,7 +56,7 @@ def work_on(message: Message, times: int = 1, prepared: bool = True) -> float:
 
 
 def work_until_it_rests(message: Message, within: float = 60) -> Message:
-    """Run the job when it asks to, in its own time."""
+    """Run the message's job until it is done, waiting as long as it asks to."""
     until = time.monotonic() + within
     while wait := work_on(message):
         assert time.monotonic() + wait < until, f"{message.status} would take {wait} s more"
@@ -64,5 +65,5 @@ def work_until_it_rests(message: Message, within: float = 60) -> Message:
 
 
 def classes(message: Message) -> list[tuple[str, str]]:
-    """Of each attempt: its outcome and class of failure."""
+    """The outcome and the class of failure of each attempt."""
     return list(message.attempts.values_list("outcome", "failure_class"))

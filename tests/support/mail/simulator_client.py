@@ -1,4 +1,4 @@
-"""Asking the simulator for things, and understanding its webhooks, as Anymail does."""
+"""Requests to the simulator, and its webhooks as Anymail parses them."""
 
 from typing import Any
 

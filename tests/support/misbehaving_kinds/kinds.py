@@ -35,7 +35,7 @@ class SleepParams(StrictSerializer):
 
 @job("trouble.sleep", params=SleepParams, retry=AT_ONCE)
 def sleep(run: Run, *, seconds: float, first_seconds: float | None = None) -> None:
-    """Sleep without a word; the first attempt may be told to sleep longer."""
+    """Sleep without reporting progress; the first attempt may be told to sleep longer."""
     time.sleep(first_seconds if first_seconds is not None and run.attempt == 1 else seconds)
 
 
@@ -52,7 +52,7 @@ def hold(run: Run, *, gate: str) -> None:
 
 @job("trouble.hold_in_thread", params=GateParams, retry=AT_ONCE, threads=THREADS)
 def hold_in_thread(run: Run, *, gate: str) -> None:
-    """The same beside others in one process."""
+    """The same in a thread of an I/O worker."""
     hold(run, gate=gate)
 
 
@@ -74,7 +74,7 @@ def query(run: Run) -> None:
 
 @job("trouble.query_in_thread", retry=AT_ONCE, threads=THREADS)
 def query_in_thread(run: Run) -> None:
-    """The same beside others in one process."""
+    """The same in a thread of an I/O worker."""
     query(run)
 
 
@@ -90,7 +90,7 @@ def report(run: Run, *, gate: str) -> None:
 
 @job("trouble.mail", queue="mail")
 def mail(run: Run) -> None:
-    """Nothing, in the queue that mail is sent from."""
+    """Do nothing, in the queue that mail is sent from."""
 
 
 class HowParams(StrictSerializer):
@@ -99,19 +99,19 @@ class HowParams(StrictSerializer):
 
 @job("trouble.stuck", params=HowParams, retry=AT_ONCE)
 def stuck(run: Run, *, how: str) -> None:
-    """Do not come back for minutes."""
+    """Do not return for minutes."""
     WAYS_TO_BE_STUCK[how]()
 
 
 @job("trouble.stuck_in_thread", params=HowParams, retry=AT_ONCE, threads=THREADS)
 def stuck_in_thread(run: Run, *, how: str) -> None:
-    """The same beside others in one process."""
+    """The same in a thread of an I/O worker."""
     WAYS_TO_BE_STUCK[how]()
 
 
 @job("trouble.die", params=HowParams, retry=AT_ONCE)
 def die(run: Run, *, how: str) -> None:
-    """End the process that runs this, or leave it without memory."""
+    """Kill the process that runs this, or use up its memory."""
     WAYS_TO_DIE[how]()
 
 
@@ -121,7 +121,7 @@ class SipParams(StrictSerializer):
 
 @job("trouble.sip", params=SipParams, retry=AT_ONCE)
 def sip(run: Run, *, poisoned: bool) -> None:
-    """Nothing, and quickly; the poisoned ones kill their process."""
+    """Do nothing, quickly; poisoned jobs kill their process."""
     if poisoned:
         os._exit(4)
 
@@ -133,7 +133,7 @@ class AgainParams(StrictSerializer):
 
 @job("trouble.again", params=AgainParams)
 def again(run: Run, *, until: datetime, priority: int) -> None:
-    """Order the same once more before it ends, so that there is always another."""
+    """Submit the same job once more before it ends, so that there is always another."""
     if datetime.now(UTC) < until:
         submit("trouble.again", {"until": until.isoformat(), "priority": priority}, priority=priority)
     time.sleep(0.02)
@@ -169,7 +169,7 @@ WAYS_TO_BE_STUCK: dict[str, Callable[[], object]] = {
 
 
 def _run_out_of_memory() -> None:
-    """As under a limit on memory: what cannot be had raises MemoryError."""
+    """Allocate under a limit on memory, so that MemoryError is raised."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as statm:
         used = int(statm.read().split()[0]) * resource.getpagesize()

@@ -26,7 +26,7 @@ WAIT = 120_000
 
 
 def note(file: str, line: str) -> str:
-    """Write it down; the result is the line."""
+    """Append the line to the file; returns the line."""
     with open(file, "a", buffering=1) as notes:
         notes.write(f"{line}\n")
     return line
@@ -50,7 +50,7 @@ def noted_end(task: Task) -> None:
 
 
 def order(file: str) -> None:
-    """One that works, many together, one that fails, and two schedules: for once, and for every minute."""
+    """Queue a task that works, many at once, one that fails, and two schedules: one for once, one for every minute."""
     async_task(f"{HERE}.note", file, "task", hook=f"{HERE}.noted_end")
     async_task(f"{HERE}.refuse", file, "bad task", hook=f"{HERE}.noted_end")
     for number in range(MANY):
@@ -60,7 +60,7 @@ def order(file: str) -> None:
 
 
 def order_one(name: str, file: str, line: str) -> None:
-    """The task of this name, which may take ten minutes."""
+    """Queue the task of this name, which may take ten minutes."""
     async_task(f"{HERE}.{name}", file, line, timeout=600)
 
 

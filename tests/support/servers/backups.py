@@ -36,7 +36,7 @@ class Archive:
 
 
 class PointInTime(PostgreSQL):
-    """A new server from the files of a running one, which replays the archived WAL up to a moment when it starts."""
+    """A new server made from the files of a running one. When it starts, it replays the archived WAL up to a moment."""
 
     def __init__(self, source: PostgreSQL, archive: Archive) -> None:
         self.source, self.archive = source, archive

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def server_user() -> str | None:
-    """Whom root runs servers as; None for everybody else, who run them as themselves."""
+    """The user as which root runs servers; None if we are not root: then they run as the current user."""
     if os.getuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -26,7 +26,7 @@ def make_folder(kind: str) -> Path:
 
 
 def sweep(kind: str) -> None:
-    """Removes the folders of runs that are no more."""
+    """Removes the folders of test runs that have ended."""
     for folder in Path(tempfile.gettempdir()).glob(f"legwork-{kind}-[0-9]*-*"):
         owner = folder.name.removeprefix(f"legwork-{kind}-").split("-")[0]
         if not _is_running(int(owner)):

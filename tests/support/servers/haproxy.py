@@ -48,7 +48,7 @@ class HAProxy(PrivateServer):
         return self._process.tail(lines)
 
     def up(self, backend: str) -> set[int]:
-        """The ports of the servers that this backend (`primary` or `replicas`) uses by itself now."""
+        """The ports of the servers that this backend (`primary` or `replicas`) uses now, without fallbacks."""
         return {self._port(row) for row in self._rows(backend, "postgresql") if row["status"].startswith("UP")}
 
     def out_for(self, backend: str, server: PostgreSQL) -> int:
@@ -61,7 +61,7 @@ class HAProxy(PrivateServer):
         return {self._port(row): int(row["scur"]) for row in self._rows(backend, kind)}
 
     def spread_anew(self) -> None:
-        """Cuts all that reads: the next connections go where there are fewest."""
+        """Cuts the connections of the read port: new ones go to the server with the fewest."""
         for number in range(1, len(self.servers) + 1):
             self.command(f"shutdown sessions server replicas/postgresql{number}")
 

@@ -68,7 +68,7 @@ class PostgreSQL(PrivateServer):
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
-        """In the body it takes connections and questions, and says nothing: its kernel acknowledges for it."""
+        """In the body the server is suspended: it answers nothing, but the kernel accepts connections and data."""
         processes = [self._process.pid, *self._stand_still()]
         try:
             for process in processes:
@@ -97,8 +97,8 @@ class PostgreSQL(PrivateServer):
         )
 
     def _kill_all(self) -> None:
-        """Its children are in process groups of their own. They would notice that it is dead, and could commit
-        something until then: they are killed first, while it stands still and starts no others."""
+        """The children, in process groups of their own, could commit something until they notice that it is dead: they
+        are killed first, while the main process is suspended and starts no others."""
         children = self._stand_still() if self._process.running() else []
         for child in children:
             with contextlib.suppress(ProcessLookupError):
@@ -107,7 +107,7 @@ class PostgreSQL(PrivateServer):
         eventually(lambda: all(_state_and_parent(child)[0] in GONE for child in children), 60, "its children's death")
 
     def _stand_still(self) -> list[int]:
-        """Its main process alone; the others, of which there will be no more."""
+        """Suspend the main process, so that it starts no others; returns these."""
         os.kill(self._process.pid, signal.SIGSTOP)
         eventually(lambda: _state_and_parent(self._process.pid)[0] == "T", 60, "PostgreSQL's standing still")
         return _children(self._process.pid)
@@ -119,8 +119,8 @@ class PostgreSQL(PrivateServer):
 
 
 def start_all(servers: Sequence[PostgreSQL], within: float = 60) -> None:
-    """All at the same time, those that run excepted. Also after a kill: whatever the dead server's children still hold
-    is waited for."""
+    """Start all servers that do not run, at the same time. After a kill, wait for what the dead server's children still
+    hold."""
     what = ", ".join(server._process.tail(5) for server in servers)
     eventually(lambda: {server._came_up() for server in servers} <= {True}, within, f"PostgreSQL's start (log: {what})")
 

@@ -34,7 +34,7 @@ class Standby(PostgreSQL):
         subprocess.run(command, user=server_user(), cwd=self.folder, check=True, capture_output=True)
 
     def pause(self) -> None:
-        """From here on it receives what the primary writes and shows nothing of it."""
+        """From here on it receives WAL from the primary, and does not replay it."""
         ask(self.url(), "SELECT pg_wal_replay_pause()")
         paused = "SELECT pg_get_wal_replay_pause_state() = 'paused'"
         eventually(lambda: ask(self.url(), paused)[0], 60, "the pause of the replay")
@@ -43,7 +43,7 @@ class Standby(PostgreSQL):
         ask(self.url(), "SELECT pg_wal_replay_resume()")
 
     def promote(self) -> None:
-        """It becomes a primary of its own."""
+        """Promote it to a primary."""
         assert ask(self.url(), "SELECT pg_promote(true, 60)") == (True,)
 
     def follow(self, primary: PostgreSQL) -> None:
@@ -60,7 +60,7 @@ class Standby(PostgreSQL):
         return int(eventually(lambda: ask(self.url(), RECEIVED), 60, "the end of the stream")[0])
 
     def catch_up(self, within: float = 60) -> None:
-        """Until it shows all that the primary has written."""
+        """Wait until it has replayed all that the primary has written."""
         written, _ = ask(self.primary.url(), POSITION)
         replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn"
         eventually(lambda: ask(self.url(), replayed)[0], within, "the standby's catching up")
@@ -68,7 +68,7 @@ class Standby(PostgreSQL):
     def remove(self) -> None:
         super().remove()
         if accepts_connections(self.primary.url()):
-            # Or the primary would keep all it writes from now on for it.
+            # Otherwise the primary would keep all further WAL for this slot.
             ask(self.primary.url(), DROP_SLOT.format(f"standby_{self.port}"))
 
 

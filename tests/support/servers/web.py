@@ -17,7 +17,7 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def running(server):
     server.daemon_threads = True
-    server.handle_error = lambda request, address: None  # that a client hangs up is what several tests want
+    server.handle_error = lambda request, address: None  # several tests want clients to close the connection
     with server:
         Thread(target=server.serve_forever, args=(0.005,)).start()
         try:
@@ -57,7 +57,7 @@ def make_server(reply=lambda asked: (200, {}, b"hello"), context=None):
 
 @contextmanager
 def make_raw_server(answer, drop=None):
-    """Sends these bytes and hangs up, or goes on without end with drops."""
+    """Sends these bytes and closes the connection, or goes on sending `drop` without end."""
     done = Event()
 
     class Handler(BaseRequestHandler):

@@ -62,7 +62,7 @@ class WebhookReceiver:
         self._thread.join()
 
     def _take(self, path: str, body: bytes) -> int:
-        """The status to answer with."""
+        """Keep the webhook; returns the status to answer with."""
         if path != self._path:
             return 200
         self.bodies.append(body)

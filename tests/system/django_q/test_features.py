@@ -49,7 +49,7 @@ def features(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def test_results_groups_chains_iters_and_cached_results_are_complete(features: Features) -> None:
-    """And processes that a task has started obey terminate()."""
+    """Also that a process which a task has started obeys terminate()."""
     assert features.ask("run_and_report()") == {
         "alone": 2,
         "cached": 3,

@@ -51,7 +51,7 @@ class Plain:
 
 @pytest.fixture(scope="module", params=on_each(PLACES, "plain"))
 def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
-    """What is ordered before a cluster starts waits for it. The worker that has begun the long task is killed."""
+    """Tasks are queued before the cluster starts. Then the worker that has begun the long task is killed."""
     folder = tmp_path_factory.mktemp(f"plain-{request.param}")
     with make_cluster_stack_on(request.param, request, folder, clusters=0, env=SETTINGS) as stack:
         plain = Plain(stack, folder / "notes")
@@ -61,8 +61,8 @@ def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield plain
 
 
-def test_each_is_run_once_and_recorded_and_its_hook_is_called(plain: Plain) -> None:
-    """The one that fails is run as often as is allowed, and what is due every minute as often as minutes have begun."""
+def test_each_task_is_run_once_and_recorded_and_its_hook_is_called(plain: Plain) -> None:
+    """Except that the failing task is run as often as allowed, and the one for every minute once a minute."""
     expected = ONCE + Counter(["hook of task: True", "hook of schedule: True"])
     expected += Counter({"bad task": ATTEMPTS, "hook of bad task: False": ATTEMPTS})
 
@@ -80,14 +80,14 @@ def test_each_is_run_once_and_recorded_and_its_hook_is_called(plain: Plain) -> N
     assert "ValueError: bad task is refused" in error
 
 
-def test_one_whose_worker_is_killed_runs_again(plain: Plain) -> None:
+def test_a_task_whose_worker_is_killed_runs_again(plain: Plain) -> None:
     eventually(lambda: len(runners(plain)) == 2, WITHIN, "the second run")
     recorded = eventually(lambda: nothing_left(plain), WITHIN, "its acknowledgement")
     assert [LONG, None, 1] in recorded["successes"]
     assert len(runners(plain)) == 2
 
 
-def test_they_are_not_starved_by_jobs(plain: Plain) -> None:
+def test_plain_tasks_are_not_starved_by_jobs(plain: Plain) -> None:
     until = datetime.now(UTC) + timedelta(seconds=BUSY)
     for _ in range(CHAINS):
         plain.stack.post("trouble.again", {"until": until.isoformat(), "priority": 0})
@@ -106,7 +106,7 @@ def nothing_left(plain: Plain) -> dict[str, Any] | None:
 
 
 def runners(plain: Plain) -> list[int]:
-    """The process ids of those that have begun the long task."""
+    """The process ids of the workers that have begun the long task."""
     return [int(note.rpartition(" ")[2]) for note in plain.notes() if note.startswith(f"{LONG} on ")]
 
 

@@ -14,7 +14,7 @@ from tests.support.servers.sqs import SQS
 
 WORKERS = 2
 EMPTIED = {"redis": 3, "sqs": 1}
-"""How often, each time with hundreds of jobs before or behind. An SQS queue can be purged once a minute."""
+"""How often the broker is emptied, with many jobs before and behind. An SQS queue can be purged once a minute."""
 BATCH = 100
 WITHIN = 3 * PATIENCE
 GRACE = 60
@@ -45,7 +45,7 @@ def stack(
 def test_a_broker_that_is_emptied_in_the_middle_of_hundreds_of_jobs_loses_none(
     stack: ClusterStack, server: Server, place: str
 ) -> None:
-    """When all workers are held by jobs that wait for this test, with others behind them, and as they go on."""
+    """It is emptied while all workers wait for this test with jobs behind them, and Redis again as they go on."""
     jobs, gates = post_many(stack, BATCH), {}
     for _ in range(EMPTIED[place]):
         gate = Gate(stack)
@@ -55,7 +55,7 @@ def test_a_broker_that_is_emptied_in_the_middle_of_hundreds_of_jobs_loses_none(
     for gate, holding in gates.items():
         for job in holding:
             stack.worker_of(job)
-        # A worker may have claimed some of those behind while the other one had the rows before them locked.
+        # A worker may already have run some jobs behind, if the other one had locked the rows before them.
         assert len(finished(stack, jobs)) < len(jobs) - WORKERS
         empty(server)
         gate.open()
@@ -102,7 +102,7 @@ def test_a_cluster_that_waits_for_its_broker_stops_when_it_is_asked_to(stack: Cl
 def test_jobs_that_are_queued_while_the_broker_is_switched_are_all_run(
     to_the_database: bool, place: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """First nobody serves them; then the cluster has another broker than the web process that goes on taking jobs."""
+    """Before the cluster starts, and while it has another broker than the web process that accepts the jobs."""
     before, after = (place, "postgresql") if to_the_database else ("postgresql", place)
     with make_cluster_stack_on(before, request, tmp_path_factory.mktemp(f"switch-{place}"), clusters=0) as stack:
         jobs = post_many(stack, BATCH)
@@ -126,7 +126,7 @@ def assert_all_finish_at_their_first_attempt(stack: ClusterStack, jobs: list[str
 
 
 def finished(stack: ClusterStack, jobs: list[str]) -> dict[str, int]:
-    """Which of them have succeeded, and at which attempt."""
+    """The jobs that have succeeded, and at which attempt."""
     found, url = {}, "jobs/?status=succeeded&page_size=200"
     while url:
         page = stack.client().get(url, expect=200).json()
@@ -136,7 +136,7 @@ def finished(stack: ClusterStack, jobs: list[str]) -> dict[str, int]:
 
 
 def empty(server: Server) -> None:
-    """Throw away everything that it holds."""
+    """Delete everything that the broker holds."""
     server.command("FLUSHALL") if isinstance(server, Redis) else server.purge()
 
 

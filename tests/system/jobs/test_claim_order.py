@@ -1,4 +1,4 @@
-"""Whose turn it is: at the time asked for, the more urgent first, the older first, and nobody never."""
+"""The order of jobs: on time, more urgent ones first, then older ones, and none is starved."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield stack
 
 
-def test_whoever_looks_at_what_is_due_does_so_often_enough() -> None:
+def test_due_jobs_are_looked_for_more_often_than_once_a_second() -> None:
     assert Conf.POLL + claims.QUEUE_DUE_EVERY < PUNCTUAL_WITHIN
 
 
@@ -37,7 +37,7 @@ def test_a_job_starts_within_a_second_of_the_time_that_it_was_scheduled_for(stac
         assert 0 <= seconds_between(done["run_at"], done["started_at"]) < PUNCTUAL_WITHIN + SLACK
 
 
-def test_the_more_urgent_come_first_and_among_equals_the_older(stack: ClusterStack) -> None:
+def test_more_urgent_jobs_come_first_and_among_equals_the_older(stack: ClusterStack) -> None:
     gate = Gate(stack)
     gate.hold(priority=100)  # by the one worker that there is
     jobs = [stack.post("trouble.sleep", {"seconds": 0}, priority=priority) for priority in [0, -5, 7, 0, 7]]
@@ -50,7 +50,7 @@ def test_the_more_urgent_come_first_and_among_equals_the_older(stack: ClusterSta
     assert started == [2, 4, 0, 3, 1]
 
 
-def test_a_job_that_nobody_is_in_a_hurry_for_runs_although_there_is_always_a_more_urgent_one(
+def test_a_job_of_low_priority_runs_although_there_is_always_a_more_urgent_one(
     stack: ClusterStack,
 ) -> None:
     until = datetime.now(UTC) + 6 * STARVED_AFTER

@@ -28,8 +28,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
 @pytest.mark.parametrize(
     "wish", [{"options": ["--queue", "mail"]}, {"env": {"Q_CLUSTER_NAME": "mail"}}], ids=["option", "variable"]
 )
-def test_it_does_what_is_its_own_and_leaves_the_rest(wish: dict[str, Any], stack: ClusterStack, tmp_path: Path) -> None:
-    """The others come first: whoever takes them at all takes them before its own."""
+def test_a_cluster_of_one_queue_does_its_own_work_and_leaves_the_rest(
+    wish: dict[str, Any], stack: ClusterStack, tmp_path: Path
+) -> None:
+    """The others are queued first: a cluster that took them at all would take them first."""
     file = tmp_path / "notes"
     stack.run_code(ORDER % {"file": str(file), "ours": OURS, "others": OTHERS})
     other, ours = stack.post("trouble.sleep", {"seconds": 0}), stack.post("trouble.mail")

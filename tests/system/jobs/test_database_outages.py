@@ -94,7 +94,7 @@ def recover(stack: ClusterStack) -> None:
 
 
 def wait_for_log(stack: ClusterStack, event: str, job_id: str) -> None:
-    """Until somebody has said this about the job."""
+    """Wait until a process has logged this event about the job."""
     eventually(
         lambda: any(
             job_id in {line.get("job_id"), *line.get("running", []), *line.get("results_of", [])}

@@ -22,7 +22,7 @@ CRITICAL = {"to": "ada@example.org", "subject": "Now", "text": "!", "importance"
 
 @pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.xdist_group(f"share_{n}")) for n in (1, 2)])
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
-    """So many clusters of two workers each."""
+    """A stack of one or two clusters with two workers each."""
     folder = tmp_path_factory.mktemp(f"share{request.param}")
     size = {"clusters": request.param, "workers": 2, "io_workers": 1}
     with Simulator() as mailgun, make_cluster_stack("postgresql", folder, **size, env=mailgun.env) as stack:
@@ -71,7 +71,7 @@ def sent(client: Client, message_id: str) -> tuple[str, str] | None:
 
 
 def report(what: str, waits: list[float]) -> float:
-    """Prints them; returns the wait of 95 of 100."""
+    """Prints the waits; returns their 95th percentile."""
     p95 = statistics.quantiles(waits, n=20)[-1]
     print(f"{what} after {statistics.median(waits):.2f} s, p95 {p95:.2f} s, at most {max(waits):.2f} s")  # noqa: T201
     return p95

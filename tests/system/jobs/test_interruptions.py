@@ -51,7 +51,7 @@ def unwanted(stack: ClusterStack, late: dict[str, Event]) -> dict[str, Event]:
     return jobs
 
 
-def test_the_intervals_of_all_who_take_part_fit_into_what_is_promised() -> None:
+def test_the_intervals_of_all_processes_fit_into_the_promised_times() -> None:
     assert REPEAT_AFTER < INTERRUPTED_WITHIN
     assert STUCK_AFTER + SUPERVISOR_CHECKS_EVERY + MIN_RESTART_INTERVAL < KILLED_WITHIN
     assert RENEW_EVERY + CHECK_EVERY + REPEAT_AFTER < CANCELLED_WITHIN
@@ -73,7 +73,7 @@ def test_a_handler_is_interrupted_within_two_seconds_of_its_timeout(
 
 
 @pytest.mark.parametrize("how", DEAF)
-def test_what_is_stuck_in_c_is_killed_with_its_process_and_recorded_as_timed_out(
+def test_a_job_that_is_stuck_in_c_is_killed_with_its_process_and_has_timed_out(
     stack: ClusterStack, late: dict[str, Event], how: str
 ) -> None:
     job = stack.wait(late[how], "failed")
@@ -124,6 +124,6 @@ def running_time(job: Event) -> float:
 
 
 def killed_over(stack: ClusterStack, job: Event) -> bool:
-    """Whether the worker that ran it was killed by its supervisor."""
+    """True if the supervisor killed the worker that ran the job."""
     [begun] = stack.events("job_started", job_id=job["id"])
     return bool(stack.events("child_stuck_and_killed", child=begun["worker"]))

@@ -39,7 +39,7 @@ def _stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def stack(_stack: ClusterStack) -> ClusterStack:
-    """With all of its workers, whatever the test before has killed."""
+    """The stack once all of its workers run, whatever the test before has killed."""
     _stack.clusters[0].wait_until_up(WORKERS)
     return _stack
 
@@ -61,7 +61,7 @@ def test_a_cluster_takes_jobs_after_all_its_idle_workers_were_killed(stack: Clus
     before = set(cluster.ready_workers())
     for worker in before:
         kill(worker)
-    # What a worker asked of the database just before its death may be done a moment after it.
+    # A claim that a worker sent just before its death may be executed a moment later.
     eventually(lambda: set(cluster.ready_workers()) - before, PATIENCE, "another worker's start")
 
     jobs = [stack.post("trouble.sleep", {"seconds": 0}) for _ in range(2 * WORKERS)]
@@ -87,13 +87,13 @@ def test_a_dispatcher_that_is_killed_is_replaced(stack: ClusterStack) -> None:
 
 @pytest.fixture(scope="module")
 def poisoned(_stack: ClusterStack) -> dict[str, Event]:
-    """A job for each way to ruin a worker, posted at once; they may do so twice."""
+    """A job for each way to kill a worker, with two attempts each; all are posted at once."""
     return {how: _stack.post("trouble.die", {"how": how}, max_attempts=2) for how in POISONS}
 
 
 @without_broker
 @pytest.mark.parametrize(("how", "error"), POISONS.items())
-def test_a_job_that_ruins_its_worker_is_given_up_after_its_attempts(
+def test_a_job_that_kills_its_worker_fails_after_its_attempts(
     stack: ClusterStack, poisoned: dict[str, Event], how: str, error: str
 ) -> None:
     job = stack.wait(poisoned[how], "failed")
@@ -101,7 +101,7 @@ def test_a_job_that_ruins_its_worker_is_given_up_after_its_attempts(
     assert [(found["type"], found["attempt"]) for found in job["errors"]] == [(error, 1), (error, 2)]
 
 
-def test_other_jobs_go_on_beside_those_that_ruin_their_workers(stack: ClusterStack) -> None:
+def test_other_jobs_run_beside_one_that_kills_its_workers(stack: ClusterStack) -> None:
     poison = stack.post("trouble.die", {"how": "exiting"}, max_attempts=3)
     others = [stack.post("trouble.sleep", {"seconds": 0.2}) for _ in range(10)]
 
@@ -111,8 +111,8 @@ def test_other_jobs_go_on_beside_those_that_ruin_their_workers(stack: ClusterSta
 
 
 @without_broker
-def test_jobs_that_were_claimed_together_with_poison_are_not_given_up_for_it(stack: ClusterStack) -> None:
-    """Short jobs are claimed many at a time, and all that a worker has in hand is lost with it."""
+def test_jobs_that_were_claimed_together_with_poisoned_ones_do_not_fail_for_that(stack: ClusterStack) -> None:
+    """Short jobs are claimed many at a time, and a worker that dies loses all that it has claimed."""
     for _ in range(20 * WORKERS):
         last = stack.post("trouble.sip", {"poisoned": False})
     stack.wait(last, "succeeded")

@@ -35,10 +35,10 @@ pytestmark = pytest.mark.xdist_group("leases")
 
 @dataclass
 class Silence:
-    """Five clusters of one worker each: one works long, one was frozen with its supervisor and thawed, one has a worker
-    that was frozen alone, one lost its supervisor, one is free.
+    """Five clusters of one worker each: one has a long job, one was frozen with its supervisor, one has a worker that
+    was frozen alone, one has lost its supervisor, and one is free.
 
-    The jobs are as they were when they had begun.
+    The jobs are shown as they were when they had just started.
     """
 
     stack: ClusterStack
@@ -54,7 +54,7 @@ class Silence:
 
 @pytest.fixture(scope="module")
 def silence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Silence]:
-    """Everything at once, because each part takes as long as a lease."""
+    """All of it at the same time, because each part takes as long as a lease."""
     with make_cluster_stack("postgresql", tmp_path_factory.mktemp("leases"), clusters=0) as stack:
         clusters = [stack.add_cluster() for _ in range(5)]
         busy, frozen, stalled, killed, free = clusters
@@ -121,7 +121,7 @@ def test_the_job_of_a_worker_that_was_frozen_with_its_supervisor_is_finished_by_
     assert seconds_between(silence.of_the_frozen["started_at"], job["started_at"]) >= LEASE.total_seconds()
 
 
-def test_a_worker_that_thaws_notices_that_its_job_is_not_its_own_any_more_and_goes_on(silence: Silence) -> None:
+def test_a_worker_that_thaws_abandons_the_job_that_it_has_lost_and_takes_others(silence: Silence) -> None:
     stack, before = silence.stack, silence.stack.wait(silence.of_the_frozen, "succeeded", TAKEN_OVER_WITHIN)
     worker = stack.worker_of(before)
 
@@ -166,6 +166,6 @@ def test_a_job_of_five_minutes_starts_once_while_short_ones_go_on_in_another_clu
 
 
 def workers_of(stack: ClusterStack, jobs: list[Event]) -> set[int]:
-    """The process ids of those that have begun these jobs."""
+    """The process ids of the workers that have begun these jobs."""
     ids = {job["id"] for job in jobs}
     return {int(event["worker"].rpartition(":")[2]) for event in stack.events("job_started") if event["job_id"] in ids}

@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStack]:
 
 @pytest.fixture
 def neighbour(stack: ClusterStack) -> Iterator[Event]:
-    """A job with one attempt in the I/O worker, which lives as long as a test; at its end it has succeeded at once."""
+    """A job with one attempt that runs in the I/O worker during the test, and has to succeed in that attempt."""
     stack.clusters[0].wait_until_up(2)
     gate = Gate(stack, HOLD)
     job = gate.hold(timeout=900, **ONCE)
@@ -115,7 +115,7 @@ def test_a_thread_that_is_stuck_in_c_is_timed_out_with_its_process_and_no_neighb
     assert [error["type"] for error in stack.wait(job, "failed")["errors"]] == ["TimedOut"]
 
 
-def test_a_process_that_is_killed_costs_only_what_had_started_an_attempt(stack: ClusterStack) -> None:
+def test_a_killed_process_costs_the_jobs_that_it_had_started_an_attempt(stack: ClusterStack) -> None:
     stack.clusters[0].wait_until_up(2)
     gate = Gate(stack, HOLD)
     job = gate.hold(timeout=900)
@@ -127,7 +127,7 @@ def test_a_process_that_is_killed_costs_only_what_had_started_an_attempt(stack: 
     assert [error["type"] for error in done["errors"]] == ["WorkerLost"]
 
 
-def test_a_process_that_somebody_stops_is_replaced_and_its_job_lost_and_not_timed_out(stack: ClusterStack) -> None:
+def test_a_suspended_process_is_replaced_and_its_job_is_lost_and_not_timed_out(stack: ClusterStack) -> None:
     stack.clusters[0].wait_until_up(2)
     gate = Gate(stack, HOLD)
     job = gate.hold(timeout=900)
@@ -154,9 +154,7 @@ def test_a_busy_worker_reads_its_notifications(stack: ClusterStack, neighbour: E
     stack.wait(job, "succeeded")
 
 
-def test_workers_and_what_they_run_survive_that_all_their_connections_are_cut(
-    stack: ClusterStack, neighbour: Event
-) -> None:
+def test_workers_and_their_jobs_survive_cuts_of_all_their_connections(stack: ClusterStack, neighbour: Event) -> None:
     gate = Gate(stack, "trouble.report")
     job = gate.hold(**ONCE)
     workers = stack.clusters[0].ready_workers()
@@ -173,7 +171,7 @@ def test_workers_and_what_they_run_survive_that_all_their_connections_are_cut(
     assert stack.clusters[0].ready_workers() == workers
 
 
-def test_an_idle_worker_survives_that_its_connections_are_cut(stack: ClusterStack, neighbour: Event) -> None:
+def test_an_idle_worker_survives_a_cut_of_its_listening_connection(stack: ClusterStack, neighbour: Event) -> None:
     workers = stack.clusters[0].ready_workers()
     cut = f"SELECT pg_terminate_backend(pid) {OF_THIS_STACK} AND query LIKE 'LISTEN%%'"
     listening = f"SELECT pid {OF_THIS_STACK} AND query LIKE 'LISTEN%%'"
@@ -186,7 +184,7 @@ def test_an_idle_worker_survives_that_its_connections_are_cut(stack: ClusterStac
     assert stack.clusters[0].ready_workers() == workers
 
 
-def test_threads_are_served_while_every_other_worker_is_busy(stack: ClusterStack, neighbour: Event) -> None:
+def test_jobs_in_threads_run_while_every_other_worker_is_busy(stack: ClusterStack, neighbour: Event) -> None:
     gate = Gate(stack)
     long = gate.hold(timeout=3600)
     for _ in range(3):

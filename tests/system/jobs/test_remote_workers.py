@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 
 class Device:
-    """One of a user's devices, which speaks HTTP and nothing else."""
+    """One of a user's devices, which uses the HTTP API only."""
 
     def __init__(self, client: Client, name: str = "") -> None:
         self.client = client
@@ -92,7 +92,7 @@ def post_job(owner: Client, **more: object) -> Json:
 
 
 def until_due_again(owner: Client, job: Json) -> Json:
-    """The job once its lease has expired and it waits for the next device."""
+    """Wait until the job's lease has expired and it is due again; returns the job."""
     return owner.wait_for(job["id"], {"queued", "retrying"}, PATIENCE)
 
 
@@ -107,26 +107,26 @@ def test_a_device_lists_the_tasks_that_it_may_execute(stack: ClusterStack, owner
     assert stack.client(f"stranger-{uuid4().hex[:8]}").get(path, expect=200).json()["results"] == []
 
 
-def test_it_announces_the_beginning_and_then_has_two_minutes(owner: Client, device: Device) -> None:
+def test_a_device_announces_the_beginning_and_then_has_two_minutes(owner: Client, device: Device) -> None:
     owner.post("jobs/", {"kind": "demo.remote", "params": {"note": ""}}, expect=202)
     lease = device.began("demo.remote")
     assert time(lease["expires_at"]) - time(lease["job"]["started_at"]) == timedelta(minutes=2)
     assert device.succeed(lease).status_code == 200
 
 
-def test_it_reports_success(owner: Client, device: Device) -> None:
+def test_a_device_reports_success(owner: Client, device: Device) -> None:
     job = post_job(owner)
     assert device.succeed(device.began(), {"photo": 17}).json()["status"] == "succeeded"
     assert owner.job(job["id"])["result"] == {"photo": 17}
 
 
-def test_it_reports_failure(owner: Client, device: Device) -> None:
+def test_a_device_reports_failure(owner: Client, device: Device) -> None:
     job = post_job(owner)
     assert device.fail(device.began(), permanent=True).json()["status"] == "failed"
     assert owner.job(job["id"])["error"]["message"] == "it did not work"
 
 
-def test_it_may_go_offline_at_any_time_and_the_task_is_due_again(owner: Client, device: Device) -> None:
+def test_a_device_may_go_offline_at_any_time_and_the_task_is_due_again(owner: Client, device: Device) -> None:
     job = post_job(owner)
     lost = device.began()
     found = until_due_again(owner, job)
@@ -135,7 +135,7 @@ def test_it_may_go_offline_at_any_time_and_the_task_is_due_again(owner: Client, 
     assert (again["job"]["id"], again["job"]["attempt"]) == (job["id"], 2)
 
 
-def test_it_comes_back_too_late_and_changes_nothing(owner: Client, device: Device) -> None:
+def test_a_device_that_comes_back_too_late_changes_nothing(owner: Client, device: Device) -> None:
     job = post_job(owner)
     lost = device.began()
     before = until_due_again(owner, job)
@@ -144,7 +144,7 @@ def test_it_comes_back_too_late_and_changes_nothing(owner: Client, device: Devic
     assert {**before, "status": ""} == {**after, "status": ""}
 
 
-def test_its_owner_watches_what_the_device_reports(owner: Client, device: Device) -> None:
+def test_the_owner_watches_what_the_device_reports(owner: Client, device: Device) -> None:
     job = post_job(owner)
     with EventStream(owner.another(), f"jobs/{job['id']}/events/") as stream:
         stream.wait_for_status("queued")
@@ -158,7 +158,7 @@ def test_its_owner_watches_what_the_device_reports(owner: Client, device: Device
         stream.wait_for_end()
 
 
-def test_a_device_that_says_that_it_lives_keeps_its_task(owner: Client, device: Device) -> None:
+def test_a_device_that_sends_heartbeats_keeps_its_task(owner: Client, device: Device) -> None:
     job = post_job(owner)
     lease = device.began()
     until = time(lease["job"]["started_at"]) + timedelta(seconds=2 * LEASE)
@@ -175,7 +175,7 @@ def test_a_task_is_executed_by_one_device_at_a_time(owner: Client) -> None:
 
 
 def test_a_device_executes_one_task_at_a_time(owner: Client) -> None:
-    for _ in range(4):  # one for each call: a job that another call is looking at is passed over
+    for _ in range(4):  # one for each call: a claim passes over rows that another one has locked
         post_job(owner)
     name = f"device-{uuid4()}"
     assert sorted(_at_the_same_time([Device(owner.another(), name) for _ in range(4)])) == [201, 409, 409, 409]
@@ -200,7 +200,7 @@ def test_a_task_may_be_retried_any_number_of_times(owner: Client, device: Device
     assert device.succeed(device.began()).json()["attempt"] == 13
 
 
-def test_a_timeout_of_an_earlier_beginning_does_not_end_a_later_one(owner: Client, device: Device) -> None:
+def test_the_timeout_of_an_earlier_lease_does_not_end_a_later_one(owner: Client, device: Device) -> None:
     job = post_job(owner)
     first = device.began()
     assert device.fail(first, retry_after=0).status_code == 200
@@ -211,7 +211,9 @@ def test_a_timeout_of_an_earlier_beginning_does_not_end_a_later_one(owner: Clien
     assert owner.job(job["id"])["attempt"] == 2
 
 
-def test_a_timeout_outlives_the_queue_that_was_killed(stack: ClusterStack, owner: Client, device: Device) -> None:
+def test_a_lease_expires_even_if_the_cluster_was_killed_meanwhile(
+    stack: ClusterStack, owner: Client, device: Device
+) -> None:
     job = post_job(owner)
     device.began()
     [cluster] = stack.clusters
@@ -233,7 +235,7 @@ def test_a_waiting_device_gets_the_task_that_another_one_has_lost(owner: Client,
     assert Waiting(Device(owner.another())).answer().json()["job"]["id"] == lost["job"]["id"]
 
 
-def test_of_waiting_devices_one_gets_the_task_and_the_others_are_told_of_nothing(owner: Client) -> None:
+def test_of_waiting_devices_one_gets_the_task_and_the_others_get_204(owner: Client) -> None:
     crowd = [Waiting(Device(owner.another()), seconds=5, kind="demo.remote") for _ in range(5)]
     post_job(owner, kind="demo.remote", params={"note": ""})
     answers = sorted((waiting.answer() for waiting in crowd), key=lambda answer: answer.status_code)
@@ -272,7 +274,7 @@ def _renewed_beyond(device: Device, lease: Json, moment: datetime) -> datetime |
 
 
 def _at_the_same_time(devices: list[Device]) -> list[int]:
-    """The status that each of them was answered when all of them ask for a task."""
+    """The status of each answer when all devices ask for a task at the same moment."""
     together, answers = Barrier(len(devices)), list[int]()
 
     def ask(device: Device) -> None:

@@ -42,7 +42,7 @@ def cluster(stack: ClusterStack) -> Iterator[Cluster]:
 
 @pytest.fixture
 def patient(stack: ClusterStack) -> Iterator[Cluster]:
-    """The same with so much grace that no test sees its end."""
+    """The same with more grace than any test takes."""
     cluster = stack.start_cluster(grace=LONG_GRACE)
     yield cluster
     cluster.kill()
@@ -61,7 +61,7 @@ def test_a_stopping_cluster_finishes_what_runs_within_the_grace_and_claims_no_mo
     waiting = stack.post("trouble.sleep", {"seconds": 0})
 
     patient.send(sign)
-    # The supervisor tells the dispatcher last: when that is gone, the worker knows too.
+    # The supervisor tells the dispatcher last: when that has ended, the worker has been told, too.
     eventually(lambda: not patient.children("dispatcher"), PATIENCE, "the dispatcher's end", pause=0.05)
     gate.open()
     patient.wait_until_gone()
@@ -104,12 +104,12 @@ def test_a_handler_that_ignores_the_stop_is_killed(stack: ClusterStack, cluster:
 
     ended = [event["worker"].rpartition(":")[2] for event in cluster.events("worker_stopped")]
     assert str(worker) not in ended
-    # A job whose handler had let itself be stopped would have been handed back; this one's lease has to expire.
+    # If the handler had obeyed, the job would have been handed back; as it is, its lease has to expire.
     assert stack.client().job(job["id"])["status"] == "running"
     stack.cancel(job)
 
 
-def test_being_asked_twice_is_being_asked_once(stack: ClusterStack, patient: Cluster, gate: Gate) -> None:
+def test_a_second_request_to_stop_changes_nothing(stack: ClusterStack, patient: Cluster, gate: Gate) -> None:
     job = gate.hold()
 
     for _ in range(2):
@@ -162,7 +162,7 @@ def test_stops_at_random_moments_never_hang(stack: ClusterStack) -> None:
         ends = list(pool.map(start_and_stop, clusters, since, moments))
 
     assert max(seconds for seconds, _ in ends) < AT_MOST
-    # Before Python has come to our handlers, the signal itself ends a program in which nothing has begun.
+    # The signal itself ends a program that has not yet installed its signal handlers: nothing had begun.
     assert {status for _, status in ends} <= {0, -signal.SIGTERM}
     assert [job for job in jobs if stack.client().job(job["id"])["status"] == "running"] == []
     stack.start_cluster(workers=8)
@@ -171,7 +171,7 @@ def test_stops_at_random_moments_never_hang(stack: ClusterStack) -> None:
 
 
 def start_and_stop(cluster: Cluster, since: str, moment: float) -> tuple[float, int | None]:
-    """Stops it so many seconds after that; seconds that the stop took, and the exit status."""
+    """Start a cluster, and stop it `moment` seconds after `since`; returns the stop's seconds and exit status."""
     cluster.start()
     if since != "its start":
         eventually(lambda: cluster.events(since), PATIENCE, since, pause=0.05)
@@ -184,7 +184,7 @@ def start_and_stop(cluster: Cluster, since: str, moment: float) -> tuple[float, 
 
 
 def stop(cluster: Cluster) -> None:
-    """Asks the cluster to stop, and checks how it did."""
+    """Stop the cluster; it has to end in time, with status 0."""
     begin = time.monotonic()
     cluster.send(signal.SIGTERM)
     cluster.wait_until_gone()
@@ -193,7 +193,7 @@ def stop(cluster: Cluster) -> None:
 
 
 def with_another(stack: ClusterStack, job: Event) -> Event:
-    """The job as another cluster has finished it."""
+    """Let another cluster finish the job; returns the job."""
     another = stack.start_cluster()
     try:
         return stack.wait(job, "succeeded")

@@ -37,12 +37,12 @@ STARTS_WITHOUT_A_REASON = """
         + (SELECT count(*) FROM chaos_transition AS handed_back
            WHERE handed_back.job = chaos_effect.job AND old = 'running' AND new = 'queued')
 """
-"""Jobs that were started more than once without a lost attempt on their row, or one that was handed back, for each."""
+"""Jobs with more extra starts than attempts that were recorded as lost or handed back."""
 
 
 @dataclass
 class Load:
-    """What was done to a stack, and what is left of it."""
+    """A stack under load: the accepted jobs, and the workers that were killed."""
 
     stack: ClusterStack
     connection: Any
@@ -61,7 +61,7 @@ class Load:
 
 @pytest.fixture(scope="module", params=on_each(["postgresql", "redis"], "two_clusters"))
 def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
-    """After it: every job has ended."""
+    """The load after its end: every job has ended."""
     folder = tmp_path_factory.mktemp(f"load-{request.param}")
     with (
         make_cluster_stack_on(request.param, request, folder, clusters=2, workers=WORKERS, grace=GRACE) as stack,
@@ -84,13 +84,13 @@ def test_no_job_starts_twice_without_a_recorded_lost_attempt(load: Load) -> None
     assert load.rows(invariants.BROKEN["was started more often than attempts at it have ended"]) == []
 
 
-def test_every_job_has_ended_once_and_well(load: Load) -> None:
+def test_every_job_has_succeeded_exactly_once(load: Load) -> None:
     assert {job for (job,) in load.rows("SELECT id::text FROM jobs_job")} == load.accepted
     broken = {what: load.rows(query) for what, query in invariants.BROKEN.items()}
     assert broken == {what: [] for what in invariants.BROKEN}
 
 
-def test_the_load_was_what_it_is_called(load: Load) -> None:
+def test_the_load_lost_and_handed_back_jobs_on_both_clusters(load: Load) -> None:
     """Both clusters worked, jobs were lost with their workers and handed back, and so some started twice.
 
     Not every kill loses a job: its end may have been on its way to the database when its worker was stopped."""
@@ -115,7 +115,7 @@ def some_job(dice: random.Random) -> dict[str, Any]:
 
 
 def kill_somebody(load: Load) -> None:
-    """A worker that is running something, some jobs after the last one."""
+    """Kill a worker that is running a job, once BETWEEN_KILLS more jobs have ended."""
     enough = ended(load) + BETWEEN_KILLS
     post_some(load)
     eventually(lambda: ended(load) >= enough, DRAINED_WITHIN, f"the end of {enough} jobs", pause=PAUSE)
@@ -123,7 +123,7 @@ def kill_somebody(load: Load) -> None:
 
 
 def killed_at_work(load: Load) -> int | None:
-    """It is stopped first, and looked at: what it was seen running may long have ended."""
+    """Suspend a worker, and kill it if it is still running a job: the one that it was seen running may have ended."""
     if ended(load) == len(load.accepted):
         post_some(load)
     if not (workers := busy(load)):
@@ -144,7 +144,7 @@ def busy(load: Load) -> list[int]:
 
 
 def stop_and_start_one(load: Load) -> None:
-    """As a deployment does it: what a cluster does not finish in time goes back."""
+    """As a deployment does it: jobs that a cluster does not finish in time are handed back."""
     stack, gate = load.stack, load.stack.logs / "gate"
     for cluster in stack.clusters:
         cluster.wait_until_up(WORKERS)

@@ -33,7 +33,7 @@ QUICK = {
 }
 RANDOM = random.Random(1)
 SENT = {"sent", "delivered"}
-"""No webhooks come here; but whoever asks what became of an attempt may learn more than that it was accepted."""
+"""No webhooks come here, but looking up an attempt may show that it was delivered."""
 
 ACCEPTED = ["timeout-after", "drop", "truncated", "500-accepted", "502-accepted", "503-accepted", "504-accepted"]
 NOT_ACCEPTED = ["timeout-before", "drop-before", "500", "503", "429"]
@@ -67,7 +67,7 @@ def _stack(tmp_path_factory: pytest.TempPathFactory, mailguns: tuple[Simulator, 
 
 @pytest.fixture
 def stack(_stack: ClusterStack, mailguns: tuple[Simulator, Simulator]) -> ClusterStack:
-    """With both providers up, nothing wrong with either, and nothing remembered of what was."""
+    """The stack with both providers up, without faults, and without rows about earlier failures."""
     for mailgun in mailguns:
         mailgun.clear()
     with closing(psycopg2.connect(_stack.env["DATABASE_URL"])) as connection, connection, connection.cursor() as cursor:
@@ -133,7 +133,7 @@ def test_a_worker_killed_after_the_provider_accepted_sends_nothing_twice(
 def test_a_worker_killed_before_the_answer_came_sends_nothing_twice(
     stack: ClusterStack, mailguns: tuple[Simulator, Simulator]
 ) -> None:
-    """The mail is accepted, the answer does not come; the worker is stopped for the look whether it still waits."""
+    """The mail is accepted without an answer. The worker is suspended while we check that it still waits for one."""
     killed: list[dict[str, Any]] = []
     for number in count():
         if len(killed) == KILLS_IN_A_CALL:
@@ -170,7 +170,7 @@ def test_the_second_provider_takes_over_until_the_first_is_back(
 
 
 def break_both(mailguns: tuple[Simulator, Simulator], fault: str, recipient: str, **wishes: object) -> None:
-    """Whichever provider this recipient's mail comes to will meet the fault, once."""
+    """Both providers get this fault, once, for mail to this recipient."""
     for mailgun in mailguns:
         mailgun.fault(fault, recipient=recipient, **wishes)
 
@@ -184,7 +184,7 @@ def sent_by_first(stack: ClusterStack) -> bool:
 
 
 def sent_with_others(stack: ClusterStack, message: dict[str, Any]) -> bool:
-    """Whether it is sent, after another that found a provider open again: that lets all go on that wait."""
+    """True once it is sent. Another message is sent before: if that closes a breaker, all waiting mail is due."""
     sent_by_first(stack)
     message.update(stack.client().get(f"mail/messages/{message['id']}/", expect=200).json())
     return message["status"] in SENT
@@ -222,7 +222,7 @@ def accepted(mailguns: tuple[Simulator, Simulator], message: dict[str, Any]) -> 
 
 
 def kill_who_sends(stack: ClusterStack) -> bool:
-    """The worker that began the last e-mail; False if it is not there any more."""
+    """Kill the worker that began to send the last mail; False if it has ended."""
     last = stack.events("job_started", kind="mail.send")[-1]
     process = int(last["worker"].rpartition(":")[2])
     if process not in stack.clusters[0].ready_workers():

@@ -45,7 +45,7 @@ def mail_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def messages(mail_stack: Stack) -> dict[str, dict[str, Any]]:
-    """One of each fate, all on their way at the same time."""
+    """One message for each outcome, all sent at the same time."""
     return {local_part: posted(mail_stack, f"{local_part}+fate") for local_part in FATES}
 
 
@@ -56,7 +56,7 @@ def posted(stack: Stack, local_part: str, **fields: Any) -> dict[str, Any]:
 
 
 def fate(stack: Stack, message: dict[str, Any], status: str, events: Sequence[str] = ()) -> dict[str, Any]:
-    """The message as soon as it has this status and these events, no more and no fewer, in its timeline."""
+    """The message as soon as it has this status, and each of these events as often as listed here."""
 
     def known() -> dict[str, Any] | None:
         found: dict[str, Any] = stack.client().get(f"mail/messages/{message['id']}/", expect=200).json()
@@ -69,22 +69,24 @@ def fate(stack: Stack, message: dict[str, Any], status: str, events: Sequence[st
 
 
 @pytest.mark.parametrize("local_part", FATES)
-def test_what_a_provider_tells_arrives(mail_stack: Stack, messages: dict[str, dict[str, Any]], local_part: str) -> None:
+def test_the_events_of_a_provider_arrive(
+    mail_stack: Stack, messages: dict[str, dict[str, Any]], local_part: str
+) -> None:
     assert fate(mail_stack, messages[local_part], *FATES[local_part])
 
 
-def test_who_bounced_is_not_written_to_again(mail_stack: Stack) -> None:
+def test_no_mail_goes_to_an_address_that_bounced(mail_stack: Stack) -> None:
     fate(mail_stack, posted(mail_stack, "bounce+twice"), "bounced")
     fate(mail_stack, posted(mail_stack, "bounce+twice"), "suppressed")
 
 
-def test_who_bounced_softly_is_written_to_again(mail_stack: Stack) -> None:
+def test_mail_goes_again_to_an_address_that_bounced_softly(mail_stack: Stack) -> None:
     fate(mail_stack, posted(mail_stack, "soft-bounce+again"), "bounced")
     # The second finds the address on the simulated provider's list, but not on ours: it is tried.
     fate(mail_stack, posted(mail_stack, "soft-bounce+again"), "rejected")
 
 
-def test_who_was_lifted_is_written_to_again_by_the_provider_too(mail_stack: Stack) -> None:
+def test_lifting_a_suppression_lifts_it_at_the_provider_too(mail_stack: Stack) -> None:
     address = "bounce+lifted@example.org"
     listed = f"{mail_stack.env['MAILGUN_API_URL']}/{DOMAIN}/bounces/{address}"
     fate(mail_stack, posted(mail_stack, "bounce+lifted"), "bounced")

@@ -108,7 +108,7 @@ def context(browser: Browser, stack: Stack) -> Iterator[BrowserContext]:
 
 @pytest.fixture(scope="module")
 def operators(browser: Browser, stack: Stack) -> dict[str, list[object]]:
-    """The session's cookies of each: the limit of logins counts against the address."""
+    """The session cookies of each operator, who logs in only once: logins per address are limited."""
     cookies = {}
     for name in ("operator", "viewer"):
         context = browser.new_context(base_url=stack.url)
@@ -136,7 +136,7 @@ def wait(page: Page, text: str) -> None:
 
 
 def resized(page: Page) -> Iterator[int]:
-    """The widths of a desktop's and a phone's window, each as soon as the page has it."""
+    """Resize the page to the widths of a desktop and of a phone, one after the other."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         yield width
@@ -152,7 +152,7 @@ def job_that_waits(stack: Stack) -> str | None:
 
 
 def _name(path: str) -> str:
-    """Of a page, without ids."""
+    """The name of a page, without ids."""
     parts = [part for part in path.partition("?")[0].split("/") if part and "-" not in part]
     return " ".join(parts) or "dashboard"
 

@@ -16,7 +16,7 @@ print(queue.exposition().decode())
 REFUSED = 'legwork_webhooks_total{outcome="refused",service="mailgun"} '
 
 
-def test_webhooks_of_one_web_process_are_told_by_another(postgresql_stack: Stack) -> None:
+def test_webhooks_counted_by_one_web_process_are_shown_by_another(postgresql_stack: Stack) -> None:
     before = refused(postgresql_stack)
     for _ in range(WEBHOOKS):
         assert requests.post(postgresql_stack.url + PATH, json={"hello": "world"}, timeout=30).status_code == 406

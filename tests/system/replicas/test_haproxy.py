@@ -41,13 +41,13 @@ CLIENTS = 16
 
 @dataclass
 class Proxied(Topology):
-    """With HAProxy before the servers, and a cluster that does not run yet."""
+    """Servers behind HAProxy, and a cluster that is not started yet."""
 
     haproxy: HAProxy
     worker: Process
 
     def settle(self) -> None:
-        """Until HAProxy has all servers in their places and the application's connections are spread anew."""
+        """Wait until HAProxy uses all servers, and spread the application's connections over them anew."""
         self.start_servers()
         eventually(lambda: self.haproxy.up("replicas") == self.standby_ports, 60, "both standbys' being up")
         self.haproxy.spread_anew()
@@ -56,7 +56,7 @@ class Proxied(Topology):
 
 @dataclass
 class Load:
-    """What clients that do not stop asking were answered."""
+    """The statuses of the answers to clients that send requests all the time."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     done: Event = field(default_factory=Event)
@@ -66,7 +66,7 @@ class Load:
             self.statuses[client.get(path).status_code] += 1
 
     def goes_on(self, answers: int = 200) -> None:
-        """Until so many more requests have been answered."""
+        """Wait until so many more requests have been answered."""
         target = self.statuses.total() + answers
         eventually(lambda: self.statuses.total() >= target, 120, "the load")
 
@@ -90,7 +90,7 @@ def _topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
             "RATE_LIMIT_PER_MINUTE": "1000000",
         }
         stack = Stack(haproxy.write_url("legwork"), tmp_path_factory.mktemp("haproxy"), env=env)
-        # What workers ask of the primary all the time would be counted.
+        # A running worker queries the primary all the time, which would be counted.
         worker = stack.clusters.pop()
         servers.callback(worker.stop)
         yield Proxied(primary, standbys, servers.enter_context(stack), haproxy, worker)
@@ -194,7 +194,7 @@ def test_without_any_standby_the_read_port_leads_to_the_primary_until_one_is_bac
 
 
 def test_reads_outlive_the_primary_and_writes_move_to_the_standby_that_is_promoted(topology: Proxied) -> None:
-    """It leaves other servers in other places than the tests above need: it is the last one."""
+    """The last test: afterwards other servers are primary and standby than the tests above need."""
     haproxy, writer = topology.haproxy, topology.stack.client("writer")
     topology.worker.start()
     jobs = [writer.post("jobs/", {**JOB, "params": {"seconds": 1}}, expect=202).json()["id"] for _ in range(10)]
@@ -209,35 +209,35 @@ def test_reads_outlive_the_primary_and_writes_move_to_the_standby_that_is_promot
         assert int(refused.headers["Retry-After"]) > 0
         assert says("primary killed, a POST refused", topology.seconds_for(refused)) - lost() < 3
         took("primary killed, out", killed, lambda: not haproxy.up("primary"))
-        # Longer than standbys are borne with that miss a primary which is there.
+        # Longer than standbys may be without WAL while there is a primary.
         eventually(lambda: haproxy.out_for("primary", topology.primary) > 3, 60, "some time without a primary")
         load.goes_on()
         assert haproxy.up("replicas") == topology.standby_ports
 
-        # Who has got more of what the worker wrote to the last: it could not follow the other one.
+        # Promote the standby that has received more WAL: it could not follow the other one.
         heir, other = sorted(topology.standbys, key=Standby.received, reverse=True)
         promoted = time.monotonic()
         heir.promote()
         took("standby promoted, the first POST", promoted, lambda: writer.post("jobs/", LATER).status_code == 202)
         took("standby promoted, the one left behind out", promoted, lambda: not haproxy.up("replicas"))
-        # Whatever it has replayed came from the dead primary, and proves nothing.
+        # It may be on an old timeline: its position proves nothing.
         assert ask(other.url("legwork"), HAS_REPLAYED % 0) == (False,)
         assert reads_own_write(writer) == 200
         load.goes_on()
     assert set(load.statuses) == {200}
-    # What was under way is taken up when its lease has ended.
+    # Jobs that were running run again once their leases have expired.
     for job in jobs:
         writer.wait_for(job, "succeeded", within=120)
     topology.worker.stop()
     assert topology.reads_from(writer, "jobs/") == {heir.port}
 
-    # Before the old primary is back: what that gave it, it would have to forget.
+    # Before the old primary is back: WAL of that timeline would keep it from following the new one.
     other.follow(heir)
     topology.standbys = [other]
     took("standby follows the new primary, back", time.monotonic(), lambda: haproxy.up("replicas") == {other.port})
     topology.settled(writer, "jobs/")
 
-    # The old one is back, and nobody told it: who connects now might write where it is lost.
+    # The old primary is back and takes writes: whatever is written there now would be lost.
     topology.primary.start()
     eventually(lambda: not accepts_connections(haproxy.write_url("legwork")), 60, "the refusal of two primaries")
     topology.primary.stop()
@@ -246,7 +246,7 @@ def test_reads_outlive_the_primary_and_writes_move_to_the_standby_that_is_promot
 
 @contextmanager
 def loaded(topology: Proxied) -> Iterator[Load]:
-    """In this block sixteen clients read a job without a break."""
+    """In this block sixteen clients read a job without a pause."""
     load, client = Load(), topology.stack.client("reader")
     path = make_job(client)
     topology.settled(client, path)
@@ -263,7 +263,7 @@ def loaded(topology: Proxied) -> Iterator[Load]:
 
 @contextmanager
 def late_after(topology: Proxied, seconds: int) -> Iterator[None]:
-    """In this block a standby is late when it has not shown for so long what it has received, be it ever so little."""
+    """In this block a standby counts as late after so many seconds of lag, however few bytes it is behind."""
     url = topology.primary.url()
     for name, value in {"late_seconds": seconds, "late_bytes": 0}.items():
         ask(url, f"ALTER ROLE haproxy SET haproxy.{name} = '{value}'")
@@ -274,7 +274,7 @@ def late_after(topology: Proxied, seconds: int) -> Iterator[None]:
 
 
 def took(what: str, since: float, condition: Callable[[], object]) -> None:
-    """Waits for it, and says how long it took."""
+    """Wait for the condition, and print how long that took."""
     eventually(condition, 60, what)
     says(what, time.monotonic() - since)
 

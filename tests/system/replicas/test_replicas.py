@@ -45,7 +45,7 @@ def _topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
             "WEB_THREADS": "8",
             "RATE_LIMIT_PER_MINUTE": "1000000",
         }
-        # No worker: what it asks of the primary all the time would be counted.
+        # No worker: it queries the primary all the time, which would be counted.
         stack = Stack(primary.url("legwork"), tmp_path_factory.mktemp("replicas"), clusters=0, env=env)
         yield Topology(primary, standbys, servers.enter_context(stack))
 
@@ -168,8 +168,8 @@ def test_a_standby_that_dies_costs_nobody_an_answer_and_comes_back_within_ten_se
     topology.settled(client, url)
 
 
-def test_a_standby_that_stands_still_costs_nobody_an_answer(topology: Topology) -> None:
-    """It takes every question and answers none, which no error tells."""
+def test_a_standby_that_hangs_costs_no_request_its_answer(topology: Topology) -> None:
+    """It accepts every query and answers none, so that no error shows it."""
     client = topology.stack.client("reader")
     url = make_job(client)
     topology.settled(client, url)
@@ -183,7 +183,7 @@ def test_a_standby_that_stands_still_costs_nobody_an_answer(topology: Topology) 
     topology.settled(client, url)
 
 
-def test_a_primary_that_stands_still_keeps_no_reader_waiting_and_refuses_writes(topology: Topology) -> None:
+def test_while_the_primary_hangs_reads_go_on_and_writes_are_refused(topology: Topology) -> None:
     client = topology.stack.client("reader")
     url = make_job(client)
     topology.settled(client, url)
@@ -191,7 +191,7 @@ def test_a_primary_that_stands_still_keeps_no_reader_waiting_and_refuses_writes(
         with lost_time() as lost:
             refused = client.post("jobs/", JOB)
         assert refused.status_code == 503
-        # Two seconds for each of two tries: with others, and by itself.
+        # Two seconds for each of two tries: gathered with others, and in the plain view.
         assert topology.seconds_for(refused) - lost() < 5
         assert Counter(client.get(url).status_code for _ in range(100)) == {200: 100}
     # Until the next probe a request that needs another connection than the first one is still refused.
@@ -199,13 +199,13 @@ def test_a_primary_that_stands_still_keeps_no_reader_waiting_and_refuses_writes(
     assert Counter(reads_own_write(client) for _ in range(20)) == {200: 20}
 
 
-def test_whoever_meets_a_dead_standby_first_is_answered_by_the_primary(topology: Topology) -> None:
+def test_a_request_that_meets_a_dead_standby_is_answered_by_the_primary(topology: Topology) -> None:
     client = topology.stack.client("reader")
     url = make_job(client)
     topology.settled(client, url)
     for standby in topology.standbys:
         standby.stop("kill")
-    # At once: the probe need not have noticed yet.
+    # At once, when the probe may not have noticed yet.
     assert Counter(client.get(url).status_code for _ in range(20)) == {200: 20}
 
 

@@ -26,7 +26,7 @@ LOOKS = r"""
     SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements
     WHERE query ~ 'FROM "jobs_job" WHERE .*"attempt" = .*"worker" = .* LIMIT' AND query !~ 'pg_stat_statements'
 """
-"""How often somebody has looked whether a server knows of an attempt."""
+"""How often workers have looked whether this server has replayed the claim of an attempt."""
 MANY = """
     INSERT INTO jobs_job (id, user_id, kind, params, queue, pool, priority, timeout, request_id, status, attempt,
         worker, run_at, created_at, started_at, finished_at, cancel_requested, progress, errors, version)
@@ -84,13 +84,13 @@ def topology(_topology: Reports) -> Reports:
 
 
 def report(client: Client, first_day: date, last_day: date) -> list[dict[str, str]]:
-    """Its lines."""
+    """Run a report; returns the lines of its file."""
     job = begin_report(client, first_day, last_day)
     return lines_of_report(client, job)
 
 
 def begin_report(client: Client, first_day: date, last_day: date) -> str:
-    """The job's id."""
+    """Submit a report; returns the id of its job."""
     params = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
     return str(client.post("jobs/", {"kind": "report.activity", "params": params}, expect=202).json()["id"])
 
@@ -104,7 +104,7 @@ def lines_of_report(client: Client, job: str) -> list[dict[str, str]]:
 
 
 def today_and_tomorrow() -> tuple[date, date]:
-    """The days on which this test runs, even if the day changes under it."""
+    """The days on which this test may run: the day may change meanwhile."""
     today = datetime.now(UTC).date()
     return today, today + timedelta(days=1)
 
@@ -119,7 +119,7 @@ def reads_from_standby(topology: Reports, client: Client) -> bool:
     return topology.big_reads(topology.standby)[1] == FIGURES and topology.big_reads(topology.primary)[1] == 0
 
 
-def test_its_big_reads_run_on_the_standby_by_server_side_cursors(topology: Reports) -> None:
+def test_the_big_reads_of_a_report_run_on_the_standby_with_server_side_cursors(topology: Reports) -> None:
     ask(topology.primary.url("legwork"), MANY.format(user="ada", count=20_000))
     topology.standby.catch_up()
 
@@ -131,16 +131,16 @@ def test_its_big_reads_run_on_the_standby_by_server_side_cursors(topology: Repor
     assert topology.big_reads(topology.primary)[1] == 0
 
 
-def test_it_never_misses_what_its_user_wrote_before(topology: Reports) -> None:
+def test_a_report_never_misses_what_its_user_wrote_before(topology: Reports) -> None:
     client, days = topology.stack.client("bob"), today_and_tomorrow()
     for posted in range(1, 21):
         client.post("jobs/", LATER, expect=202)
         assert jobs_created(report(client, *days)) == 2 * posted  # the reports are jobs, too
-    # One of them may have had to go to the primary, on a machine that stood still for too long.
+    # On a machine that hung for too long, one report may have had to read from the primary.
     assert topology.big_reads(topology.primary)[1] <= FIGURES
 
 
-def test_it_waits_for_a_standby_that_is_a_moment_behind(topology: Reports) -> None:
+def test_a_report_waits_for_a_standby_that_is_a_moment_behind(topology: Reports) -> None:
     client = topology.stack.client("carol")
     topology.standby.catch_up()
     topology.standby.pause()
@@ -153,7 +153,7 @@ def test_it_waits_for_a_standby_that_is_a_moment_behind(topology: Reports) -> No
     assert topology.big_reads(topology.primary)[1] == 0
 
 
-def test_it_is_read_from_the_primary_when_the_standby_stays_behind(topology: Reports) -> None:
+def test_a_report_is_read_from_the_primary_when_the_standby_stays_behind(topology: Reports) -> None:
     client = topology.stack.client("dave")
     topology.standby.pause()
     assert jobs_created(report(client, *today_and_tomorrow())) == 1
@@ -161,7 +161,7 @@ def test_it_is_read_from_the_primary_when_the_standby_stays_behind(topology: Rep
     assert topology.big_reads(topology.primary)[1] == FIGURES
 
 
-def test_it_is_read_from_the_primary_when_the_standby_has_died(topology: Reports) -> None:
+def test_a_report_is_read_from_the_primary_when_the_standby_has_died(topology: Reports) -> None:
     client = topology.stack.client("eve")
     topology.standby.stop("kill")
     assert jobs_created(report(client, *today_and_tomorrow())) == 1

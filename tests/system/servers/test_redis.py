@@ -35,7 +35,7 @@ def test_it_may_be_told_to_keep_what_it_holds() -> None:
         assert server.command("EXISTS", "key") == ":1"
 
 
-def test_nothing_is_left_of_it(redis: Redis) -> None:
+def test_a_removed_server_leaves_nothing(redis: Redis) -> None:
     redis.remove()
     assert not redis.folder.exists()
     with pytest.raises(ConnectionError):

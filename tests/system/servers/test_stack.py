@@ -28,7 +28,7 @@ def test_users_have_tokens_of_their_own(stack: Stack) -> None:
     stack.anonymous().get(f"jobs/{job['id']}/", expect=401)
 
 
-def test_an_answer_that_was_not_expected_fails_with_what_was_said(stack: Stack) -> None:
+def test_an_unexpected_answer_fails_with_its_text(stack: Stack) -> None:
     with pytest.raises(UnexpectedAnswerError, match=r"401, not 200.*Unauthorized"):
         stack.anonymous().get("jobs/", expect=200)
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("many streams")]
 STREAMS = 500
 LATER = {"kind": "demo.countdown", "run_at": "2100-01-01T00:00:00Z"}
 LONG_EVERY, LONG = 25, 2
-"""Every so many jobs one that takes so many seconds, and so lives through failures."""
+"""One of so many jobs takes so many seconds, so that it is running during failures."""
 RELEASE = """
     UPDATE jobs_job SET status = 'queued', run_at = now()
     WHERE id IN (SELECT id FROM jobs_job WHERE status = 'scheduled' ORDER BY id LIMIT {})
@@ -58,7 +58,7 @@ def test_through_all_failures_every_watcher_is_told_the_end_and_nothing_twice(st
         standby.stop("kill")
         told(80)
 
-        # Some jobs end while nobody can be told, and the watchers come again while the replica is out.
+        # Some jobs end while the web process is down, and the watchers reconnect while the replica is out.
         ask(database, RELEASE.format(150))
         told(150)
         legwork.kill("web")

@@ -54,12 +54,12 @@ def post(client: Client, seconds: int = 0, **headers: str) -> Any:
 
 
 def success_of(job: Any, stream: EventStream) -> Any:
-    """This job as the stream tells of its success."""
+    """Wait for the event of this job's success; returns the job in it."""
     return stream.wait_for(lambda event: event.data["id"] == job["id"] and event.data["status"] == "succeeded").data
 
 
 def assert_told_once(*streams: EventStream) -> None:
-    """Of each job the ids grow, from one stream to the next as well, and no state comes twice."""
+    """The ids of each job's events grow within a stream and from one to the next, and no state comes twice."""
     last: dict[str, int] = {}
     for event in [event for stream in streams for event in stream.events]:
         assert event.id > last.get(event.data["id"], 0)
@@ -83,7 +83,7 @@ def test_a_stream_begins_with_the_present_state_and_ends_with_the_final_one(stac
     assert_told_once(stream)
 
 
-def test_who_has_the_final_state_is_told_not_to_come_again(client: Client) -> None:
+def test_a_client_that_has_the_final_state_is_told_not_to_reconnect(client: Client) -> None:
     job = post(client, Prefer="wait=30")
     with EventStream(client, f"jobs/{job['id']}/events/") as stream:
         stream.wait_for_end()
@@ -172,7 +172,7 @@ def test_a_killed_web_process_leaves_no_gap(stack: Stack, client: Client) -> Non
     assert_told_once(all_first, all_second)
 
 
-def test_a_change_that_is_committed_after_a_later_one_reaches_who_was_cut_off_in_between(
+def test_a_change_that_is_committed_after_a_later_one_reaches_a_client_cut_off_in_between(
     stack: Stack, client: Client
 ) -> None:
     early, late = (client.post("jobs/", LATER, expect=202).json() for _ in range(2))
