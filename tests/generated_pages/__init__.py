@@ -35,6 +35,6 @@ def span(time: timedelta | float) -> str:
 
 
 def comments(states: type[Enum]) -> Mapping[str, str]:
-    """Of each member of an enum: the comment behind its line in the source."""
+    """The comment behind each member of an enum in its source, by the member's value."""
     found = re.findall(r'^\s+[A-Z_]+ = "(\w+)"  # (.+)$', inspect.getsource(states), re.MULTILINE)
     return dict(found)

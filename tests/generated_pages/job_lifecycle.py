@@ -24,7 +24,7 @@ trigger in the database refuses every transition that is not in this picture.
 
 
 class Step(NamedTuple):
-    """verb: what does it. when: under which condition. who: which process."""
+    """verb: the method that makes the transition. when: its condition. who: the process that calls it."""
 
     verb: Callable[..., Any]
     when: str

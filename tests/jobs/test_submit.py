@@ -179,7 +179,7 @@ def test_a_unique_key_may_be_used_again_when_its_job_has_finished() -> None:
     assert submit("demo.countdown", {"seconds": 0}, unique_key="nightly")
 
 
-def test_a_unique_key_that_becomes_free_while_we_ask_who_has_it_is_ours() -> None:
+def test_a_unique_key_that_becomes_free_during_the_lookup_of_its_holder_goes_to_the_new_job() -> None:
     holder = submit("demo.countdown", {"seconds": 0}, unique_key="nightly")
     ended = []
 
@@ -205,7 +205,7 @@ def test_other_errors_of_the_database_are_not_taken_for_a_unique_key(unique_key:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_at_the_same_moment_with_one_unique_key_one_gets_the_job() -> None:
+def test_of_two_submits_at_once_with_one_unique_key_one_gets_the_job() -> None:
     user, together = make_user(), threading.Barrier(4)
     outcomes: list[UUID | None] = []
 

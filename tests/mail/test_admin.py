@@ -239,7 +239,7 @@ def test_mail_that_waits_for_a_provider_is_tried_when_its_row_is_deleted(operato
 
 
 @pytest.mark.parametrize("address", ["", "nobody", "a@b@c"])
-def test_what_is_no_address_is_not_suppressed(operator: Client, address: str) -> None:
+def test_an_invalid_address_is_not_suppressed(operator: Client, address: str) -> None:
     form = {"address": address, "reason": "manual", "scope": "all"}
     answer = operator.post(f"{list_of('suppression')}add/", form)
     assert answer.status_code == 200

@@ -117,7 +117,7 @@ def test_many_bodies_are_erased_in_batches(monkeypatch: pytest.MonkeyPatch) -> N
     assert not Message.objects.filter(erased_at=None).exists()
 
 
-def test_recipients_of_old_broadcasts_are_erased_unless_they_are_waited_for() -> None:
+def test_recipients_of_old_broadcasts_are_erased_unless_their_job_still_needs_them() -> None:
     then = timezone.now() - LONG_AGO
     done, given_up = make_broadcast(ADA, created_at=then, finished_at=then), make_broadcast(ADA, created_at=then)
     waiting, young = make_broadcast(ADA, created_at=then), make_broadcast(ADA, finished_at=timezone.now())

@@ -8,13 +8,13 @@ from django_migration_linter import MigrationLinter
 
 OURS = ("project", "monitor", "mail", "jobs", "rest")
 ERRORS = ("CREATE_INDEX", "CREATE_INDEX_EXCLUSIVE", "DROP_INDEX", "REINDEX", "RUNPYTHON_REVERSIBLE")
-"""What the linter only warns of: it locks a table for long, or cannot be undone by hand."""
+"""Errors here, though the linter only warns of them: they lock a table for long, or cannot be reversed."""
 EXCEPTED: dict[str, str] = {}
 """Migrations (by name) that break a rule and are harmless all the same, with the reason."""
 
 
 def complaints(apps: Sequence[str] = OURS) -> str:
-    """What is wrong, as the linter prints it; empty if nothing is."""
+    """The linter's output about what is wrong; empty if nothing is."""
     linter = MigrationLinter(
         include_apps=apps,
         ignore_name=list(EXCEPTED),

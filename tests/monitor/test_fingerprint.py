@@ -13,7 +13,7 @@ def test_the_place_is_the_innermost_frame_of_our_own_code() -> None:
 
 
 @pytest.mark.parametrize(("traceback", "place"), [("", ""), (LIBRARY, "django/db/utils.py in __exit__")])
-def test_without_such_a_frame_it_is_the_innermost_or_empty(traceback: str, place: str) -> None:
+def test_without_a_frame_of_our_code_the_place_is_the_innermost_frame_or_empty(traceback: str, place: str) -> None:
     assert place_of(traceback) == place
 
 

@@ -33,7 +33,7 @@ def test_a_duration_beyond_all_bounds_counts_as_the_last_bound() -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), [([], histogram.empty()), (histogram.empty(), [])])
-def test_an_empty_one_adds_nothing(one: list[int], other: list[int]) -> None:
+def test_an_empty_histogram_adds_nothing(one: list[int], other: list[int]) -> None:
     assert histogram.add(one, other) == histogram.empty()
 
 

@@ -1,4 +1,4 @@
-"""The site: what all lists have in common."""
+"""What all lists of the site have in common."""
 
 import re
 

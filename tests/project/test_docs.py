@@ -1,4 +1,4 @@
-"""The schema is generated once, whoever asks first."""
+"""The schema is generated once, even if the first requests for it come at once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

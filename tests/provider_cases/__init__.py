@@ -1,4 +1,4 @@
-"""Every failure that providers are known to tell of, as payload or answer, and what follows from it: tests and
+"""Every failure that providers are known to report, as payload or answer, and what follows from it: tests and
 docs/mail-failures.md are made of these tables.
 """
 
@@ -9,14 +9,14 @@ from typing import Any
 SECRET = "legwork:a-secret"
 DOMAIN = "mg.example.org"
 LATER, LATER_BY = "{later}", 1200
-"""In an answer: the date of so many seconds from when it is given, as Mailgun writes it."""
+"""LATER in a body stands for the date LATER_BY seconds after the answer, as Mailgun writes it."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """An event. said: for people. payload: the provider's own fields. kind: the class; empty for no failure.
+    """An event. said: its text in the page. payload: the provider's own fields. kind: the class; empty for no failure.
 
-    status: what the message is in the end, where the class alone does not say.
+    status: the final status of the message, if it does not follow from the class.
     """
 
     said: str
@@ -39,7 +39,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Provider:
-    """options: of the account, but for api_url, which is written with {url} in it."""
+    """options: those of the account; api_url contains {url}, which stands for the test's server."""
 
     esp: str
     name: str
@@ -47,4 +47,4 @@ class Provider:
     events: tuple[Told, ...]
     answers: tuple[Answered, ...]
     webhook: Any
-    """From an attempt and a payload to the body of the webhook and its header fields."""
+    """A function of an attempt and a payload that returns the webhook's body and header fields."""

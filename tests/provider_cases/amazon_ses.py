@@ -31,7 +31,7 @@ EVENTS = (
     bounce("Permanent", "Suppressed", "listed_bounce", "5.1.1", "Amazon SES has suppressed sending to this address"),
     bounce("Permanent", "OnAccountSuppressionList", "listed_unknown", "5.1.1", "Amazon SES did not send the message"),
     bounce("Transient", "General", "soft_bounce", "4.0.0", "smtp; 450 4.2.1 try later"),
-    bounce("Transient", "General", "soft_bounce"),  # an answer of somebody who is out of office has no more than this
+    bounce("Transient", "General", "soft_bounce"),  # an out-of-office reply has only these fields
     bounce("Transient", "General", "soft_bounce", "5.1.1", "smtp; 550 5.1.1 they call it transient"),
     bounce("Transient", "MailboxFull", "mailbox_full", "5.2.2", "smtp; 552 5.2.2 mailbox full"),
     bounce("Transient", "ContentRejected", "blocked", "5.7.1", "smtp; 554 5.7.1 content rejected"),

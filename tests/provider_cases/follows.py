@@ -13,10 +13,10 @@ UNCERTAIN = "waits until it is certain"
 
 @dataclass(frozen=True)
 class Follows:
-    """meaning: for people. suppression, provider: what is done about the address, and about the provider.
+    """meaning: its text in the page. suppression, provider: what is done about the address, and about the provider.
 
-    cells: for critical, normal and bulk mail, where another provider could take it. alone: where there is no other.
-    {status} stands for status, which some payloads change.
+    cells: for critical, normal and bulk mail, if another provider could take it. alone: if there is no other one.
+    {status} stands for `status`, which some payloads change.
     """
 
     meaning: str
@@ -108,10 +108,10 @@ FOLLOWS = {
     ),
     "ambiguous": Follows("the provider may have it, or not", alike(UNCERTAIN), provider="its breaker counts"),
 }
-"""By class; the empty one is that of events that are no failure."""
+"""By class of failure; the empty class is that of events which are no failure."""
 
 
 def expected(kind: str, importance: str, status: str = "", *, alone: bool = False) -> tuple[str, str]:
-    """Of a message: what becomes of it, and of its address."""
+    """What happens with a message of this class, and with its address."""
     follows = FOLLOWS[kind]
     return follows.cell(importance, status, alone=alone), follows.suppression

@@ -160,7 +160,7 @@ def test_the_bundle_has_what_runs_and_nothing_else(tmp_path: Path) -> None:
         assert b"deploy/elastic_beanstalk/worker" in bundle.read("Procfile")
 
 
-def test_the_role_of_an_instance_decides_what_its_second_process_is(tmp_path: Path) -> None:
+def test_the_role_of_an_instance_decides_its_second_process(tmp_path: Path) -> None:
     fake = tmp_path / "python"
     fake.write_text('#!/bin/sh\necho "$@"\n')
     fake.chmod(0o755)

@@ -60,7 +60,7 @@ def replayed(response: HttpResponseBase) -> bool:
     return response.headers.get("Idempotency-Replayed") == "true"
 
 
-def test_a_replay_is_the_first_response_with_what_tells_a_client_where_to_look_and_when(post: Any) -> None:
+def test_a_replay_is_the_first_response_with_its_location_and_retry_after(post: Any) -> None:
     first, second = post(), post()
     assert (first.status_code, replayed(first)) == (202, False)
     assert (second.status_code, replayed(second), second.content) == (202, True, first.content)
@@ -100,7 +100,7 @@ def test_without_a_key_every_post_counts(post: Any) -> None:
     assert not IdempotencyKey.objects.exists()
 
 
-def test_what_created_nothing_or_failed_may_be_asked_again(post: Any) -> None:
+def test_a_key_can_be_used_again_after_a_post_that_failed_or_created_nothing(post: Any) -> None:
     assert post({"status": 204}).status_code == 204
     assert post({"fails": True}).status_code == 500
     assert not replayed(post())
@@ -123,6 +123,6 @@ def test_a_plain_and_a_quoted_key_are_the_same(post: Any, key: str, same: str) -
 
 
 @pytest.mark.parametrize("key", ["", '""', "k" * (MAX_LENGTH + 1), "é", '" k"', "a\tb"])
-def test_a_key_that_cannot_be_one_is_400(post: Any, key: str) -> None:
+def test_an_invalid_key_is_400(post: Any, key: str) -> None:
     response = post(key=key)
     assert (response.status_code, b"Idempotency-Key" in response.content) == (400, True)

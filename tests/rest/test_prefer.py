@@ -36,5 +36,5 @@ def test_the_seconds_that_a_client_prefers_to_wait(field: str, seconds: int) -> 
     assert wait_seconds(request) == seconds
 
 
-def test_who_prefers_nothing_does_not_wait() -> None:
+def test_a_client_without_a_preference_does_not_wait() -> None:
     assert wait_seconds(Request(APIRequestFactory().get("/"))) == 0

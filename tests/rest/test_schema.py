@@ -192,7 +192,7 @@ def _walk(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[tup
 
 
 @pytest.mark.django_db
-def test_every_route_asks_who_is_calling_unless_it_is_on_the_public_list() -> None:
+def test_every_route_needs_authentication_unless_it_is_on_the_public_list() -> None:
     opened = set()
     for path, _ in routes():
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):

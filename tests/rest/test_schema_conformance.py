@@ -104,7 +104,7 @@ def test_every_operation_answers_as_its_schema_says(case: schemathesis.Case) -> 
 
 
 @schema.include(path_regex="job_id").parametrize()
-def test_every_operation_on_a_job_that_there_is_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+def test_every_operation_on_an_existing_job_answers_as_its_schema_says(case: schemathesis.Case) -> None:
     caller = make_caller()
     if is_uuid(case.path_parameters.get("job_id")):
         status = sorted(Status)[next(turns) % len(Status)]
@@ -113,7 +113,7 @@ def test_every_operation_on_a_job_that_there_is_answers_as_its_schema_says(case:
 
 
 @schema.include(path_regex="message_id").parametrize()
-def test_every_operation_on_a_message_that_there_is_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+def test_every_operation_on_an_existing_message_answers_as_its_schema_says(case: schemathesis.Case) -> None:
     caller = make_caller()
     if is_uuid(case.path_parameters.get("message_id")):
         status = sorted(MessageStatus)[next(turns) % len(MessageStatus)]
@@ -136,7 +136,7 @@ def test_every_operation_on_a_template_or_suppression_answers_as_its_schema_says
 
 
 @schema.include(path_regex="broadcast_id").parametrize()
-def test_every_operation_on_a_broadcast_that_there_is_answers_as_its_schema_says(case: schemathesis.Case) -> None:
+def test_every_operation_on_an_existing_broadcast_answers_as_its_schema_says(case: schemathesis.Case) -> None:
     caller = make_caller()
     if is_uuid(case.path_parameters.get("broadcast_id")):
         broadcast = Broadcast.objects.create(user=caller, subject="News", recipients=[])

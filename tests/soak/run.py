@@ -119,7 +119,7 @@ class Course:
         console.print(table)
 
     def _write(self, samples: Samples) -> None:
-        """Each sample of memory, for whoever wants to see how it grew."""
+        """Write all samples of memory to a file, to see how it grew."""
         lines = [
             f"{role},{pid},{one.at:.0f},{one.anonymous:.2f},{one.pss:.2f}"
             for (role, pid), taken in samples.processes.items()

@@ -28,7 +28,7 @@ def fill(url: str, settings: str, make: Callable[[], str]) -> str:
         return make()
     note = folder / f"{'sqlite' if on_sqlite else 'postgresql'} {settings}"
     with note.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # who comes first makes it, and the others wait
+        fcntl.flock(file, fcntl.LOCK_EX)  # the first process makes it, and the others wait
         file.seek(0)
         token = file.read()
         is_made = bool(token)

@@ -78,7 +78,7 @@ def test_batches_lock_their_unique_keys_in_sorted_order_to_avoid_deadlocks(
 
 
 @pytest.mark.parametrize("jobs", [[], [GOOD] * 501, None, "x", {}])
-def test_a_batch_that_is_none_is_refused_whole(api: APIClient, jobs: Any) -> None:
+def test_an_invalid_batch_is_refused_as_a_whole(api: APIClient, jobs: Any) -> None:
     answer = api.post("/api/v1/jobs/batch/", {"jobs": jobs}, format="json")
     assert answer.status_code == 400
     assert Job.objects.count() == 0

@@ -97,7 +97,7 @@ def test_a_worker_that_was_busy_looks_again_as_soon_as_it_waits(listener: Listen
     assert seconds(lambda: listener.wait(LONG)) < LONG / 2
 
 
-def test_what_was_told_while_nobody_waited_ends_the_next_wait(listener: Listener) -> None:
+def test_a_notification_while_nobody_waits_ends_the_next_wait(listener: Listener) -> None:
     make_job()
     eventually(lambda: listener._notified, SOON)
     assert seconds(lambda: listener.wait(LONG)) < LONG / 2

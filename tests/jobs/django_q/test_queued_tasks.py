@@ -49,5 +49,5 @@ def test_a_broker_that_is_away_is_reported_in_a_sentence(
     assert "The broker does not answer" in operator.get(PAGE).text
 
 
-def test_nobody_but_staff_sees_it() -> None:
+def test_only_staff_see_the_queued_tasks() -> None:
     assert Client().get(PAGE).status_code == 302

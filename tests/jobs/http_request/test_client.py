@@ -178,7 +178,7 @@ def test_an_allowed_host_is_called_with_method_headers_and_json_and_no_proxy(mon
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_null_is_a_body_and_no_body_is_none(method):
+def test_a_json_of_null_is_a_body_and_without_json_there_is_none(method):
     with make_server() as server:
         assert make_call(server.url, method, json=None).body == ("" if method == "HEAD" else "hello")
         make_call(server.url, method)

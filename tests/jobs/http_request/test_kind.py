@@ -99,7 +99,7 @@ def test_method_headers_and_json_arrive(other_side: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_a_json_null_is_a_body_and_no_json_is_none(other_side: Any) -> None:
+def test_json_null_is_sent_as_a_body_and_without_json_there_is_none(other_side: Any) -> None:
     request(other_side.url, method="POST", json=None)
     request(other_side.url, method="POST")
     assert [asked.body for asked in other_side.asked] == [b"null", b""]

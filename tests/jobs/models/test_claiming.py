@@ -110,7 +110,7 @@ def test_a_claim_takes_no_more_than_asked_for() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("limit", [1, 100])
-def test_an_idle_worker_asks_one_question_and_begins_no_transaction(limit: int, django_assert_num_queries) -> None:
+def test_an_idle_worker_executes_one_query_and_begins_no_transaction(limit: int, django_assert_num_queries) -> None:
     make_job(Status.SCHEDULED)
     with django_assert_num_queries(1):
         assert Job.objects.claim(WORKER, limit=limit) == []
@@ -214,7 +214,7 @@ def test_a_broker_claims_no_job_of_a_kind_that_its_process_does_not_know() -> No
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("limit", [1, 10])
-def test_jobs_of_pools_are_left_to_those_who_claim_for_pools(limit: int) -> None:
+def test_jobs_of_pools_are_left_to_claims_for_pools(limit: int) -> None:
     make_pooled(MAIL, priority=9)
     job = make_job()
     assert Job.objects.claim(WORKER, limit=limit) == [job]

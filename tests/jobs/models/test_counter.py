@@ -17,7 +17,7 @@ def test_numbers_are_added_to_those_of_others() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_many_add_at_the_same_time_is_all_there() -> None:
+def test_no_addition_is_lost_when_several_add_at_once() -> None:
     together = threading.Barrier(4)
 
     def add() -> None:

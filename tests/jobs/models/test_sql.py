@@ -74,7 +74,7 @@ def test_a_claim_keeps_to_its_queues_kinds_and_pool(statements: QueueSQL, limit:
 
 
 @pytest.mark.parametrize("limit", [1, 10])
-def test_a_claim_by_age_takes_those_who_have_waited_too_long_oldest_first(statements: QueueSQL, limit: int) -> None:
+def test_a_claim_by_age_takes_jobs_that_have_waited_too_long_oldest_first(statements: QueueSQL, limit: int) -> None:
     now = timezone.now()
     oldest, old = [make_job(priority=-9, run_at=now - age * STARVED_AFTER) for age in (3, 2)]
     make_job(priority=9, run_at=now - STARVED_AFTER / 2)
@@ -214,7 +214,7 @@ def test_an_idle_worker_with_pools_begins_no_transaction(django_assert_num_queri
 
 @pytest.mark.usefixtures("portable")
 @pytest.mark.parametrize("limit", [1, 10])
-def test_an_idle_worker_asks_once_and_begins_no_transaction(
+def test_a_claim_that_finds_nothing_is_one_query_without_a_transaction(
     limit: int, django_assert_num_queries: Callable[[int], Any]
 ) -> None:
     with django_assert_num_queries(1):

@@ -57,17 +57,17 @@ def state(status: str = "queued", kind: str = "device.task", due_in: float = 0.0
         (state("succeeded"), False),
     ],
 )
-def test_only_a_job_that_is_due_wakes_it(changed: State, wakes: bool) -> None:
+def test_only_a_job_that_is_due_wakes_a_waiting_request(changed: State, wakes: bool) -> None:
     assert LeaseWait(1, KINDS, Lease()).may_be_due(changed) is wakes
 
 
-def test_it_is_answered_with_the_lease() -> None:
+def test_a_waiting_request_is_answered_with_the_lease() -> None:
     answer = LeaseWait(1, KINDS, Lease(LEASED)).again()
     assert answer is not None
     assert (answer.status, answer.body, answer.headers) == (201, b'{"id":"1-1"}', {"Location": "/leases/1-1/"})
 
 
-def test_it_waits_on_if_there_is_nothing_or_its_worker_is_busy() -> None:
+def test_a_request_waits_on_if_there_is_nothing_or_its_worker_is_busy() -> None:
     lease = Lease(NOTHING, Conflict("busy"))
     wait = LeaseWait(1, KINDS, lease)
     assert wait.again() is None

@@ -70,7 +70,7 @@ def test_the_next_job_of_a_slot_has_a_deadline_of_its_own(clock: Clock) -> None:
     assert [(job.job_id, job.deadline) for job in watchdog.started()] == [(SECOND, clock.now + 60)]
 
 
-def test_a_beat_is_the_time_at_which_it_came_and_after_the_last_none_is_expected(clock: Clock) -> None:
+def test_a_beat_is_stored_as_its_time_and_the_last_one_as_infinity(clock: Clock) -> None:
     watchdog = Watchdog()
     watchdog.beat()
     assert watchdog.last_beat == clock.now

@@ -169,7 +169,7 @@ def test_of_several_suppressions_of_one_scope_the_longest_is_shown(before: Any, 
 
 
 @pytest.mark.parametrize("order", [["unsubscribe", "soft_bounces"], ["soft_bounces", "unsubscribe"]])
-def test_an_unsubscription_and_what_forbids_more_for_a_while_are_both_kept(order: list[str]) -> None:
+def test_an_unsubscription_and_a_wider_temporary_suppression_are_both_kept(order: list[str]) -> None:
     said = {"unsubscribe": ("bulk", None), "soft_bounces": ("all", timezone.now() + 90 * DAY)}
     for reason in order:
         Suppression.objects.suppress(ADA, reason, *said[reason], source="test")

@@ -1,4 +1,4 @@
-"""Critical mail that a provider took and could not deliver: who is told, and which provider has it next."""
+"""Critical mail that a provider took and could not deliver: the alert, and which provider sends it next."""
 
 from collections.abc import Iterator
 from datetime import timedelta

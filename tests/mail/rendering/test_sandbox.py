@@ -78,7 +78,7 @@ def test_only_html_is_escaped() -> None:
     ],
     ids=lambda source: source[:40],
 )
-def test_what_the_sandbox_does_not_have_is_refused_at_once(source: str) -> None:
+def test_features_that_the_sandbox_lacks_are_refused_at_once(source: str) -> None:
     begun = time.thread_time()
     with pytest.raises(BadTemplate) as refusal:
         render_text(source, {"a": "x", "b": "y"})
@@ -122,7 +122,7 @@ DOUBLED = "{% with s=s|add:s %}" * 40 + "{{ s }}" + "{% endwith %}" * 40
     ],
     ids=lambda source: source[:60],
 )
-def test_what_grows_without_end_is_stopped_soon(source: str) -> None:
+def test_output_that_grows_without_end_is_stopped_soon(source: str) -> None:
     begun = time.thread_time()
     with pytest.raises(BadTemplate):
         render_text(source, LETTERS)

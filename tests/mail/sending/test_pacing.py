@@ -51,7 +51,7 @@ def test_a_receiver_gets_bulk_mail_at_its_rate_and_others_do_not_wait(mailgun: S
     assert send_many(2, importance="bulk") == [0, 0]
 
 
-def test_what_waits_is_sent_when_its_turn_comes(mailgun: Simulator, settings: Any) -> None:
+def test_mail_that_waits_for_a_rate_is_sent_when_its_turn_comes(mailgun: Simulator, settings: Any) -> None:
     settings.MAIL_RATES = {"mailgun": (20, 1)}
     messages = [make_message(importance="bulk") for _ in range(25)]
     began = time.monotonic()

@@ -38,7 +38,7 @@ def test_no_more_than_the_rate_goes_out_in_any_time(arrivals: list[tuple[int, Im
             assert last - first + 1 <= (end - begin) / bucket.rate.interval + most
 
 
-def test_bulk_mail_gets_the_whole_rate_where_there_is_no_other() -> None:
+def test_bulk_mail_gets_the_whole_rate_if_there_is_no_other_mail() -> None:
     bucket, came, count = make_bucket(), NOW, 0
     while came < NOW + 10 * SECOND:
         bucket, went = taken(bucket, BULK, came)

@@ -77,14 +77,14 @@ def test_a_resend_keeps_inline_images(api: APIClient, ada: User) -> None:
         ({}, {"html": None}, ("attachments", "html")),
     ],
 )
-def test_an_inline_image_that_is_none_is_refused(
+def test_an_invalid_inline_image_is_refused(
     api: APIClient, change: dict[str, Any], more: dict[str, Any], wrong: tuple[str, str]
 ) -> None:
     answer = post(api, **{"html": '<img src="cid:logo">', "attachments": [LOGO | change]} | more)
     assert refused(answer) == [wrong]
 
 
-def test_two_images_of_one_content_id_are_refused(api: APIClient) -> None:
+def test_two_images_with_the_same_content_id_are_refused(api: APIClient) -> None:
     assert refused(post(api, html="<p>", attachments=[LOGO, LOGO])) == [("attachments", "duplicate")]
 
 

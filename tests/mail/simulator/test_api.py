@@ -235,7 +235,7 @@ def test_unknown_paths_and_methods_are_refused(simulator: Simulator) -> None:
     assert requests.put(f"{simulator.api_url}/{DOMAIN}/messages", auth=AUTH, timeout=PATIENCE).status_code == 405
 
 
-def test_accepted_is_told_where_somebody_wants_it(simulator: Simulator, receiver: WebhookReceiver) -> None:
+def test_webhooks_about_accepted_mail_can_be_switched_on(simulator: Simulator, receiver: WebhookReceiver) -> None:
     simulator.configure(accepted_webhooks=True)
     post(simulator)
     receiver.wait_for("ada@example.org", 2)

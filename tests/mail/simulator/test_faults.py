@@ -152,7 +152,7 @@ def test_the_other_apis_have_faults_too(simulator: Simulator, api: str, path: st
         get(simulator, path)
 
 
-def test_nobody_can_connect_while_it_refuses() -> None:
+def test_nobody_can_connect_during_a_refusal() -> None:
     with Simulator() as simulator, requests.Session() as session:
         session.auth = ("api", API_KEY)
         url = f"{simulator.api_url}/{DOMAIN}/events"

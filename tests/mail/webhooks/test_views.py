@@ -256,7 +256,7 @@ def test_a_retry_of_mailgun_s_is_not_stale(hours: int) -> None:
     ],
     ids=str,
 )
-def test_data_that_is_no_event_is_refused_for_good(data: Any) -> None:
+def test_invalid_event_data_is_refused_for_good(data: Any) -> None:
     assert_problem(tell(data), 406)
     assert not WebhookToken.objects.exists()
 
@@ -330,7 +330,7 @@ def test_unverified_webhooks_in_a_row_are_an_alert(wrong: Callable[[], Any]) -> 
 
 
 @pytest.mark.usefixtures("no_refusals")
-def test_a_single_forgery_among_good_webhooks_and_what_no_provider_sends_are_no_alert() -> None:
+def test_a_single_forgery_and_requests_that_no_provider_sends_cause_no_alert() -> None:
     for _ in range(refusals.IN_A_ROW):
         tell(make_event(make_attempt()), sign(key="another"))
         tell(make_event(make_attempt()))

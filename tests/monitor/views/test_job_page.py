@@ -70,7 +70,7 @@ def test_params_and_results_are_hidden_from_a_role_that_may_not_see_them() -> No
     assert "4712" in seen
 
 
-def test_the_file_of_a_job_is_downloaded_by_who_may_see_its_data(operator: Client) -> None:
+def test_the_file_of_a_job_is_downloaded_only_by_operators_who_may_see_its_data(operator: Client) -> None:
     job = make_job(Status.SUCCEEDED, attempt=1, worker="here:1")
     output = Output(job=job, attempt=1, worker="here:1", filename="days.csv", content_type="text/csv")
     output.store(BytesIO(b"day,jobs"))

@@ -34,7 +34,7 @@ def test_a_job_of_the_operator_is_submitted(operator: Client) -> None:
         ("nothing", "{}", "no such kind"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_stored(operator: Client, kind: str, params: str, said: str) -> None:
+def test_errors_are_shown_and_nothing_is_stored(operator: Client, kind: str, params: str, said: str) -> None:
     answer = operator.post(PAGE, {"kind": kind, "params": params})
     assert answer.status_code == 400
     assert said in answer.content.decode()

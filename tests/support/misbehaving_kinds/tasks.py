@@ -1,4 +1,4 @@
-"""Plain django-q tasks that note in a file what became of them: one line each, whoever writes at the same time."""
+"""Plain django-q tasks that note in a file what became of them: one line each, even if several write at once."""
 
 import hashlib
 import json

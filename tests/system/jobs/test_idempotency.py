@@ -1,4 +1,4 @@
-"""The same POST several times at once, or around a crash: one Idempotency-Key is one job, whoever comes first."""
+"""The same POST several times at once, or around a crash: one Idempotency-Key is one job."""
 
 import itertools
 import threading
@@ -58,7 +58,7 @@ def test_a_key_that_is_too_long_is_refused(stack: Stack) -> None:
 
 
 def test_after_a_crash_of_the_web_process_a_key_has_its_whole_job_or_nothing(stack: Stack) -> None:
-    """Whoever gets the answer of this number kills the process, while the others wait for theirs."""
+    """The thread that gets the answer of this number kills the process, while the others wait for theirs."""
     client = stack.client()
     before = job_ids(client)
     keys, numbers = [str(uuid4()) for _ in range(KEYS)], itertools.count(1)

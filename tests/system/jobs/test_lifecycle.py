@@ -119,7 +119,7 @@ def test_a_permanent_error_fails_a_job_at_once(client: Client) -> None:
     assert done["error"]["message"] == "attempt 1 was asked to fail"
 
 
-def test_a_failed_job_is_run_afresh_and_succeeds(client: Client) -> None:
+def test_a_failed_job_is_restarted_and_succeeds(client: Client) -> None:
     job = post(client, "demo.countdown", {"seconds": 0, "fail_attempts": 1}, max_attempts=1)
     client.wait_for(job["id"], "failed")
     assert client.post(f"jobs/{job['id']}/retries/", expect=202).json()["max_attempts"] == 2

@@ -1,4 +1,4 @@
-"""Reads on real streaming replicas: who answers, what lags, what dies, and that nobody reads less than he wrote."""
+"""Reads on real streaming replicas: which server answers, lag, failures, and that users read their own writes."""
 
 import re
 import time

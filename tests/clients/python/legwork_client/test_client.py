@@ -75,7 +75,7 @@ def test_a_post_without_a_key_is_repeated_if_it_was_never_sent() -> None:
     assert server.client().tokens.create("ada", "secret")["token"] == "new"
 
 
-def test_it_gives_up_after_its_attempts() -> None:
+def test_a_client_gives_up_after_its_attempts() -> None:
     server = Server(*[problem(500)] * 3)
     with pytest.raises(ServerError):
         server.client(Retries(attempts=3, base=0)).jobs.get("1")

@@ -36,7 +36,7 @@ def test_a_wait_is_never_shorter_than_asked_for_nor_longer_than_the_cap_beyond_i
     assert (asked or 0) <= wait <= (asked or 0) + Retries().cap
 
 
-def test_it_ends_after_the_last_attempt_and_when_asked_to_wait_too_long() -> None:
+def test_retries_end_after_the_last_attempt_and_when_asked_to_wait_too_long() -> None:
     assert Retries(attempts=3).wait_after(2) is not None
     assert Retries(attempts=3).wait_after(3) is None
     assert Retries(longest=10).wait_after(1, 11) is None

@@ -51,7 +51,7 @@ def test_five_hundred_messages_cost_few_statements(
 
 
 @pytest.mark.parametrize("messages", [[], [MINIMAL] * 501, None, "x", {}])
-def test_a_batch_that_is_none_is_refused_whole(api: APIClient, messages: Any) -> None:
+def test_an_invalid_batch_is_refused_as_a_whole(api: APIClient, messages: Any) -> None:
     assert_problem(api.post(BATCH, {"messages": messages}), 400)
 
 

@@ -50,7 +50,7 @@ def test_a_domain_that_is_set_up_passes() -> None:
     assert error == ""
 
 
-def test_what_is_missing_is_said_with_what_to_put_into_dns() -> None:
+def test_a_missing_record_is_reported_with_what_to_put_into_dns() -> None:
     lines, error = check({})
     assert verdicts(lines) == {"SPF": "missing", "DKIM": "missing", "DMARC": "missing", "From": "ok"}
     advice = [" ".join(line[1:]) for line in lines if line[0] == "→"]

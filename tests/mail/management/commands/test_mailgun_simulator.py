@@ -32,7 +32,7 @@ def said_by(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
-def test_it_takes_a_free_port_says_so_and_stops_cleanly(sign: signal.Signals) -> None:
+def test_the_simulator_takes_a_free_port_prints_it_and_stops_cleanly(sign: signal.Signals) -> None:
     with running("--port", "0") as process:
         found = re.search(r"http://127\.0\.0\.1:(\d+)/v3", said_by(process))
         assert found
@@ -52,7 +52,7 @@ def test_a_taken_port_is_one_sentence(simulator: Simulator) -> None:
         )
 
 
-def test_it_stops_with_requests_and_webhooks_under_way() -> None:
+def test_the_simulator_stops_with_requests_and_webhooks_under_way() -> None:
     with Simulator("http://10.255.255.1/") as simulator:
         for _ in range(3):
             post(simulator, {"to": "bounce@example.org"})

@@ -73,7 +73,7 @@ def test_without_a_cluster_no_job_runs() -> None:
     assert "manage.py qcluster" in said
 
 
-def test_a_queue_and_a_role_that_nobody_serves_are_named() -> None:
+def test_a_queue_that_nobody_serves_and_a_missing_role_are_named() -> None:
     Cluster.objects.update(queue="default", processes=[])
     said, status = doctor()
     assert status == 2
