@@ -15,6 +15,6 @@ class SkewedCluster(Cluster):
         self.set_clock(clock)
 
     def set_clock(self, seconds: int) -> None:
-        """From its next start on it is ahead by so many seconds."""
+        """From the cluster's next start on, its clock is ahead by so many seconds."""
         self.clock = seconds
         self._env = {**os.environ, VARIABLE: str(seconds)}

@@ -1,4 +1,4 @@
-"""What the clusters' logs say about workers that stood still and were replaced, and about those that died."""
+"""What the clusters' logs say about workers that stalled and were replaced, and about those that died."""
 
 import signal
 import time
@@ -52,7 +52,7 @@ def times_up(
     ended: Collection[tuple[str, float]],
     freezes: Collection[tuple[str, float, float]],
 ) -> list[uptime.Interval]:
-    """When at least one of the clusters was up."""
+    """The times in which at least one of the clusters was up."""
     return uptime.union(
         interval
         for cluster in clusters

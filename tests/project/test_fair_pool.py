@@ -63,7 +63,7 @@ def test_others_are_served_while_one_caller_sends_slow_requests() -> None:
         assert not any(request.done() for request in slow)
         threads.let_go.set()
         assert await asyncio.gather(*slow) == [b"done"] * 20
-        assert not pool._turns, "nobody is remembered who has no request"
+        assert not pool._turns, "a caller without requests is forgotten"
 
     asyncio.run(main())
 

@@ -1,4 +1,4 @@
-"""JSON in and out: what it can say arrives as it was said, and what nobody could store is refused."""
+"""JSON in and out: values arrive unchanged, and what cannot be stored is refused."""
 
 import json
 from collections.abc import Callable

@@ -144,7 +144,7 @@ def test_a_batch_costs_as_many_requests_as_it_has_items(api: APIClient, settings
     assert answer["RateLimit"].startswith('"default";r=3;t=')
     refused = api.post(f"{JOBS}batch/", {"jobs": [COUNTDOWN] * 4})
     assert assert_problem(refused, 429)["code"] == "rate_limited"
-    assert api.post(f"{JOBS}batch/", {"jobs": [COUNTDOWN] * 2}).status_code == 202, "what was refused cost one"
+    assert api.post(f"{JOBS}batch/", {"jobs": [COUNTDOWN] * 2}).status_code == 202, "the refused batch cost one request"
 
 
 @pytest.mark.django_db

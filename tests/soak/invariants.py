@@ -14,7 +14,7 @@ OLDEST_SNAPSHOT = 5.0
 
 
 def moments(seconds: float) -> tuple[float, float, float]:
-    """When memory is compared, of a soak of so many seconds: early, late, and how far around (minutes 5 and 30)."""
+    """The early and the late moment at which memory is compared (minutes 5 and 30), and the seconds around them."""
     around = min(AROUND, seconds / 12)
     return seconds / 6, seconds - around, around
 

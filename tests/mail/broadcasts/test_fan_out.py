@@ -108,7 +108,7 @@ def test_a_broadcast_uses_the_template_as_it_was_when_posted(api: APIClient) -> 
     assert set(Message.objects.values_list("subject", flat=True)) == {"News, R0", "News, R1", "News, R2"}
 
 
-def test_a_broadcast_that_died_goes_on_where_it_was(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broadcast_that_died_goes_on_where_it_stopped(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It dies when it has stored the second chunk and again while it builds it; each row becomes one message."""
     monkeypatch.setattr(fan_out, "CHUNK_SIZE", 10)
     answer = post(api, recipients=recipients(45))

@@ -23,7 +23,7 @@ SETTLED = Facts(ambiguous_for=31 * MINUTE, not_found=True)
 UNASKABLE = Facts(ambiguous_for=31 * MINUTE, can_look_up=False)
 
 ROWS = [
-    # Invalid before sending, by the provider's word.
+    # The provider calls the message invalid.
     (F.INVALID, [CRITICAL], Facts(), Decision(status=Status.REJECTED, alert="invalid")),
     (F.INVALID, [NORMAL, BULK], Facts(), Decision(status=Status.REJECTED)),
     # Hard bounce.
@@ -107,7 +107,7 @@ ROWS = [
     # Complaint, unsubscribe.
     (F.COMPLAINT, ALL, Facts(), Decision(status=Status.COMPLAINED, suppress=Suppress(Reason.COMPLAINT))),
     (F.UNSUBSCRIBED, ALL, Facts(), Decision(suppress=Suppress(Reason.UNSUBSCRIBE, Scope.BULK))),
-    # Policy or spam block: critical mail has one more provider, where there is one that has not had it.
+    # Policy or spam block: critical mail goes to one more provider, if there is one that has not had it.
     (F.BLOCKED, ALL, Facts(), Decision(status=Status.BOUNCED, slow_domain_for=15 * MINUTE, alert="blocked")),
     (
         F.BLOCKED,
@@ -168,7 +168,7 @@ ROWS = [
         Facts(other_provider=True),
         Decision(retry_after=AT_ONCE, fall_back=True, alert="not_permitted"),
     ),
-    # After it was delivered: critical mail is sent again, and somebody is told; by another attempt, and it has arrived.
+    # A failure after the delivery: critical mail is sent again with an alert, unless another attempt has delivered it.
     (
         F.SOFT_BOUNCE,
         [CRITICAL],
@@ -203,7 +203,7 @@ ROWS = [
     ),
     (F.THROTTLED, [BULK], Facts(other_provider=True, jitter=0), Decision(retry_after=MINUTE, pause=MINUTE)),
     (F.THROTTLED, [NORMAL, BULK], Facts(expires_in=SECOND), Decision(status=Status.EXPIRED, pause=MINUTE)),
-    # Account fault, and what does not speak the provider's protocol.
+    # Account fault, and answers that are not of the provider's protocol.
     *(
         (kind, ALL, facts, replace(decision, breaker=Breaker.OPEN, alert=str(kind)))
         for kind in (F.ACCOUNT, F.CONFIGURATION)
@@ -261,7 +261,7 @@ ROWS = [
         Facts(tries=3, expires_in=MINUTE),
         Decision(status=Status.EXPIRED, breaker=Breaker.COUNT),
     ),
-    # Ambiguous: reconcile first, then as transient; a duplicate only where it beats a loss.
+    # Ambiguous: reconcile first, then as transient; a duplicate only where that is better than a loss.
     (F.AMBIGUOUS, ALL, Facts(), Decision(reconcile=True, retry_after=15 * SECOND, breaker=Breaker.COUNT)),
     (F.AMBIGUOUS, [CRITICAL], UNCERTAIN, Decision(reconcile=True, retry_after=10 * SECOND, breaker=Breaker.COUNT)),
     (

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def make_finished(ago: float, status: str = Status.SUCCEEDED, wait: float = 0.2, run: float = 2.0) -> datetime:
-    """A job that finished so many seconds ago; when."""
+    """Make a job that finished so many seconds ago; returns when that was."""
     finished = timezone.now() - timedelta(seconds=ago)
     started = finished - timedelta(seconds=run)
     make_job(status, finished_at=finished, started_at=started, run_at=started - timedelta(seconds=wait))

@@ -1,4 +1,4 @@
-"""Gatherer: what is asked during a call is answered together by the next one, and nobody waits for company."""
+"""Gatherer: questions that arrive during a call are answered together by the next one; none waits for others."""
 
 import asyncio
 import threading

@@ -235,7 +235,7 @@ def test_a_state_counts_once_until_no_watcher_has_it_pending() -> None:
                 assert hub.backlog.characters == 10
             assert hub.backlog.characters == 0
         first.offer(make_large_state(2, 10))
-        assert hub.backlog.characters == 0, "whoever has left is handed nothing that was under way"
+        assert hub.backlog.characters == 0, "a watcher that has left gets no state that was under way"
 
     run(scenario)
 

@@ -32,14 +32,14 @@ def _simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def simulator(_simulator: Simulator) -> Simulator:
-    """It tells nobody what becomes of its mails, unless the test has a receiver too."""
+    """A simulator that sends no webhooks, unless the test has a receiver too."""
     _simulator.clear()
     return _simulator
 
 
 @pytest.fixture
 def receiver(_receiver: WebhookReceiver, simulator: Simulator) -> WebhookReceiver:
-    """At a URL of this test's own, so that it hears nothing of the mails of another."""
+    """A receiver at a URL of this test alone, so that it gets no webhooks about mail of other tests."""
     _receiver.clear()
     simulator.configure(webhook_url=_receiver.url)
     return _receiver

@@ -1,4 +1,4 @@
-"""The application's end of webhooks: a real HTTP server in a thread, which keeps what comes and answers as told."""
+"""The receiver of webhooks: a real HTTP server in a thread, which keeps them and answers as the test says."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ class WebhookReceiver:
         return found
 
     def clear(self) -> None:
-        """Begins anew at another URL: what is still on its way to the last one will be answered, and not kept."""
+        """Start afresh at another URL. Webhooks that still come to the old one are answered and not kept."""
         self._path = next(self._paths)
         self.bodies.clear()
         self.answer = lambda event: 200

@@ -54,13 +54,13 @@ def environment(place: str, redis_server: Redis, tmp_path: Path) -> dict[str, st
         "DJANGO_SETTINGS_MODULE": "tests.system.django_q.django_q2_settings",
         "DATABASE_URL": f"sqlite:///{tmp_path}/suite.sqlite3",
         "BROKER_URL": redis_server.url(14) if place == "redis" else "orm://",
-        # One for each place: a cluster's status outlives it by some seconds, and test_broker finds it.
+        # A cache for each place: a cluster's status stays there for some seconds, and test_broker would find it.
         "CACHE_URL": redis_server.url(15 if place == "redis" else 13),
     }
 
 
 def test_django_q2s_own_tests_pass(place: str, environment: dict[str, str]) -> None:
-    # Apart: what a cluster has said of itself is in the cache for some seconds, where test_broker looks first.
+    # Run apart: a cluster's status stays in the cache for some seconds, and test_broker looks there first.
     brokers = suite("test_brokers.py", place=place, environment=environment)
     others = suite(place=place, environment=environment)
 

@@ -58,8 +58,8 @@ def test_one_users_long_jobs_do_not_stop_the_others(stack: ClusterStack) -> None
     started_late, sent_late = report("short jobs started", starts), report("critical mails were sent", sendings)
     waiting = hog.get("jobs/?status=queued").json()["results"]
     running = hog.get("jobs/?status=running").json()["results"]
-    assert waiting, "all of hers came first"
-    assert len(running) <= 2 * len(stack.clusters), "she has the workers, and not the reserve"
+    assert waiting, "all of her jobs came first"
+    assert len(running) <= 2 * len(stack.clusters), "her jobs may have all workers, but not the reserve worker"
     assert started_late < START_WITHIN + SLACK
     assert sent_late < SEND_WITHIN + SLACK
 

@@ -1,4 +1,4 @@
-"""A handler that must not go on is stopped, whatever it is doing: its time is over, or nobody wants it any more."""
+"""A handler that has timed out or is cancelled is stopped, whatever it is doing."""
 
 from collections.abc import Iterator
 

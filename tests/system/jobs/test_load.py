@@ -1,4 +1,4 @@
-"""Many clients at once: every job is accepted, every job is run once, and nobody hears of a lock."""
+"""Many clients at once: every job is accepted, every job is run once, and no request fails because of a lock."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -11,7 +11,7 @@ ROWS, KILLS = 4000, 3
 
 
 class OnlyBroadcasts(ClusterStack):
-    """Its cluster leaves the queue `mail` alone: what the messages are sent by is another matter."""
+    """A stack whose cluster does not serve the queue `mail`: the messages are not to be sent here."""
 
     def add_cluster(self, workers: int = 1, **options: Any) -> Cluster:
         cluster = super().add_cluster(workers, **options)
