@@ -34,8 +34,9 @@ class Load:
     def occupy_workers() -> None:
         """Keep all workers busy with long jobs for some seconds, in which the reserve worker looks for work.
 
-        It shares most of its memory with the supervisor until then. Whenever that happens first, the shares of both
-        grow, which is no leak and has to be over before memory is compared; so has what these jobs do at their start.
+        Until it works, the reserve worker shares most of its memory with the supervisor. When it first does, both have
+        more memory of their own, which is no leak and has to happen before memory is compared, as have the first runs
+        of these jobs.
         """
         submit_many(OCCUPYING, [{}] * OCCUPYING_JOBS)
         submit(OCCUPYING_IN_THREAD)

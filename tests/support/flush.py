@@ -14,7 +14,7 @@ USED = "SELECT relname FROM pg_class WHERE oid = ANY(%s::regclass[]) AND pg_rela
 
 
 def flush_only_used_tables() -> None:
-    """For all later flushes of this process."""
+    """Let all later flushes of this process truncate only tables with rows."""
     if connection.vendor != "postgresql":
         return
     operations_class = type(connection.ops)

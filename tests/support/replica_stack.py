@@ -84,7 +84,7 @@ class Topology:
         eventually(lambda: self.reads_from(client, path) == self.standby_ports, 90, "reads from the standbys alone")
 
     def seconds_for(self, answer: Response) -> float:
-        """How long the web process took for it, by its own log."""
+        """How long the web process took for this answer, by its own log."""
         request = re.escape(answer.headers["X-Request-ID"])
         [took] = re.findall(rf" request .*duration_ms=([\d.]+).* request_id={request}", self.log)
         return float(took) / 1000
@@ -108,7 +108,7 @@ def make_primary(settings: dict[str, str] | None = None) -> PostgreSQL:
 
 
 def make_standbys(primary: PostgreSQL) -> list[Standby]:
-    """Two that run; the caller removes them."""
+    """Two running standbys; the caller removes them."""
     standbys = [Standby(primary) for _ in range(2)]
     start_all(standbys)
     return standbys

@@ -21,7 +21,7 @@ CPU_SECONDS = 1.0
 MEMORY = 100 * 1024 * 1024
 """Bytes that the process may grow by."""
 GET_WITHIN = 0.2
-"""Seconds for the 95th percentile of a second client's GETs meanwhile, or SLACK times what it is without load."""
+"""Seconds that the 95th percentile of a second client's GETs may take, plus SLACK times what it takes without load."""
 SLACK = 5
 ALONE = 100
 """GETs without load, before and afterwards."""

@@ -42,7 +42,7 @@ def upload(api: APIClient, content: bytes | str, headers: dict[str, str] | None 
 
 
 def run(answer: Any) -> dict[str, Any]:
-    """Run the job of this answer; returns its result."""
+    """Run the job of this answer in this process; returns its result."""
     assert answer.status_code == 202, answer.content
     job = Job.objects.get(pk=answer.json()["id"])
     return find_kind(job.kind).handler(Run(job), **find_kind(job.kind).handler_arguments(job.params))
