@@ -61,7 +61,7 @@ def mark_released(broadcast_id: UUID) -> None:
 
 
 def _queue_next(broadcast: Broadcast, count: int) -> int:
-    ids = list(_awaiting(broadcast.pk).order_by("row").values_list("pk", flat=True)[: max(count, 0)])
+    ids = list(_awaiting(broadcast.pk).order_by("row").values_list("pk", flat=True)[:count])
     if not ids:
         return 0
     importance = Importance(broadcast.importance)
@@ -77,7 +77,6 @@ def _awaiting(broadcast_id: UUID) -> MessageQuerySet:
 
 
 def _free_slots(broadcast_id: UUID) -> int:
-    return (
-        pacing.broadcast_window(WINDOW)
-        - Message.objects.pending().filter(broadcast=broadcast_id, awaits_release=False).count()
-    )
+    """How many more of its messages may be queued; 0 if the window has become smaller than what is queued."""
+    queued = Message.objects.pending().filter(broadcast=broadcast_id, awaits_release=False).count()
+    return max(pacing.broadcast_window(WINDOW) - queued, 0)

@@ -48,14 +48,15 @@ def cluster_problems(facts: Facts) -> Iterator[Problem]:
     if not alive:
         yield Problem(Level.ERROR, "No cluster is running, so no job runs.", START_CLUSTER.format(""), "no-cluster")
         return
-    for queue in sorted({kind.queue for kind in kinds()}):
+    local = [kind for kind in kinds() if not kind.remote]
+    for queue in sorted({kind.queue for kind in local}):
         serving = [cluster for cluster in alive if cluster.queue in ("", queue)]
         if not serving:
             what = f"No cluster serves the queue {queue!r}."
             yield Problem(Level.ERROR, what, START_CLUSTER.format(f" --queue {queue}"), "queue-not-served")
             continue
         for role, threaded, setting in (("worker", False, "WORKERS"), ("io-worker", True, "IO_WORKERS")):
-            needed = any(kind.queue == queue and bool(kind.pool) == threaded for kind in kinds())
+            needed = any(kind.queue == queue and bool(kind.pool) == threaded for kind in local)
             if needed and not any(cluster.workers(role) for cluster in serving):
                 what = f"No cluster that serves the queue {queue!r} has a process of the role {role}."
                 yield Problem(Level.ERROR, what, f"Set {setting} to 1 or more for one of them.", "role-missing")

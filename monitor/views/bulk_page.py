@@ -35,8 +35,10 @@ def bulk_page(request: HttpRequest, site: Any) -> HttpResponse:
         messages.warning(request, "Choose jobs and an action.")
         return HttpResponseRedirect(back)
     value = priority(request.POST.get("value"))
+    if everything:
+        ids = ()
     number = _number(wanted, ids)
-    order = Order(action.name, wanted, () if everything else ids, value, number.number)
+    order = Order(action.name, wanted, ids, value, number.number)
     if request.POST.get("confirmed") == "1":
         job = submit_order(order, operator(request))
         return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[job.pk]))

@@ -23,8 +23,8 @@ from tests.generated_pages import comments, row, span, table
 
 HEAD = """# The life of a message
 
-Written by `python -m tests.generated_pages` from `mail/status.py`, `mail/importance.py` and `mail/policy/decision.py`. Do
-not edit it: change the code, or the texts in `tests/generated_pages/mail_lifecycle.py`, and write it again.
+Written by `python -m tests.generated_pages` from `mail/status.py`, `mail/importance.py` and `mail/policy/decision.py`.
+Do not edit it: change the code, or the texts in `tests/generated_pages/mail_lifecycle.py`, and write it again.
 
 A message is one row of `mail_message`, stored together with the job that sends it. Each call of a provider is an
 attempt, stored before the call; what providers report is an event, stored before it is applied. The timeline of a

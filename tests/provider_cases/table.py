@@ -19,15 +19,15 @@ DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "mail-failures.md"
 
 HEAD = """# What failures of mail lead to
 
-Written by `python -m tests.provider_cases` from the cases that `tests/mail/policy/test_decision_provider_cases.py` runs:
+Written by `python -m tests.provider_cases` from the cases of `tests/mail/policy/test_decision_provider_cases.py`:
 each payload goes through the provider's webhook, each answer comes from an HTTP server to Anymail's backend, and what
 becomes of a critical, a normal and a bulk message is compared with this page. Do not edit it: change the cases and
 write it again.
 
 The rules are in three places: what providers and servers mean by their words (`mail/events/provider_reasons.py`,
 `mail/sending/error_codes.py`, `mail/smtp/sentences.py`), the classes of failures (`mail/failure.py`), and what is
-done about each class (`mail/policy/decision.py`). [mail-lifecycle.md](mail-lifecycle.md#policy) shows that table with its
-waits.
+done about each class (`mail/policy/decision.py`). [mail-lifecycle.md](mail-lifecycle.md#policy) shows that table with
+its waits.
 
 - A reply of class 4 (`450`, `4.2.1`), and whatever a provider calls transient or soft, is never a hard bounce.
 - *A strike*: three soft bounces in a row over more than 14 days suppress the address for 90 days, three full mailboxes

@@ -66,6 +66,16 @@ def test_only_a_window_of_a_broadcast_is_queued_at_once(api: APIClient) -> None:
         assert jobs[message.job_id].params == {"message": str(message.pk)}
 
 
+def test_nothing_more_is_queued_while_the_window_is_smaller_than_what_is_queued(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(post(api, recipients=recipients(3)))
+    Broadcast.objects.update(finished_at=None, released_at=None)  # more messages follow
+    monkeypatch.setattr(release, "WINDOW", 1)
+    assert release.room(Broadcast.objects.get().pk) == 0
+    assert release.release_all() == 0
+
+
 def test_all_messages_are_queued_in_the_end_and_the_broadcast_is_looked_at_no_more(api: APIClient) -> None:
     run(post(api, recipients=recipients(10)))
     for _ in range(2):

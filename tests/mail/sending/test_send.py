@@ -228,7 +228,7 @@ def test_a_provider_that_cannot_be_asked_now_is_asked_later(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the attempt is ambiguous, normal mail is not sent again."""
-    monkeypatch.setattr(table, "SHORTEST_LOOKUP_WAIT", timedelta(seconds=0.1))
+    monkeypatch.setattr(decision, "SHORTEST_LOOKUP_WAIT", timedelta(seconds=0.1))
     mailgun.fault("500-accepted")
     mailgun.fault("500", times=2, on="events")
     message = work_until_it_rests(make_message())

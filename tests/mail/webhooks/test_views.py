@@ -114,9 +114,9 @@ def test_user_variables_may_be_an_object_or_its_json(variables: Any) -> None:
         ({"recipient": None, "message": None}, "another recipient"),
         ({"domain": {"name": "evil.example.org"}}, "another domain"),
         ({"domain": "evil.example.org"}, "another domain"),
-        ({"user-variables": {"attempt_id": "0197b3a0-0000-7000-8000-000000000000"}}, "nothing that we sent"),
-        ({"user-variables": {}, "message": {}}, "nothing that we sent"),
-        ({"user-variables": [1], "message": [2]}, "nothing that we sent"),
+        ({"user-variables": {"attempt_id": "0197b3a0-0000-7000-8000-000000000000"}}, "matches no attempt"),
+        ({"user-variables": {}, "message": {}}, "matches no attempt"),
+        ({"user-variables": [1], "message": [2]}, "matches no attempt"),
     ],
 )
 def test_a_swapped_body_is_kept_and_disregarded(swapped: dict[str, Any], why: str) -> None:

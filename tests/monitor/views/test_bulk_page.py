@@ -33,6 +33,14 @@ def test_the_confirmation_says_how_many_and_changes_nothing(operator: Client) ->
     assert len(jobs) == Job.objects.count()
 
 
+def test_the_confirmation_counts_all_that_the_filter_matches_beside_a_selection(operator: Client) -> None:
+    """All of them are changed, too."""
+    jobs = [make_job(Status.FAILED) for _ in range(3)]
+    form = {"action": "retry", "everything": "1", "status": "failed", "ids": [str(jobs[0].pk)]}
+    assert "Retry: 3 jobs?" in operator.post(BULK, form).content.decode()
+    assert confirmed(operator, **form).result == {"jobs": 3, "changed": 3}
+
+
 def test_all_that_a_filter_matches_is_changed_and_nothing_else(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

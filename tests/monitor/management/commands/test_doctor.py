@@ -15,7 +15,7 @@ from mail.models import Provider
 from monitor.checkup import database as database_checks
 from monitor.dashboard import brokers
 from monitor.rollups import depth
-from tests.support.factories import make_job
+from tests.support.factories import make_job, make_kind
 from tests.support.mail.messages import make_message
 from tests.support.mail.sending import provider, sending_by, work_on
 from tests.support.servers.simulator import Simulator
@@ -79,6 +79,13 @@ def test_a_queue_that_nobody_serves_and_a_missing_role_are_named() -> None:
     assert status == 2
     assert "No cluster serves the queue 'mail'" in said
     assert "process of the role io-worker" in said
+
+
+def test_kinds_that_remote_workers_run_need_no_cluster_and_no_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kind(monkeypatch, lambda run: None, name="test.remote", queue="devices", remote=True)
+    Cluster.objects.update(queue="default")
+    said, _ = doctor()
+    assert "devices" not in said
 
 
 def test_a_cluster_that_was_killed_and_a_wrong_clock_are_named() -> None:
