@@ -138,3 +138,12 @@ def test_every_shipped_kind_describes_itself_and_has_limits() -> None:
             continue
         assert kind.description, kind.name
         assert kind.timeout > 0, kind.name
+
+
+@pytest.mark.usefixtures("_own_kinds")
+@pytest.mark.parametrize("option", ["prepare", "conclude"])
+def test_only_kinds_with_threads_prepare_and_conclude_many_jobs_at_once(option: str) -> None:
+    with pytest.raises(JobError, match="has no threads"):
+        job("test.plain", **{option: list})(lambda run: None)
+    job("test.pooled", threads=2, **{option: list})(lambda run: None)
+    assert getattr(find_kind("test.pooled"), option) is list
