@@ -42,9 +42,9 @@ class EventParams(StrictSerializer):
 
 
 def begin(arguments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The arguments of handlers that are about to send, with the calls that could be begun."""
+    """The arguments of handlers that are about to send: calls instead of messages where they could be begun."""
     calls = batches.begin([each["message"] for each in arguments])
-    return [each | {"call": calls.get(each["message"])} for each in arguments]
+    return [{"message": calls.get(each["message"], each["message"])} for each in arguments]
 
 
 @job(
@@ -58,9 +58,9 @@ def begin(arguments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     prepare=begin,
     conclude=conclude,
 )
-def send(run: Run, *, message: UUID, call: Call | None = None) -> Accepted | str:
+def send(run: Run, *, message: UUID | Call) -> Accepted | str:
     """Send a message; retried until a provider has accepted it or it is given up."""
-    return send_message(message, call)
+    return send_message(message)
 
 
 @job(
@@ -74,9 +74,9 @@ def send(run: Run, *, message: UUID, call: Call | None = None) -> Accepted | str
     prepare=begin,
     conclude=conclude,
 )
-def send_bulk(run: Run, *, message: UUID, call: Call | None = None) -> Accepted | str:
+def send_bulk(run: Run, *, message: UUID | Call) -> Accepted | str:
     """As mail.send, for bulk mail and broadcasts, with fewer threads: mail.send never waits for bulk mail."""
-    return send_message(message, call)
+    return send_message(message)
 
 
 @job(alerts.KIND, params=AlertParams, retry=exponential(attempts=10, base=30), internal=True)

@@ -45,12 +45,15 @@ LISTED_AS = {
 """What a suppression of ours means for a message."""
 
 
-def send(message_id: UUID, call: Call | None = None) -> Accepted | str:
+def send(message_or_call: UUID | Call) -> Accepted | str:
     """Work on a message until a provider has accepted it or it has ended; returns the success, or its status.
 
-    call: of its provider, if it may be made at once. Raises RetryAfter when the message has to wait.
+    Its first call may have been begun already. Raises RetryAfter when the message has to wait.
     """
-    message = call.message if call else statements.message_to_send(message_id)
+    if isinstance(message_or_call, Call):
+        call, message = message_or_call, message_or_call.message
+    else:
+        call, message = None, statements.message_to_send(message_or_call)
     if message is None:
         return ""
     accepted = None

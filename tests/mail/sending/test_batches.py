@@ -52,7 +52,7 @@ def test_messages_that_need_nothing_but_a_call_are_begun_together(importance: st
 def test_a_call_that_was_begun_is_made_once_and_recorded(mailgun: Simulator) -> None:
     messages = [make_message() for _ in range(2)]
     calls = batches.begin([message.pk for message in messages])
-    ended = [send.send(message.pk, calls[message.pk]) for message in messages]
+    ended = [send.send(calls[message.pk]) for message in messages]
     assert [classes(message) for message in messages] == [[("", "")]] * 2
     assert batches.conclude(ended) == [{"status": "sent"}] * 2
     for message in messages:
@@ -159,7 +159,7 @@ def test_a_call_that_fails_is_followed_by_the_next_provider(mailgun: Simulator, 
         message = make_message()
         call = batches.begin([message.pk])[message.pk]
         assert call.account.name == "first"
-        batches.conclude([send.send(message.pk, call)])
+        batches.conclude([send.send(call)])
     message.refresh_from_db()
     assert (message.status, message.provider) == ("sent", "mailgun")
     assert classes(message) == [("transient", "unreachable"), ("accepted", "")]

@@ -46,7 +46,7 @@ def work_on(message: Message, times: int = 1, prepared: bool = True) -> float:
     for _ in range(times):
         try:
             call = begin([message.pk]).get(message.pk) if prepared else None
-            conclude([send.send(message.pk, call)])
+            conclude([send.send(call or message.pk)])
             wait = 0.0
             break
         except RetryAfter as error:
