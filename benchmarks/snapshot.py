@@ -73,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(f"[red]{contender.title} failed[/]: ", end="")
                 console.print(str(error), markup=False)
                 missing.append(f"{contender.title}: it failed ({type(error).__name__}).")
-    write(options.results, measured, run, missing)
+            # After each of them, so that an interruption loses no other one's figures.
+            behind = chosen[chosen.index(contender) + 1 :]
+            write(options.results, measured, run, [*missing, *(f"{one.title}: not measured." for one in behind)])
     return 0 if len(measured) == len(chosen) else 1
 
 

@@ -12,7 +12,7 @@ from mail.importance import Importance
 from mail.models import Attempt, Message, sql
 from mail.providers import breakers, select
 from mail.providers.accounts import Account, accounts
-from mail.sending import pacing, statements
+from mail.sending import holds, pacing, statements
 from mail.status import Status
 
 
@@ -59,6 +59,8 @@ def conclude(ended: Sequence[Accepted | str]) -> list[dict[str, str]]:
     """Store the successes among these; the result of each job, which tells its message's status."""
     accepted = [each for each in ended if isinstance(each, Accepted)]
     stored = Message.objects.accept([(each.attempt, each.provider_message_id) for each in accepted])
+    for provider in {each.attempt.provider for each in accepted}:
+        holds.record_success(provider)
     return [
         {"status": stored.get(each.attempt.message_id, "") if isinstance(each, Accepted) else each} for each in ended
     ]

@@ -45,6 +45,12 @@ def seconds_until_free(message: Message, excluded: Collection[str]) -> float:
     return _spread(message, select.next_free_at(message.importance, excluded) or timezone.now())
 
 
+def record_success(provider: str) -> None:
+    """It has answered properly: its breaker closes, and if it was open, waiting mail is released."""
+    if breakers.record_success(provider):
+        release()
+
+
 def release() -> None:
     """A provider accepts mail again: make all waiting jobs due, whatever they wait for.
 

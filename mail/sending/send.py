@@ -93,29 +93,36 @@ def _call_providers(message: Message, attempts: list[Attempt], call: Call | None
     had_it = {attempt.provider for attempt in attempts if attempt.outcome in (Outcome.ACCEPTED, Outcome.AMBIGUOUS)}
     last = had_it | _providers_that_list(message)
     excluded = set(refused)
-    while call or not (_expire(message) or _suppress(message, attempts)):
-        if call is None:
-            holds.hold_if_stream_stopped(message)
-            holds.hold_if_domain_slowed(message)
-            account = select.choose(message.importance, excluded=excluded, last=last)
-            if account is None:
-                raise RetryAfter(holds.seconds_until_free(message, refused), "no provider is free")
-            if not account.probing:
-                pacing.reserve_slot(message, account)
-            call = _begin(message, account, attempts)
+    while call := call or _next_call(message, attempts, refused, excluded, last):
         attempts.append(call.attempt)
         answer = _make(call)
         if isinstance(answer, Accepted):
             return answer
         failure, requested_pause = answer
-        account, call = call.account, None
-        excluded.add(account.name)
-        decision = _record_failure(message, failure, account, attempts, excluded, requested_pause)
+        excluded.add(call.account.name)
+        decision = _record_failure(message, failure, call.account, attempts, excluded, requested_pause)
         if decision.retry_after is None:
             return None
         if not decision.fall_back or decision.retry_after:
             raise RetryAfter(decision.retry_after.total_seconds(), failure.detail)
+        call = None
     return None
+
+
+def _next_call(
+    message: Message, attempts: list[Attempt], refused: set[str], excluded: set[str], last: set[str]
+) -> Call | None:
+    """Begin an attempt with the provider whose turn it is; None if the message has ended instead."""
+    if _expire(message) or _suppress(message, attempts):
+        return None
+    holds.hold_if_stream_stopped(message)
+    holds.hold_if_domain_slowed(message)
+    account = select.choose(message.importance, excluded=excluded, last=last)
+    if account is None:
+        raise RetryAfter(holds.seconds_until_free(message, refused), "no provider is free")
+    if not account.probing:
+        pacing.reserve_slot(message, account)
+    return _begin(message, account, attempts)
 
 
 def _providers_that_refused(message: Message, attempts: list[Attempt]) -> set[str]:
@@ -199,7 +206,6 @@ def _make(call: Call) -> Accepted | tuple[Failure, timedelta | None]:
     except BaseException:
         connections.close(account.name)
         raise
-    _record_success(account)
     return Accepted(attempt, provider_message_id)
 
 
@@ -251,13 +257,8 @@ def _record_failure(
     breakers.invalidate_cache()  # other threads may have read it before the commit
     if decision.breaker == Breaker.LEAVE:
         # The provider has answered, and the failure is not its own; or an event has reported that it has the message.
-        _record_success(account)
+        holds.record_success(account.name)
     return decision
-
-
-def _record_success(account: Account) -> None:
-    if breakers.record_success(account.name):
-        holds.release()
 
 
 def _counted_tries(provider: str, attempts: list[Attempt]) -> int:

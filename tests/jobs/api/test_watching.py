@@ -134,6 +134,6 @@ def test_a_version_from_the_future_still_grows() -> None:
 def test_versions_of_different_jobs_can_be_compared() -> None:
     early = make_job(Status.QUEUED)
     late = make_job(Status.QUEUED)
-    assert version(early) <= version(late)
+    assert version(early) < version(late)
     Job.objects.filter(pk=early.pk).update(run_at=timezone.now())
-    assert version(early) > version(late) - 1_000_000
+    assert version(early) > version(late)

@@ -140,7 +140,7 @@ def test_a_connection_can_be_used_after_any_interruption_of_what_used_it(sort: t
             thread = sort()
             due = threading.Timer(0.001 + number / 4000, thread.interrupt, [Cancelled("now")])
             due.start()
-            with checking_timeouts(thread), clean_connections() as databases, contextlib.suppress(Interrupted):
+            with checking_timeouts(thread), clean_connections() as databases, pytest.raises(Interrupted):
                 thread.call(handler, 0.1, databases)
             due.join()
             assert not connection.in_atomic_block
