@@ -1,6 +1,7 @@
 """A database with a given number of finished jobs, in which draining further ones is timed again and again."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import psycopg2
@@ -23,20 +24,26 @@ stops when the measured jobs, the oldest of the queued ones, have succeeded. The
 KEPT = "finished before"
 """The request_id of the finished rows, which stay from round to round."""
 
-COPY = """
-    INSERT INTO jobs_job
-    SELECT (jsonb_populate_record(template, jsonb_build_object('created_at', made, 'run_at', made, 'id',
-        lpad(to_hex((extract(epoch FROM made) * 1000)::bigint), 12, '0') || '7' || substr(md5(random()::text), 1, 3)
-        || '8' || substr(md5(random()::text), 1, 15)) || {changes})).*
-    FROM (SELECT jobs_job AS template FROM jobs_job WHERE status = 'succeeded' LIMIT 1) AS one,
-        (SELECT now() - ({count} - number) * interval '{apart}' AS made
-         FROM generate_series(1, {count}) AS number) AS many
+ID = """
+    (lpad(to_hex((extract(epoch FROM made) * 1000)::bigint), 12, '0') || '7' || substr(md5(random()::text), 1, 3)
+     || '8' || substr(md5(random()::text), 1, 15))::uuid
 """
-"""Copies of a succeeded job, whatever columns it has, with UUIDv7 ids (RFC 9562, 5.7) of the times they were made."""
-
-FINISHED = f"""jsonb_build_object('started_at', made, 'finished_at', made, 'request_id', '{KEPT}')"""
-QUEUED = """'{"status": "queued", "attempt": 0, "worker": "", "started_at": null, "finished_at": null,
-    "result": null, "progress": {"percent": 0, "message": ""}}'"""
+"""A UUIDv7 (RFC 9562, 5.7) of the time at which a job was made."""
+MADE = {"id": ID, "created_at": "made", "run_at": "made"}
+FINISHED = MADE | {"started_at": "made", "finished_at": "made", "request_id": f"'{KEPT}'"}
+QUEUED = MADE | {"status": "'queued'", "attempt": "0", "worker": "''", "started_at": "NULL", "finished_at": "NULL"}
+QUEUED |= {"result": "NULL", "progress": """'{"percent": 0, "message": ""}'"""}
+"""Columns that differ from those of the job that is copied."""
+COPY = """
+    INSERT INTO jobs_job ({columns})
+    SELECT {values}
+    FROM (SELECT * FROM jobs_job WHERE status = 'succeeded' LIMIT 1) AS template,
+        (SELECT now() - ({count} - number) * interval '{apart}' AS made
+         FROM generate_series({first}, {last}) AS number) AS many
+"""
+COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = 'jobs_job' ORDER BY ordinal_position"
+AT_ONCE = 500_000
+"""Copies in one statement."""
 
 
 class Level:
@@ -56,7 +63,7 @@ class Level:
             running.client.ask("prepare")
             running.start_workers()
             running.do_jobs(1)
-        self._execute(COPY.format(count=self.finished, apart=self.apart, changes=FINISHED))
+        self._copy(self.finished, self.apart, FINISHED)
         self._tidy()
 
     def drain(self, queued: int, measured: int) -> float:
@@ -65,12 +72,23 @@ class Level:
             running.start_workers()
             running.do_jobs(WARM_UP)
             running.workers.stop()
-            self._execute(COPY.format(count=queued, apart="1 ms", changes=QUEUED))
+            self._copy(queued, "1 ms", QUEUED)
             self._execute("VACUUM (ANALYZE) jobs_job")
             self.stores.calm_down()
             rate = self._timed(running, measured)
         self._tidy()
         return rate
+
+    def _copy(self, count: int, apart: str, changes: Mapping[str, str]) -> None:
+        """Copy a succeeded job, whatever columns it has, so often; the copies were made so far apart, until now."""
+        with psycopg2.connect(self._url) as connection, connection.cursor() as cursor:
+            cursor.execute(COLUMNS)
+            columns = [name for (name,) in cursor.fetchall()]
+        values = ", ".join(changes.get(name, f"template.{name}") for name in columns)
+        for first in range(1, count + 1, AT_ONCE):
+            last = min(first + AT_ONCE - 1, count)
+            span = {"count": count, "apart": apart, "first": first, "last": last}
+            self._execute(COPY.format(columns=", ".join(columns), values=values, **span))
 
     def _timed(self, running: Running, measured: int) -> float:
         with psycopg2.connect(self._url) as connection, connection.cursor() as cursor:
