@@ -15,6 +15,7 @@ from jobs.models import Job
 from jobs.registry import kinds
 from jobs.worker import malloc
 from jobs.worker.batches import prepare
+from jobs.worker.buffer import START_WITHIN
 from jobs.worker.interrupt import OtherThread, Stopped
 from jobs.worker.process import ProcessHandle, WorkerProcess
 
@@ -57,16 +58,17 @@ class IoWorker(WorkerProcess):
         """Start jobs in free threads; wait if nothing is due or every thread is busy."""
         claim_started, free = time.monotonic(), self.pools.free()
         claimed = self.broker.claim_for_pools(self.name, free) if free else []
-        # Before they are in the buffer, from which the heartbeat may hand them back meanwhile.
         arguments = prepare(claimed)
-        self.buffer.add_claimed(claimed, since=claim_started)
-        worked = self.buffer.has_claimed
-        while job := self.buffer.next_claimed():
-            self.pools.start(job, arguments.get(job.pk))
+        if time.monotonic() - claim_started < START_WITHIN:
+            # Not by way of the buffer, from which the heartbeat would hand some back: what is prepared should start.
+            for job in claimed:
+                self.pools.start(job, arguments.get(job.pk))
+        else:
+            self.buffer.add_claimed(claimed, since=claim_started)
         # While there are jobs to start, results wait for some more.
-        if not worked or self.buffer.overdue or self.buffer.has_claimed:
+        if not claimed or self.buffer.overdue or self.buffer.has_claimed:
             self.attempts.record(self.buffer.flush)
-        if worked or self.stopping:
+        if claimed or self.stopping:
             return
         if self.pools.busy:
             if self.pools.wait(POLL):

@@ -13,7 +13,7 @@ from jobs.models import Job
 from jobs.models.states import Status
 from jobs.run import Run
 from jobs.worker.buffer import WorkBuffer
-from jobs.worker.io_worker import IoWorker
+from jobs.worker.io_worker import IoWorker, ThreadPools
 from rest.strict import StrictSerializer
 from tests.support.factories import make_job, make_kind, row
 from tests.support.standalone_worker import Broker, make_io_worker
@@ -83,18 +83,27 @@ def test_handlers_are_called_with_what_was_prepared_for_all_of_them(
     assert outcomes(jobs) == [(Status.SUCCEEDED, 60), (Status.SUCCEEDED, 70)]
 
 
-def test_jobs_are_not_handed_back_while_they_are_prepared(
+def test_jobs_are_not_handed_back_while_they_are_prepared_and_started(
     make_numbers: Callable[..., list[Job]], work: Callable[[], IoWorker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The heartbeat hands back what is in the buffer beside a long job."""
+    """The heartbeat hands back what is in the buffer beside a long job, and threads may take long to start."""
     buffers: list[WorkBuffer] = []
     monkeypatch.setattr(WorkBuffer, "__init__", noting(buffers, WorkBuffer.__init__))
+    start = ThreadPools.start
 
-    def prepare(arguments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def flush() -> None:
         for buffer in buffers:
             buffer.flush()
+
+    def prepare(arguments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        flush()
         return [{"number": each["number"] + 5} for each in arguments]
 
+    def flush_and_start(*args: Any) -> None:
+        flush()
+        start(*args)
+
+    monkeypatch.setattr(ThreadPools, "start", flush_and_start)
     jobs = make_numbers(prepare=prepare)
     work()
     assert buffers

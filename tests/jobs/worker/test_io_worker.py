@@ -15,6 +15,7 @@ from jobs.models import Job
 from jobs.models.states import Status
 from jobs.run import Run
 from jobs.worker import buffer as buffer_module
+from jobs.worker import io_worker
 from jobs.worker.io_worker import IoWorker
 from tests.support.factories import make_job, make_kind, row
 from tests.support.standalone_worker import Broker, make_io_worker, run_to_the_end, stop
@@ -111,6 +112,16 @@ def test_results_wait_for_others_while_there_are_jobs_to_start(
         eventually(lambda: not worker.pools.busy, PATIENCE, "the end of the job")
         seen.append([row(job)["status"] for job in (first, second)])
     assert seen == [[Status.RUNNING, Status.QUEUED], [Status.RUNNING] * 2, [Status.SUCCEEDED] * 2]
+
+
+def test_jobs_are_handed_back_if_the_process_stood_still_after_its_claim(
+    gate: threading.Event, make_worker: partial[IoWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(io_worker, "START_WITHIN", 0)
+    job, worker = make_waiting_job(), make_worker(Broker())
+    worker.turn()
+    assert not worker.pools.busy
+    assert (row(job)["status"], row(job)["attempt"]) == (Status.QUEUED, 0)
 
 
 def test_a_job_of_the_main_thread_is_left_to_other_workers(
