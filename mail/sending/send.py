@@ -50,10 +50,10 @@ def send(message_or_call: UUID | Call) -> Accepted | str:
 
     Its first call may have been begun already. Raises RetryAfter when the message has to wait.
     """
-    if isinstance(message_or_call, Call):
-        call, message = message_or_call, message_or_call.message
-    else:
-        call, message = None, statements.message_to_send(message_or_call)
+    call = None if isinstance(message_or_call, UUID) else message_or_call
+    message = (
+        statements.message_to_send(message_or_call) if isinstance(message_or_call, UUID) else message_or_call.message
+    )
     if message is None:
         return ""
     accepted = None
