@@ -25,10 +25,9 @@ def prepare(jobs: Sequence[Job]) -> dict[UUID, Arguments]:
         if kind.prepare and (of_kind := [job for job in jobs if job.kind == kind.name]):
             try:
                 arguments = kind.prepare([kind.handler_arguments(job.params) for job in of_kind])
+                prepared |= dict(zip((job.pk for job in of_kind), arguments, strict=True))
             except Exception:
                 log.warning("prepare_failed", kind=kind.name, exc_info=True)
-            else:
-                prepared |= zip((job.pk for job in of_kind), arguments, strict=True)
     return prepared
 
 

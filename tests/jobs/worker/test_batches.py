@@ -118,11 +118,14 @@ def noting(made: list[WorkBuffer], make: Callable[..., None]) -> Callable[..., N
     return note
 
 
+@pytest.mark.parametrize("how", ["it raises", "it returns too few"])
 def test_jobs_that_could_not_be_prepared_run_with_their_own_arguments(
-    make_numbers: Callable[..., list[Job]], work: Callable[[], IoWorker]
+    make_numbers: Callable[..., list[Job]], work: Callable[[], IoWorker], how: str
 ) -> None:
     def fail(arguments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        raise OperationalError("away")
+        if how == "it raises":
+            raise OperationalError("away")
+        return [{"number": 5}]
 
     jobs = make_numbers(prepare=fail)
     work()
