@@ -24,7 +24,7 @@ class Question:
 def ask(url: str, token: str, question: Question, rate: float, seconds: float) -> list[float]:
     """Ask `rate` times a second over one connection; returns how many seconds each answer took.
 
-    If a slow answer delays the next request, that one's time counts from when it was due. Raises UnexpectedAnswerError.
+    A request that a slow answer has delayed is timed from when it was due. Raises UnexpectedAnswerError.
     """
     at = urlsplit(url)
     headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}

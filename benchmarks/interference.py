@@ -56,8 +56,8 @@ METHOD = """\
 Each broker has a database, a web process (uvicorn) and a cluster with two workers of its own, on one private PostgreSQL
 (fsync and synchronous_commit on, all else default). With either broker the jobs are rows in PostgreSQL; the broker only
 wakes workers. A client sends GETs of one job over one kept connection, and POSTs of a no-op over another, at fixed
-intervals. If a slow answer delays the next request, that one's time counts from when it was due. First the cluster is
-idle; then it drains a backlog that was made while it was stopped and that outlasts the client.
+intervals. A request that a slow answer has delayed is timed from when it was due. First the cluster is idle; then it
+drains a backlog that was made while it was stopped and that outlasts the client.
 
 Web process, workers, client and PostgreSQL share the machine's cores: on two cores a part of each time is the wait for
 a core, which a separate database for the queue would not shorten."""

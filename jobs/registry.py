@@ -131,7 +131,8 @@ def job(
 
     prepare, conclude: what kinds with threads do for many of their jobs at once (jobs/worker/batches.py). prepare gets
     the arguments of the handlers that are about to start, and returns those they are called with. conclude gets what
-    handlers have returned, and returns the results to store; it may get the same again if the database goes away.
+    handlers have returned, and returns the results to store; it may get the same again if the database goes away. Both
+    run outside of the handlers' threads: conclude also in the heartbeat's.
 
     remote: programs of the job's owner run it (jobs/remote), and the function is never called: its docstring describes
     the kind. Attempts are unlimited unless retry limits them. lease: seconds that such a program may be silent.

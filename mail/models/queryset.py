@@ -1,11 +1,13 @@
 """Querysets of messages, suppressions and strikes."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
 import structlog
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection, models, transaction
 from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Now
@@ -45,7 +47,8 @@ class MessageQuerySet(models.QuerySet[Any]):
             changed = sql.accept(accepted)
         else:
             for attempt, provider_message_id in accepted:
-                attempt.message.accept_attempt(attempt, provider_message_id)
+                with suppress(ObjectDoesNotExist):  # the message was deleted meanwhile
+                    attempt.message.accept_attempt(attempt, provider_message_id)
             changed = {}
         unchanged = [attempt.message_id for attempt, _ in accepted if attempt.message_id not in changed]
         statuses = changed | dict(self.filter(pk__in=unchanged).values_list("pk", "status"))
