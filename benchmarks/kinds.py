@@ -9,7 +9,7 @@ from benchmarks import work
 from jobs.brokers.fair_share import FairShare
 from jobs.registry import job
 from jobs.run import Run
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 
 if os.environ.get("BENCH_WITHOUT_FAIR_SHARE"):  # benchmarks/fairness.py measures what fair claims cost
     FairShare.at_ceiling = lambda self: ()  # type: ignore[method-assign]

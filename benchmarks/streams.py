@@ -50,7 +50,6 @@ RELEASE = """
 RELEASE_EVERY = 0.25
 SETTLE = 3.0
 """Seconds between the opening of the last stream and the measuring of memory."""
-REQUEST = "GET /api/v1/jobs/{job}/events/ HTTP/1.1\r\nHost: {host}\r\nAuthorization: Token {token}\r\n\r\n"
 KIB, LATENCY, SLOWER = 30.0, 20.0, 2.0
 """The bars: KiB for each stream; milliseconds to the watcher (p50); multiple of other requests' p99 without streams."""
 METHOD = """\

@@ -8,8 +8,8 @@ from jobs.http_request.kind import http_request as http_request  # imported to r
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
-from rest.fields import ChoiceField, IntegerField, StringField
-from rest.strict import StrictSerializer
+from rest.requests.fields import ChoiceField, IntegerField, StringField
+from rest.requests.strict import StrictSerializer
 
 COUNTDOWN_ERRORS: dict[str, type[JobError]] = {"transient": TransientError, "permanent": PermanentError}
 

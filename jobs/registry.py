@@ -14,7 +14,7 @@ from jobs.errors import JobError
 from jobs.retry import DEFAULT_ATTEMPTS, Retry, exponential
 from jobs.sealing import seal, unseal
 from rest.json_value import NotStorable, to_json
-from rest.strict import StrictSerializer, validated
+from rest.requests.strict import StrictSerializer, validated
 
 Handler = Callable[..., Any]
 Reads = Literal["primary", "replica"]
@@ -31,7 +31,7 @@ QUEUE_NAME_RULE = (
 
 
 REMOTE_POOL = "@remote"
-"""The pool (jobs/models/claiming.py) of all remote kinds. No worker of a cluster claims from it."""
+"""The pool (jobs/models/queue/claiming.py) of all remote kinds. No worker of a cluster claims from it."""
 REMOTE_LEASE = 120
 """Seconds that a lease of a remote kind lasts unless the kind says otherwise."""
 
@@ -71,7 +71,7 @@ class Kind:
 
     @property
     def pool(self) -> str:
-        """Who claims it (jobs/models/claiming.py): a pool of threads, remote workers, or a main thread if empty."""
+        """Who claims it (claiming.py): a pool of threads, remote workers, or a main thread if empty."""
         if self.remote:
             return REMOTE_POOL
         return self.name if self.threads else ""
@@ -124,15 +124,15 @@ def job(
     timeout: seconds that an attempt may take. queue: served by `qcluster --queue NAME`. threads: for handlers that
     mostly wait for I/O, how many jobs of this kind one I/O worker process runs at once (settings.IO_WORKERS); 0 means
     one at a time, in the main thread of a worker process (settings.WORKERS). internal: only our code submits it,
-    clients cannot see it. reads: "replica" sends the handler's reads to replicas (jobs/worker/replica_reads.py).
+    clients cannot see it. reads: "replica" sends the handler's reads to replicas (worker/attempts/replica_reads.py).
     on_cancel: called with the job's id when a job is cancelled or asked to stop, in the same transaction. Kinds whose
     names begin with "demo." exist with DEMO_KINDS only. secrets: returns the params with a function applied to each of
     their secrets, which are stored encrypted (jobs/sealing.py).
 
-    prepare, conclude: what kinds with threads do for many of their jobs at once (jobs/worker/batches.py). prepare gets
-    the arguments of the handlers that are about to start, and returns those they are called with. conclude gets what
-    handlers have returned, and returns the results to store; it may get the same again if the database goes away. Both
-    run outside of the handlers' threads: conclude also in the heartbeat's.
+    prepare, conclude: what kinds with threads do for many of their jobs at once (worker/attempts/batches.py). prepare
+    gets the arguments of the handlers that are about to start, and returns those they are called with. conclude gets
+    what handlers have returned, and returns the results to store; it may get the same again if the database goes away.
+    Both run outside of the handlers' threads: conclude also in the heartbeat's.
 
     remote: programs of the job's owner run it (jobs/remote), and the function is never called: its docstring describes
     the kind. Attempts are unlimited unless retry limits them. lease: seconds that such a program may be silent.

@@ -15,7 +15,7 @@ from jobs.errors import PermanentError
 from jobs.filename import content_type_of, safe_filename
 from jobs.models import Job
 from jobs.models.outputs import Output
-from jobs.worker.interrupt import Interruptible, Wake
+from jobs.worker.attempts.interrupt import Interruptible, Wake
 from rest.json_value import clean_text
 from routers import use_primary
 

@@ -15,8 +15,8 @@ from rest_framework.exceptions import ValidationError
 from jobs import tracing
 from jobs.brokers.notifier import notify
 from jobs.models import Job
-from jobs.models.clock import database_now
 from jobs.models.ids import new_id
+from jobs.models.queue.clock import database_now
 from jobs.models.states import Status
 from jobs.priorities import OWN_PRIORITY
 from jobs.registry import Kind, find_kind
@@ -97,21 +97,13 @@ def store(job: Job) -> None:
     log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status)
 
 
-def store_each(jobs: Sequence[Job]) -> None:
+def store_many(jobs: Sequence[Job]) -> None:
     """store() for many jobs from build(), none with a unique_key, in one statement: all or none."""
     tracing.keep(job.pk for job in jobs)
     Job.objects.insert_each(jobs)
     notify(jobs)
     for job in jobs:
         log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status, request_id=job.request_id)
-
-
-def store_many(jobs: Sequence[Job]) -> None:
-    """Insert jobs from build(), none with a unique_key, in one statement, and wake workers."""
-    tracing.keep(job.pk for job in jobs)
-    Job.objects.bulk_create(jobs)
-    notify(jobs)
-    log.info("jobs_submitted", count=len(jobs))
 
 
 def _job(definition: Kind, params: object, **options: Unpack[SingleJobOptions]) -> Job:

@@ -1,7 +1,7 @@
 """Traces of requests and of the jobs that they submit. Off unless settings.TRACING: then nothing is written or read.
 
 The traceparent (W3C Trace Context) of a request is kept with its jobs, and that of an attempt with the jobs which it
-submits. jobs/worker/spans.py makes a span of each attempt; it is imported only while tracing is on.
+submits. jobs/worker/attempts/spans.py makes a span of each attempt; it is imported only while tracing is on.
 """
 
 import re
@@ -29,13 +29,13 @@ def start() -> None:
     """Called once the apps are loaded."""
     global attempt_span
     if settings.TRACING:
-        attempt_span = import_module("jobs.worker.spans").attempt_span
+        attempt_span = import_module("jobs.worker.attempts.spans").attempt_span
 
 
 def stop() -> None:
     """Export what is not exported yet, before this process ends."""
     if settings.TRACING:
-        import_module("jobs.worker.spans").flush()
+        import_module("jobs.worker.attempts.spans").flush()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from mail.sending.batches import Accepted, Call, conclude
 from mail.sending.send import send as send_message
 from mail.submit import SEND, SEND_BULK
 from mail.suppressions import lifting, provider_lists
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 
 
 class SendParams(StrictSerializer):

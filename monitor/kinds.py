@@ -9,7 +9,7 @@ from jobs.registry import job, minutes
 from jobs.run import Run
 from monitor.bulk import ACTIONS, KIND, PRIORITIES, Order
 from monitor.job_filter import JobFilter
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 
 
 class BulkActionParams(StrictSerializer):

@@ -28,10 +28,6 @@ class Bar:
     def seconds(self) -> float:
         return (self.until - self.since).total_seconds()
 
-    @property
-    def middle(self) -> int:
-        return self.x + self.width // 2
-
 
 def timeline(job: Any, now: datetime) -> list[Bar]:
     """Oldest first. The row keeps when an attempt failed and when the latest started; earlier starts are not known, so

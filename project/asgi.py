@@ -21,15 +21,16 @@ from project.wsgi import application as django_application
 
 # isort: split
 from mail.webhooks.counts import webhook_counts
-from project import docs, health
-from project.fair_pool import FairPool
+from project import health
+from project.api import docs
 from project.gathering import dispatch as gathering
-from project.http_protocol import harden
 from project.login.large_bodies import is_known
 from project.login.last_used import last_used
 from project.middleware import log_access, logged_client, logged_path, request_id
+from project.server.fair_pool import FairPool
+from project.server.http_protocol import harden
 from rest import problems, security_headers
-from rest.body import (
+from rest.requests.body import (
     BodyBudget,
     BodyTooLarge,
     ClientDisconnected,

@@ -12,8 +12,8 @@ from rest_framework import serializers
 from jobs.registry import job, minutes
 from jobs.run import Run
 from project.activity import COLUMNS, FIGURES, Counts, Span, deleted_message_counts, rows
-from rest.fields import IntegerField
-from rest.strict import StrictSerializer
+from rest.requests.fields import IntegerField
+from rest.requests.strict import StrictSerializer
 
 MAX_DAYS = 366
 DEFAULT_DAYS = 30

@@ -14,10 +14,10 @@ every(minutes=0.25)(end_access_of_inactive_users)
 every(minutes=0.25)(cancel_work_of_inactive_users)
 
 if settings.CLOUDWATCH_NAMESPACE:
-    every(minutes=1)(import_module("project.cloudwatch").publish_backlog)
+    every(minutes=1)(import_module("project.aws.cloudwatch").publish_backlog)
 
 if settings.SCALE_IN_PROTECTION:
-    every(minutes=0.25)(import_module("project.scale_in").protect_while_busy)
+    every(minutes=0.25)(import_module("project.aws.scale_in").protect_while_busy)
 
 
 @hourly

@@ -19,7 +19,7 @@ from rest_framework.exceptions import Throttled
 from jobs.tracing import following
 from monitor.metrics.http import observe
 from rest import problems
-from rest.body import body_limit
+from rest.requests.body import body_limit
 from rest.throttling import ALLOWANCE, Allowance, RateLimited, Window, client_address, client_network, count_request
 from rest.watch.watchers import USER_KEY
 

@@ -6,10 +6,10 @@ from django.views.generic import RedirectView
 
 from mail.unsubscribe.page import page as unsubscribe_page
 from monitor.metrics.page import metrics
-from project.docs import SchemaView, docs
+from project.api.docs import SchemaView, docs
+from project.api.index import IndexView
+from project.api.limits import LimitsView
 from project.health import healthz, readyz
-from project.index import IndexView
-from project.limits import LimitsView
 from project.login.sessions import SessionView
 from project.login.tokens import CurrentTokenView, TokensView, TokenView
 from project.page.views import page

@@ -1,4 +1,4 @@
-"""Stored responses (rest/idempotency.py)."""
+"""Stored responses (rest/requests/idempotency.py)."""
 
 from django.conf import settings
 from django.db import models

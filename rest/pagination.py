@@ -16,7 +16,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from rest.openapi import ORIGIN
+from rest.openapi.parts import ORIGIN
 
 MAX_PAGE_CHARACTERS = 4 * 1024 * 1024
 """Of the large columns of all rows of a page. JSON parsed into Python values takes up to twenty times as many bytes."""

@@ -20,8 +20,8 @@ from psycopg2.errors import LockNotAvailable
 from rest_framework.exceptions import APIException, Throttled
 from rest_framework.views import set_rollback
 
-from rest.field_errors import FieldError, first_errors, shortened
 from rest.read_only import WriteInSafeMethod
+from rest.requests.field_errors import FieldError, first_errors, shortened
 
 logger = structlog.get_logger(__name__)
 

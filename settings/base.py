@@ -159,7 +159,7 @@ REST_FRAMEWORK = {
         "project.login.authentication.TokenAuthentication",
         "project.login.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "rest.query.KnownParameters"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "rest.requests.query.KnownParameters"],
     "DEFAULT_PARSER_CLASSES": ["rest.json.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest.json.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest.json.OnlyJSON",
@@ -167,7 +167,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "rest.pagination.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_THROTTLE_CLASSES": ["rest.throttling.RateLimit"],
-    "DEFAULT_SCHEMA_CLASS": "rest.schema.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "rest.openapi.schema.AutoSchema",
     "EXCEPTION_HANDLER": "rest.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -224,7 +224,7 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "rest.schema.add_shared_parts",
+        "rest.openapi.schema.add_shared_parts",
     ],
 }
 

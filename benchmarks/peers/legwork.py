@@ -18,7 +18,7 @@ from django.contrib.auth.models import User  # noqa: E402
 from benchmarks.mails import SUBJECT, TEXT, addresses  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from jobs.models.ids import new_id  # noqa: E402
-from jobs.models.sql_postgresql import INSERT, NOT_GIVEN  # noqa: E402
+from jobs.models.queue.sql_postgresql import INSERT, NOT_GIVEN  # noqa: E402
 from jobs.submit import build, submit, submit_many  # noqa: E402
 from mail.models import Message  # noqa: E402
 from mail.submit import build_draft, store  # noqa: E402

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from jobs.models.outputs import Output
-from rest.openapi import CONTENT_DISPOSITION, ETAG, IF_NONE_MATCH
+from rest.openapi.parts import CONTENT_DISPOSITION, ETAG, IF_NONE_MATCH
 from routers import pool, replica_was_read, use_primary
 
 log = structlog.get_logger(__name__)

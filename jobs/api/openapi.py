@@ -10,9 +10,9 @@ from rest_framework.serializers import Serializer
 
 from jobs.api.serializers import JobRequest
 from jobs.registry import Kind, NoParams, kinds
-from rest.batch import ItemsField
-from rest.openapi import example, named_examples
-from rest.strict import StrictSerializer
+from rest.openapi.parts import example, named_examples
+from rest.requests.batch import ItemsField
+from rest.requests.strict import StrictSerializer
 
 COUNTDOWN = {"kind": "demo.countdown", "params": {"seconds": 20}}
 HTTP_REQUEST = {

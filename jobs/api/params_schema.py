@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.registry import Kind
-from rest.schema import AutoSchema, generating
+from rest.openapi.schema import AutoSchema, generating
 
 JSON = "application/json"
 NO_PARAMS = {"additionalProperties": False}

@@ -14,9 +14,9 @@ from jobs.models import Job
 from jobs.registry import UnknownKind, find_kind
 from jobs.submit import build, store, store_many
 from jobs.usage import unfinished_jobs
-from rest.batch import parse_each
-from rest.field_errors import FieldError
-from rest.strict import validated
+from rest.requests.batch import parse_each
+from rest.requests.field_errors import FieldError
+from rest.requests.strict import validated
 
 
 def parse_job(user: User, data: object) -> Job:

@@ -11,12 +11,12 @@ from jobs.models.attempt_errors import AttemptError
 from jobs.models.states import TERMINAL, Status
 from jobs.priorities import HIGHEST, LOWEST
 from jobs.sealing import shown_params
-from rest.fields import IntegerField, StringField, TimeField
-from rest.openapi import ORIGIN, UUID_EXAMPLE, example
+from rest.openapi.parts import ORIGIN, UUID_EXAMPLE, example
 from rest.pagination import characters_of
+from rest.requests.fields import IntegerField, StringField, TimeField
+from rest.requests.strict import AnyValueField, StrictSerializer
 from rest.responses import etag, poll_headers
 from rest.site import Site
-from rest.strict import AnyValueField, StrictSerializer
 
 NOT_PUBLIC = "The job failed; its operators can see why."
 JOB_FIELDS = (

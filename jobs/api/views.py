@@ -40,9 +40,7 @@ from jobs.models.states import TERMINAL, Status
 from jobs.registry import Kind, kinds
 from jobs.submit import store
 from jobs.usage import unfinished_jobs
-from rest.batch import BatchResponse, batch_response
-from rest.idempotency import idempotent
-from rest.openapi import (
+from rest.openapi.parts import (
     ETAG,
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
@@ -52,8 +50,10 @@ from rest.openapi import (
     REPLAYED,
     RETRY_AFTER,
 )
+from rest.requests.batch import BatchResponse, batch_response
+from rest.requests.idempotency import idempotent
+from rest.requests.strict import require_no_body
 from rest.responses import Conflict, conditional, first_or_404
-from rest.strict import require_no_body
 from rest.throttling import charge_items
 from rest.watch.plans import VariesByPreference
 

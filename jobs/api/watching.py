@@ -25,11 +25,11 @@ from jobs.api.serializers import (
     represent_job,
 )
 from jobs.models import Job
-from jobs.models.clock import database_now
 from jobs.models.digest import RowDigest
+from jobs.models.queue.clock import database_now
 from jobs.models.states import TERMINAL, Status
 from rest.json import dumps
-from rest.openapi import AFTER, EVENT_STREAM, LAST_EVENT_ID, NOTHING_LEFT
+from rest.openapi.parts import AFTER, EVENT_STREAM, LAST_EVENT_ID, NOTHING_LEFT
 from rest.responses import first_or_404
 from rest.site import Site
 from rest.watch.plans import (

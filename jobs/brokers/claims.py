@@ -13,8 +13,8 @@ from django_q.conf import Conf
 from jobs.brokers.fair_share import FairShare
 from jobs.brokers.pauses import PausedKinds
 from jobs.models import Job
-from jobs.models.claiming import STARVED_AFTER, CanBatch
-from jobs.models.low_water import LowWaters
+from jobs.models.queue.claiming import STARVED_AFTER, CanBatch
+from jobs.models.queue.low_water import LowWaters
 from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
 

@@ -15,7 +15,7 @@ from django_q.conf import Conf
 from jobs.brokers.breaker import CircuitBreaker
 from jobs.brokers.claims import ClaimingBroker
 from jobs.models import Job
-from jobs.models.claiming import MAIN_THREAD, CanBatch
+from jobs.models.queue.claiming import MAIN_THREAD, CanBatch
 from jobs.registry import REMOTE_POOL
 
 MAX_WAKEUPS = 10

@@ -22,7 +22,7 @@ from jobs.cluster.reports import ClusterReport
 from jobs.django_q.cluster_status import ClusterStatus
 from jobs.django_q.schedules import Schedules
 from jobs.models import Job
-from jobs.models.clock import database_now
+from jobs.models.queue.clock import database_now
 from jobs.worker.heartbeat import RENEW_EVERY
 from jobs.worker.rescue import rescue
 

@@ -15,7 +15,7 @@ from django_q.conf import Conf
 
 from jobs.cluster.process import CLUSTER_ID, Process
 from jobs.models import Cluster
-from jobs.models.clock import database_now
+from jobs.models.queue.clock import database_now
 
 REPORT_EVERY = 1.0
 """Seconds."""

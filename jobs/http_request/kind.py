@@ -12,8 +12,8 @@ from jobs.http_request.errors import Refused, Unreachable
 from jobs.registry import job, minutes
 from jobs.retry import exponential
 from jobs.run import Run
-from rest.fields import ChoiceField, DictField, IntegerField, ListField, StringField
-from rest.strict import AnyValueField, StrictSerializer
+from rest.requests.fields import ChoiceField, DictField, IntegerField, ListField, StringField
+from rest.requests.strict import AnyValueField, StrictSerializer
 from rest.throttling import Window
 
 CALL_TIMEOUT = 30.0

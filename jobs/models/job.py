@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from jobs.errors import AlreadyFinished, LeaseLost, NotRestartable, UniqueKeyTaken
 from jobs.models.attempt_errors import AppendError, AttemptError, append_error
-from jobs.models.claiming import BY_AGE, BY_OWNER, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
 from jobs.models.ids import new_id
-from jobs.models.lock_waits import short_lock_waits
 from jobs.models.queryset import JobQuerySet
+from jobs.models.queue.claiming import BY_AGE, BY_OWNER, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
+from jobs.models.queue.lock_waits import short_lock_waits
 from jobs.models.states import RESTARTABLE, TERMINAL, UPCOMING, WAITING, Status
 from jobs.registry import REMOTE_POOL
 from rest.json_value import stored_json_decoder

@@ -12,11 +12,11 @@ from django.db.models import Count, F, Max, Min
 from django.db.models.functions import Now
 
 from jobs.errors import LeaseLost
-from jobs.models import sql
 from jobs.models.bulk import BulkQuerySet
-from jobs.models.claiming import BY_AGE, ClaimQuerySet
-from jobs.models.leases import LeaseQuerySet
-from jobs.models.sql_postgresql import HISTORY
+from jobs.models.queue import sql
+from jobs.models.queue.claiming import BY_AGE, ClaimQuerySet
+from jobs.models.queue.leases import LeaseQuerySet
+from jobs.models.queue.sql_postgresql import HISTORY
 from jobs.models.states import TERMINAL, UPCOMING, WAITING, Status
 from jobs.registry import REMOTE_POOL
 

@@ -20,7 +20,7 @@ from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from jobs.registry import REMOTE_LEASE, REMOTE_POOL, UnknownKind, find_kind
 from jobs.remote.lease_id import LeaseId, NoSuchLease
-from jobs.worker.outcome import record_failure
+from jobs.worker.attempts.outcome import record_failure
 from jobs.worker.rescue import rescue
 
 log = structlog.get_logger(__name__)

@@ -12,10 +12,10 @@ from jobs.models import Job
 from jobs.registry import kinds
 from jobs.remote.lease_id import LeaseId
 from jobs.retry import MAX_WAIT
-from jobs.worker.outcome import MESSAGE_LIMIT
-from rest.fields import BooleanField, ListField, NumberField, StringField
+from jobs.worker.attempts.outcome import MESSAGE_LIMIT
 from rest.json_value import NotStorable, to_json
-from rest.strict import AnyValueField, StrictSerializer
+from rest.requests.fields import BooleanField, ListField, NumberField, StringField
+from rest.requests.strict import AnyValueField, StrictSerializer
 
 MAX_KINDS = 100
 

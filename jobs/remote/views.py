@@ -28,10 +28,10 @@ from jobs.remote.serializers import (
     lease_url,
 )
 from jobs.remote.waiting import LeaseWait
-from rest.idempotency import idempotent
-from rest.openapi import IDEMPOTENCY_KEY, LOCATION, PREFER, PREFERENCE_APPLIED, REPLAYED, RETRY_AFTER
+from rest.openapi.parts import IDEMPOTENCY_KEY, LOCATION, PREFER, PREFERENCE_APPLIED, REPLAYED, RETRY_AFTER
+from rest.requests.idempotency import idempotent
+from rest.requests.strict import StrictSerializer
 from rest.responses import Conflict
-from rest.strict import StrictSerializer
 from rest.watch.plans import VariesByPreference
 from routers import use_primary
 

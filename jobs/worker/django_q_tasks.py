@@ -27,9 +27,9 @@ from django_q.utils import get_func_repr
 
 from jobs.django_q import task_results
 from jobs.django_q.task_package import Forged, Task, Unreadable, unpack
-from jobs.worker.connections import clean_connections
-from jobs.worker.interrupt import Interrupted, MainThread, Stopped, TimedOut
-from jobs.worker.running_attempts import RunningAttempts
+from jobs.worker.attempts.connections import clean_connections
+from jobs.worker.attempts.interrupt import Interrupted, MainThread, Stopped, TimedOut
+from jobs.worker.attempts.running_attempts import RunningAttempts
 from jobs.worker.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)

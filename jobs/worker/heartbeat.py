@@ -9,10 +9,10 @@ from django.db import close_old_connections, connection, connections
 
 from jobs.errors import LeaseLost
 from jobs.models import Job
-from jobs.models.lock_waits import limit_lock_waits
-from jobs.worker.buffer import WorkBuffer
-from jobs.worker.interrupt import Abandoned, Cancelled
-from jobs.worker.running_attempts import RunningAttempts
+from jobs.models.queue.lock_waits import limit_lock_waits
+from jobs.worker.attempts.buffer import WorkBuffer
+from jobs.worker.attempts.interrupt import Abandoned, Cancelled
+from jobs.worker.attempts.running_attempts import RunningAttempts
 
 log = structlog.get_logger(__name__)
 

@@ -14,9 +14,9 @@ from django.db import close_old_connections, connections
 from jobs.models import Job
 from jobs.registry import kinds
 from jobs.worker import malloc
-from jobs.worker.batches import prepare
-from jobs.worker.buffer import START_WITHIN
-from jobs.worker.interrupt import OtherThread, Stopped
+from jobs.worker.attempts.batches import prepare
+from jobs.worker.attempts.buffer import START_WITHIN
+from jobs.worker.attempts.interrupt import OtherThread, Stopped
 from jobs.worker.process import ProcessHandle, WorkerProcess
 
 log = structlog.get_logger(__name__)

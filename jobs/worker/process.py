@@ -14,11 +14,11 @@ from django_q.conf import Conf
 from django_q.signals import post_spawn
 
 from jobs import tracing
-from jobs.worker.attempt import Attempts, wait_for_database
-from jobs.worker.buffer import WorkBuffer
+from jobs.worker.attempts.attempt import Attempts, wait_for_database
+from jobs.worker.attempts.buffer import WorkBuffer
+from jobs.worker.attempts.running_attempts import RunningAttempts
 from jobs.worker.heartbeat import Heartbeat
 from jobs.worker.rescue import take_over
-from jobs.worker.running_attempts import RunningAttempts
 from jobs.worker.timekeeper import Timekeeper
 from jobs.worker.watchdog import Predecessor, Watchdog
 

@@ -17,12 +17,12 @@ from django.db.models.functions import Now
 
 from jobs.errors import WorkerLost
 from jobs.models import Counter, Job
-from jobs.models.leases import LEASE
 from jobs.models.queryset import JobQuerySet
+from jobs.models.queue.leases import LEASE
 from jobs.models.states import Status
 from jobs.registry import REMOTE_POOL
-from jobs.worker.interrupt import TimedOut
-from jobs.worker.outcome import record_failure
+from jobs.worker.attempts.interrupt import TimedOut
+from jobs.worker.attempts.outcome import record_failure
 from jobs.worker.watchdog import Predecessor
 
 log = structlog.get_logger(__name__)

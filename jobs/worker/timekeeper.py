@@ -9,8 +9,8 @@ import signal
 import threading
 from collections.abc import Callable
 
-from jobs.worker.interrupt import RETRY_AFTER
-from jobs.worker.running_attempts import RunningAttempts
+from jobs.worker.attempts.interrupt import RETRY_AFTER
+from jobs.worker.attempts.running_attempts import RunningAttempts
 from jobs.worker.watchdog import Watchdog
 
 CHECK_EVERY = 0.2

@@ -4,10 +4,10 @@ import time
 from typing import Any, Protocol
 
 from jobs.models import Job
-from jobs.models.claiming import CanBatch
-from jobs.worker.buffer import MAX_WRITE_DELAY
+from jobs.models.queue.claiming import CanBatch
+from jobs.worker.attempts.buffer import MAX_WRITE_DELAY
+from jobs.worker.attempts.interrupt import MainThread
 from jobs.worker.django_q_tasks import DjangoQTasks
-from jobs.worker.interrupt import MainThread
 from jobs.worker.prefetch import Prefetch
 from jobs.worker.process import ProcessHandle, WorkerProcess
 

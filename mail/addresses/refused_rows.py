@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TypedDict
 
-from rest.field_errors import FieldError
+from rest.requests.field_errors import FieldError
 
 MAX_REPORTED = 500
 """Rows that are reported one by one; the others are only counted."""

@@ -14,8 +14,8 @@ from mail.addresses.parsing import BadAddress, Mailbox, has_control_characters, 
 from mail.models.stream import LONGEST_NAME, STREAM_NAME
 from mail.rendering.budget import MAX_CHARACTERS
 from mail.rendering.content import MAX_LINE_LENGTH
-from rest.fields import Base64Field, DictField, StringField
-from rest.strict import StrictSerializer
+from rest.requests.fields import Base64Field, DictField, StringField
+from rest.requests.strict import StrictSerializer
 
 MAX_ENVELOPE_BYTES = 15_500
 """Of headers, tags and reply_to together. Mailgun takes 16 KiB, and our own header fields are among them."""

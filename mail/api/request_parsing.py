@@ -18,9 +18,9 @@ from mail.rendering.sandbox import render_text
 from mail.submit import Draft, build_draft, store
 from mail.unsubscribe.one_click import context_for
 from mail.usage import unsent_messages
-from rest.batch import parse_each
-from rest.field_errors import FieldError
-from rest.strict import validated
+from rest.requests.batch import parse_each
+from rest.requests.field_errors import FieldError
+from rest.requests.strict import validated
 
 Templates = Mapping[str, Template]
 """The user's templates by name."""

@@ -14,7 +14,7 @@ from mail.api.timeline import timelines
 from mail.models import Message
 from mail.status import TERMINAL
 from rest.json import dumps
-from rest.openapi import AFTER, EVENT_STREAM, LAST_EVENT_ID, NOTHING_LEFT
+from rest.openapi.parts import AFTER, EVENT_STREAM, LAST_EVENT_ID, NOTHING_LEFT
 from rest.pagination import characters_of
 from rest.responses import etag, first_or_404
 from rest.site import Site

@@ -28,7 +28,7 @@ from mail.rendering.content import require_body, subject_line
 from mail.rendering.sandbox import SandboxedTemplate
 from mail.submit import Draft, build_draft, store_for_broadcast
 from mail.unsubscribe.one_click import context_for
-from rest.field_errors import FieldError
+from rest.requests.field_errors import FieldError
 
 log = structlog.get_logger(__name__)
 

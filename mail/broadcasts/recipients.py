@@ -10,9 +10,9 @@ from rest_framework.exceptions import ValidationError
 from mail.addresses.csv_files import SEPARATORS, BadFile, decode_csv, split_rows
 from mail.addresses.normalize import MAX_ADDRESS_LENGTH
 from mail.addresses.refused_rows import MAX_REPORTED, RefusedRow, refused_row
-from rest.field_errors import FieldError, first_errors
-from rest.fields import ObjectField, StringField
-from rest.strict import StrictSerializer
+from rest.requests.field_errors import FieldError, first_errors
+from rest.requests.fields import ObjectField, StringField
+from rest.requests.strict import StrictSerializer
 
 MAX_IN_JSON, MAX_IN_FILE = 10_000, 100_000
 TO = "to"

@@ -160,6 +160,10 @@ class Message(models.Model):
                 self._row().update(provider=attempt.provider)
                 self._transition(outranked_by(Status.SENT), status=Status.SENT, finished_at=None, failure=None)
 
+    def lock(self) -> None:
+        """Lock its row until the end of the transaction. Who changes its attempts, too, locks the message first."""
+        self._row().select_for_update(no_key=True).values_list("pk").first()
+
     def return_to_queue(self) -> None:
         """Queue it for another attempt; also a scheduled message that is due and has to wait."""
         self._transition({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)

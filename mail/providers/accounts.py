@@ -26,7 +26,7 @@ class Account:
         """All domains that it sends from."""
         if own := self.options.get("sender_domain"):
             return [str(own).lower()]
-        return list(dict.fromkeys([address_domain(settings.MAIL_FROM).lower(), *settings.MAIL_FROM_DOMAINS]))
+        return list(dict.fromkeys(map(str.lower, [address_domain(settings.MAIL_FROM), *settings.MAIL_FROM_DOMAINS])))
 
     def domain_for(self, sender: str) -> str:
         """The domain that it sends this sender's mail from: its own if it has one, else that of the address."""

@@ -242,6 +242,7 @@ def _record_failure(
     """Record the failure together with its consequences, so that a crash in between records nothing."""
     decision = Decision()
     with transaction.atomic():
+        message.lock()
         if attempts[-1].conclude(OUTCOME_OF[failure.kind], failure):
             decision = apply_policy(
                 message,

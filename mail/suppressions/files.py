@@ -22,7 +22,7 @@ from mail.models import StreamSuppression, Suppression
 from mail.reasons import Reason, Scope
 from mail.suppressions.provider_lists import EVERYTHING, MEANING, Entry, import_entries, parse_item
 from mail.suppressions.stream_rows import StreamRow, import_rows
-from rest.field_errors import FieldError
+from rest.requests.field_errors import FieldError
 
 OWN_COLUMNS = ("address", "reason", "scope", "expires_at", "source", "created_at", "user", "stream")
 COLUMNS = {

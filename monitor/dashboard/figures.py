@@ -125,11 +125,6 @@ def job_charts(span: str) -> list[tuple[str, Any]]:
     ]
 
 
-def _percentiles(pairs: Iterable[tuple[float | None, float | None]], colour: str) -> list[Series]:
-    p95, p50 = zip(*pairs, strict=True)
-    return [Series("p95", colour, p95), Series("p50", "blue", p50)]
-
-
 def mail_charts(span: str) -> list[tuple[str, Any]]:
     axis = _axis(span)
     found: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(axis.moments))

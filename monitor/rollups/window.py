@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs.models.clock import database_now
+from jobs.models.queue.clock import database_now
 from monitor.models import RollupPosition
 
 DELAY = timedelta(seconds=5)

@@ -11,7 +11,7 @@ from django.core.cache import cache as shared_cache
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from jobs.models.sql_postgresql import array_literal
+from jobs.models.queue.sql_postgresql import array_literal
 from jobs.models.statements import execute_prepared
 from project.replicas import probe
 from project.replicas.read_your_writes import position_key

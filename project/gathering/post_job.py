@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from jobs.api.request_parsing import parse_job
 from jobs.api.serializers import job_poll_headers, job_row, represent_job
 from jobs.models import Job
-from jobs.submit import store_each
+from jobs.submit import store_many
 from jobs.usage import unfinished_jobs
 from project.gathering.answers import Answer
 from project.gathering.gatherer import Gatherer
@@ -40,7 +40,7 @@ def parse(data: object, user: User) -> Job | None:
 
 
 def insert(jobs: list[Job]) -> None:
-    store_each(jobs)
+    store_many(jobs)
 
 
 posts: Gatherer[Posted, Stored] = Gatherer(

@@ -5,9 +5,9 @@ from django.contrib.auth.models import User
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from rest.fields import StringField
-from rest.openapi import example
-from rest.strict import StrictSerializer
+from rest.openapi.parts import example
+from rest.requests.fields import StringField
+from rest.requests.strict import StrictSerializer
 
 
 @example(username="ada", password="correct horse battery staple")  # noqa: S106 an example

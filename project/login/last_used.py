@@ -26,7 +26,7 @@ class LastUsed:
         self._lock = threading.Lock()
         self._day: date | None = None
         self._noted: set[UUID] = set()
-        self._unwritten: set[UUID] = set()
+        self._unwritten: dict[UUID, date] = {}
 
     def note(self, token_id: UUID, last_used_on: date | None) -> None:
         """last_used_on: the token's column, as loaded."""
@@ -38,21 +38,20 @@ class LastUsed:
                 self._day, self._noted = today, set()
             if len(self._noted) < MOST:
                 self._noted.add(token_id)
-                self._unwritten.add(token_id)
+                self._unwritten[token_id] = today
 
     def write(self) -> None:
         """Write what was noted. If the database is away, it is written next time."""
         with self._lock:
-            tokens, day = self._unwritten, self._day
-            self._unwritten = set()
-        if not tokens:
-            return
+            unwritten, self._unwritten = self._unwritten, {}
         try:
-            Token.objects.filter(pk__in=tokens).exclude(last_used_on=day).update(last_used_on=day)
+            for day in set(unwritten.values()):
+                tokens = [token_id for token_id, used_on in unwritten.items() if used_on == day]
+                Token.objects.filter(pk__in=tokens).exclude(last_used_on__gte=day).update(last_used_on=day)
         except Exception:
             log.warning("last_use_not_written", exc_info=True)
             with self._lock:
-                self._unwritten |= tokens
+                self._unwritten = unwritten | self._unwritten
 
     def written(self) -> AbstractContextManager[None]:
         """A block during which what was noted is written every WRITE_EVERY seconds."""

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from project.login.authentication import SessionAuthentication
 from project.login.credentials import Credentials
-from rest.openapi import example
+from rest.openapi.parts import example
 
 
 @example(username="ada")

@@ -25,12 +25,12 @@ from project.login.access import end_access
 from project.login.authentication import BasicCredentials
 from project.login.credentials import Credentials
 from project.models import Token
-from rest.fields import ChoiceField, StringField
-from rest.openapi import example
+from rest.openapi.parts import example
 from rest.pagination import NewestFirst
-from rest.query import KnownParameters
+from rest.requests.fields import ChoiceField, StringField
+from rest.requests.query import KnownParameters
+from rest.requests.strict import StrictSerializer
 from rest.scopes import Scope
-from rest.strict import StrictSerializer
 from rest.usage import QuotaExceeded
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from rest.prefer import wait_seconds
+from rest.requests.prefer import wait_seconds
 from rest.site import Origin, Site
 from rest.watch.position import OwnerPosition, Position, RowPosition
 from rest.watch.table import LARGEST, State, Topic, new_version

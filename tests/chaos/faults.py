@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 
 from jobs.cluster.stall import STALLED_AFTER
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from tests.chaos.clock import CLOCKS
 from tests.chaos.kinds import gil_holder, transaction_of_seconds
 from tests.chaos.maintenance import FLAG, WAYS_TO_FAIL

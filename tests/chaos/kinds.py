@@ -17,7 +17,7 @@ from jobs.models import Job
 from jobs.registry import job
 from jobs.retry import exponential
 from jobs.run import Run
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 from tests.chaos.ledger import note, noted, noted_for_certain
 
 SOON = exponential(attempts=100, base=0.5, cap=1)

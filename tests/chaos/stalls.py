@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection
 from datetime import datetime
 
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from tests.chaos import uptime
 from tests.chaos.maintenance import chaos_task
 from tests.support.cluster_stack import Cluster, Event

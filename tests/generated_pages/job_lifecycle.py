@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jobs.models import Job
-from jobs.models.claiming import STARVED_AFTER
-from jobs.models.leases import LEASE
 from jobs.models.queryset import JobQuerySet
+from jobs.models.queue.claiming import STARVED_AFTER
+from jobs.models.queue.leases import LEASE
 from jobs.models.states import TERMINAL, TRANSITIONS, Status
 from jobs.worker.heartbeat import RENEW_EVERY
 from jobs.worker.watchdog import STUCK_AFTER

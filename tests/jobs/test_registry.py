@@ -12,7 +12,7 @@ from jobs.errors import JobError
 from jobs.registry import NoParams, UnknownKind, find_kind, job, kinds, minutes
 from jobs.retry import exponential
 from jobs.run import Run
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 from tests.support.factories import make_kind
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import PermanentError, RetryAfter, TransientError, WorkerLost
 from jobs.retry import Retry, exponential, next_run
-from jobs.worker.interrupt import TimedOut
+from jobs.worker.attempts.interrupt import TimedOut
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 A_BIT_LESS_THAN_ONE = 1 - 2**-53

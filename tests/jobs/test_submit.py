@@ -15,13 +15,14 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from jobs.errors import UniqueKeyTaken
-from jobs.models import Job, clock
+from jobs.models import Job
+from jobs.models.queue import clock
 from jobs.models.states import Status
 from jobs.priorities import OWN_PRIORITY
 from jobs.registry import UnknownKind
 from jobs.retry import exponential
 from jobs.submit import build, submit, submit_many
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 from tests.support.factories import WORKER, clock_wrong_by, make_job, make_kind, make_user, row
 from tests.support.timeouts import PATIENCE
 

@@ -40,8 +40,8 @@ def test_no_file_is_longer_than_a_reader_likes() -> None:
 
 
 def test_the_path_of_a_test_mirrors_the_path_of_its_module() -> None:
-    """tests/jobs/models/test_claiming_plans.py tests jobs/models/claiming.py; tests/soak/test_invariants.py tests the
-    file beside it.
+    """tests/jobs/worker/test_rescue_take_over.py tests jobs/worker/rescue.py; tests/soak/test_invariants.py the file
+    beside it.
     """
     sources = {path.relative_to(ROOT / "tests"): path.read_text() for path in (ROOT / "tests").rglob("*.py")}
     tests = [path for path, text in sources.items() if HAS_TESTS.search(text)]
@@ -52,7 +52,11 @@ def test_the_path_of_a_test_mirrors_the_path_of_its_module() -> None:
 @pytest.mark.parametrize(
     ("path", "right"),
     [
-        *[("jobs/test_retry.py", True), ("jobs/models/test_claiming_plans.py", True), ("jobs/test_brokers.py", True)],
+        *[
+            ("jobs/test_retry.py", True),
+            ("jobs/worker/test_rescue_take_over.py", True),
+            ("jobs/test_brokers.py", True),
+        ],
         *[("test_routers.py", True), ("soak/test_invariants.py", True), ("system/jobs/test_kills.py", True)],
         *[("jobs/test_claiming.py", False), ("test_retry.py", False), ("elsewhere/test_retry.py", False)],
         *[("jobs/retry.py", False), ("jobs/retry_test.py", False), ("system/kills.py", False)],

@@ -24,8 +24,8 @@ from rest_framework.test import APIClient
 from rest_framework.views import APIView
 
 from project import urls
-from rest.field_errors import flatten
-from rest.strict import StrictSerializer
+from rest.requests.field_errors import flatten
+from rest.requests.strict import StrictSerializer
 from tests.support.api_clients import QUOTA_EXCEEDED, assert_problem
 
 SECRET = "the-secret-of-the-server"

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 def in_threads(*actions: Callable[[], object]) -> None:
     """Each in a thread of its own, until all of them have ended."""
-    threads = [threading.Thread(target=_disconnecting, args=[action]) for action in actions]
+    threads = [threading.Thread(target=disconnecting, args=[action]) for action in actions]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -65,6 +65,7 @@ def waiting_for_locks() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _disconnecting(action: Callable[[], Any]) -> None:
+def disconnecting(action: Callable[[], Any]) -> None:
+    """Call it in a thread, and close the thread's connections."""
     with disconnected():
         action()

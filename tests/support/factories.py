@@ -14,11 +14,11 @@ from jobs import registry
 from jobs.cluster import maintenance
 from jobs.models import Job
 from jobs.models.attempt_errors import AttemptError
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from jobs.models.states import TERMINAL, UPCOMING, Status
 from jobs.registry import Handler, Kind
+from jobs.worker.attempts.outcome import error_entry
 from jobs.worker.heartbeat import Heartbeat
-from jobs.worker.outcome import error_entry
 
 WORKER = "here:1"
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from jobs.models import Job
 from jobs.models.ids import new_id
-from jobs.models.leases import Renewal
-from jobs.worker.interrupt import Interrupted, Interruptible, MainThread, OtherThread
+from jobs.models.queue.leases import Renewal
+from jobs.worker.attempts.interrupt import Interrupted, Interruptible, MainThread, OtherThread
 
 CHECK_EVERY = 0.005
 

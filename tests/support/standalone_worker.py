@@ -10,8 +10,9 @@ import pytest
 from django.db import close_old_connections, connection
 
 from jobs.models import Job
-from jobs.models.claiming import CanBatch
-from jobs.worker import attempt, heartbeat, interrupt, process, timekeeper
+from jobs.models.queue.claiming import CanBatch
+from jobs.worker import heartbeat, process, timekeeper
+from jobs.worker.attempts import attempt, interrupt
 from jobs.worker.io_worker import IoWorker, total_threads
 from jobs.worker.process import WorkerProcess
 from jobs.worker.watchdog import Predecessor

@@ -13,10 +13,10 @@ from mail.broadcasts.recipients import MAX_IN_JSON, RecipientRequest
 from mail.importance import Importance
 from mail.models import Broadcast
 from mail.submit import default_expiry
-from rest.batch import ItemsField
-from rest.fields import BooleanField, ChoiceField, ListField, StringField, TimeField
-from rest.openapi import ORIGIN, UUID_EXAMPLE, example
-from rest.strict import StrictSerializer
+from rest.openapi.parts import ORIGIN, UUID_EXAMPLE, example
+from rest.requests.batch import ItemsField
+from rest.requests.fields import BooleanField, ChoiceField, ListField, StringField, TimeField
+from rest.requests.strict import StrictSerializer
 
 
 class BroadcastOptions(StrictSerializer):

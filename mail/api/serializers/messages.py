@@ -25,12 +25,12 @@ from mail.api.fields import (
 from mail.importance import Importance
 from mail.models import Message
 from mail.status import TERMINAL, Status
-from rest.batch import ItemsField
-from rest.fields import BooleanField, ChoiceField, ListField, ObjectField, StringField, TimeField
-from rest.openapi import ORIGIN, UUID_EXAMPLE, example
+from rest.openapi.parts import ORIGIN, UUID_EXAMPLE, example
+from rest.requests.batch import ItemsField
+from rest.requests.fields import BooleanField, ChoiceField, ListField, ObjectField, StringField, TimeField
+from rest.requests.strict import StrictSerializer
 from rest.responses import poll_headers
 from rest.site import Site
-from rest.strict import StrictSerializer
 
 SUMMARY_COLUMNS = (
     "id",

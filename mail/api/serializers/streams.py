@@ -11,8 +11,8 @@ from mail.api.fields import MailboxField
 from mail.api.stream_figures import DAYS, stream_figures
 from mail.models import Stream, StreamSuppression
 from mail.policy.guard import STREAM_DAYS, rates_of_stream
-from rest.openapi import ORIGIN, example
-from rest.strict import StrictSerializer
+from rest.openapi.parts import ORIGIN, example
+from rest.requests.strict import StrictSerializer
 
 
 @example(

@@ -13,9 +13,9 @@ from mail.api.fields import MailboxField
 from mail.models import Suppression
 from mail.reasons import Reason, Scope
 from mail.suppressions.files import COLUMNS
-from rest.fields import ChoiceField, TimeField
-from rest.openapi import ORIGIN, example
-from rest.strict import StrictSerializer
+from rest.openapi.parts import ORIGIN, example
+from rest.requests.fields import ChoiceField, TimeField
+from rest.requests.strict import StrictSerializer
 
 
 @example(address="ada@example.org", reason="manual")

@@ -11,9 +11,9 @@ from mail.api.fields import LineField, SourceField
 from mail.models import Template
 from mail.rendering.budget import BadTemplate, RenderBudget
 from mail.rendering.sandbox import SandboxedTemplate
-from rest.fields import ObjectField, PatternField
-from rest.openapi import ORIGIN, example
-from rest.strict import StrictSerializer
+from rest.openapi.parts import ORIGIN, example
+from rest.requests.fields import ObjectField, PatternField
+from rest.requests.strict import StrictSerializer
 
 PARTS = ("subject", "text", "html")
 MAX_NAME_LENGTH = 100

@@ -38,10 +38,10 @@ from mail.errors import NothingToCancel
 from mail.importance import Importance
 from mail.models import Broadcast, Template
 from mail.usage import unsent_messages
-from rest.idempotency import idempotent
-from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
+from rest.openapi.parts import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, LOCATION, REPLAYED, RETRY_AFTER
+from rest.requests.idempotency import idempotent
+from rest.requests.strict import require_no_body
 from rest.responses import Conflict, conditional, etag, first_or_404
-from rest.strict import require_no_body
 from rest.throttling import charge_broadcast
 
 PARSERS = cast("list[type[BaseParser]]", api_settings.DEFAULT_PARSER_CLASSES)

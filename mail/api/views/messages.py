@@ -39,9 +39,7 @@ from mail.rendering.budget import RenderBudget
 from mail.resending import resend
 from mail.submit import cancel_message, store
 from mail.usage import unsent_messages
-from rest.batch import BatchResponse, batch_response
-from rest.idempotency import idempotent
-from rest.openapi import (
+from rest.openapi.parts import (
     ETAG,
     IDEMPOTENCY_KEY,
     IF_NONE_MATCH,
@@ -51,8 +49,10 @@ from rest.openapi import (
     REPLAYED,
     RETRY_AFTER,
 )
+from rest.requests.batch import BatchResponse, batch_response
+from rest.requests.idempotency import idempotent
+from rest.requests.strict import require_no_body
 from rest.responses import Conflict, conditional, etag, first_or_404
-from rest.strict import require_no_body
 from rest.throttling import charge_items
 from rest.watch.plans import VariesByPreference
 

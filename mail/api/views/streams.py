@@ -30,10 +30,10 @@ from mail.api.serializers.streams import (
 from mail.api.views.resumption import resume_if_permitted
 from mail.models import Stream, StreamSuppression
 from mail.models.stream import STREAM_NAME
-from rest.idempotency import idempotent
-from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
+from rest.openapi.parts import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
+from rest.requests.idempotency import idempotent
+from rest.requests.strict import require_no_body
 from rest.responses import conditional, etag, first_or_404
-from rest.strict import require_no_body
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,8 @@ from mail.api.serializers.suppressions import SuppressionExport, SuppressionImpo
 from mail.api.views.permissions import staff_or_permitted
 from mail.models import Suppression
 from mail.suppressions import files
-from rest.idempotency import idempotent
-from rest.openapi import CONTENT_DISPOSITION, IDEMPOTENCY_KEY, REPLAYED
+from rest.openapi.parts import CONTENT_DISPOSITION, IDEMPOTENCY_KEY, REPLAYED
+from rest.requests.idempotency import idempotent
 
 log = structlog.get_logger(__name__)
 

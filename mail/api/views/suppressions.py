@@ -27,8 +27,8 @@ from mail.api.views.permissions import staff_or_permitted
 from mail.models import Message, Suppression
 from mail.models.queryset import SuppressionQuerySet
 from mail.suppressions.lifting import lift
-from rest.idempotency import idempotent
-from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
+from rest.openapi.parts import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
+from rest.requests.idempotency import idempotent
 from rest.responses import conditional, etag, first_or_404
 
 log = structlog.get_logger(__name__)

@@ -31,9 +31,9 @@ from mail.api.serializers.templates import (
 from mail.models import Template
 from mail.rendering.budget import RenderBudget
 from mail.unsubscribe.one_click import preview_context
-from rest.idempotency import idempotent
-from rest.openapi import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
+from rest.openapi.parts import ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from rest.pagination import characters_of
+from rest.requests.idempotency import idempotent
 from rest.responses import Conflict, conditional, etag, first_or_404
 from rest.usage import QuotaExceeded
 

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from jobs.errors import PermanentError
 from jobs.models import Job
 from jobs.models.states import TERMINAL, Status
-from jobs.worker.outcome import error_entry
+from jobs.worker.attempts.outcome import error_entry
 from tests.support.api_clients import assert_problem, client, make_token
 from tests.support.factories import make_error, make_job, make_user
 

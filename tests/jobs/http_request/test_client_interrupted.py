@@ -16,8 +16,8 @@ from jobs.models import Job
 from jobs.models.states import Status
 from jobs.registry import find_kind
 from jobs.run import Run
-from jobs.worker.interrupt import Cancelled, OtherThread
-from tests.jobs.worker.test_interrupt_other_thread import in_a_thread
+from jobs.worker.attempts.interrupt import Cancelled, OtherThread
+from tests.jobs.worker.attempts.test_interrupt_other_thread import in_a_thread
 from tests.support.factories import disconnected, make_job, row
 from tests.support.fakes import checking_timeouts
 from tests.support.servers.web import make_raw_server, make_server

@@ -17,7 +17,7 @@ from jobs.models import Job
 from jobs.models.attempt_errors import ERRORS_KEPT, AttemptError
 from jobs.models.ids import new_id
 from jobs.models.states import TERMINAL, WAITING, Status
-from jobs.worker.outcome import record_failure
+from jobs.worker.attempts.outcome import record_failure
 from jobs.worker.rescue import rescue
 from tests.support.factories import WORKER, make_error, make_job, make_user, row
 

@@ -21,7 +21,7 @@ from jobs.maintenance import delete_orphaned_outputs
 from jobs.models import Job, Output, outputs
 from jobs.models.states import Status
 from jobs.run import Run
-from jobs.worker.interrupt import Cancelled, Stopped
+from jobs.worker.attempts.interrupt import Cancelled, Stopped
 from jobs.worker.worker import Worker
 from tests.support.api_clients import assert_problem, client, make_token
 from tests.support.factories import make_job, make_kind, make_user

@@ -12,7 +12,7 @@ from django.utils import timezone
 from jobs.models import Job
 from jobs.models.statements import CompiledQuery, Parameter, execute_prepared
 from jobs.submit import submit
-from jobs.worker.interrupt import Cancelled
+from jobs.worker.attempts.interrupt import Cancelled
 from tests.support.factories import make_job, make_user, row
 
 INSERT = "INSERT INTO jobs_job"

@@ -21,9 +21,9 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from jobs.worker import django_q_tasks
+from jobs.worker.attempts.interrupt import MainThread, TimedOut
+from jobs.worker.attempts.running_attempts import RunningAttempts
 from jobs.worker.django_q_tasks import DjangoQTasks
-from jobs.worker.interrupt import MainThread, TimedOut
-from jobs.worker.running_attempts import RunningAttempts
 from jobs.worker.watchdog import STUCK_AFTER, Watchdog
 from tests.support.timeouts import PATIENCE
 

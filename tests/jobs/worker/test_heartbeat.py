@@ -10,13 +10,13 @@ from django.utils import timezone
 
 from demo.eventually import eventually
 from jobs.models import Job
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from jobs.models.states import Status
 from jobs.worker import heartbeat as heartbeat_module
-from jobs.worker.buffer import WorkBuffer
+from jobs.worker.attempts.buffer import WorkBuffer
+from jobs.worker.attempts.interrupt import Abandoned, Cancelled, MainThread
+from jobs.worker.attempts.running_attempts import RunningAttempts
 from jobs.worker.heartbeat import RENEW_EVERY, RETRY_RENEWAL_AFTER, Heartbeat
-from jobs.worker.interrupt import Abandoned, Cancelled, MainThread
-from jobs.worker.running_attempts import RunningAttempts
 from jobs.worker.watchdog import Watchdog
 from tests.support.factories import WORKER, disconnect, make_job, row
 from tests.support.fakes import Clock, Leases, Remembering, checking_timeouts, make_attempted

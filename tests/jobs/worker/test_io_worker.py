@@ -14,8 +14,8 @@ from demo.eventually import eventually
 from jobs.models import Job
 from jobs.models.states import Status
 from jobs.run import Run
-from jobs.worker import buffer as buffer_module
 from jobs.worker import io_worker
+from jobs.worker.attempts import buffer as buffer_module
 from jobs.worker.io_worker import IoWorker
 from tests.support.factories import make_job, make_kind, row
 from tests.support.standalone_worker import Broker, make_io_worker, run_to_the_end, stop

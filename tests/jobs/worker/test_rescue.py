@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from jobs.errors import RetryAfter, WorkerLost
 from jobs.models import Counter, Job
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from jobs.models.states import Status
 from jobs.worker import rescue as rescue_module
-from jobs.worker.outcome import error_entry, record_failure
+from jobs.worker.attempts.outcome import error_entry, record_failure
 from jobs.worker.rescue import BATCH, RESCUED, rescue
 from tests.support.factories import clock_wrong_by, make_job
 from tests.support.timeouts import PATIENCE

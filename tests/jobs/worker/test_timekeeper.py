@@ -13,10 +13,10 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.worker import timekeeper as timekeeper_module
-from jobs.worker.buffer import WorkBuffer
+from jobs.worker.attempts.buffer import WorkBuffer
+from jobs.worker.attempts.interrupt import Interrupted, MainThread, TimedOut
+from jobs.worker.attempts.running_attempts import RunningAttempts
 from jobs.worker.heartbeat import Heartbeat
-from jobs.worker.interrupt import Interrupted, MainThread, TimedOut
-from jobs.worker.running_attempts import RunningAttempts
 from jobs.worker.timekeeper import Timekeeper
 from jobs.worker.watchdog import Watchdog
 from tests.support.fakes import Ticking, make_attempted

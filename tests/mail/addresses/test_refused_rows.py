@@ -1,7 +1,7 @@
 """How many bad rows of a list are reported, and which."""
 
 from mail.addresses.refused_rows import first_refused, refused_row
-from rest.field_errors import FieldError
+from rest.requests.field_errors import FieldError
 
 
 def test_no_bad_row_is_reported_after_one_that_is_only_counted() -> None:

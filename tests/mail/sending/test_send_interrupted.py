@@ -1,14 +1,17 @@
 """Sending that was interrupted: what the next run does, and that nothing is recorded partially."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
 import pytest
 import requests
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
+from demo.eventually import eventually
+from jobs.errors import RetryAfter
 from jobs.models import Job
 from mail import alerts
 from mail.events import apply, ingest, lookups
@@ -16,10 +19,11 @@ from mail.events.provider_event import ProviderEvent, from_mailgun
 from mail.models import Alert, Attachment, Attempt, Message, Provider
 from mail.providers import breakers
 from mail.sending import send
-from tests.support.concurrency import in_threads
+from mail.sending.batches import begin
+from tests.support.concurrency import disconnecting, in_threads, waiting_for_locks
 from tests.support.mail.mailgun_webhooks import failure, make_event
 from tests.support.mail.messages import make_message
-from tests.support.mail.sending import classes, work_on
+from tests.support.mail.sending import NOBODY, classes, provider, sending_by, work_on
 from tests.support.servers.simulator import Simulator
 from tests.support.timeouts import PATIENCE
 
@@ -193,3 +197,22 @@ def test_a_database_error_before_the_call_leaves_nothing_ambiguous(
     assert not message.attempts.exists()
     work_on(message)
     assert (message.status, classes(message)) == ("sent", [("accepted", "")])
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no locks of rows.")
+@pytest.mark.django_db(transaction=True)
+def test_a_failure_and_an_event_of_one_message_lock_it_in_the_same_order(settings: Any) -> None:
+    message = make_message()
+
+    def fail() -> None:
+        with pytest.raises(RetryAfter):
+            send.send(call)
+
+    with sending_by(settings, provider(NOBODY)):
+        call = begin([message.pk])[message.pk]
+        with ThreadPoolExecutor(1) as pool, transaction.atomic():
+            message.lock()
+            failing = pool.submit(disconnecting, fail)
+            eventually(waiting_for_locks, PATIENCE, "the failure waiting for the message")
+            Attempt.objects.select_for_update(nowait=True).get(message=message)
+        failing.result()

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from jobs.models.clock import database_now
+from jobs.models.queue.clock import database_now
 from monitor.models import RollupPosition
 from monitor.rollups.window import DELAY, advance
 

@@ -190,11 +190,11 @@ def test_a_database_that_goes_away_is_503_and_nothing_is_stored_twice(
     """It is unknown whether the first try was committed: the plain view must not try again."""
 
     def commit_and_lose_the_answer(jobs: list[Job]) -> None:
-        store_each(jobs)
+        store_many(jobs)
         raise OperationalError("server closed the connection unexpectedly")
 
-    store_each = post_job.store_each
-    monkeypatch.setattr(post_job, "store_each", commit_and_lose_the_answer)
+    store_many = post_job.store_many
+    monkeypatch.setattr(post_job, "store_many", commit_and_lose_the_answer)
     before = commit(Job.objects.count)
     answer, gathered = paths.ask("POST", PATH, fields(world), orjson.dumps(COUNTDOWN))
     assert (answer.status, gathered) == (503, True)
@@ -210,7 +210,7 @@ def test_an_insert_that_the_database_refuses_is_left_to_the_plain_view(
     def refuse(jobs: list[Job]) -> None:
         raise ValidationError
 
-    monkeypatch.setattr(post_job, "store_each", refuse)
+    monkeypatch.setattr(post_job, "store_many", refuse)
     answer, gathered = paths.ask("POST", PATH, fields(world), orjson.dumps(COUNTDOWN))
     assert (answer.status, gathered) == (202, False)
 

@@ -210,6 +210,21 @@ def test_a_token_is_written_once_a_day(ada: User) -> None:
     assert Token.objects.get().last_used_on is None
 
 
+def test_a_use_before_midnight_that_is_written_after_it_keeps_its_day(
+    ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, now = LastUsed(), timezone.now()
+    make_token(ada)
+    make_token(ada)
+    yesterday, today = Token.objects.order_by("created")
+    recorder.note(yesterday.pk, None)
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(days=1))
+    recorder.note(today.pk, None)
+    recorder.write()
+    used_on = [token.last_used_on for token in Token.objects.order_by("created")]
+    assert used_on == [now.date(), now.date() + timedelta(days=1)]
+
+
 def test_an_authenticated_request_is_noted(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = LastUsed()
     monkeypatch.setattr("project.login.authentication.last_used", recorder)

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from jobs.registry import job
 from jobs.retry import exponential
 from jobs.run import Run
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 
 
 class Odd(BaseException):

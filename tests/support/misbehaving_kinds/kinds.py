@@ -19,7 +19,7 @@ from jobs.registry import job
 from jobs.retry import exponential
 from jobs.run import Run
 from jobs.submit import submit
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 from tests.support.misbehaving_kinds import tasks as tasks  # its receiver
 
 AT_ONCE = exponential(base=0)

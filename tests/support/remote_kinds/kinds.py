@@ -5,7 +5,7 @@ from rest_framework import serializers
 from jobs.registry import job
 from jobs.retry import exponential
 from jobs.run import Run
-from rest.strict import StrictSerializer
+from rest.requests.strict import StrictSerializer
 
 LEASE = 2
 """Seconds."""

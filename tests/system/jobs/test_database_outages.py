@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from demo.eventually import eventually
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from tests.support.cluster_stack import PATIENCE, PAUSE, ClusterStack, Gate, seconds_between
 from tests.support.servers.postgresql import PostgreSQL
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from django.db import connection
 
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from jobs.worker.heartbeat import CHECK_EVERY, RENEW_EVERY
 from settings import env
 from tests.support.timeouts import PATIENCE, lost_time

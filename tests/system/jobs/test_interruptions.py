@@ -6,9 +6,9 @@ import pytest
 
 from jobs.cluster.supervisor import CHECK_EVERY as SUPERVISOR_CHECKS_EVERY
 from jobs.cluster.supervisor import MIN_RESTART_INTERVAL
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
+from jobs.worker.attempts.interrupt import REPEAT_AFTER
 from jobs.worker.heartbeat import CHECK_EVERY, RENEW_EVERY
-from jobs.worker.interrupt import REPEAT_AFTER
 from jobs.worker.watchdog import STUCK_AFTER
 from tests.support.cluster_stack import ClusterStack, Event, make_cluster_stack, now, on_both, seconds_between
 

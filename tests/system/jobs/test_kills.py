@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from demo.eventually import eventually
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from tests.conftest import DATABASES
 from tests.support.brokers import PLACES, make_cluster_stack_on, on_each
 from tests.support.cluster_stack import PATIENCE, ClusterStack, Event, Gate, kill, now, seconds_between, tell

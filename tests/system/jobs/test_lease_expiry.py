@@ -10,7 +10,7 @@ import pytest
 
 from demo.eventually import eventually
 from jobs.cluster.stall import STALLED_AFTER
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from jobs.worker.heartbeat import RENEW_EVERY
 from tests.support.cluster_stack import (
     PATIENCE,

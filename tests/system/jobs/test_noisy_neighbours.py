@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from demo.eventually import eventually
-from jobs.models.leases import LEASE
+from jobs.models.queue.leases import LEASE
 from tests.support.cluster_stack import (
     PATIENCE,
     ClusterStack,

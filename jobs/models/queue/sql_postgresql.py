@@ -1,0 +1,269 @@
+"""The queue's statements (sql.py) for PostgreSQL, each a single statement, because this is what workers do all day."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connections, models, transaction
+from django.utils import timezone
+
+from jobs.models.queue.sql_above_marks import above_marks
+from jobs.models.statements import CompiledQuery, execute_prepared, instances
+from rest.log_batch import one_write
+
+HISTORY = ("errors", "result")
+"""Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
+
+NEW_VERSION = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+"""The database's clock, read after the statement has locked the table: rest/watch/sources.py relies on that."""
+NEXT_VERSION = f"greatest(jobs_job.version + 1, {NEW_VERSION})"
+"""What the trigger would set (rest/migrations/_triggers.py), without the time that the trigger takes."""
+
+CLAIM = """
+    UPDATE jobs_job
+    SET status = 'running', attempt = attempt + 1, worker = %s, started_at = statement_timestamp(),
+        lease_expires_at = statement_timestamp() + %s, progress = '{{"percent": 0, "message": ""}}', version = {version}
+    WHERE id = {which}
+    RETURNING {columns}
+"""
+
+FIRST_OF_POOLS = """
+    SELECT first.id FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
+        SELECT id FROM jobs_job
+        WHERE pool = free.pool AND status = 'queued' {fair} AND {due}
+        LIMIT free.threads FOR UPDATE SKIP LOCKED
+    ) AS first
+"""
+WITHOUT_USERS = "AND (user_id IS NULL OR user_id <> ALL (%s::int[]))"
+# The conditions choose the index, as in jobs/models/queue/claiming.py.
+BY_PRIORITY = "priority >= -32768 ORDER BY priority DESC, run_at"
+BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC, run_at"
+BY_AGE = "attempt >= 0 AND run_at < statement_timestamp() - %s ORDER BY run_at"
+BY_AGE_IN_QUEUE = f"queue = %s AND {BY_AGE}"
+
+INSERT = f"""
+    INSERT INTO jobs_job (version, attempt, worker, cancel_requested, progress, errors, {{columns}})
+    VALUES ({NEW_VERSION}, 0, '', false, '{{{{"percent": 0, "message": ""}}}}', '[]', {{places}})
+"""  # noqa: S608 a constant
+NOT_GIVEN = {
+    "version",
+    *("attempt", "worker", "cancel_requested", "progress", "errors"),
+    *("started_at", "lease_expires_at", "finished_at", "result", "output"),
+}
+"""Fields that have the same value in every new job: constants in the statement, or, on the last line, NULL."""
+
+INSERT_MANY = f"""
+    INSERT INTO jobs_job (version, id, params, {{columns}})
+    SELECT {NEW_VERSION}, each.id, each.params, {{values}} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
+"""  # noqa: S608 a constant
+
+INSERT_EACH = f"""
+    INSERT INTO jobs_job (version, attempt, worker, cancel_requested, progress, errors, {{columns}})
+    SELECT {NEW_VERSION}, 0, '', false, '{{{{"percent": 0, "message": ""}}}}', '[]', each.*
+    FROM unnest({{places}}) AS each ({{columns}})
+"""  # noqa: S608 a constant
+
+HOLDS_LEASE = "jobs_job.lease_expires_at IS NOT NULL"
+"""That is: it is running. LeaseQuerySet.held_by() says why the status is not asked for."""
+
+SUCCEED_MANY = f"""
+    UPDATE jobs_job
+    SET status = 'succeeded', result = done.result, progress = done.progress,
+        finished_at = statement_timestamp(), lease_expires_at = NULL, version = {NEXT_VERSION}
+    FROM (SELECT * FROM jsonb_to_recordset(%s::jsonb) AS done (id uuid, attempt int, result jsonb, progress jsonb)
+          LIMIT %s) AS done
+    WHERE jobs_job.id = done.id AND jobs_job.attempt = done.attempt
+        AND jobs_job.worker = %s AND {HOLDS_LEASE}
+    RETURNING jobs_job.id
+"""  # noqa: S608 a constant
+"""LIMIT tells the planner how many there are. It expects a hundred, for which it reads a small table as a whole."""
+
+UPDATE_HELD = f"""
+    WITH held (id, attempt, progress) AS (
+        SELECT * FROM unnest(%s::uuid[], %s::int[], %s::jsonb[])
+    ), own AS MATERIALIZED (
+        SELECT jobs_job.id FROM jobs_job JOIN held USING (id)
+        WHERE jobs_job.attempt = held.attempt AND jobs_job.worker = %s AND {HOLDS_LEASE}
+        FOR NO KEY UPDATE OF jobs_job SKIP LOCKED
+    )
+    UPDATE jobs_job SET progress = held.progress {{renewal}}
+    FROM held WHERE jobs_job.id = held.id AND jobs_job.id IN (SELECT id FROM own)
+    RETURNING jobs_job.id, cancel_requested
+"""  # noqa: S608 a constant
+SHOW_PROGRESS = UPDATE_HELD.format(renewal="")
+RENEW_LEASES = UPDATE_HELD.format(renewal=", lease_expires_at = statement_timestamp() + %s")
+
+FIRST_DUE = CompiledQuery(lambda model, claim: model.objects.matching(claim).values("pk")[:1])
+DUE = CompiledQuery(
+    lambda model, claim: model.objects.matching(claim).values_list("pk", "kind", "attempt", "max_attempts")
+)
+
+
+class PostgreSQL:
+    def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
+        if claim.marks:
+            above, given = above_marks(claim, 1, "id", lock=True)
+            return _claim(rows, worker, lease, f"({above})", given)
+        first, values = _compiled(FIRST_DUE, rows, claim)
+        return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
+
+    def due(self, rows: Any, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
+        if claim.marks:
+            # Prepared, because planning takes longer than executing. Marks exist only while the table is large, so the
+            # prepared plan is not one for an empty table.
+            above, given = above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock)
+            return execute_prepared(connections[rows.db], above, given)
+        due, values = _compiled(DUE, rows, claim)
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute(f"{due} LIMIT {limit:d} {'FOR UPDATE SKIP LOCKED' if lock else ''}", values)
+            return list(cursor.fetchall())
+
+    def pages_of_look(self, rows: Any, claim: Any) -> int:
+        first, values = _compiled(FIRST_DUE, rows, claim)
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {first}", values)
+            plan = cursor.fetchone()[0][0]["Plan"]
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
+        """Compiled each time: there are as many queries as users and choices of kinds."""
+        first, values = due.values("pk")[:1].query.sql_with_params()
+        return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
+
+    def claim_locked(self, rows: Any, ids: Collection[UUID], worker: str, lease: timedelta) -> Collection[Any]:
+        return _claim(rows, worker, lease, "ANY (%s::uuid[])", [list(ids)])
+
+    def claim_for_pools(
+        self,
+        rows: Any,
+        worker: str,
+        free: Mapping[str, int],
+        lease: timedelta,
+        queue: str | None,
+        overdue: timedelta | None,
+        without_users: tuple[int, ...],
+    ) -> list[Any]:
+        values: list[Any] = [list(without_users)] if without_users else []
+        if queue is not None:
+            values.append(queue)
+        if overdue is None:
+            due = BY_PRIORITY if queue is None else BY_PRIORITY_IN_QUEUE
+        else:
+            due = BY_AGE if queue is None else BY_AGE_IN_QUEUE
+            values.append(overdue)
+        fair = WITHOUT_USERS if without_users else ""
+        which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due, fair=fair)}))"
+        return _claim(rows, worker, lease, which, [list(free), list(free.values()), *values])
+
+    def read_in_index_order(self, rows: Any) -> None:
+        """With statistics of a time when few rows waited, the planner sorts all of them for each batch: to queue the
+        jobs that became due at midnight took minutes."""
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute("SET LOCAL enable_sort = off")
+
+    def insert(self, rows: Any, job: Any) -> None:
+        """Django would need longer to build the statement than the database to execute it."""
+        alias, (fields, statement) = rows.db, _insert(rows.model)
+        values = [_adapt(field, getattr(job, field.attname)) for field in fields]
+        with transaction.mark_for_rollback_on_error(using=alias):
+            execute_prepared(connections[alias], statement, values)
+        job._state.adding, job._state.db = False, alias
+
+    def insert_each(self, rows: Any, jobs: Sequence[Any]) -> None:
+        """One prepared statement for any number of jobs: each column is an array."""
+        fields, statement = _insert_each(rows.model, rows.db)
+        values = [array_literal([_adapt(field, getattr(job, field.attname)) for job in jobs]) for field in fields]
+        with transaction.mark_for_rollback_on_error(using=rows.db):
+            execute_prepared(connections[rows.db], statement, values)
+
+    def insert_many(self, rows: Any, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
+        connection = connections[rows.db]
+        fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("version", "id", "params")]
+        same = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
+        columns, values = _columns(fields), ", ".join(["%s"] * len(fields))
+        ids = array_literal(pk for pk, _ in many_params)
+        texts = array_literal(orjson.dumps(params).decode() for _, params in many_params)
+        with connection.cursor() as cursor:
+            cursor.execute(INSERT_MANY.format(columns=columns, values=values), [*same, ids, texts])
+
+    def succeed_many(self, rows: Any, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
+        done = [
+            {"id": job.pk, "attempt": job.attempt, "result": result, "progress": job.progress | {"percent": 100}}
+            for job, result in results
+        ]
+        with connections[rows.db].cursor() as cursor:
+            cursor.execute(SUCCEED_MANY, [orjson.dumps(done).decode(), len(done), worker])
+            all_held = cursor.rowcount == len(results)
+            succeeded = {job.pk for job, _ in results} if all_held else {pk for (pk,) in cursor.fetchall()}
+        now = timezone.now()
+        with one_write():
+            for job, _ in results:
+                if job.pk in succeeded:
+                    job.log_end("succeeded", now)
+        return succeeded
+
+    def update_held(self, rows: Any, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:
+        progress = [orjson.dumps(job.progress).decode() for job in jobs]
+        values: list[Any] = [[job.pk for job in jobs], [job.attempt for job in jobs], progress, worker]
+        with connections[rows.db].cursor() as cursor:
+            if lease is not None:
+                values.append(lease)
+            cursor.execute(SHOW_PROGRESS if lease is None else RENEW_LEASES, values)
+            return dict(cursor.fetchall())
+
+
+def _compiled(query: CompiledQuery, rows: Any, claim: Any) -> tuple[str, Sequence[Any]]:
+    if claim.without_users:  # too many different sets of users to keep a statement for each
+        return query.build(rows.model, claim, using=rows.db)
+    return query.sql(rows.model, claim, using=rows.db)
+
+
+def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:
+    columns = _columns(field for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
+    params: list[Any] = [worker, lease, *values]
+    with connections[rows.db].cursor() as cursor:
+        cursor.execute(CLAIM.format(which=which, columns=columns, version=NEXT_VERSION), params)
+        return instances(rows.model, cursor, connections[rows.db])
+
+
+@cache
+def _insert(model: Any) -> tuple[Sequence[Any], str]:
+    """The fields whose values are given, and the statement."""
+    fields = _given(model)
+    return fields, INSERT.format(columns=_columns(fields), places=", ".join(["%s"] * len(fields)))
+
+
+@cache
+def _insert_each(model: Any, alias: str) -> tuple[Sequence[Any], str]:
+    """The same for many jobs."""
+    fields = _given(model)
+    places = ", ".join(f"%s::{field.db_type(connections[alias])}[]" for field in fields)
+    return fields, INSERT_EACH.format(columns=_columns(fields), places=places)
+
+
+def _given(model: Any) -> list[Any]:
+    return [field for field in model._meta.concrete_fields if field.name not in NOT_GIVEN]
+
+
+def _columns(fields: Iterable[Any]) -> str:
+    return ", ".join(field.column for field in fields)
+
+
+def _adapt(field: "models.Field[Any, Any]", value: Any) -> Any:
+    """The driver adapts every value but JSON. None is NULL."""
+    return orjson.dumps(value).decode() if isinstance(field, models.JSONField) and value is not None else value
+
+
+def array_literal(values: Iterable[object]) -> str:
+    """The values as the text of an array of any type (PostgreSQL, "Array Input and Output Syntax")."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,1 @@
+"""One attempt at a claimed job: how its handler is run, interrupted, and its outcome recorded."""

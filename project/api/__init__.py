@@ -1,0 +1,1 @@
+"""The resources of the API that describe the API itself: index, documentation, limits."""

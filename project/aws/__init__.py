@@ -1,0 +1,1 @@
+"""What a cluster on Amazon's machines needs to scale by itself."""

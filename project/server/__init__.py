@@ -1,0 +1,1 @@
+"""How uvicorn is bounded: which requests it parses, and which threads run them."""
