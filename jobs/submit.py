@@ -21,6 +21,7 @@ from jobs.models.states import Status
 from jobs.priorities import OWN_PRIORITY
 from jobs.registry import Kind, find_kind
 from jobs.retry import Retry
+from rest.log_batch import info_each
 
 log = structlog.get_logger(__name__)
 
@@ -102,8 +103,10 @@ def store_many(jobs: Sequence[Job]) -> None:
     tracing.keep(job.pk for job in jobs)
     Job.objects.insert_each(jobs)
     notify(jobs)
-    for job in jobs:
-        log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status, request_id=job.request_id)
+    lines = [
+        {"job_id": str(job.pk), "kind": job.kind, "status": job.status, "request_id": job.request_id} for job in jobs
+    ]
+    info_each(log, "job_submitted", lines)
 
 
 def _job(definition: Kind, params: object, **options: Unpack[SingleJobOptions]) -> Job:

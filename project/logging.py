@@ -13,7 +13,7 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from structlog.typing import EventDict, Processor
 
-from rest.log_batch import write_or_hold
+from rest.log_batch import EACH
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -47,6 +47,7 @@ def logging_config(json: bool, level: str) -> dict[str, Any]:
             structlog.stdlib.filter_by_level,
             *FIELDS,
             *([write_line] if json else []),
+            one_by_one,
             *RARE,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -87,13 +88,24 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 
 def write_line(logger: logging.Logger, method: str, event: EventDict) -> EventDict:
-    """A processor: writes a line below WARNING, and drops the event. Others go on to the standard library."""
+    """A processor: writes lines below WARNING, and drops the event. Others go on to the standard library."""
     if method not in QUIET or not FOR_RARE.isdisjoint(event):
         return event
     handler = next(iter(logging.root.handlers), None)
     if not isinstance(handler, LineHandler) or not handler.is_alone(logger):
         return event
-    write_or_hold(handler.write, render_json(logger, method, event))
+    lines = [event | fields for fields in event.pop(EACH)] if EACH in event else [event]
+    handler.write("\n".join(render_json(logger, method, line) for line in lines))
+    raise structlog.DropEvent
+
+
+def one_by_one(logger: logging.Logger, method: str, event: EventDict) -> EventDict:
+    """A processor: the lines of info_each() that write_line has not written are logged by themselves."""
+    if EACH not in event:
+        return event
+    log = structlog.get_logger(logger.name)
+    for fields in event[EACH]:
+        log.info(event["event"], **fields)
     raise structlog.DropEvent
 
 

@@ -1,30 +1,15 @@
-"""Writes several log lines with one call: the call is a fifth of what a line costs."""
+"""Logs many lines of one event at once, for a third of what they cost one by one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-Write = Callable[[str], None]
+from structlog.typing import FilteringBoundLogger
 
-_held: ContextVar[list[tuple[Write, str]] | None] = ContextVar("held_log_lines", default=None)
-
-
-@contextmanager
-def one_write() -> Iterator[None]:
-    """JSON lines below WARNING that are logged during the block are written together at its end."""
-    lines: list[tuple[Write, str]] = []
-    token = _held.set(lines)
-    try:
-        yield
-    finally:
-        _held.reset(token)
-        if lines:
-            write, _ = lines[0]
-            write("\n".join(line for _, line in lines))
+EACH = "each"
+"""The key under which an event of info_each() has its lines, until project/logging.py makes lines of it."""
 
 
-def write_or_hold(write: Write, line: str) -> None:
-    if (lines := _held.get()) is None:
-        write(line)
-    else:
-        lines.append((write, line))
+def info_each(log: FilteringBoundLogger, event: str, lines: Sequence[Mapping[str, Any]]) -> None:
+    """log.info(event, **fields) for each of these fields. The processors run once, and the lines are one write."""
+    if lines:
+        log.info(event, **{EACH: lines})

@@ -1,10 +1,10 @@
 """The Job row: the only source of truth about a job, and the transitions between its states."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from json import JSONDecoder
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -25,6 +25,7 @@ from jobs.models.queue.lock_waits import short_lock_waits
 from jobs.models.states import RESTARTABLE, TERMINAL, UPCOMING, WAITING, Status
 from jobs.registry import REMOTE_POOL
 from rest.json_value import stored_json_decoder
+from rest.log_batch import info_each
 from rest.watch.table import new_version
 
 log = structlog.get_logger(__name__)
@@ -242,23 +243,27 @@ class Job(models.Model):
                     raise
         raise AssertionError("the last try returns or raises")
 
-    def log_end(self, status: str, at: datetime | None = None) -> None:
-        """Log the end of an attempt, after it was written: an attempt's only line at INFO. waited: seconds from due to
-        started. ran: seconds until `at`, by default until now by this machine's clock."""
-        if not log.isEnabledFor(logging.INFO):
-            return
+    @classmethod
+    def log_ends(cls, jobs: Iterable[Self], status: str) -> None:
+        """Log the ends of attempts, after they were written: an attempt's only line at INFO."""
+        if log.isEnabledFor(logging.INFO):
+            now = timezone.now()
+            lines = [job._end_of_attempt(status, now) for job in jobs]
+            info_each(log, "job_finished" if status in TERMINAL else "job_left_running", lines)
+
+    def _end_of_attempt(self, status: str, now: datetime) -> dict[str, Any]:
+        """waited, ran: seconds from due to started, and until now by this machine's clock."""
         started = self.started_at or self.run_at
-        log.info(
-            "job_finished" if status in TERMINAL else "job_left_running",
-            job_id=str(self.pk),
-            kind=self.kind,
-            attempt=self.attempt,
-            status=status,
-            waited=round((started - self.run_at).total_seconds(), 3),
-            ran=round(((at or timezone.now()) - started).total_seconds(), 3),
-            worker=self.worker,
-            request_id=self.request_id,
-        )
+        return {
+            "job_id": str(self.pk),
+            "kind": self.kind,
+            "attempt": self.attempt,
+            "status": status,
+            "waited": round((started - self.run_at).total_seconds(), 3),
+            "ran": round((now - started).total_seconds(), 3),
+            "worker": self.worker,
+            "request_id": self.request_id,
+        }
 
     def _try_restart(self) -> bool:
         restarted = Job.objects.filter(pk=self.pk, status__in=RESTARTABLE).update(
@@ -311,5 +316,5 @@ class Job(models.Model):
             return False
         if error and "errors" in self.__dict__:
             self.errors = append_error(self.errors, error)
-        self.log_end(changes["status"])
+        self.log_ends([self], changes["status"])
         return True

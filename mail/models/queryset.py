@@ -18,7 +18,7 @@ from mail.models import sql
 from mail.models.attempt import Attempt
 from mail.reasons import WISHES, Scope
 from mail.status import CANCELLABLE, PENDING, TERMINAL, Status
-from rest.log_batch import one_write
+from rest.log_batch import info_each
 
 log = structlog.get_logger(__name__)
 
@@ -52,10 +52,15 @@ class MessageQuerySet(models.QuerySet[Any]):
             changed = {}
         unchanged = [attempt.message_id for attempt, _ in accepted if attempt.message_id not in changed]
         statuses = changed | dict(self.filter(pk__in=unchanged).values_list("pk", "status"))
-        with one_write():
-            for attempt, _ in accepted:
-                found = {"message_id": str(attempt.message_id), "status": statuses.get(attempt.message_id)}
-                log.info("message_accepted", provider=attempt.provider, **found)
+        lines = [
+            {
+                "provider": attempt.provider,
+                "message_id": str(attempt.message_id),
+                "status": statuses.get(attempt.message_id),
+            }
+            for attempt, _ in accepted
+        ]
+        info_each(log, "message_accepted", lines)
         return statuses
 
     def by_status(self) -> dict[str, int]:

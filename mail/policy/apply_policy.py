@@ -21,7 +21,8 @@ from mail.addresses.normalize import address_digest
 from mail.failure import Failure, FailureClass
 from mail.importance import Importance
 from mail.models import Attempt, Message, Strike, Suppression
-from mail.policy.decision import Breaker, Decision, Facts, Suppress, decide, provider_excluding_classes, rule_for
+from mail.policy.decision import Decision, Facts, decide
+from mail.policy.rules import Breaker, Suppress, provider_excluding_classes, rule_for
 from mail.providers import accounts, breakers, select
 from mail.providers.mailgun_api import has_events_api
 from mail.status import Status

@@ -22,7 +22,8 @@ from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
 from mail.models import Attempt, Event, Message, StreamSuppression, Suppression
 from mail.policy.apply_policy import apply_policy
-from mail.policy.decision import Breaker, Decision, provider_excluding_classes
+from mail.policy.decision import Decision
+from mail.policy.rules import Breaker, provider_excluding_classes
 from mail.providers import breakers, connections, select
 from mail.providers.accounts import Account, accounts
 from mail.reasons import Reason

@@ -38,7 +38,7 @@ TEMPORARY = {
     FailureClass.MAILBOX_FULL: (Reason.MAILBOX_FULL, timedelta(days=1)),
     FailureClass.SOFT_BOUNCE: (Reason.SOFT_BOUNCES, timedelta(days=90)),
 }
-"""The reason and duration of a bounce that the address may recover from; as in mail.policy.decision."""
+"""The reason and duration of a bounce that the address may recover from; as in mail.policy.rules."""
 EVERYTHING = "*"
 """The tag of an unsubscription from all mail of the domain."""
 DENIED = "its API key may not read suppressions: lists cannot be compared; use a full key"

@@ -1,4 +1,4 @@
-"""docs/mail-lifecycle.md, from the precedence of statuses (mail/status.py) and the policy (mail/policy/decision.py)."""
+"""docs/mail-lifecycle.md, from the precedence of statuses (mail/status.py) and the policy (mail/policy/rules.py)."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -6,24 +6,15 @@ from itertools import groupby
 from mail.events.classify import STATUS, EventType
 from mail.failure import OUTCOME_OF, FailureClass, Outcome
 from mail.importance import EXPIRES_AFTER, PRIORITY, Importance
-from mail.policy.decision import (
-    DEFAULT_PAUSE,
-    LONGEST_PAUSE,
-    LOOK_UP_FOR,
-    AlertWhen,
-    Breaker,
-    Rule,
-    Strikes,
-    Suppress,
-    rule_for,
-)
+from mail.policy.decision import DEFAULT_PAUSE, LONGEST_PAUSE, LOOK_UP_FOR
+from mail.policy.rules import AlertWhen, Breaker, Rule, Strikes, Suppress, rule_for
 from mail.reasons import Scope
 from mail.status import PENDING, PRECEDENCE, UNDER_WAY, Status
 from tests.generated_pages import comments, row, span, table
 
 HEAD = """# The life of a message
 
-Written by `python -m tests.generated_pages` from `mail/status.py`, `mail/importance.py` and `mail/policy/decision.py`.
+Written by `python -m tests.generated_pages` from `mail/status.py`, `mail/importance.py` and `mail/policy/rules.py`.
 Do not edit it: change the code, or the texts in `tests/generated_pages/mail_lifecycle.py`, and write it again.
 
 A message is one row of `mail_message`, stored together with the job that sends it. Each call of a provider is an
@@ -124,7 +115,7 @@ def _policy() -> str:
     return f"""
 ## Policy
 
-What one failure leads to, by failure class and importance (`mail/policy/decision.py`).
+What one failure leads to, by failure class and importance (`mail/policy/rules.py`).
 [mail-failures.md](mail-failures.md) says which of each provider's words belong to which class, and shows the outcome
 case by case.
 

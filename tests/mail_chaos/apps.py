@@ -6,7 +6,7 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
-from mail.policy import decision
+from mail.policy import decision, rules
 
 QUICKER = 60
 """A minute of the table takes a second."""
@@ -26,12 +26,12 @@ class MailChaosConfig(AppConfig):
         decision.SHORTEST_LOOKUP_WAIT = SHORTEST_LOOKUP_WAIT
         breakers = import_module("mail.providers.breakers")  # it needs models, which are known now
         breakers.PROBE_RESERVED_FOR, breakers.FAILURES_IN_A_ROW = PROBE_RESERVED_FOR, FAILURES_IN_A_ROW
-        for kind, row in decision.TABLE.items():
+        for kind, row in rules.TABLE.items():
             critical, normal, bulk = map(_quicker, row)
-            decision.TABLE[kind] = (critical, normal, bulk)
+            rules.TABLE[kind] = (critical, normal, bulk)
 
 
-def _quicker(rule: decision.Rule) -> decision.Rule:
+def _quicker(rule: rules.Rule) -> rules.Rule:
     return replace(
         rule,
         waits=tuple(wait / QUICKER for wait in rule.waits),

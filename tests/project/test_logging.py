@@ -16,7 +16,7 @@ from django.test import Client
 
 from jobs.models.states import Status
 from project.logging import LineHandler, logging_config
-from rest.log_batch import one_write
+from rest.log_batch import info_each
 from tests.support.asgi_requests import ask
 
 
@@ -159,21 +159,33 @@ def test_what_is_below_the_level_is_not_written(monkeypatch: pytest.MonkeyPatch)
     assert lines(stream, "ours") == []
 
 
-def test_lines_of_one_write_are_written_together_and_also_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("beside", [[], [logging.NullHandler()]])
+def test_many_lines_of_one_event_look_as_if_each_had_been_logged(
+    beside: list[logging.Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
     written(True, stream := io.StringIO())
     ours = next(handler for handler in logging.root.handlers if isinstance(handler, LineHandler))
-    monkeypatch.setattr(logging.root, "handlers", [ours])
+    monkeypatch.setattr(logging.root, "handlers", [ours, *beside])
     log = structlog.get_logger("ours")
+    with structlog.contextvars.bound_contextvars(request_id="r", worker="here:1"):
+        info_each(log, "told", [{"number": 1}, {"number": 2**70, "request_id": "its own"}])
+        log.info("told", number=1)
+        log.info("told", number=2**70, request_id="its own")
+    first, second, *one_by_one = lines(stream, "ours")
+    for line in (first, second, *one_by_one):
+        assert line.pop("timestamp")
+    assert [first, second] == one_by_one
 
-    def fail() -> None:
-        with one_write():
-            log.info("first")
-            log.info("second")
-            log.warning("warned")
-            assert [line["event"] for line in lines(stream, "ours")] == ["warned"]
-            raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    log.info("later")
-    assert [line["event"] for line in lines(stream, "ours")] == ["warned", "first", "second", "later"]
+def test_many_lines_on_a_console_are_lines() -> None:
+    written(False, stream := io.StringIO())
+    info_each(structlog.get_logger("ours"), "told", [{"number": 1}, {"number": 2}])
+    assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ["number=1", "number=2"]
+
+
+def test_many_lines_below_the_level_are_not_written() -> None:
+    config = logging_config(True, "warning")
+    config["handlers"]["stderr"]["stream"] = (stream := io.StringIO())
+    logging.config.dictConfig(config)
+    info_each(structlog.get_logger("ours"), "told", [{"number": 1}])
+    assert lines(stream, "ours") == []

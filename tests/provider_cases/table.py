@@ -26,7 +26,7 @@ write it again.
 
 The rules are in three places: what providers and servers mean by their words (`mail/events/provider_reasons.py`,
 `mail/sending/error_codes.py`, `mail/smtp/sentences.py`), the classes of failures (`mail/failure.py`), and what is
-done about each class (`mail/policy/decision.py`). [mail-lifecycle.md](mail-lifecycle.md#policy) shows that table with
+done about each class (`mail/policy/rules.py`). [mail-lifecycle.md](mail-lifecycle.md#policy) shows that table with
 its waits.
 
 - A reply of class 4 (`450`, `4.2.1`), and whatever a provider calls transient or soft, is never a hard bounce.

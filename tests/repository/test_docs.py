@@ -212,4 +212,5 @@ def sources() -> str:
 
 
 def is_logged(event: str) -> bool:
-    return re.search(rf'log(?:ger)?\.\w+\(\s*(?:"\w+" if .* else )?"{event}"', sources()) is not None
+    call = r'(?:log(?:ger)?\.\w+\(|info_each\(log,)\s*(?:"\w+" if .* else )?'
+    return re.search(rf'{call}"{event}"', sources()) is not None

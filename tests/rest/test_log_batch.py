@@ -1,19 +1,20 @@
-"""Lines that are held are written at once, in their order."""
+"""Many lines of one event are one event for structlog's processors."""
 
-from rest.log_batch import one_write, write_or_hold
+import structlog
+from structlog.testing import capture_logs
 
+from rest.log_batch import info_each
 
-def test_lines_are_written_at_once_and_those_outside_by_themselves() -> None:
-    written: list[str] = []
-    write_or_hold(written.append, "before")
-    with one_write():
-        write_or_hold(written.append, "first")
-        write_or_hold(written.append, "second")
-        assert written == ["before"]
-    write_or_hold(written.append, "after")
-    assert written == ["before", "first\nsecond", "after"]
+log = structlog.get_logger(__name__)
 
 
-def test_without_a_line_nothing_is_written() -> None:
-    with one_write():
-        pass
+def test_lines_pass_the_processors_together() -> None:
+    with capture_logs() as logs:
+        info_each(log, "told", [{"number": 1}, {"number": 2}])
+    assert logs == [{"event": "told", "log_level": "info", "each": [{"number": 1}, {"number": 2}]}]
+
+
+def test_without_a_line_nothing_is_logged() -> None:
+    with capture_logs() as logs:
+        info_each(log, "told", [])
+    assert logs == []

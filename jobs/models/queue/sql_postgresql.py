@@ -8,11 +8,9 @@ from uuid import UUID
 
 import orjson
 from django.db import connections, models, transaction
-from django.utils import timezone
 
 from jobs.models.queue.sql_above_marks import above_marks
 from jobs.models.statements import CompiledQuery, execute_prepared, instances
-from rest.log_batch import one_write
 
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
@@ -198,11 +196,7 @@ class PostgreSQL:
             cursor.execute(SUCCEED_MANY, [orjson.dumps(done).decode(), len(done), worker])
             all_held = cursor.rowcount == len(results)
             succeeded = {job.pk for job, _ in results} if all_held else {pk for (pk,) in cursor.fetchall()}
-        now = timezone.now()
-        with one_write():
-            for job, _ in results:
-                if job.pk in succeeded:
-                    job.log_end("succeeded", now)
+        rows.model.log_ends((job for job, _ in results if job.pk in succeeded), "succeeded")
         return succeeded
 
     def update_held(self, rows: Any, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:

@@ -7,7 +7,8 @@ import pytest
 
 from mail.failure import FailureClass
 from mail.importance import Importance
-from mail.policy.decision import TABLE, Breaker, Decision, Facts, Suppress, decide
+from mail.policy.decision import Decision, Facts, decide
+from mail.policy.rules import TABLE, Breaker, Suppress
 from mail.reasons import Reason, Scope
 from mail.status import Status
 

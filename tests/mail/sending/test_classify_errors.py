@@ -31,7 +31,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
 from mail.errors import ProviderNotCalled
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
-from mail.policy.decision import TABLE, Breaker
+from mail.policy.rules import TABLE, Breaker
 from mail.sending import error_codes
 from mail.sending.classify_errors import classify_error, requested_pause
 from mail.sending.error_codes import ANSWERS

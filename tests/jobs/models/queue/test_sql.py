@@ -152,8 +152,9 @@ def test_a_job_that_succeeds_logs_one_line(caplog: pytest.LogCaptureFixture) -> 
     [job] = Job.objects.claim(WORKER)
     with capture_logs() as logs:
         Job.objects.succeed_many(WORKER, [(job, 42)])
-    [line] = logs
-    assert (line["event"], line["job_id"], line["kind"]) == ("job_finished", str(job.pk), job.kind)
+    [event] = logs
+    [line] = event["each"]
+    assert (event["event"], line["job_id"], line["kind"]) == ("job_finished", str(job.pk), job.kind)
     assert (line["attempt"], line["status"], line["worker"]) == (1, Status.SUCCEEDED, WORKER)
     assert round(line["waited"]) == HOUR.total_seconds()
     assert 0 <= line["ran"] < HOUR.total_seconds()
