@@ -11,7 +11,7 @@ from demo.eventually import eventually
 from mail.api.fields import MAX_ENVELOPE_BYTES, envelope_size
 from mail.failure import FailureClass
 from mail.models import Alert, Attempt, Event, Message, Provider, Suppression
-from mail.policy import rules
+from mail.policy import decision, rules
 from mail.providers import breakers
 from mail.reasons import Reason
 from mail.sending.send import LISTED_AS
@@ -228,7 +228,7 @@ def test_a_provider_that_cannot_be_asked_now_is_asked_later(
     mailgun: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the attempt is ambiguous, normal mail is not sent again."""
-    monkeypatch.setattr(rules, "SHORTEST_LOOKUP_WAIT", timedelta(seconds=0.1))
+    monkeypatch.setattr(decision, "SHORTEST_LOOKUP_WAIT", timedelta(seconds=0.1))
     mailgun.fault("500-accepted")
     mailgun.fault("500", times=2, on="events")
     message = work_until_it_rests(make_message())
