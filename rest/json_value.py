@@ -18,6 +18,8 @@ class NotStorable(ValueError):
 
 def to_json(value: object) -> object:
     """Convert to plain JSON: dates, decimals and UUIDs become strings, tuples lists. Raises NotStorable."""
+    if value is None:  # what most handlers return
+        return None
     try:
         text = _encode(value)
         plain: object = json.loads(text)

@@ -1,5 +1,6 @@
 """One attempt at a claimed job, as one pipeline: start, perform within the timeout, normalise, record."""
 
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -45,6 +46,7 @@ class Attempts:
         self.running = running
         self.buffer = buffer
         self.count = 0
+        self._logs_starts = log.isEnabledFor(logging.DEBUG)
 
     def run(self, job: Job, thread: Interruptible, slot: int, arguments: Arguments | None = None) -> None:
         """Run a claimed job in the calling thread and record its outcome. Raises nothing that a handler raises.
@@ -62,7 +64,8 @@ class Attempts:
                 tracing.attempt_span(job),
                 Run(job, thread) as run,
             ):
-                log.debug("job_started", worker=self.worker)
+                if self._logs_starts:
+                    log.debug("job_started", worker=self.worker)
                 kind = find_kind(job.kind)
                 if arguments is None:
                     arguments = kind.handler_arguments(job.params)
