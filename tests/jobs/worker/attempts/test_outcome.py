@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from rest_framework.exceptions import ValidationError
 from jobs.errors import PermanentError, RetryAfter, TransientError, WorkerLost
 from jobs.models import Job
 from jobs.models.states import Status
-from jobs.retry import Retry, exponential
+from jobs.retry import MAX_WAIT, Retry, exponential
 from jobs.worker.attempts.interrupt import TimedOut
 from jobs.worker.attempts.outcome import (
     MESSAGE_LIMIT,
@@ -259,11 +260,21 @@ def test_an_attempt_that_was_lost_with_its_worker_keeps_its_place_in_the_line() 
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("seconds", [math.inf, math.nan, 1e12])
-def test_an_absurd_time_does_not_keep_the_failure_from_being_recorded(seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [math.inf, 1e12])
+def test_an_absurd_time_is_bounded(seconds: float) -> None:
     job = make_job(Status.RUNNING)
     record_failure(job, RetryAfter(seconds))
-    assert row(job)["status"] in {Status.RETRYING, Status.FAILED}
+    wait = row(job)["run_at"] - timezone.now()
+    assert row(job)["status"] == Status.RETRYING
+    assert MAX_WAIT - 60 < wait.total_seconds() <= MAX_WAIT
+
+
+@pytest.mark.django_db
+def test_a_time_that_is_no_number_is_replaced_by_the_policy_s() -> None:
+    job = make_job(Status.RUNNING, backoff=asdict(exponential(base=7.0, factor=1.0)))
+    record_failure(job, RetryAfter(math.nan))
+    assert row(job)["status"] == Status.RETRYING
+    assert row(job)["run_at"] <= timezone.now() + timedelta(seconds=7)
 
 
 @pytest.mark.django_db
