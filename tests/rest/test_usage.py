@@ -1,6 +1,8 @@
 """Quotas: what each user and all together may have, and what a batch costs."""
 
+import queue
 import threading
+import time
 from collections import Counter
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from demo.eventually import eventually
 from jobs.models import Job
 from jobs.models.states import Status
 from jobs.usage import unfinished_jobs
@@ -19,6 +22,7 @@ from rest.usage import Full, QuotaExceeded, Usage
 from tests.support.api_clients import assert_problem, client, log_in, make_token, make_user
 from tests.support.factories import make_job
 from tests.support.mail.messages import MESSAGES, MINIMAL, make_message, post_batch
+from tests.support.timeouts import PATIENCE
 
 pytest_plugins = ["tests.support.api_fixtures"]
 
@@ -81,6 +85,27 @@ def test_while_one_thread_counts_the_others_use_the_latest_count(counting: Any) 
         thread.join(10)
         assert not thread.is_alive()
     assert len(counts) == 1
+
+
+def test_a_request_does_not_wait_for_a_count_that_was_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rest.usage.SLOW", 0.02)
+    answers = queue.Queue[dict[int | None, int]]()
+    usage = Usage("things", lambda: answers.get(timeout=PATIENCE), lambda: 3, lambda: 5)
+    answers.put({1: 1})
+    usage.take(1)
+    usage._took, usage._counted_at = 0.2, time.monotonic() - 10
+    usage.take(1)  # by the latest count; another one has begun, and there is no answer yet
+    answers.put({1: 0})
+    eventually(lambda: usage.used_by(1) == 0, PATIENCE, "the count")
+
+
+def test_a_count_that_fails_beside_requests_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rest.usage.SLOW", 0.02)
+    answers = iter([lambda: {1: 3}, lambda: 1 // 0, lambda: {1: 1}])
+    usage = Usage("things", lambda: next(answers)(), lambda: 3, lambda: 5)
+    assert usage.used_by(1) == 3
+    usage._took, usage._counted_at = 0.2, time.monotonic() - 10
+    eventually(lambda: usage.used_by(1) == 1, PATIENCE, "the third count")
 
 
 @pytest.mark.django_db
