@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import ip_address
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import structlog
@@ -28,7 +28,7 @@ from project.login.large_bodies import is_known
 from project.login.last_used import last_used
 from project.middleware import log_access, logged_client, logged_path, request_id
 from project.server.fair_pool import FairPool
-from project.server.http_protocol import harden
+from project.server.http_protocol import PEER_KEY, harden
 from rest import problems, security_headers
 from rest.requests.body import (
     BodyBudget,
@@ -107,9 +107,10 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
         return await _health(scope, send)
     if not has_body(scope):
         return await respond(pool, scope, receive, send)
+    # What waits for changes gives its share back before it waits.
     with body_budget.share() as share:
         try:
-            body = await read_body(scope, receive, share, lambda: _on_pool(is_known, scope["headers"]))
+            await read_body(scope, receive, share, lambda: _on_pool(is_known, scope["headers"]))
         except BodyTooLarge:
             return await _refuse(scope, send, 413, "The body is too large.")
         except CredentialsRequired:
@@ -123,8 +124,8 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
             return await _refuse(scope, send, 408, "The body took too long to arrive.", [(b"connection", b"close")])
         except ClientDisconnected:
             return None
-        plain = partial(respond, pool)
-        return await gathering.serve(_with_length(scope, len(body)), replay(body, receive), send, plain, body)
+        plain = partial(respond, pool, before_waiting=share.give_back)
+        return await gathering.serve(_with_length(scope, share.size), replay(share, receive), send, plain, share)
 
 
 async def _on_pool(function: Callable[..., Result], *arguments: object) -> Result:
@@ -149,12 +150,11 @@ def _sanitised(scope: HTTPScope) -> HTTPScope:
     - Non-ASCII characters in the query, which a2wsgi does not expect.
     """
     headers = [(name, value) for name, value in scope["headers"] if b"_" not in name]
-    forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
     query = scope["query_string"]
     ascii_query = query if query.isascii() else quote(query, safe=bytes(range(128))).encode()
     sanitised: HTTPScope = {**scope, "headers": headers, "query_string": ascii_query}
-    if not settings.NUM_PROXIES and scope.get("client") and scope["client"][0] in forwarded:
-        sanitised["client"] = ("127.0.0.1", 0)
+    if not settings.NUM_PROXIES and PEER_KEY in scope:
+        sanitised["client"] = cast("dict[str, Any]", scope)[PEER_KEY]
     return sanitised
 
 

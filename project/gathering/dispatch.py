@@ -15,6 +15,7 @@ from project.gathering.answers import Answer
 from project.gathering.heads import Fields, Heads, encoded, fields_for
 from project.gathering.requests import FIELDS, FIELDS_WITH_BODY, Asked, understand
 from project.middleware import log_access, logged_client
+from rest.requests.body import BodyShare
 from rest.throttling import address_in
 
 App = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
@@ -42,10 +43,10 @@ CALLS = (
 heads: Heads[Call] = Heads()
 
 
-async def serve(scope: HTTPScope, receive: Receive, send: Send, plain: App, body: bytes | None = None) -> None:
-    """Answers the request, if necessary by `plain`. body: of a request that has one; it has been read."""
+async def serve(scope: HTTPScope, receive: Receive, send: Send, plain: App, share: BodyShare | None = None) -> None:
+    """Answers the request, if necessary by `plain`. share: of a request with a body, which has been read."""
     call, path = _call(scope["method"], scope["path"])
-    has_body = body is not None
+    has_body = share is not None
     if call is None or path is None or has_body is not (call.method == "POST") or not databases.is_possible():
         return await plain(scope, receive, send)
     asked = understand(scope, FIELDS_WITH_BODY if has_body else FIELDS)
@@ -56,7 +57,7 @@ async def serve(scope: HTTPScope, receive: Receive, send: Send, plain: App, body
     if not learnt.keys() >= {*statuses}:
         return await plain(scope, receive, heads.learn_from(send, call, asked.origin, statuses))
     started = time.perf_counter()
-    answer = await call.answer(asked, path, body or b"")
+    answer = await call.answer(asked, path, share.body if share else b"")
     if answer is None:
         return await plain(scope, receive, send)
     await _send(scope, send, fields_for(learnt, answer.status, call.status), asked, answer, started)

@@ -48,7 +48,7 @@ def understand(scope: HTTPScope, understood: frozenset[bytes]) -> Asked | None:
     token = TOKEN.fullmatch(fields.get(b"authorization", b""))
     if token is None or scope["query_string"] or scope.get("root_path"):
         return None
-    if fields.get(b"content-type", b"application/json") != b"application/json":
+    if b"content-type" in understood and fields.get(b"content-type") != b"application/json":
         return None
     condition = fields.get(b"if-none-match", b'""')
     known = OUR_ETAG.fullmatch(condition)

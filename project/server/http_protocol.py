@@ -7,6 +7,7 @@ itself in every response. Its settings for these exist only for its slower parse
 from functools import wraps
 from typing import Any
 
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rest import problems
@@ -16,6 +17,8 @@ MAX_HEAD = 64 * 1024
 """Bytes of a request line and its header fields, besides the read in which they begin (at most 256 KiB)."""
 HEAD_SECONDS = 20.0
 """From the start of a connection or request to the end of its head."""
+PEER_KEY = "legwork.peer"
+"""The key of an ASGI scope under which it has the address of the connection's other end."""
 LINES = {400: b"HTTP/1.1 400 Bad Request", 408: b"HTTP/1.1 408 Request Timeout", 431: b"HTTP/1.1 431 "}
 
 
@@ -24,6 +27,7 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
     if getattr(protocol, "is_hardened", False):
         return
     protocol.is_hardened = True
+    _keep_peers()
     made, received, lost = protocol.connection_made, protocol.data_received, protocol.connection_lost
     begun, complete = protocol.on_message_begin, protocol.on_headers_complete
 
@@ -75,6 +79,18 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
     for function in (connection_made, data_received, on_message_begin, on_headers_complete, on_message_complete):
         setattr(protocol, function.__name__, function)
     protocol.connection_lost, protocol.send_400_response = connection_lost, send_400_response
+
+
+def _keep_peers() -> None:
+    """uvicorn's middleware replaces the address of a local peer by what X-Forwarded-For says."""
+    replace = ProxyHeadersMiddleware.__call__
+
+    @wraps(replace)
+    async def keep_and_replace(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        scope[PEER_KEY] = scope.get("client")
+        await replace(self, scope, receive, send)
+
+    setattr(ProxyHeadersMiddleware, "__call__", keep_and_replace)  # noqa: B010 mypy refuses an assignment
 
 
 def _without_server(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -28,7 +28,7 @@ class ClientDisconnected(Exception):
 
 
 class BodyBudget:
-    """Counts the bytes of bodies that this process holds, from their arrival to the end of their requests.
+    """Counts the bytes of bodies that this process holds, from their arrival until their requests are answered.
 
     Used on the event loop only. Anonymous bodies may take half of BODY_BUDGET, so that they cannot lock out others.
     """
@@ -43,14 +43,22 @@ class BodyBudget:
         try:
             yield share
         finally:
-            self.used -= share.size
+            share.give_back()
 
 
 class BodyShare:
+    """One request's body, and what it takes of the budget."""
+
     def __init__(self, budget: BodyBudget) -> None:
         self.budget = budget
         self.size = 0
         self.known = False
+        self.body = b""
+
+    def give_back(self) -> None:
+        """Drop the body: the request needs it no more."""
+        self.budget.used -= self.size
+        self.size, self.body = 0, b""
 
     def has_room(self, size: int) -> bool:
         return self.budget.used + size <= settings.BODY_BUDGET // (1 if self.known else 2)
@@ -74,8 +82,9 @@ def anonymous_body_limit(path: str) -> int:
     return body_limit(path) if path.startswith("/webhooks/") else settings.ANONYMOUS_BODY_LIMIT
 
 
-async def read_body(scope: HTTPScope, receive: Receive, share: BodyShare, is_known: IsKnown) -> bytes:
-    """Raises BodyTooLarge, CredentialsRequired, OutOfBudget, ClientDisconnected; after BODY_SECONDS TimeoutError."""
+async def read_body(scope: HTTPScope, receive: Receive, share: BodyShare, is_known: IsKnown) -> None:
+    """Into share.body. Raises BodyTooLarge, CredentialsRequired, OutOfBudget, ClientDisconnected; after BODY_SECONDS
+    TimeoutError."""
     limit, anonymous_limit = body_limit(scope["path"]), anonymous_body_limit(scope["path"])
     declared = int(dict(scope["headers"]).get(b"content-length", b"0"))
     if declared > limit:
@@ -100,7 +109,7 @@ async def read_body(scope: HTTPScope, receive: Receive, share: BodyShare, is_kno
             if len(body) > limit:
                 raise BodyTooLarge
             more = message.get("more_body", False)
-    return bytes(body)
+    share.body = bytes(body)
 
 
 async def _discard(receive: Receive, room: int) -> None:
@@ -121,11 +130,15 @@ def has_body(scope: HTTPScope) -> bool:
     return b"content-length" in names or b"transfer-encoding" in names
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
+def replay(share: BodyShare, receive: Receive) -> Receive:
     """A receive() that returns the whole body first, then the connection's further messages."""
-    messages: list[ReceiveEvent] = [{"type": "http.request", "body": body, "more_body": False}]
+    replayed = False
 
     async def next_message() -> ReceiveEvent:
-        return messages.pop() if messages else await receive()
+        nonlocal replayed
+        if replayed:
+            return await receive()
+        replayed = True
+        return {"type": "http.request", "body": share.body, "more_body": False}
 
     return next_message

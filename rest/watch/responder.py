@@ -40,13 +40,20 @@ READ_ON = 64 * 1024
 """Bytes: uvicorn's high-water mark. After a larger body the next send() waits until the client has read most of it."""
 
 
-async def respond(pool: WSGIMiddleware, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    """Run the request on the pool. If its view has left a plan, follow it."""
+async def respond(
+    pool: WSGIMiddleware,
+    scope: HTTPScope,
+    receive: Receive,
+    send: Send,
+    before_waiting: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the request on the pool. If its view has left a plan, call before_waiting and follow the plan."""
     response = _Response(scope, send)
     await pool(scope, receive, response.receive)
     plan: Plan | None = cast("dict[str, Any]", scope).pop(SCOPE_KEY, None)
     if plan is None or not response.kept:
         return
+    before_waiting()
     with another_watch(cast("dict[str, Any]", scope).get(USER_KEY)) as has_room:
         if has_room:
             await _follow(plan, pool, scope, receive, send, response)
@@ -127,6 +134,7 @@ class _Response:
         tag = answer.headers.get("ETag")
         if tag and known and matches(tag, known):
             self.status, self.body = HTTPStatus.NOT_MODIFIED, b""
+            self.set(b"content-length", None)
             return
         if self.status == HTTPStatus.NOT_MODIFIED:
             self.status = HTTPStatus.OK

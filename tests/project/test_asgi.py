@@ -5,7 +5,7 @@ import http.client
 import select
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -20,6 +20,7 @@ from project import asgi
 from project.health import ALIVE
 from project.login import last_used
 from project.login.large_bodies import is_known
+from project.server.http_protocol import PEER_KEY
 from tests.support.api_clients import make_token
 from tests.support.asgi_requests import scope_of
 from tests.support.timeouts import PATIENCE
@@ -277,6 +278,11 @@ def test_a_forwarded_address_is_not_believed_from_this_machine_either(port: int,
     assert statuses == [404, 404, 429]
 
 
+def test_a_client_that_forwards_its_own_address_keeps_it() -> None:
+    scope = scope_of("GET", NOTHING, [("x-forwarded-for", "192.0.2.1")], **{PEER_KEY: ("192.0.2.1", 1234)})
+    assert asgi._sanitised(scope)["client"] == ("192.0.2.1", 1234)
+
+
 @pytest.mark.parametrize(
     "line", [b"GET /\xc3\xa9?\xc3\xa9=\xff HTTP/1.1", b"GET /%FF%00?%FF HTTP/1.1", b"BREW /healthz HTTP/1.1"]
 )
@@ -309,6 +315,20 @@ def test_bodies_beyond_the_budget_of_the_process_wait(settings: Any, monkeypatch
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert b'"code":"overloaded"' in answer.body
     assert asgi.body_budget.used == 0, "the shares were given back"
+
+
+def test_a_request_that_waits_for_changes_gives_its_share_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+
+    async def wait(pool: Any, scope: Any, receive: Any, send: Any, before_waiting: Callable[[], None]) -> None:
+        await receive()
+        used.append(asgi.body_budget.used)
+        before_waiting()
+        used.append(asgi.body_budget.used)
+
+    monkeypatch.setattr(asgi, "respond", wait)
+    ask(chunks=[b"x" * 6, b"x"], headers=CHUNKED)
+    assert (used, asgi.body_budget.used) == ([7, 0], 0)
 
 
 def test_anonymous_bodies_leave_half_of_the_budget(settings: Any) -> None:

@@ -130,6 +130,12 @@ def test_another_content_type_is_left_to_the_plain_view(paths: Paths, world: Wor
     assert (answer.status, gathered) == (202 if "charset" in content_type else 415, False)
 
 
+def test_a_body_without_a_content_type_is_left_to_the_plain_view(paths: Paths, world: World) -> None:
+    sent = [field for field in fields(world) if field[0] != "content-type"]
+    answer, gathered = paths.ask("POST", PATH, sent, orjson.dumps(COUNTDOWN))
+    assert (answer.status, gathered) == (415, False)
+
+
 @pytest.mark.parametrize("token", ["deleted", "expired", "gone"])
 def test_a_token_that_has_ended_stores_nothing(paths: Paths, world: World, token: str) -> None:
     before = commit(Job.objects.count)

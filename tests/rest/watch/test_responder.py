@@ -197,6 +197,7 @@ def test_if_none_match_applies_to_the_state_that_is_sent_in_the_end(known: str, 
 
     client = run(Pool(make_hold(known=known), status=first, headers=[(b"etag", b'"0"')]), scenario)
     assert (client.status, client.body) == (status, b"" if status == 304 else b"2")
+    assert client.headers.get("content-length") == (None if status == 304 else "1")
 
 
 @pytest.mark.parametrize("status", [400, 404, 503])
