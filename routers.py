@@ -5,7 +5,7 @@ replicas.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -39,13 +39,15 @@ class Pool:
     """The replicas that may be read from now, and the position that each has at least replayed (bytes of WAL).
 
     lag: seconds since the commit that each replica replayed last; without writes it grows on a good replica, too.
-    ensure_probed: makes sure that this process's probe runs, which keeps the pool up to date; set in project/apps.py.
+    ensure_probed: makes sure that this process's probe runs, which keeps the pool up to date. record_writes: for users
+    whose next reads must see what has just been committed, besides the user of the request. Set in project/apps.py.
     """
 
     replayed: dict[str, int] = field(default_factory=dict)
     lag: dict[str, float] = field(default_factory=dict)
     primary_is_out: bool = False
     ensure_probed: Callable[[], None] = lambda: None
+    record_writes: Callable[[Iterable[int]], None] = lambda user_ids: None
 
     def good(self, position: int = 0) -> list[str]:
         """The replicas that have replayed this position, in random order."""

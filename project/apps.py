@@ -5,6 +5,7 @@ from importlib import import_module
 from django.apps import AppConfig
 
 from project.replicas.probe import background_probe
+from project.replicas.read_your_writes import record_writes
 from routers import pool
 
 
@@ -16,3 +17,4 @@ class ProjectConfig(AppConfig):
         import_module("project.checks")
         import_module("project.audit")
         pool.ensure_probed = background_probe.ensure_started
+        pool.record_writes = record_writes

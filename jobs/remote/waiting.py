@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from rest_framework import status
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api.watching import JOBS
 from jobs.models.states import Status
 from rest.json import dumps
-from rest.responses import Conflict
 from rest.watch.plans import Answer, repeat
 from rest.watch.table import State
+from routers import pool
 
 MOST_REMEMBERED = 10_000
 
@@ -30,7 +31,7 @@ _found_nothing: dict[Wanted, float] = {}
 
 
 class LeaseWait:
-    """One request that waits. lease: what the view does for one try; it may raise Conflict."""
+    """One request that waits. lease: what the view does for one try; it may raise APIException."""
 
     def __init__(self, user_id: int, kinds: Sequence[str], lease: Callable[[], Response]) -> None:
         self._wanted: Wanted = (user_id, tuple(kinds))
@@ -59,12 +60,14 @@ class LeaseWait:
         began = time.monotonic()
         try:
             response = self._lease()
-        except (Conflict, OperationalError, InterfaceError):
+        except (APIException, OperationalError, InterfaceError):
             return None  # if it persists, the worker's next request gets this error
         if response.status_code == status.HTTP_204_NO_CONTENT:
             _remember_nothing(self._wanted, began)
             return None
-        return Answer(dumps(response.data), {"Location": response["Location"]}, response.status_code)
+        pool.record_writes([self._wanted[0]])
+        headers = {name: response[name] for name in ("Location", "Idempotency-Replayed") if name in response}
+        return Answer(dumps(response.data), headers, response.status_code)
 
 
 def _remember_nothing(wanted: Wanted, began: float) -> None:

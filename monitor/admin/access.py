@@ -1,5 +1,6 @@
 """Users, groups and the log of actions, with the theme of the other pages."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
@@ -7,9 +8,12 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as DjangosGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangosUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from routers import pool
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -20,6 +24,11 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+
+    def log_change(self, request: HttpRequest, user: User, message: Any) -> LogEntry:
+        """Also after a change of the password. What the user's logins are worth must be read from no older replica."""
+        transaction.on_commit(partial(pool.record_writes, [user.pk]))
+        return super().log_change(request, user, message)
 
 
 @admin.register(Group)

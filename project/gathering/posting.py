@@ -5,7 +5,6 @@ from io import BytesIO
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest
@@ -87,8 +86,7 @@ class Posting(Generic[Thing]):
             if not allowances[number].is_exceeded and self._has_room(users[number])
         }
         error = self._store(list(accepted.values()))
-        if settings.REPLICAS:
-            record_writes({users[number] for number in accepted})
+        record_writes({users[number] for number in accepted})
         outcomes: list[Stored | None] = [None] * len(posted)
         for number, thing in accepted.items():
             outcomes[number] = Stored(thing, users[number], allowances[number], error)

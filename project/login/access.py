@@ -18,6 +18,7 @@ from mail.models import Message
 from mail.status import CANCELLABLE
 from mail.submit import cancel_message
 from project.models import Session, Token
+from routers import pool
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,7 @@ def end_access(user_id: int) -> None:
     with transaction.atomic():
         tokens, _ = Token.objects.filter(user_id=user_id).delete()
         sessions, _ = Session.objects.filter(user_id=user_id).delete()
+    pool.record_writes([user_id])  # no replica may let them in any more
     log.info("access_ended", user_id=user_id, tokens=tokens, sessions=sessions)
 
 

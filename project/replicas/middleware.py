@@ -69,8 +69,7 @@ class RoutingMiddleware:
             return problems.response_for(OperationalError("the primary is away"), request)
         with routed(Route()):
             response = self.get_response(request)
-        if settings.REPLICAS:
-            record_write(getattr(request, "user", None))
+        record_write(getattr(request, "user", None))
         return response
 
 

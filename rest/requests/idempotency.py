@@ -9,9 +9,10 @@ from typing import Any, cast
 import orjson
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import UploadedFile
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.http import QueryDict
 from django.utils.encoding import force_str
+from psycopg2.errors import LockNotAvailable
 from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 from rest_framework.request import Request
@@ -37,13 +38,23 @@ class KeyReused(APIException):
     default_detail = "This Idempotency-Key was used for another request; use a new key."
 
 
+class FirstStillHandled(APIException):
+    """The first request with this key has not been answered yet."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "idempotency_key_in_use"
+    default_detail = "The first request with this Idempotency-Key is still being handled; try again."
+    wait = 1
+    """Seconds, for Retry-After."""
+
+
 def idempotent(post: Post) -> Post:
     """Decorator of a view's post(): stores a successful response in the same transaction as its effects.
 
     A 204 created nothing and is not stored: the next request with the key is handled anew.
 
-    A second request with the same key, even a concurrent one, waits for the first and gets its response. If the first
-    fails, the rollback removes the key too.
+    A second request with the same key, even a concurrent one, waits a second for the first and gets its response;
+    after that it raises FirstStillHandled. If the first fails, the rollback removes the key too.
     """
 
     @wraps(post)
@@ -69,12 +80,29 @@ class _KeyExists(Exception):
 
 
 def _reserve(request: Request, key: str, fingerprint: str) -> IdempotencyKey:
-    """Insert the key; waits while a concurrent request with the same key is uncommitted. Raises _KeyExists."""
+    """Insert the key; waits a second while a concurrent request with the same key is uncommitted.
+
+    Raises _KeyExists, FirstStillHandled.
+    """
     try:
         with transaction.atomic():
+            _limit_lock_waits("'1s'")
             return IdempotencyKey.objects.create(user=cast("User", request.user), key=key, fingerprint=fingerprint)
     except IntegrityError:
         raise _KeyExists from None
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise FirstStillHandled from None
+        raise
+    finally:
+        _limit_lock_waits("DEFAULT")
+
+
+def _limit_lock_waits(limit: str) -> None:
+    """For the rest of this transaction, on PostgreSQL."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout TO {limit}")
 
 
 def _store_response(record: IdempotencyKey, request: Request, response: Response) -> None:

@@ -11,8 +11,10 @@ from rest_framework.response import Response
 from jobs.models.ids import new_id
 from jobs.remote import waiting
 from jobs.remote.waiting import LeaseWait
+from rest.requests.idempotency import KeyReused
 from rest.responses import Conflict
 from rest.watch.table import State
+from routers import pool
 
 KINDS = ("device.sync", "device.task")
 LEASED = Response({"id": "1-1"}, status=201, headers={"Location": "/leases/1-1/"})
@@ -74,6 +76,27 @@ def test_a_request_waits_on_if_there_is_nothing_or_its_worker_is_busy() -> None:
     assert wait.may_be_due(state())
     assert wait.again() is None
     assert lease.asked == 2
+
+
+def test_a_key_that_another_request_has_used_meanwhile_ends_no_wait_with_an_error() -> None:
+    wait = LeaseWait(1, KINDS, Lease(KeyReused(), LEASED))
+    assert wait.may_be_due(state())
+    assert wait.again() is None
+    assert wait.may_be_due(state())
+    assert (answer := wait.again())
+    assert answer.status == 201
+
+
+def test_the_next_reads_of_a_user_who_got_a_lease_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[Any] = []
+    monkeypatch.setattr(pool, "record_writes", recorded.append)
+    replayed = Response({}, status=201, headers={"Location": "/leases/1-1/", "Idempotency-Replayed": "true"})
+    wait = LeaseWait(7, KINDS, Lease(NOTHING, replayed))
+    assert wait.may_be_due(state())
+    assert (wait.again(), recorded) == (None, [])
+    assert wait.may_be_due(state())
+    assert (answer := wait.again())
+    assert (recorded, answer.headers["Idempotency-Replayed"]) == ([[7]], "true")
 
 
 def test_of_many_that_are_woken_together_only_one_asks_when_nothing_is_left() -> None:

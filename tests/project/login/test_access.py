@@ -16,6 +16,7 @@ from project.login.access import cancel_work_of_inactive_users, end_access_of_in
 from project.login.last_used import LastUsed
 from project.models import Session, Token
 from rest import scopes
+from routers import pool
 from tests.support.api_clients import (
     PASSWORD,
     SESSION,
@@ -179,6 +180,34 @@ def test_the_work_of_a_deactivated_user_can_be_kept(ada: User, settings: Any) ->
     User.objects.filter(pk=ada.pk).update(is_active=False)
     assert cancel_work_of_inactive_users() == 0
     assert Job.objects.get(pk=job.pk).status == Status.QUEUED
+
+
+def test_no_replica_lets_in_whose_logins_have_ended(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[Any] = []
+    monkeypatch.setattr(pool, "record_writes", recorded.append)
+    browser = Client()
+    browser.force_login(ada)
+    assert browser.delete(TOKENS).status_code == 204
+    assert recorded == [[ada.pk]]
+
+
+@pytest.mark.parametrize("change", ["is_active", "password"])
+def test_no_replica_judges_a_user_by_what_an_operator_has_changed(
+    ada: User, monkeypatch: pytest.MonkeyPatch, change: str, django_capture_on_commit_callbacks: Any
+) -> None:
+    recorded: list[Any] = []
+    monkeypatch.setattr(pool, "record_writes", recorded.append)
+    browser = Client()
+    browser.force_login(User.objects.create_superuser("operator"))
+    page = f"/admin/auth/user/{ada.pk}/" + ("change/" if change == "is_active" else "password/")
+    fields = (
+        {"username": "ada", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+        if change == "is_active"
+        else {"password1": "another-good-password", "password2": "another-good-password", "usable_password": "true"}
+    )
+    with django_capture_on_commit_callbacks(execute=True):
+        assert browser.post(page, fields).status_code == 302
+    assert recorded == [[ada.pk]]
 
 
 # --- last use ------------------------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ ADA = SimpleNamespace(pk=1, is_authenticated=True)
 
 
 @pytest.fixture(autouse=True)
-def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def written(monkeypatch: pytest.MonkeyPatch, settings: Any) -> dict[str, Any]:
     """The position of each server: what the primary has written, and what the replicas say that they have replayed."""
+    settings.REPLICAS = {"replica1": {}, "replica2": {}}
     known: dict[str, Any] = {PRIMARY: 100, "replica1": 100, "replica2": 200}
     monkeypatch.setattr(pool, "replayed", {"replica1": 100, "replica2": 200})
     monkeypatch.setattr(pool, "primary_is_out", False)
@@ -82,15 +83,20 @@ def test_after_a_write_with_unknown_position_its_user_reads_from_the_primary_unt
 
 @pytest.mark.parametrize("status", [200, 404, 500, 503])
 def test_a_write_is_remembered_whatever_the_status_of_its_response(
-    written: dict[str, Any], settings: Any, monkeypatch: pytest.MonkeyPatch, status: int
+    written: dict[str, Any], monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    settings.REPLICAS = {"replica1": {}, "replica2": {}}
     monkeypatch.setattr(probe.background_probe, "ensure_started", lambda: None)
     request = RequestFactory().post("/")
     request.user = ADA
     written[PRIMARY] = 150
     RoutingMiddleware(lambda request: HttpResponse(status=status))(request)
     assert {reader() for _ in range(10)} == {"replica2"}
+
+
+def test_without_replicas_no_position_is_kept(stored: list[tuple[str, int, int]], settings: Any) -> None:
+    settings.REPLICAS = {}
+    record_write(ADA)
+    assert stored == []
 
 
 def test_a_position_is_kept_for_as_long_as_a_replica_may_be_late(stored: list[tuple[str, int, int]]) -> None:

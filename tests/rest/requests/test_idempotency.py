@@ -1,10 +1,15 @@
 """Idempotency keys: one response per key, and only for the request that the key was first used with."""
 
 import itertools
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
 from django.http import HttpResponseBase
 from rest_framework.parsers import MultiPartParser
 from rest_framework.permissions import AllowAny
@@ -17,6 +22,8 @@ from rest.json import JSONParser
 from rest.models import IdempotencyKey
 from rest.requests.idempotency import MAX_LENGTH, idempotent
 from tests.support.api_clients import make_user
+from tests.support.concurrency import disconnecting
+from tests.support.timeouts import PATIENCE
 
 pytestmark = pytest.mark.django_db
 
@@ -126,3 +133,26 @@ def test_a_plain_and_a_quoted_key_are_the_same(post: Any, key: str, same: str) -
 def test_an_invalid_key_is_400(post: Any, key: str) -> None:
     response = post(key=key)
     assert (response.status_code, b"Idempotency-Key" in response.content) == (400, True)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="On SQLite one request writes after the other.")
+@pytest.mark.django_db(transaction=True)
+def test_while_the_first_request_is_still_being_handled_the_second_is_a_conflict(post: Any) -> None:
+    first, second = threading.Event(), threading.Event()
+
+    def handle_slowly() -> None:
+        with transaction.atomic():
+            IdempotencyKey.objects.create(user=User.objects.get(username="ada"), key="k", fingerprint="of the first")
+            first.set()
+            assert second.wait(PATIENCE)
+            transaction.set_rollback(True)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(disconnecting, handle_slowly)
+        assert first.wait(PATIENCE)
+        answer = post()
+        second.set()
+        slow.result()
+    assert (answer.status_code, answer["Retry-After"]) == (409, "1")
+    assert json.loads(answer.content)["code"] == "idempotency_key_in_use"
+    assert (post().status_code, replayed(post())) == (202, True)
