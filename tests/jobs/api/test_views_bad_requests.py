@@ -12,6 +12,7 @@ from django.http import HttpResponse
 from rest_framework.test import APIClient
 
 from jobs.models import Job
+from jobs.models.states import Status
 from project.asgi import application
 from tests.support.api_clients import make_token
 from tests.support.factories import make_user
@@ -265,6 +266,9 @@ QUERIES = {
     "an empty state": "status=",
     "a time that is a word": "created_after=yesterday",
     "an empty time": "created_after=",
+    "an empty kind": "kind=",
+    "a time without an offset": "created_after=2026-03-01T12:00:00",
+    "a day without a time": "created_after=2026-03-01",
     "a day that there is not": "created_before=2026-02-30T00:00:00Z",
     "a time before all times": "created_after=0001-01-01T00:00:00%2B14:00",
     "a time after all times": "created_before=9999-12-31T23:59:59-12:00",
@@ -289,6 +293,11 @@ QUERIES = {
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 def test_a_query_that_makes_no_sense_is_400(api: APIClient, query: str) -> None:
     assert_problem(send(api, "GET", f"{JOBS}?{query}"), 400)
+
+
+def test_an_unknown_state_is_answered_with_those_that_there_are(api: APIClient) -> None:
+    [error] = assert_problem(send(api, "GET", f"{JOBS}?status=done"), 400)["errors"]
+    assert error["detail"] == f"Choose one of {', '.join(Status.values)}."
 
 
 # --- who sends it --------------------------------------------------------------------------------------------------
