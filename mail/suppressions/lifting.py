@@ -88,9 +88,16 @@ def is_lift_pending(address: str, reason: str) -> bool:
 def lift_expired() -> int:
     """A provider's own list has no expiry: an expired suppression must be lifted there too. Returns how many."""
     lifted = 0
-    while batch := list(Suppression.objects.filter(expires_at__lte=timezone.now())[:BATCH]):
-        lifted += lift_all(batch)
+    while count := _lift_expired_batch():
+        lifted += count
     return lifted
+
+
+def _lift_expired_batch() -> int:
+    """Rows locked by another transaction, which may prolong them, are left to the next run."""
+    expired = Suppression.objects.filter(expires_at__lte=timezone.now())
+    with transaction.atomic():
+        return lift_all(expired.select_for_update(skip_locked=True)[:BATCH])
 
 
 def delete_old_lifts() -> int:

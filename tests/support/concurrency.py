@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import OperationalError, connection, transaction
 
+from demo.eventually import eventually
 from jobs.models import Job
 from tests.support.factories import disconnected
 from tests.support.timeouts import PATIENCE
@@ -65,7 +67,14 @@ def waiting_for_locks() -> int:
         return int(cursor.fetchone()[0])
 
 
-def disconnecting(action: Callable[[], Any]) -> None:
+def disconnecting(action: Callable[[], Result]) -> Result:
     """Call it in a thread, and close the thread's connections."""
     with disconnected():
-        action()
+        return action()
+
+
+def until_it_waits(pool: Executor, action: Callable[[], Result]) -> Future[Result]:
+    """Start it in another thread; returns when it has ended, or waits for a lock of this thread's transaction."""
+    future = pool.submit(disconnecting, action)
+    eventually(lambda: future.done() or waiting_for_locks(), PATIENCE, "its end, or its wait for a lock")
+    return future

@@ -1,12 +1,14 @@
 """Suppressions of one address are independent, are lifted at the providers too, and compared with their lists."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -19,6 +21,7 @@ from mail.events.provider_event import from_mailgun
 from mail.models import Alert, Lift, Message, Suppression
 from mail.privacy.forgetting import forget
 from mail.suppressions import lifting, provider_lists
+from tests.support.concurrency import until_it_waits
 from tests.support.factories import do_all_chores
 from tests.support.mail.mailgun_webhooks import ADA, failure, make_attempt, make_event
 from tests.support.mail.sending import provider, sending_by
@@ -127,6 +130,17 @@ def test_an_expired_suppression_is_lifted_at_the_provider_too(two_accounts: Simu
     do_all_chores()
     run_lifts()
     assert not is_listed(two_accounts, "bounces")
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time.")
+@pytest.mark.django_db(transaction=True)
+def test_a_suppression_that_is_being_prolonged_when_it_expires_is_kept() -> None:
+    Suppression.objects.suppress(ADA, "mailbox_full", "all", timezone.now(), source="mailgun")
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Suppression.objects.suppress(ADA, "mailbox_full", "all", timezone.now() + timedelta(days=1), source="mailgun")
+        lifted = until_it_waits(pool, lifting.lift_expired)
+    assert lifted.result() == 0
+    assert Suppression.objects.against(ADA, "critical")
 
 
 def test_a_provider_that_does_not_answer_is_asked_again(two_accounts: Simulator, operator_api: APIClient) -> None:
