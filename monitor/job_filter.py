@@ -1,6 +1,5 @@
 """Which jobs an operator wants to see or change: read from a page's query, kept in links and in params of bulk jobs."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -8,6 +7,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 from uuid import UUID
 
+import orjson
 from django.db.models import Exists, JSONField, OuterRef, Q, Value
 from django.db.models.fields.json import KeyTransform, KeyTransformExact
 from django.utils import timezone
@@ -19,6 +19,7 @@ from jobs.models.queue.claiming import BY_PRIORITY
 from jobs.models.states import Status
 from jobs.registry import kinds
 from monitor.models import FailedJob
+from rest.json_value import clean_text, to_json
 
 AGES = {
     "1h": ("the last hour", timedelta(hours=1)),
@@ -50,7 +51,7 @@ class JobFilter:
     @classmethod
     def from_query(cls, query: Mapping[str, Any]) -> Self:
         """Unknown names and values are ignored: a link from elsewhere still shows a list."""
-        given = {each.name: str(query.get(each.name) or "").strip()[:200] for each in fields(cls)}
+        given = {each.name: clean_text(str(query.get(each.name) or "")).strip()[:200] for each in fields(cls)}
         if given["status"] not in Status.values:
             given["status"] = ""
         internal = given.pop("internal") in ("1", "True", "on")
@@ -130,7 +131,7 @@ class JobFilter:
             return Q()
         path, colon, value = self.q.partition(":")
         names = path.removeprefix("params.").split(".")
-        if colon and value and " " not in path and all(names):
+        if colon and value and " " not in path and all(names) and not any(map(_is_too_large_an_index, names)):
             return params_have(names, value)
         failed = FailedJob.objects.filter(job_id=OuterRef("pk"), message__icontains=self.q)
         named = Q(kind__startswith=self.q) | Q(user__username=self.q)
@@ -144,10 +145,18 @@ def params_have(path: Iterable[str], value: str) -> Q:
         place = KeyTransform(name, place)
     condition = Q(KeyTransformExact(place, Value(value, JSONField())))
     try:
-        parsed = json.loads(value)
+        parsed = to_json(orjson.loads(value))
     except ValueError:
         return condition
     return condition | Q(KeyTransformExact(place, Value(parsed, JSONField())))
+
+
+def _is_too_large_an_index(name: str) -> bool:
+    """Django takes such a name for the index of a list; PostgreSQL's are 32 bits."""
+    try:
+        return abs(int(name)) >= 2**31
+    except ValueError:
+        return False
 
 
 def moment(text: str) -> datetime | None:

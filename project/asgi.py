@@ -41,7 +41,7 @@ from rest.requests.body import (
     replay,
 )
 from rest.security_headers import with_security_headers
-from rest.throttling import address_in
+from rest.throttling import address_in, count, network_of
 from rest.watch.responder import respond
 from rest.watch.shutdown import end_watches_at_shutdown
 
@@ -57,6 +57,9 @@ SEND_QUEUE = 256
 """Chunks of a response that are queued for a slow client instead of blocking a thread: 2 MiB of a static file."""
 CHUNK_SECONDS = 30.0
 """Within which a client must read a chunk of a long response, as a thread may wait for it. Streams: rest/watch."""
+
+COUNT_SECONDS = 1.0
+"""Within which a refused request is counted."""
 
 body_budget = BodyBudget()
 SECURITY_HEADERS = security_headers.FIELDS + security_headers.hsts(
@@ -188,9 +191,23 @@ async def _refuse(
 ) -> None:
     started = time.perf_counter()
     body = problems.document(status, detail, scope["path"], code=code)
+    headers = [*headers, *await _rate_limit(scope)]
     this_id = await _respond(scope, send, status, problems.MEDIA_TYPE.encode(), body, headers)
     more = {"request_id": this_id, "client": logged_client(address_in(scope))}
     log_access(scope["method"], scope["path"], status, started, **more)
+
+
+async def _rate_limit(scope: HTTPScope) -> Headers:
+    """The header fields of a refused request to the API, which counts as one of its network's. None if it cannot be
+    counted now: the refusal is sent anyway."""
+    if not scope["path"].startswith("/api/"):
+        return []
+    subject = f"address:{network_of(address_in(scope))}"
+    try:
+        allowance = await asyncio.wait_for(_on_pool(count, subject), COUNT_SECONDS)
+    except Exception:
+        return []
+    return [(name.lower().encode(), value.encode()) for name, value in allowance.headers().items()]
 
 
 async def _respond(

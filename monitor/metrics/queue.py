@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Any
@@ -20,8 +19,9 @@ from mail.webhooks.counts import WEBHOOKS
 from monitor.dashboard import database
 from monitor.dashboard.facts import Facts
 from monitor.histogram import BOUNDS
-from monitor.models import ErrorGroup, JobFigures, MailFigures, RollupPosition
+from monitor.models import JobFigures, MailFigures, RollupPosition
 from monitor.models.figures import ALL_KINDS, EVER
+from monitor.rollups.failures import FAILURES
 from routers import use_primary
 
 FRESH_FOR = 5.0
@@ -91,10 +91,7 @@ def _finished() -> Iterator[Metric]:
             buckets = list(zip([*map(str, BOUNDS), "+Inf"], reached, strict=True))
             family.add_metric([kind], buckets, sum(getattr(row, f"{name}_seconds") for row in same))
     errors = CounterMetricFamily("legwork_job_failures", "Failed jobs by exception.", labels=["kind", "type"])
-    by_type: dict[tuple[str, str], int] = defaultdict(int)
-    for kind, name, count in ErrorGroup.objects.order_by().values_list("kind", "type", "count"):
-        by_type[kind, name] += count
-    for labels, count in sorted(by_type.items()):
+    for labels, count in Counter.objects.totals(FAILURES).items():
         errors.add_metric(labels, count)
     rescued = CounterMetricFamily("legwork_leases_rescued", "Attempts ended by a rescue.", labels=["kind", "reason"])
     for labels, count in Counter.objects.totals(RESCUED).items():

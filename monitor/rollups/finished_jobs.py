@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Case, Count, DurationField, ExpressionWrapper, F, Sum, Value, When
 from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce
 
 from jobs.models import Job
 from jobs.models.states import Status
@@ -67,12 +68,14 @@ def _count(since: datetime, until: datetime) -> int:
 
 def _groups(finished: Any) -> Any:
     wait, run = _difference("run_at", "started_at"), _difference("started_at", "finished_at")
+    # Those since the last restart, which grants a budget beyond the attempts that were counted when the job failed.
+    attempts = F("attempt") - Coalesce(F("max_attempts") - F("budget"), 0)
     return (
         finished.order_by()
         .annotate(wait=wait, run=run)
         .annotate(wait_bucket=_bucket("wait"), run_bucket=_bucket("run"))
         .values("kind", "status", "wait_bucket", "run_bucket")
-        .annotate(count=Count("pk"), attempts=Sum("attempt"), wait_sum=Sum("wait"), run_sum=Sum("run"))
+        .annotate(count=Count("pk"), attempts=Sum(attempts), wait_sum=Sum("wait"), run_sum=Sum("run"))
     )
 
 

@@ -1,13 +1,14 @@
 """A form that submits a job of any kind that clients may post; new-job.js makes its fields from the kind's schema."""
 
 import json
+from io import BytesIO
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ParseError, ValidationError
 
 from jobs.api.params_schema import params_schema
 from jobs.registry import UnknownKind, find_kind, kinds
@@ -15,6 +16,7 @@ from jobs.submit import submit
 from monitor.bulk import log_action
 from monitor.views.job_page import operator
 from monitor.views.permissions import OPERATE, requires
+from rest.json import JSONParser
 
 
 @requires(OPERATE)
@@ -46,11 +48,12 @@ def _submit(request: HttpRequest, name: str, text: str) -> str:
     try:
         if find_kind(name).internal:
             raise UnknownKind(name)
-        job = submit(name, json.loads(text), user=operator(request))
+        params = JSONParser().parse(BytesIO(text.encode(errors="replace")))
+        job = submit(name, params, user=operator(request))
     except UnknownKind:
         return "There is no such kind."
-    except ValueError as error:
-        return f"The params are not JSON: {error}"
+    except ParseError as error:
+        return str(error.detail)
     except ValidationError as error:
         return json.dumps(error.detail, indent=2, ensure_ascii=False, default=str)
     log_action(operator(request), f"New job: {name}", 1, job=job)

@@ -317,6 +317,17 @@ def test_bodies_beyond_the_budget_of_the_process_wait(settings: Any, monkeypatch
     assert asgi.body_budget.used == 0, "the shares were given back"
 
 
+def test_what_is_refused_before_django_counts_and_says_what_is_left(settings: Any) -> None:
+    settings.BODY_LIMIT = settings.ANONYMOUS_BODY_LIMIT = 5
+    answers = [ask(chunks=[b"x" * 6], headers=CHUNKED) for _ in range(2)]
+    limit = settings.RATE_LIMIT_PER_MINUTE
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {f'"default";q={limit};w=60'}
+    assert [answer.headers["ratelimit"].partition(";t=")[0] for answer in answers] == [
+        f'"default";r={limit - number}' for number in (1, 2)
+    ]
+    assert "ratelimit" not in ask("/webhooks/nothing/", [b"x" * 6], headers=CHUNKED).headers
+
+
 def test_a_request_that_waits_for_changes_gives_its_share_back(monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
 

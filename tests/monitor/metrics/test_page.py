@@ -13,6 +13,7 @@ from jobs.models.states import Status
 from jobs.worker.rescue import rescue
 from mail.webhooks.counts import Outcome, webhook_counts
 from monitor.metrics import queue
+from monitor.models import ErrorGroup
 from monitor.rollups import depth
 from monitor.rollups.finished_jobs import count_finished_jobs
 from tests.support.factories import make_job
@@ -56,6 +57,25 @@ def test_finished_jobs_are_counters_and_histograms() -> None:
     assert found["legwork_job_run_seconds_count", "kind=demo.countdown"] == 2
     assert found["legwork_job_wait_seconds_sum", "kind=demo.countdown"] == pytest.approx(0.4)
     assert found["legwork_job_failures_total", "kind=demo.countdown,type=RuntimeError"] == 1
+
+
+def test_no_counter_of_failures_falls_when_old_groups_of_errors_are_deleted() -> None:
+    then = timezone.now() - timedelta(seconds=30)
+    for kind in ("demo.countdown", "report.activity"):
+        make_job(Status.FAILED, kind=kind, started_at=then, finished_at=then)
+    count_finished_jobs()
+    ErrorGroup.objects.filter(kind="demo.countdown").delete()
+    found = samples()
+    for kind in ("demo.countdown", "report.activity"):
+        assert found["legwork_job_failures_total", f"kind={kind},type=RuntimeError"] == 1
+
+
+def test_attempts_before_a_restart_are_not_counted_again() -> None:
+    then = timezone.now() - timedelta(seconds=30)
+    make_job(Status.SUCCEEDED, attempt=4, max_attempts=6, budget=3, started_at=then, finished_at=then)
+    make_job(Status.SUCCEEDED, attempt=2, max_attempts=None, budget=None, started_at=then, finished_at=then)
+    count_finished_jobs()
+    assert samples()["legwork_job_attempts_total", "kind=demo.countdown"] == 1 + 2
 
 
 def test_queues_clusters_and_pauses_are_gauges() -> None:

@@ -100,6 +100,10 @@ def test_without_jobs_or_an_action_nothing_happens(operator: Client, form: dict[
     assert not Job.objects.exists()
 
 
+def test_a_nul_in_a_filter_breaks_nothing(operator: Client) -> None:
+    assert operator.post(BULK, {"action": "cancel", "everything": "1", "q": "\0"}).status_code == 200
+
+
 def test_looking_is_not_enough() -> None:
     assert make_operator("jobs.view_job").post(BULK, {"action": "cancel", "everything": "1"}).status_code == 403
 

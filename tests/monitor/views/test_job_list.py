@@ -110,7 +110,21 @@ def test_jobs_are_found_by_id_params_error_kind_user_key_and_request(operator: C
 
 @pytest.mark.parametrize(
     "query",
-    ["q=%22", "status=x", "created=x", "created=9999-99-99..1", "below=x", "nonsense=1", "q=:", "q=.:1", "owner=%25"],
+    [
+        *[
+            "q=%22",
+            "status=x",
+            "created=x",
+            "created=9999-99-99..1",
+            "below=x",
+            "nonsense=1",
+            "q=:",
+            "q=.:1",
+            "owner=%25",
+        ],
+        *["q=a:NaN", "q=a:1e400", "q=a:%22\\u0000%22", "q=a:%22\\ud800%22", "q=12345678901:1", "q=-12345678901:1"],
+        *["owner=%25", "q=a:" + "[" * 190, "q=a:" + "9" * 190],
+    ],
 )
 def test_a_query_that_makes_no_sense_breaks_nothing(operator: Client, query: str) -> None:
     make_job()

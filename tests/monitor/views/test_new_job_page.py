@@ -28,6 +28,8 @@ def test_a_job_of_the_operator_is_submitted(operator: Client) -> None:
     ("kind", "params", "said"),
     [
         ("demo.countdown", "{", "not JSON"),
+        ("demo.countdown", "[" * 5000, "not JSON"),
+        ("demo.countdown", '{"seconds": "\\u0000"}', "NUL"),
         ("demo.countdown", '{"seconds": -1}', "greater than or equal"),
         ("demo.countdown", "[]", "dictionary"),
         ("mail.send", "{}", "no such kind"),
