@@ -209,7 +209,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=20_000, help="Jobs in each round (default %(default)s).")
     parser.add_argument("--rounds", type=int, default=5, help="Rounds, all cases in each (default %(default)s).")
     parser.add_argument("--held", type=int, default=25, help="Rounds under a held snapshot (default %(default)s).")
-    parser.add_argument("--probes", type=int, default=200, help="Jobs on idle workers (default %(default)s).")
+    parser.add_argument("--probes", type=int, default=1000, help="Jobs on idle workers (default %(default)s).")
     parser.add_argument("--cases", nargs="+", choices=names, default=names, help="Without some nothing is written.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="The folder to write to.")
     return parser.parse_args(arguments)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from django.http import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound
@@ -28,10 +29,19 @@ from jobs.remote.serializers import (
     lease_url,
 )
 from jobs.remote.waiting import LeaseWait
-from rest.openapi.parts import IDEMPOTENCY_KEY, LOCATION, PREFER, PREFERENCE_APPLIED, REPLAYED, RETRY_AFTER
+from rest.openapi.parts import (
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_NONE_MATCH,
+    LOCATION,
+    PREFER,
+    PREFERENCE_APPLIED,
+    REPLAYED,
+    RETRY_AFTER,
+)
 from rest.requests.idempotency import idempotent
 from rest.requests.strict import StrictSerializer
-from rest.responses import Conflict
+from rest.responses import Conflict, conditional, etag
 from rest.watch.plans import VariesByPreference
 from routers import use_primary
 
@@ -83,12 +93,15 @@ class LeaseListView(VariesByPreference):
 class LeaseView(APIView):
     problems: ClassVar = {"GET": (410,), "PATCH": (410,)}
 
-    @extend_schema(operation_id="leases_read", responses=LeaseResponse, parameters=[LEASE])
-    def get(self, request: Request, lease_id: str) -> Response:
+    @extend_schema(
+        operation_id="leases_read", responses={200: LeaseResponse, 304: None}, parameters=[LEASE, IF_NONE_MATCH, ETAG]
+    )
+    def get(self, request: Request, lease_id: str) -> HttpResponseBase:
         """A lease that is held; 410 once it is lost or finished."""
         with _lease_errors(), use_primary():
             job = leases.find_lease(_user_id(request), LeaseId.parse(lease_id))
-        return Response(lease_representation(job, request))
+        shown = lease_representation(job, request)
+        return conditional(request, Response(shown, headers={"ETag": etag(shown)}))
 
     @extend_schema(operation_id="leases_renew", request=RenewalRequest, responses=RenewalResponse, parameters=[LEASE])
     def patch(self, request: Request, lease_id: str) -> Response:

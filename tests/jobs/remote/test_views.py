@@ -125,6 +125,15 @@ def test_nobody_leases_or_sees_the_jobs_of_another(api: APIClient, bob: APIClien
     assert row(Job.objects.get()) == before
 
 
+def test_a_lease_that_has_not_changed_is_304(api: APIClient) -> None:
+    post_job(api)
+    held = lease(api)
+    known = {"If-None-Match": api.get(held["url"])["ETag"]}
+    assert api.get(held["url"], headers=known).status_code == 304
+    api.patch(held["url"], {"progress": {"percent": 7, "message": ""}})
+    assert api.get(held["url"], headers=known).status_code == 200
+
+
 def test_a_heartbeat_renews_the_lease_and_shows_progress(api: APIClient) -> None:
     job = post_job(api)
     held = lease(api)
