@@ -19,6 +19,10 @@ class RetryAfter(TransientError):
         self.seconds = seconds
 
 
+class Postponed(RetryAfter):
+    """Raised by a handler that has done nothing yet and may not start now: the attempt does not count."""
+
+
 class WorkerLost(RetryAfter):
     """The attempt's worker was killed, died or stopped sending heartbeats: the job runs again at once."""
 

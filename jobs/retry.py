@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jobs.errors import PermanentError, RetryAfter
+from jobs.errors import PermanentError, Postponed, RetryAfter
 
 DEFAULT_ATTEMPTS = 3
 MAX_WAIT = 10 * 365 * 24 * 3600.0
@@ -50,7 +50,7 @@ def next_run(
     """When the next attempt is due; None if there is none. jitter: returns a random number in [0, 1)."""
     if isinstance(error, PermanentError):
         return None
-    if policy.attempts is not None and attempt >= policy.attempts:
+    if policy.attempts is not None and attempt >= policy.attempts and not isinstance(error, Postponed):
         return None
     requested = _requested_wait(error) if isinstance(error, RetryAfter) else None
     return now + timedelta(seconds=jitter() * policy.longest_wait(attempt) if requested is None else requested)

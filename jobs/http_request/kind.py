@@ -1,12 +1,13 @@
 """The job kind `http.request`: an HTTP call made later, and retried while the server has trouble."""
 
+import random
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
 
-from jobs.errors import JobError, PermanentError, RetryAfter, TransientError
+from jobs.errors import JobError, PermanentError, Postponed, RetryAfter, TransientError
 from jobs.http_request.client import METHODS, NO_BODY, HttpResponse, call, host_of
 from jobs.http_request.errors import Refused, Unreachable
 from jobs.registry import job, minutes
@@ -14,7 +15,7 @@ from jobs.retry import exponential
 from jobs.run import Run
 from rest.requests.fields import ChoiceField, DictField, IntegerField, ListField, StringField
 from rest.requests.strict import AnyValueField, StrictSerializer
-from rest.throttling import Window
+from rest.throttling import SECONDS, Window
 
 CALL_TIMEOUT = 30.0
 """Seconds that one HTTP call may take, redirects included, unless the job's timeout is shorter."""
@@ -94,10 +95,14 @@ def http_request(
 
 
 def require_room(url: str) -> None:
-    """Count a call of this URL's host. Raises RetryAfter beyond MAX_CALLS_PER_HOST in a minute."""
+    """Count a call of this URL's host. Raises Postponed beyond MAX_CALLS_PER_HOST in a minute.
+
+    The calls that are refused in one minute come back spread over the next one.
+    """
     window = Window("calls", host_of(url))
     if window.add() > settings.MAX_CALLS_PER_HOST:
-        raise RetryAfter(window.seconds_left(), "this host was called as often as allowed; the call is made later")
+        wait = window.seconds_left() + random.random() * SECONDS  # noqa: S311 not a secret
+        raise Postponed(wait, "this host was called as often as allowed; the call is made later")
 
 
 def error_for(response: HttpResponse) -> JobError:

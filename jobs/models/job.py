@@ -179,7 +179,7 @@ class Job(models.Model):
         return self.errors[-1] if self.status == Status.FAILED and self.errors else None
 
     def succeed(self, result: object) -> None:
-        """Finish the running attempt and the job with a result (JSON). Raises LeaseLost, as the next four."""
+        """Finish the running attempt and the job with a result (JSON). Raises LeaseLost, as the next five."""
         progress = self.progress | {"percent": 100}
         self._leave_running(None, status=Status.SUCCEEDED, result=result, progress=progress, finished_at=Now())
 
@@ -190,6 +190,13 @@ class Job(models.Model):
     def retry(self, error: AttemptError, run_at: datetime | Combinable) -> None:
         """End the running attempt; the next one is due at run_at, a datetime or a database expression."""
         self._leave_running_unless_cancelled(error, status=Status.RETRYING, run_at=run_at, progress=self.progress)
+
+    def postpone(self, error: AttemptError, run_at: datetime | Combinable) -> None:
+        """retry(), but the attempt does not count: the job may make one more."""
+        more = {"max_attempts": F("max_attempts") + 1}  # NULL, unlimited, stays NULL
+        self._leave_running_unless_cancelled(
+            error, status=Status.RETRYING, run_at=run_at, progress=self.progress, **more
+        )
 
     def finish_cancelled(self, error: AttemptError | None = None) -> None:
         """Finish the running attempt and the job as cancelled."""

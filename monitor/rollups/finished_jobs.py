@@ -68,7 +68,8 @@ def _count(since: datetime, until: datetime) -> int:
 
 def _groups(finished: Any) -> Any:
     wait, run = _difference("run_at", "started_at"), _difference("started_at", "finished_at")
-    # Those since the last restart, which grants a budget beyond the attempts that were counted when the job failed.
+    # Those since the last restart, which grants a budget beyond the attempts that were counted when the job failed. A
+    # postponed attempt grants one more, and so is not counted either.
     attempts = F("attempt") - Coalesce(F("max_attempts") - F("budget"), 0)
     return (
         finished.order_by()

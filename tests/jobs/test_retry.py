@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.errors import PermanentError, RetryAfter, TransientError, WorkerLost
+from jobs.errors import PermanentError, Postponed, RetryAfter, TransientError, WorkerLost
 from jobs.retry import Retry, exponential, next_run
 from jobs.worker.attempts.interrupt import TimedOut
 
@@ -55,6 +55,13 @@ def test_a_transient_failure_is_given_up_exactly_when_the_attempts_are_used_up(
 ) -> None:
     used_up = policy.attempts is not None and attempt >= policy.attempts
     assert (next_run(policy, attempt, error, NOW) is None) == used_up
+
+
+@given(policies, numbers, waits)
+def test_a_postponed_attempt_is_followed_by_another_even_if_none_is_left(
+    policy: Retry, attempt: int, seconds: float
+) -> None:
+    assert waited(policy, attempt, Postponed(seconds), 0) == pytest.approx(seconds, abs=1e-5)
 
 
 @given(policies, numbers)

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
-from jobs.errors import JobError, LeaseLost, PermanentError, WorkerLost
+from jobs.errors import JobError, LeaseLost, PermanentError, Postponed, WorkerLost
 from jobs.models import Job
 from jobs.models.attempt_errors import AttemptError
 from jobs.registry import UnknownKind, find_kind
@@ -73,6 +73,8 @@ def record_failure(job: Job, error: BaseException) -> None:
         job.finish_cancelled(entry)
     elif run_at is None:
         job.fail(entry)
+    elif isinstance(error, Postponed):
+        job.postpone(entry, Now() + (run_at - now))
     else:
         # A job whose worker was lost keeps its place in the queue: with run_at = now it would go behind all that wait.
         # Other retries are relative to the database's clock, as this machine's may be wrong.

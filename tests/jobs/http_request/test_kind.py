@@ -149,10 +149,34 @@ def test_calls_beyond_the_limit_of_a_host_are_made_later(other_side: Any, settin
     calls = [request(other_side.url) for _ in range(3)]
     assert [job.status for job in calls] == ["succeeded", "succeeded", "retrying"]
     assert calls[2].errors[0]["message"] == "this host was called as often as allowed; the call is made later"
-    assert timedelta(seconds=1) < calls[2].run_at - timezone.now() <= timedelta(seconds=61)
+    assert timedelta(seconds=1) < calls[2].run_at - timezone.now() <= timedelta(seconds=121)
     assert len(other_side.asked) == 2
     settings.HTTP_REQUEST_ALLOWED_HOSTS = ["localhost", other_side.host]
     assert request(other_side.url.replace("127.0.0.1", "localhost")).status == "succeeded", "another host"
+
+
+@pytest.mark.django_db
+def test_a_job_with_a_single_attempt_waits_for_its_call_as_often_as_it_must(other_side: Any, settings: Any) -> None:
+    settings.MAX_CALLS_PER_HOST = 0
+    job = submit("http.request", {"url": other_side.url}, max_attempts=1)
+    for round_ in (1, 2):
+        Job.objects.update(run_at=timezone.now())
+        run_due()
+        job.refresh_from_db()
+        assert (job.status, job.attempt, job.max_attempts) == ("retrying", round_, round_ + 1)
+    assert other_side.asked == []
+    settings.MAX_CALLS_PER_HOST = 10
+    Job.objects.update(run_at=timezone.now())
+    run_due()
+    job.refresh_from_db()
+    assert job.status == "succeeded"
+
+
+@pytest.mark.django_db
+def test_calls_that_were_refused_do_not_come_back_all_at_once(other_side: Any, settings: Any) -> None:
+    settings.MAX_CALLS_PER_HOST = 0
+    due = [request(other_side.url).run_at for _ in range(10)]
+    assert max(due) - min(due) > timedelta(seconds=5)
 
 
 @pytest.mark.django_db

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
-from jobs.errors import PermanentError, RetryAfter, TransientError, WorkerLost
+from jobs.errors import PermanentError, Postponed, RetryAfter, TransientError, WorkerLost
 from jobs.models import Job
 from jobs.models.states import Status
 from jobs.retry import MAX_WAIT, Retry, exponential
@@ -249,6 +249,23 @@ def test_a_kind_that_this_process_does_not_know_is_tried_again_by_default() -> N
 @pytest.mark.django_db
 def test_retry_after_says_when_the_next_attempt_is_due() -> None:
     assert 540 < waited(make_job(Status.RUNNING), RetryAfter(600)) <= 600
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("max_attempts", "then"), [(1, 2), (2, 3), (None, None)])
+def test_a_postponed_attempt_does_not_count(max_attempts: int | None, then: int | None) -> None:
+    job = make_job(Status.RUNNING, attempt=1, max_attempts=max_attempts)
+    assert 540 < waited(job, Postponed(600)) <= 600
+    assert (row(job)["attempt"], row(job)["max_attempts"]) == (1, then)
+    assert kept_errors(job) == ["Postponed"]
+
+
+@pytest.mark.django_db
+def test_a_postponed_job_whose_cancellation_came_meanwhile_is_cancelled() -> None:
+    job = make_job(Status.RUNNING)
+    Job.objects.get().cancel()
+    record_failure(job, Postponed(600))
+    assert row(job)["status"] == Status.CANCELLED
 
 
 @pytest.mark.django_db
