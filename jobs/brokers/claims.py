@@ -93,7 +93,12 @@ class ClaimingBroker:
         return self._fair_share
 
     def wake_for_due_jobs(self) -> None:
-        """Called by dispatchers once a second: wake workers for due jobs that no notification was sent for."""
+        """Called by dispatchers once a second: queue the jobs that became due, and wake workers for them.
+
+        Without a broker nobody is woken, because workers poll. But while long jobs occupy all of them, no other process
+        queues due jobs, and the reserve worker claims queued ones only.
+        """
+        Job.objects.queue_due()
 
     @cached_property
     def _paused_kinds(self) -> PausedKinds:

@@ -75,7 +75,7 @@ class WakeupBroker(ClaimingBroker):
 
     def wake_for_due_jobs(self) -> None:
         """Wake workers of both sorts for jobs that became due later or were handed back."""
-        Job.objects.queue_due()
+        super().wake_for_due_jobs()
         for for_pools in (False, True):
             first = self._first_due(for_pools)
             # If the same job is still the first, a message was sent for it: all workers are busy.

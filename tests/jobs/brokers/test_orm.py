@@ -8,8 +8,10 @@ from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ
 
+from jobs.brokers.fair_share import FairShare
 from jobs.brokers.orm import ORM
-from tests.support.factories import disconnected
+from jobs.models.states import Status
+from tests.support.factories import disconnected, make_job, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,3 +64,14 @@ def test_a_task_that_is_released_is_due_again_at_once(broker: ORM) -> None:
     [(receipt, _)] = broker.dequeue()
     broker.release(receipt)
     assert broker.dequeue() == [(receipt, "a package")]
+
+
+def test_jobs_become_due_for_the_reserve_worker_while_no_other_worker_claims(
+    broker: ORM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eve, bob = make_user("eve"), make_user("bob")
+    monkeypatch.setattr(FairShare, "at_ceiling", lambda self: (eve.pk,))
+    job = make_job(Status.SCHEDULED, user=bob, run_at=timezone.now() - timedelta(seconds=1))
+    assert broker.claim_for_others("here:1") == []
+    broker.wake_for_due_jobs()
+    assert broker.claim_for_others("here:1") == [job]
