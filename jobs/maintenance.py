@@ -12,7 +12,7 @@ from jobs.django_q import task_results
 from jobs.models import Job, Trace
 from jobs.models.database_cache import CacheEntry
 from jobs.models.outputs import Output
-from jobs.models.queryset import delete_in_batches
+from jobs.models.queryset import JobQuerySet, delete_in_batches, first_id_at
 from jobs.registry import UnknownKind, find_kind
 from rest.models import IdempotencyKey
 
@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 KEY_RETENTION = timedelta(hours=24)
 TRACE_GRACE = timedelta(hours=1)
 """A trace is stored before its job."""
+NEW = timedelta(minutes=5)
+"""Age of a new job: more than the minute between two runs, as clocks may differ."""
 
 
 @hourly
@@ -49,15 +51,28 @@ def move_misplaced_jobs() -> int:
 
     Nobody claims for a pool that no kind has. Runs when a dispatcher starts, and so after each deployment.
     """
+    return _move_misplaced(Job.objects.all())
+
+
+@every(minutes=1)
+def move_misplaced_new_jobs() -> int:
+    """The same for new jobs: during a deployment, web processes of the other release go on submitting.
+
+    Not for all waiting jobs each minute, because there may be a million.
+    """
+    return _move_misplaced(Job.objects.filter(pk__gte=first_id_at(timezone.now() - NEW)))
+
+
+def _move_misplaced(jobs: JobQuerySet) -> int:
     moved = 0
-    for kind, pool in Job.objects.waiting_kinds():
+    for kind, pool in jobs.waiting_kinds():
         try:
             expected = find_kind(kind).pool
         except UnknownKind:
             log.warning("jobs_of_unknown_kind", kind=kind)  # they wait for a worker that knows the kind
             continue
         if pool != expected:
-            moved += Job.objects.move_to_pool(kind, expected)
+            moved += jobs.move_to_pool(kind, expected)
     return moved
 
 

@@ -1,12 +1,17 @@
 """Which pool a job waits for, and how jobs are moved to theirs that another release has stored."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
+from django.utils import timezone
 from structlog.testing import capture_logs
 
-from jobs.maintenance import move_misplaced_jobs
+from jobs.cluster import maintenance
+from jobs.maintenance import move_misplaced_jobs, move_misplaced_new_jobs
 from jobs.models import Job
 from jobs.models.ids import new_id
+from jobs.models.queryset import first_id_at
 from jobs.models.states import UPCOMING, WAITING, Status
 from jobs.submit import submit, submit_many
 from tests.support.factories import make_job, make_kind, row
@@ -35,6 +40,18 @@ def test_jobs_that_wait_for_a_pool_that_their_kind_no_longer_has_are_moved(
     assert move_misplaced_jobs() == 2
     assert [row(job)["pool"] for job in (was_io, was_cpu, right)] == ["", "test.io", ""]
     assert move_misplaced_jobs() == 0
+
+
+def test_new_jobs_are_moved_each_minute_and_all_jobs_each_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kind(monkeypatch, lambda run: None, "test.io", threads=2)
+    new = make_job(kind="test.io", pool="", params={})
+    old = make_job(id=first_id_at(timezone.now() - timedelta(minutes=10)), kind="test.io", pool="", params={})
+    assert move_misplaced_new_jobs() == 1
+    assert [row(job)["pool"] for job in (new, old)] == ["test.io", ""]
+    assert move_misplaced_jobs() == 1
+    assert row(old)["pool"] == "test.io"
+    periods = {task.function: task.seconds for task in maintenance._tasks}
+    assert (periods[move_misplaced_new_jobs], periods[move_misplaced_jobs]) == (60, 3600)
 
 
 def test_jobs_that_run_or_have_ended_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
