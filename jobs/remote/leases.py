@@ -40,7 +40,7 @@ def lease_next(user_id: int, worker: str, kinds: Collection[str]) -> Any:
     if held := own.annotate(now=Now()).first():
         if held.lease_expires_at > held.now:
             raise WorkerBusy(held)
-        rescue(own)
+        rescue(own.expired())  # another request of this worker may hold a new lease by now
     Job.objects.filter(user=user_id, pool=REMOTE_POOL).queue_due()
     claimable = set(kinds) - paused_kinds()
     if not claimable:

@@ -13,8 +13,10 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from jobs.models import Job, Pause
+from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from jobs.registry import REMOTE_POOL, kinds
+from jobs.remote import leases
 from jobs.retry import exponential
 from jobs.worker.rescue import rescue
 from tests.support.api_clients import assert_problem, client, make_token
@@ -253,6 +255,23 @@ def test_a_worker_whose_lease_has_expired_may_lease_again_before_any_rescue(api:
     again = lease(api)
     assert (again["job"]["id"], again["job"]["attempt"]) == (job["id"], 2)
     assert again["id"] != lost["id"]
+
+
+def test_a_request_that_found_an_expired_lease_leaves_a_new_one_alone(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = post_job(api)
+    lease(api)
+    expire(job["id"])
+
+    def rescue_after_another_request(lost: JobQuerySet) -> int:
+        monkeypatch.setattr(leases, "rescue", rescue)
+        assert lease(api)["job"]["attempt"] == 2
+        return rescue(lost)
+
+    monkeypatch.setattr(leases, "rescue", rescue_after_another_request)
+    assert api.post(LEASES, DEVICE).status_code == 204
+    assert (shown(api, job["id"])["status"], shown(api, job["id"])["attempt"]) == ("running", 2)
 
 
 def test_cancellation_is_seen_by_the_heartbeat_and_ends_with_the_report(api: APIClient) -> None:
