@@ -7,7 +7,13 @@ from typing import Any
 
 import orjson
 import structlog
-from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    BadRequest,
+    ObjectDoesNotExist,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
@@ -83,7 +89,7 @@ def response_for(error: BaseException, request: HttpRequest) -> HttpResponse:
     match error:
         case APIException():
             return _api_problem(error, request)
-        case Http404():
+        case Http404() | ObjectDoesNotExist():  # the latter if a row was deleted under the request
             return problem(request, 404, NOT_FOUND)
         case PermissionDenied():
             return problem(request, 403, "This is not allowed.", code="permission_denied")

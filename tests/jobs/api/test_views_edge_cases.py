@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from jobs.models import Job
 from jobs.models.states import Status
+from tests.support.api_clients import assert_problem
 from tests.support.factories import make_job
 
 pytest_plugins = ["tests.support.api_fixtures"]
@@ -48,3 +49,16 @@ def test_retries_are_accepted_when_the_holder_of_the_unique_key_ends_at_that_mom
     with connection.execute_wrapper(end_first):
         answer = api.post(f"{JOBS}{old.pk}/retries/")
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+
+
+@pytest.mark.parametrize("action", ["cancellation", "retries"])
+def test_a_job_that_is_deleted_while_it_is_changed_is_not_found(
+    api: APIClient, ada: User, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    def delete_first(job: Job) -> bool:
+        Job.objects.filter(pk=job.pk).delete()
+        return False
+
+    monkeypatch.setattr(Job, "_try_cancel", delete_first)
+    monkeypatch.setattr(Job, "_try_restart", delete_first)
+    assert_problem(api.post(f"{JOBS}{make_job(Status.FAILED, user=ada).pk}/{action}/"), 404)
