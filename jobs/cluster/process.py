@@ -43,13 +43,17 @@ class Process:
         self.predecessor: Predecessor | None = None
         self.watchdog = Watchdog(slots)
         self.started_at = 0.0
+        self._has_taken_over = RawValue(ctypes.c_bool, False)
         self._pid, self._starts = RawValue(ctypes.c_int, 0), RawValue(ctypes.c_int, 0)
         self._process: BaseProcess | None = None
         self._stall = StallClock()
         self._killed: Predecessor | None = None
 
     def start(self) -> None:
-        self.predecessor = self._as_predecessor() if self.name else None
+        if self.name and (self.predecessor is None or self._has_taken_over.value):
+            self.predecessor = self._as_predecessor()
+        # else the one that ended died before it took over the jobs of its predecessor, and had claimed none itself
+        self._has_taken_over.value = False
         self.watchdog.reset()
         self._stall, self._killed = StallClock(), None
         self.started_at = time.monotonic()
@@ -60,6 +64,11 @@ class Process:
         self.name = _process_name(self._process.pid)
         self._pid.value = self._process.pid or 0
         self._starts.value += 1
+
+    def forget_predecessor(self) -> None:
+        """Called in the child when it has taken over its predecessor's jobs, before it claims any."""
+        self.predecessor = None
+        self._has_taken_over.value = True
 
     @property
     def pid(self) -> int:

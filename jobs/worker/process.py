@@ -32,6 +32,8 @@ class ProcessHandle(Protocol):
     predecessor: Predecessor | None
     watchdog: Watchdog
 
+    def forget_predecessor(self) -> None: ...
+
 
 class WorkerProcess(ABC):
     """Subclasses define a turn of the main loop, which runs in the main thread."""
@@ -59,7 +61,7 @@ class WorkerProcess(ABC):
             try:
                 if self.handle.predecessor:
                     take_over(self.handle.predecessor)
-                    self.handle.predecessor = None
+                    self.handle.forget_predecessor()
                 self.turn()
                 self.stopping = self.stopping or should_recycle(self.run_count)
             except (DatabaseError, InterfaceError, OSError):

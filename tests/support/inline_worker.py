@@ -21,6 +21,9 @@ class Handle:
         self.name, self.predecessor = name, predecessor
         self.watchdog = Watchdog(slots)
 
+    def forget_predecessor(self) -> None:
+        self.predecessor = None
+
 
 def run_due() -> None:
     """Run one attempt of every job that is due now, in the order in which workers claim them, in this thread."""

@@ -181,6 +181,18 @@ def test_a_killed_process_is_replaced_by_one_that_knows_whom_it_replaces() -> No
     assert [event.what.split()[3] for event in (first, second, third)] == ["nobody", *names[:2]]
 
 
+def test_a_process_that_died_before_it_took_over_is_skipped() -> None:
+    """It has claimed nothing; the jobs of the one before it are still to be taken over."""
+    with TinyCluster("never_ready") as cluster:
+        first = cluster.wait_for("never_ready", "started")
+        os.kill(first.pid, signal.SIGKILL)
+        second = cluster.wait_for("never_ready", "started", times=2)
+        os.kill(second.pid, signal.SIGKILL)
+        third = cluster.wait_for("never_ready", "started", times=3)
+    name = first.what.split()[1]
+    assert [event.what.split()[3] for event in (first, second, third)] == ["nobody", name, name]
+
+
 def test_no_child_outlives_a_supervisor_that_was_killed() -> None:
     with TinyCluster("polite", "deaf", "busy") as cluster:
         cluster.signal(signal.SIGKILL)

@@ -122,12 +122,15 @@ class Polite:
     """Ends when it is asked to."""
 
     ignores: tuple[signal.Signals, ...] = ()
+    takes_over = True
 
     def __init__(self, child: Process) -> None:
         self.child = child
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self.hear)
-        before = child.predecessor
+        before = self.replaces = child.predecessor
+        if self.takes_over:
+            child.forget_predecessor()
         tell(child.role, f"started {child.name} after {before.name if before else 'nobody'}")
         if before:
             tell(child.role, f"took over timed_out={numbers(before.timed_out)} lost={numbers(before.lost)}")
@@ -154,11 +157,17 @@ class Deaf(Polite):
     ignores = (signal.SIGTERM, signal.SIGUSR1)
 
 
+class NeverReady(Polite):
+    """Does not come so far that it takes over its predecessor's jobs."""
+
+    takes_over = False
+
+
 class Stuck(Polite):
     """Exceeds a deadline; its replacement does not."""
 
     def run(self) -> None:
-        if not self.child.predecessor:
+        if not self.replaces:
             self.child.watchdog.start(0, JOB, 2 * DONE_IN_TIME)
         super().run()
 
@@ -167,7 +176,7 @@ class Stalled(Polite):
     """Runs no Python code any more, with a job in its main thread; its replacement does."""
 
     def run(self) -> None:
-        if not self.child.predecessor:
+        if not self.replaces:
             self.child.watchdog.start(0, JOB, LONG)
             self.child.watchdog.beat()
             ctypes.PyDLL(None).sleep(int(LONG))
@@ -178,7 +187,7 @@ class StalledByAThread(Polite):
     """One of its threads holds the GIL for good; another has a job that only waits for it."""
 
     def run(self) -> None:
-        if not self.child.predecessor:
+        if not self.replaces:
             ready = ThreadEvent()
             Thread(target=self.wait_for_gil, args=[ready], daemon=True).start()
             ready.wait()
@@ -218,7 +227,7 @@ class Killed(Polite):
     """Dies by itself while it has a job; its replacement lives on."""
 
     def run(self) -> None:
-        if not self.child.predecessor:
+        if not self.replaces:
             self.child.watchdog.start(0, JOB, LONG)
             os.kill(os.getpid(), signal.SIGKILL)
         super().run()
@@ -252,6 +261,7 @@ PROGRAMS = {
     "polite": Polite,
     "busy": Busy,
     "deaf": Deaf,
+    "never_ready": NeverReady,
     "stuck": Stuck,
     "stalled": Stalled,
     "stalled_by_a_thread": StalledByAThread,
