@@ -44,7 +44,8 @@ class EventParams(StrictSerializer):
 def begin(arguments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The arguments of handlers that are about to send: calls instead of messages where they could be begun."""
     calls = batches.begin([each["message"] for each in arguments])
-    return [{"message": calls.get(each["message"], each["message"])} for each in arguments]
+    # Each call once: a second job of its message gets the message, and finds the attempt.
+    return [{"message": calls.pop(each["message"], each["message"])} for each in arguments]
 
 
 @job(

@@ -136,7 +136,7 @@ class Message(models.Model):
             begun = sql.begin_attempt(attempt)
         else:
             with transaction.atomic():
-                begun = bool(self._row().filter(status__in=PENDING).update(status=Status.SENDING))
+                begun = bool(self._row().pending().filter(awaits_release=False).update(status=Status.SENDING))
                 if begun:
                     attempt.save(force_insert=True)
         if not begun:

@@ -18,7 +18,7 @@ BEGIN = """
                     AS called (message, attempt, provider, service, domain, at)),
     taken AS (UPDATE mail_message SET status = %(sending)s
               WHERE id IN (SELECT id FROM mail_message
-                           WHERE id = ANY(%(messages)s::uuid[]) AND status = ANY(%(pending)s)
+                           WHERE id = ANY(%(messages)s::uuid[]) AND status = ANY(%(pending)s) AND NOT awaits_release
                            ORDER BY id FOR NO KEY UPDATE {skip_locked})
               RETURNING id)
     INSERT INTO mail_attempt (id, message_id, provider, service, domain, started_at,
@@ -51,7 +51,7 @@ ACCEPT = """
 
 
 def begin_attempt(attempt: Attempt) -> bool:
-    """Store an attempt, and its message as being sent; False if the message is not pending.
+    """Store an attempt, and its message as being sent; False if the message is not pending, or awaits its release.
 
     Raises IntegrityError if another attempt is under way.
     """

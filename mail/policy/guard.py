@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from jobs.errors import UniqueKeyTaken
 from jobs.models import Job
+from jobs.models.states import WAITING
 from jobs.models.states import Status as JobStatus
 from jobs.submit import submit
 from mail import alerts
@@ -100,13 +101,17 @@ def resume(stopped: Broadcast | Stream) -> None:
 
 
 def _stop(subject: Broadcast | Stream, what: str, reason: str, alert: str) -> bool:
-    """Stop it, with an alert; False if it was stopped already. Queued messages of broadcasts wait for release again."""
+    """Stop it, with an alert; False if it was stopped already.
+
+    Queued messages of broadcasts wait for their release again, which gives them new jobs.
+    """
     rows: Any = type(subject)._default_manager.filter(pk=subject.pk, stopped_at=None)
     with transaction.atomic():
         if not rows.update(stopped_at=Now(), stop_reason=reason):
             return False
         queued = _mail_of(subject).filter(broadcast__isnull=False, status=Status.QUEUED, awaits_release=False)
         Broadcast.objects.filter(pk__in=queued.values("broadcast")).update(released_at=None)
+        Job.objects.filter(pk__in=queued.values("job_id"), status__in=WAITING).cancel_many()
         queued.update(awaits_release=True, job_id=None)
         alerts.alert(alert, f"{what} was stopped: {reason}")
     return True

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 
+from mail.errors import NotSendable
 from mail.models import Message
 from mail.status import PRECEDENCE, TERMINAL, Status
 from tests.support.mail.messages import make_message
@@ -24,3 +25,13 @@ def test_a_status_replaces_those_of_lower_precedence_only(before: Status, after:
     if not replaces:
         assert stored.finished_at == finished_at
     assert (stored.finished_at is None) == (stored.status not in TERMINAL)
+
+
+def test_no_attempt_of_a_message_begins_that_was_made_to_wait_for_its_release() -> None:
+    message = make_message()
+    Message.objects.update(awaits_release=True)
+    with pytest.raises(NotSendable):
+        message.begin_attempt("mailgun")
+    message.refresh_from_db()
+    assert message.status == "queued"
+    assert not message.attempts.exists()

@@ -138,6 +138,13 @@ def test_nothing_more_of_a_stopped_broadcast_is_sent(broadcast: Broadcast, setti
     assert [attempt.message for attempt in attempts] == [first]
 
 
+def test_the_jobs_of_messages_that_wait_for_their_release_again_are_cancelled(broadcast: Broadcast) -> None:
+    left = Message.objects.filter(awaits_release=False).order_by("-row").values_list("job_id", flat=True)[:2]
+    expected = set(left)
+    bounce_one_of(4)
+    assert set(Job.objects.filter(status="cancelled").values_list("pk", flat=True)) == expected
+
+
 def test_a_broadcast_stopped_while_its_messages_are_made_queues_no_more(
     api: APIClient, ada: User, broadcast: Broadcast
 ) -> None:

@@ -8,6 +8,8 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from jobs.errors import RetryAfter
+from jobs.registry import find_kind
 from mail.events import apply, ingest
 from mail.events.provider_event import from_mailgun
 from mail.models import Attachment, Attempt, Message, Provider, Slowdown, Suppression
@@ -59,6 +61,19 @@ def test_a_call_that_was_begun_is_made_once_and_recorded(mailgun: Simulator) -> 
         message.refresh_from_db()
         assert (message.status, message.provider, bool(message.sent_at)) == ("sent", "mailgun", True)
         assert mailgun.account(message.pk)["calls"] == 1
+
+
+@needs_postgresql
+def test_of_two_jobs_of_one_message_only_one_makes_the_call(mailgun: Simulator) -> None:
+    message, kind = make_message(), find_kind("mail.send")
+    assert kind.prepare
+    first, second = kind.prepare([{"message": message.pk}] * 2)
+    with pytest.raises(RetryAfter, match="unclear"):
+        send.send(second["message"])
+    batches.conclude([send.send(first["message"])])
+    message.refresh_from_db()
+    assert (message.status, classes(message)) == ("sent", [("accepted", "")])
+    assert mailgun.account(message.pk)["calls"] == 1
 
 
 def cancel(message: Message) -> None:
