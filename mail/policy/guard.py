@@ -93,8 +93,12 @@ def rates_of_stream(stream: Stream) -> Rates:
 def resume(stopped: Broadcast | Stream) -> None:
     """Continue; only mail sent from now on counts. Raises NotStopped."""
     rows: Any = type(stopped)._default_manager.filter(pk=stopped.pk)
-    if not rows.filter(stopped_at__isnull=False).update(stopped_at=None, stop_reason="", watched_from=Now()):
-        raise NotStopped(stopped)
+    with transaction.atomic():
+        if not rows.filter(stopped_at__isnull=False).update(stopped_at=None, stop_reason="", watched_from=Now()):
+            raise NotStopped(stopped)
+        # Again, because released_at may have been set, or a failed call have queued its message, while it was stopped.
+        unreleased = _mail_of(stopped).pending().filter(broadcast__isnull=False, awaits_release=True)
+        Broadcast.objects.filter(pk__in=unreleased.values("broadcast")).update(released_at=None)
     waiting = _mail_of(stopped).filter(status=Status.QUEUED, awaits_release=False).values("job_id")
     Job.objects.filter(pk__in=waiting, kind__in=SENDING, status=JobStatus.RETRYING).update(run_at=Now())
     log.info("mail_resumed", what=type(stopped).__name__, id=str(stopped.pk))

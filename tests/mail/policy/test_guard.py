@@ -255,6 +255,18 @@ def test_resuming_a_stream_makes_its_waiting_mail_due(api: APIClient, ada: User)
     assert job.run_at <= timezone.now()
 
 
+@pytest.mark.parametrize("model", [Broadcast, Stream])
+def test_what_waits_is_released_after_a_resumption_even_if_nothing_waited_when_it_was_stopped(
+    broadcast: Broadcast, model: Any
+) -> None:
+    model.objects.update(stopped_at=timezone.now())
+    Broadcast.objects.update(released_at=timezone.now())
+    guard.resume(model.objects.get())
+    Message.objects.filter(awaits_release=False).update(status="delivered", finished_at=timezone.now())
+    assert release.release_all() == 4
+    assert Broadcast.objects.get().released_at
+
+
 def test_a_stopped_broadcast_can_be_cancelled(api: APIClient, broadcast: Broadcast) -> None:
     bounce_one_of(4)
     assert api.post(f"{BROADCASTS}{broadcast.pk}/cancellation/").status_code == 200
