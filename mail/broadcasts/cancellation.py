@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from jobs.cancellation import cancel
-from jobs.errors import AlreadyFinished
+from jobs.errors import AlreadyFinished, RetryAfter
 from jobs.models import Job
 from jobs.submit import submit
 from mail.errors import NothingToCancel
@@ -47,10 +47,15 @@ def cancel_broadcast(broadcast_id: UUID) -> None:
 
 
 def cancel_unsent(broadcast_id: UUID) -> int:
-    """The job mail.broadcast_cancellation. Returns how many messages it cancelled."""
+    """The job mail.broadcast_cancellation. Returns how many messages it cancelled.
+
+    Raises RetryAfter while other transactions have locked some.
+    """
     cancelled = 0
     while count := _cancel_batch(_unsent(broadcast_id)):
         cancelled += count
+    if _unsent(broadcast_id).exists():
+        raise RetryAfter(1, "the other messages are locked")
     return cancelled
 
 

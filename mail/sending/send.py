@@ -20,7 +20,7 @@ from mail.addresses.normalize import address_digest
 from mail.errors import NotSendable, ProviderNotCalled
 from mail.failure import OUTCOME_OF, Failure, FailureClass, Outcome
 from mail.importance import Importance
-from mail.models import Attempt, Event, Message, StreamSuppression, Suppression
+from mail.models import Attempt, Broadcast, Event, Message, StreamSuppression, Suppression
 from mail.policy.apply_policy import apply_policy
 from mail.policy.decision import Decision
 from mail.policy.rules import Breaker, provider_excluding_classes
@@ -114,7 +114,7 @@ def _next_call(
     message: Message, attempts: list[Attempt], refused: set[str], excluded: set[str], last: set[str]
 ) -> Call | None:
     """Begin an attempt with the provider whose turn it is; None if the message has ended instead."""
-    if _expire(message) or _suppress(message, attempts):
+    if _expire(message) or _cancel(message) or _suppress(message, attempts):
         return None
     holds.hold_if_stream_stopped(message)
     holds.hold_if_domain_slowed(message)
@@ -151,6 +151,17 @@ def _expire(message: Message) -> bool:
         message.advance_to(Status.EXPIRED)
         if message.importance == Importance.CRITICAL:
             alerts.alert("expired", "it could not be sent in time", message=message)
+    return True
+
+
+def _cancel(message: Message) -> bool:
+    """End a message of a cancelled broadcast; True if so. When it was cancelled, a provider was being called."""
+    broadcast_id = message.broadcast_id
+    if not (broadcast_id and Broadcast.objects.filter(pk=broadcast_id, cancelled_at__isnull=False).exists()):
+        return False
+    with transaction.atomic():
+        if message.advance_to(Status.CANCELLED):
+            message.note("cancelled")
     return True
 
 

@@ -1,14 +1,16 @@
 """A broadcast is queued in portions, lasts as long as it takes, and what has not been sent can be cancelled."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from jobs.errors import PermanentError
+from jobs.errors import PermanentError, RetryAfter
 from jobs.models import Job
 from jobs.registry import find_kind
 from jobs.run import Run
@@ -18,7 +20,9 @@ from mail.importance import EXPIRES_AFTER, Importance
 from mail.models import Broadcast, Message
 from mail.status import Status
 from tests.support.api_clients import assert_problem
+from tests.support.concurrency import until_it_waits
 from tests.support.mail.broadcasts import BROADCASTS, make_template, post, recipients, run
+from tests.support.mail.sending import NOBODY, provider, sending_by, work_on
 
 pytest_plugins = ["tests.support.api_fixtures"]
 pytestmark = pytest.mark.django_db
@@ -171,6 +175,37 @@ def test_cancelling_a_broadcast_cancels_its_job(api: APIClient) -> None:
     answer = post(api)
     assert cancel(api, answer).status_code == 200
     assert api.get(answer["Location"]).json()["status"] == "cancelled"
+
+
+def test_a_message_whose_call_fails_after_the_cancellation_is_not_sent_again(api: APIClient, settings: Any) -> None:
+    run(post(api, recipients=recipients(1)))
+    message = Message.objects.get()
+    attempt = message.begin_attempt("mailgun")
+    cancellation.cancel_broadcast(message.broadcast_id)
+    attempt.conclude("transient")
+    message.return_to_queue()
+    assert message.status == "queued"
+    with sending_by(settings, provider(NOBODY)):
+        assert work_on(message) == 0
+    assert message.status == "cancelled"
+    assert (message.attempts.get(), message.events.get().type) == (attempt, "cancelled")
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no locks of rows.")
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_is_locked_during_the_cancellation_is_cancelled_later(api: APIClient) -> None:
+    run(post(api, recipients=recipients(2)))
+    locked = Message.objects.first()
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        locked.lock()
+        cancelling = until_it_waits(pool, lambda: cancellation.cancel_broadcast(locked.broadcast_id))
+        unfinished = until_it_waits(pool, lambda: cancellation.cancel_unsent(locked.broadcast_id))
+    cancelling.result()
+    with pytest.raises(RetryAfter):
+        unfinished.result()
+    assert Message.objects.by_status() == {"cancelled": 1, "queued": 1}
+    run_all(cancellation.KIND)
+    assert Message.objects.by_status() == {"cancelled": 2}
 
 
 def test_no_chunk_is_made_once_the_broadcast_is_cancelled(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
