@@ -23,6 +23,7 @@ from mail.addresses.refused_rows import RefusedRow, first_refused, refused_row
 from mail.broadcasts import release
 from mail.importance import Importance
 from mail.models import Broadcast, Message, Stream, StreamSuppression, Suppression
+from mail.models.template import BroadcastQuerySet
 from mail.rendering.budget import BadTemplate, MissingVariable, RenderBudget
 from mail.rendering.content import require_body, subject_line
 from mail.rendering.sandbox import SandboxedTemplate
@@ -97,24 +98,33 @@ def fan_out(run: Run, broadcast_id: UUID) -> dict[str, Any]:
 
 
 def _process_chunk(broadcast: Broadcast, template: CompiledTemplate) -> None:
-    """Make the messages of the next chunk, unless another run has done so meanwhile."""
+    """Make the messages of the next chunk, unless the broadcast has changed meanwhile: then read it again."""
     start = broadcast.next_row
     drafts, refused = _build_drafts(broadcast, template, broadcast.recipients[start : start + CHUNK_SIZE])
     addresses = [draft.message.address for draft in drafts]
     forbidden = Suppression.objects.forbidden_among(addresses, Importance.BULK)
     forbidden |= StreamSuppression.objects.forbidden_among(broadcast.user_id, broadcast.stream, addresses)
     with transaction.atomic():
-        unchanged = Broadcast.objects.filter(pk=broadcast.pk, next_row=start, cancelled_at=None)
-        if unchanged.update(
+        if not _unchanged(broadcast).update(
             next_row=min(start + CHUNK_SIZE, len(broadcast.recipients)),
             accepted=F("accepted") + len(drafts),
             suppressed=F("suppressed") + sum(draft.message.address in forbidden for draft in drafts),
             refusals=F("refusals") + len(refused),
             refused=first_refused(broadcast.refused + refused),
         ):
-            store_for_broadcast(drafts, broadcast.importance, room=release.room(broadcast.pk))
-    broadcast.refresh_from_db(fields=["next_row", "accepted", "suppressed", "refused", "refusals", "cancelled_at"])
+            broadcast.refresh_from_db()
+            return
+        store_for_broadcast(drafts, broadcast.importance, room=release.room(broadcast.pk))
+        # Before the commit: the next chunk has to notice whom mail.privacy forgets after it.
+        broadcast.refresh_from_db(fields=["next_row", "accepted", "suppressed", "refused", "refusals"])
     log.info("broadcast_advanced", broadcast_id=str(broadcast.pk), next_row=broadcast.next_row)
+
+
+def _unchanged(broadcast: Broadcast) -> BroadcastQuerySet:
+    """Its row, unless another run has made the chunk, or it was cancelled, or a person in it was forgotten."""
+    read = {name: getattr(broadcast, name) for name in ("next_row", "refusals", "reply_to", "tags")}
+    found: BroadcastQuerySet = Broadcast.objects.filter(pk=broadcast.pk, cancelled_at=None, **read)
+    return found
 
 
 def _build_drafts(

@@ -43,9 +43,10 @@ class Broadcast(models.Model):
     """One template to many addresses, with the progress of its job mail.broadcast, which has the same id.
 
     subject, text, html: the template as it was when the broadcast was accepted. recipients: [{"to", "context"}], or
-    null for a row that was refused at once; erased after a time, like all bodies. next_row: where the job continues
-    after a crash, from 0. accepted: messages made. suppressed: those whose address was suppressed then.
-    refused: the first bad rows, [{"row", "errors"}], rows counted from 1. refusals: how many there are.
+    null for a row that was refused at once or whose person was forgotten; erased after a time, like all bodies.
+    next_row: where the job continues after a crash, from 0. accepted: messages made. suppressed: those whose address
+    was suppressed then. refused: the first bad rows, [{"row", "errors"}], rows counted from 1. refusals: how many there
+    are, with those forgotten before their message was made.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

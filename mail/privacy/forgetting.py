@@ -43,6 +43,8 @@ def forget(address: str) -> dict[str, int]:
     """Erase a person's data; returns counts by name. Waiting mail is cancelled; suppressions stay, as digests."""
     found: Counter[str] = Counter()
     mentions = Mentions(address)
+    # First: of a broadcast that is being made, the messages made before this are found below, and no more are made.
+    found["broadcasts"] = _hide_in_broadcasts(address, mentions)
     with transaction.atomic():
         ids = list(Message.objects.filter(address=address).values_list("pk", flat=True))
         for message in Message.objects.filter(pk__in=ids, status__in=PENDING):
@@ -53,7 +55,6 @@ def forget(address: str) -> dict[str, int]:
         _hide_failures(ids, mentions)
         found["messages"] = Message.objects.filter(pk__in=ids).update(**BLANK, erased_at=Now())
         found["mentions"] = _hide_in_messages(mentions)
-        found["broadcasts"] = _hide_in_broadcasts(address, mentions)
         found["answers"] = _delete_stored_answers(mentions)
         found["suppressions"] = sum(
             model._default_manager.filter(digest=address_digest(address)).update(address="")
@@ -114,18 +115,28 @@ def _hide_in_messages(mentions: Mentions) -> int:
 
 
 def _hide_in_broadcasts(address: str, mentions: Mentions) -> int:
-    changed = 0
-    for broadcast in Broadcast.objects.only("recipients", "reply_to", "tags").iterator(chunk_size=1):
-        rows = [None if row and _is_recipient(row["to"], address, mentions) else row for row in broadcast.recipients]
-        values = {
-            "recipients": rows,
-            "reply_to": [each for each in broadcast.reply_to if not mentions.in_text(each)],
-            "tags": [mentions.replaced(tag, HIDDEN) for tag in broadcast.tags],
-        }
-        if any(getattr(broadcast, name) != value for name, value in values.items()):
-            Broadcast.objects.filter(pk=broadcast.pk).update(**values)
-            changed += 1
-    return changed
+    """Each in a transaction of its own: their jobs and others who forget somebody wait for its lock."""
+    columns = ("recipients", "next_row", "refusals", "reply_to", "tags")
+    broadcasts = Broadcast.objects.only(*columns)
+    named = [each.pk for each in broadcasts.iterator(chunk_size=1) if _changes(each, address, mentions)]
+    for pk in named:
+        with transaction.atomic():
+            for broadcast in broadcasts.select_for_update().filter(pk=pk):
+                Broadcast.objects.filter(pk=pk).update(**_changes(broadcast, address, mentions))
+    return len(named)
+
+
+def _changes(broadcast: Broadcast, address: str, mentions: Mentions) -> dict[str, Any]:
+    """The columns that mention the person, without them. A row whose turn is still to come counts as refused."""
+    before, done = broadcast.recipients, broadcast.next_row
+    rows = [None if row and _is_recipient(row["to"], address, mentions) else row for row in before]
+    values = {
+        "recipients": rows,
+        "refusals": broadcast.refusals + rows[done:].count(None) - before[done:].count(None),
+        "reply_to": [each for each in broadcast.reply_to if not mentions.in_text(each)],
+        "tags": [mentions.replaced(tag, HIDDEN) for tag in broadcast.tags],
+    }
+    return {name: value for name, value in values.items() if getattr(broadcast, name) != value}
 
 
 def _is_recipient(written: str, address: str, mentions: Mentions) -> bool:

@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.utils import timezone
 
 from jobs.submit import submit
@@ -20,9 +22,11 @@ from mail.events import apply, ingest
 from mail.events.provider_event import from_mailgun
 from mail.management.commands import forget_address
 from mail.models import Alert, Attachment, Attempt, Broadcast, Event, Message, StreamSuppression, Suppression
+from mail.privacy import forgetting
 from mail.status import Status
 from rest.models import IdempotencyKey
 from tests.support.api_clients import client, make_token
+from tests.support.concurrency import until_it_waits
 from tests.support.factories import do_all_chores, make_job, make_user
 from tests.support.mail.mailgun_webhooks import make_attempt, make_event
 from tests.support.mail.messages import make_message, post, url
@@ -290,6 +294,19 @@ def test_mail_that_waits_is_not_sent() -> None:
     assert "1 cancelled" in forget()
     waiting.refresh_from_db()
     assert (waiting.status, waiting.text) == ("cancelled", "")
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no locks of rows.")
+@pytest.mark.django_db(transaction=True)
+def test_two_people_who_are_forgotten_at_once_are_both_removed_from_a_broadcast() -> None:
+    broadcast = make_broadcast(ADA, GRACE, "edsger@example.org")
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        forgetting.forget(ADA)
+        forgotten = until_it_waits(pool, lambda: forgetting.forget(GRACE))
+    assert forgotten.result()["broadcasts"] == 1
+    broadcast.refresh_from_db()
+    assert [row and row["to"] for row in broadcast.recipients] == [None, None, "edsger@example.org"]
+    assert broadcast.refusals == 2
 
 
 def test_others_are_left_alone() -> None:

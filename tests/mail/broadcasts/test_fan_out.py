@@ -1,6 +1,7 @@
 """The job mail.broadcast: which messages it makes, which rows it refuses, and what a crash leaves."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from rest_framework.test import APIClient
 from jobs.models import Job
 from mail.broadcasts import fan_out
 from mail.models import Broadcast, Message, Suppression, Template
+from mail.privacy.forgetting import forget
 from mail.sending.statements import suppression_reason
 from rest.json_value import to_json
 from tests.support.api_clients import client, make_token
+from tests.support.concurrency import until_it_waits
 from tests.support.factories import make_user
 from tests.support.mail.broadcasts import allow_normal, make_template, post, recipients, run
 
@@ -148,6 +151,48 @@ def test_two_runs_at_once_make_no_message_twice(api: APIClient, monkeypatch: pyt
     monkeypatch.setattr(fan_out, "_build_drafts", meanwhile)
     assert run(answer)["accepted"] == 5
     assert sorted(Message.objects.values_list("row", flat=True)) == [1, 2, 3, 4, 5]
+
+
+def test_a_person_forgotten_while_a_broadcast_is_made_gets_no_mail(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fan_out, "CHUNK_SIZE", 2)
+    answer = post(api, recipients=recipients(8), reply_to=["ada@example.org", "office@example.org"], tags=["ä", "b"])
+    drafts, people = fan_out._build_drafts, iter(["reader3@example.org", "ada@example.org", "reader0@example.org"])
+
+    def meanwhile(*arguments: Any) -> Any:
+        found = drafts(*arguments)
+        if person := next(people, None):
+            forget(person)
+        return found
+
+    monkeypatch.setattr(fan_out, "_build_drafts", meanwhile)
+    result = run(answer)
+    assert (result["rows"], result["accepted"], result["refused"]) == (8, 6, 2)
+    made = Message.objects.order_by("row").values_list("row", "address", "reply_to")
+    assert list(made) == [(row, f"reader{row - 1}@example.org", ["office@example.org"]) for row in (2, 3, 5, 6, 7, 8)]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no locks of rows.")
+@pytest.mark.django_db(transaction=True)
+def test_a_person_forgotten_while_their_chunk_is_stored_gets_no_mail(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, store = post(api), fan_out.store_for_broadcast
+    with ThreadPoolExecutor(1) as pool:
+
+        def store_meanwhile(*arguments: Any, **options: Any) -> None:
+            store(*arguments, **options)
+            until_it_waits(pool, lambda: forget("reader1@example.org"))
+
+        monkeypatch.setattr(fan_out, "store_for_broadcast", store_meanwhile)
+        assert run(answer)["accepted"] == 3
+    assert set(Message.objects.values_list("row", "address", "status")) == {
+        (1, "reader0@example.org", "queued"),
+        (2, "", "cancelled"),
+        (3, "reader2@example.org", "queued"),
+    }
+    assert Broadcast.objects.get().refusals == 0
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite takes the jobs of a chunk one by one.")
