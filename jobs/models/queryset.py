@@ -7,9 +7,10 @@ from typing import Any, Self
 from uuid import UUID
 
 import structlog
-from django.db import models, transaction
+from django.db import OperationalError, models, transaction
 from django.db.models import Count, F, Max, Min
 from django.db.models.functions import Now
+from psycopg2.errors import LockNotAvailable
 
 from jobs.errors import LeaseLost
 from jobs.models.bulk import BulkQuerySet
@@ -97,12 +98,22 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
         self._for_write = True
         sql.sql_for(self.db).insert_many(self, template, rows)
 
-    def succeed_many(self, worker: str, results: Sequence[tuple[Any, object]]) -> None:
-        """Job.succeed() for many running jobs of this worker. A job whose lease is lost is left as it is."""
-        succeeded = sql.sql_for(self.db).succeed_many(self, worker, results)
+    def succeed_many(self, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
+        """Job.succeed() for many running jobs of this worker. A job whose lease is lost is left as it is.
+
+        Returns the ids of those whose rows another transaction keeps locked: they still run.
+        """
+        locked: set[UUID] = set()
+        try:
+            succeeded = sql.sql_for(self.db).succeed_many(self, worker, results)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            succeeded, locked = self._succeed_unlocked(worker, results)
         for job, _ in results:
-            if job.pk not in succeeded:
+            if job.pk not in succeeded and job.pk not in locked:
                 log.warning("job_lease_lost", job_id=str(job.pk), attempt=job.attempt)
+        return locked
 
     def hand_back_many(self, worker: str, jobs: Sequence[Any]) -> None:
         """Job.hand_back() for many jobs that this worker has claimed and not started, in one statement."""
@@ -115,6 +126,16 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
         for job in held.filter(cancel_requested=True).without_history():
             with suppress(LeaseLost):
                 job.finish_cancelled()
+
+    def _succeed_unlocked(self, worker: str, results: Sequence[tuple[Any, object]]) -> tuple[set[UUID], set[UUID]]:
+        """The ids of those that succeeded, and of those whose rows are locked."""
+        rows = self.filter(pk__in=[job.pk for job, _ in results])
+        with transaction.atomic(using=self.db):
+            free = set(rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
+            writable = [(job, result) for job, result in results if job.pk in free]
+            succeeded = sql.sql_for(self.db).succeed_many(self, worker, writable)
+        others = [job for job, _ in results if job.pk not in free]
+        return succeeded, {job.pk for job in others if self.held_by(worker, job).exists()}
 
 
 def first_id_at(moment: datetime) -> UUID:

@@ -116,11 +116,11 @@ def stop() -> None:
 
 @contextlib.contextmanager
 def database_away(times: int, error: Exception) -> Iterator[None]:
-    """The next so many UPDATEs fail."""
+    """The next so many UPDATEs of jobs fail."""
 
     def refuse(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         nonlocal times
-        if sql.lstrip().startswith("UPDATE") and times > 0:
+        if "UPDATE jobs_job" in sql.replace('"', "") and times > 0:
             times -= 1
             raise error
         return execute(sql, params, many, context)

@@ -67,7 +67,10 @@ class QueueSQL(Protocol):
         """Insert a copy of the template for each of these ids and params."""
 
     def succeed_many(self, rows: Rows, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
-        """Finish these attempts with their results; returns the ids of those whose lease was still held."""
+        """Finish these attempts with their results; returns the ids of those whose lease was still held.
+
+        PostgreSQL: raises OperationalError, and writes nothing, if another transaction keeps a row locked for a second.
+        """
 
     def update_held(self, rows: Rows, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:
         """Write the progress of running attempts, and renew their leases if a lease is given.

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from django.db import connections, models, transaction
 
+from jobs.models.queue.lock_waits import LIMIT
 from jobs.models.queue.sql_above_marks import above_marks
 from jobs.models.statements import CompiledQuery, execute_prepared, instances
 
@@ -68,6 +69,7 @@ HOLDS_LEASE = "jobs_job.lease_expires_at IS NOT NULL"
 """That is: it is running. LeaseQuerySet.held_by() says why the status is not asked for."""
 
 SUCCEED_MANY = f"""
+    {LIMIT.format(scope="LOCAL")};
     UPDATE jobs_job
     SET status = 'succeeded', result = done.result, progress = done.progress,
         finished_at = statement_timestamp(), lease_expires_at = NULL, version = {NEXT_VERSION}
@@ -77,7 +79,11 @@ SUCCEED_MANY = f"""
         AND jobs_job.worker = %s AND {HOLDS_LEASE}
     RETURNING jobs_job.id
 """  # noqa: S608 a constant
-"""LIMIT tells the planner how many there are. It expects a hundred, for which it reads a small table as a whole."""
+"""LIMIT tells the planner how many there are. It expects a hundred, for which it reads a small table as a whole.
+
+lock_timeout is set each time, because handlers use the same connection. Both statements are one message and one
+transaction, which takes the server 7 µs more; set by a CTE it takes 36.
+"""
 
 UPDATE_HELD = f"""
     WITH held (id, attempt, progress) AS (

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from django.db import OperationalError
+
 from jobs.models import Job
 from jobs.models.queue.leases import LEASE
 from jobs.worker.attempts.batches import Returned
@@ -50,13 +52,23 @@ class WorkBuffer:
             self._results.append((job, result))
 
     def write_results(self) -> None:
+        """Raises OperationalError if another transaction keeps rows locked: the other results are written.
+
+        Until then no claimed job starts, so these are handed back.
+        """
         with self._take_results() as results:
             if results:
-                record_results(self.worker, results)
+                results[:] = record_results(self.worker, results)
+            if results:
+                self._hand_back_claimed()
+                raise OperationalError("rows of finished jobs are locked by another transaction")
 
     def flush(self) -> None:
         """Write the results, and hand back the jobs that were not started."""
         self.write_results()
+        self._hand_back_claimed()
+
+    def _hand_back_claimed(self) -> None:
         with self._take_claimed() as claimed:
             if claimed:
                 Job.objects.hand_back_many(self.worker, claimed)

@@ -39,15 +39,20 @@ def normalise(result: object) -> object:
         raise UnstorableResult(f"the result {error}") from None
 
 
-def record_results(worker: str, returned: Sequence[Returned]) -> None:
-    """Store what handlers of this worker's jobs returned. What cannot be stored fails its own job alone."""
+def record_results(worker: str, returned: Sequence[Returned]) -> list[Returned]:
+    """Store what handlers of this worker's jobs returned. What cannot be stored fails its own job alone.
+
+    Returns what is not stored because another transaction keeps the job's row locked.
+    """
     try:
-        Job.objects.succeed_many(worker, conclude(returned))
+        locked = Job.objects.succeed_many(worker, conclude(returned))
     except OUTAGES:
         raise
     except Exception:
         for job, value in returned:
             _record_result(job, value)
+        return []
+    return [(job, value) for job, value in returned if job.pk in locked]
 
 
 def _record_result(job: Job, value: object) -> None:

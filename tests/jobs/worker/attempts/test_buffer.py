@@ -12,6 +12,7 @@ from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from jobs.worker.attempts import buffer as buffer_module
 from jobs.worker.attempts.buffer import MAX_RESULTS, MAX_WRITE_DELAY, START_WITHIN, WorkBuffer
+from tests.support.concurrency import locked_elsewhere
 from tests.support.factories import WORKER, make_job, row
 from tests.support.fakes import Clock, make_attempted
 
@@ -54,6 +55,21 @@ def test_results_stay_buffered_while_the_database_is_away(monkeypatch: pytest.Mo
     assert buffer.unwritten_job_ids == [str(job.pk)]
     buffer.write_results()
     assert row(job)["status"] == Status.SUCCEEDED
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks the database, never a row.")
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_row_keeps_only_its_own_result_from_being_written() -> None:
+    locked, free, lost, not_started = [make_job(Status.RUNNING) for _ in range(4)]
+    buffer = make_buffer(locked, free, Job(pk=lost.pk, attempt=0, worker=WORKER))
+    buffer.add_claimed([not_started], since=time.monotonic())
+    with locked_elsewhere(locked), pytest.raises(OperationalError):
+        buffer.write_results()
+    assert [row(job)["status"] for job in (locked, free)] == [Status.RUNNING, Status.SUCCEEDED]
+    assert [row(job)["status"] for job in (lost, not_started)] == [Status.RUNNING, Status.QUEUED]
+    assert buffer.unwritten_job_ids == [str(locked.pk)]
+    buffer.write_results()
+    assert (row(locked)["status"], buffer.empty) == (Status.SUCCEEDED, True)
 
 
 def test_what_was_not_started_stays_buffered_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
