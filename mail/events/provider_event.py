@@ -34,9 +34,9 @@ class NotAnEvent(ValueError):
 class ProviderEvent:
     """One event as a provider reports it.
 
-    esp: Anymail's name of the service. id: of the event, unique within a day. at: when it happened. recipient, domain
-    (of the sender), message_id (without brackets): empty if the provider does not say. attempt_id: our own id, which
-    the mail carried as metadata, as it did our_message_id. raw: all of it, fit for a JSON column.
+    esp: Anymail's name of the service. id: of the event, unique within a day. at: when it happened. id, recipient,
+    domain (of the sender), message_id (without brackets): empty if the provider does not say. attempt_id: our own id,
+    which the mail carried as metadata, as it did our_message_id. raw: all of it, fit for a JSON column.
     """
 
     esp: str
@@ -52,9 +52,13 @@ class ProviderEvent:
 
     @property
     def key(self) -> str:
-        """The same for a repeated webhook, and for a lookup that finds the same event."""
+        """The same for a repeated webhook, and for a lookup that finds the same event.
+
+        Where the service gives no id (Anymail 15.2: Brevo, Mailjet, Postmark), that of the attempt or mail replaces it.
+        """
         second = int(self.at.timestamp()) if self.at else None
-        return _digest([self.esp, self.id, self.raw.get("event"), normalize_address(self.recipient), second])
+        own_id = self.id or str(self.attempt_id or self.message_id)
+        return _digest([self.esp, own_id, self.raw.get("event"), normalize_address(self.recipient), second])
 
     @property
     def provider_message_id(self) -> str:

@@ -67,6 +67,17 @@ def test_another_provider_s_events_are_believed_of_its_own_messages_only() -> No
     assert Event.objects.count() == 2
 
 
+@pytest.mark.parametrize("at", [{"DeliveredAt": "2026-03-01T12:00:00Z"}, {}], ids=["same second", "no time"])
+@pytest.mark.parametrize("matched_by", ["attempt_id", "provider_message_id"])
+def test_events_without_an_id_count_once_for_each_of_two_messages(matched_by: str, at: dict[str, str]) -> None:
+    attempts = [make_attempt(provider="postmark") for _ in range(2)]
+    for attempt in attempts * 2:
+        event = {"RecordType": "Delivery", "Recipient": ADA, "MessageID": attempt.provider_message_id, **at}
+        metadata = {"attempt_id": str(attempt.pk)} if matched_by == "attempt_id" else {}
+        assert told(event | {"Metadata": metadata}, "/webhooks/anymail/postmark/tracking/").status_code == 200
+    assert list(Event.objects.values_list("type", "attempt")) == [("delivered", attempt.pk) for attempt in attempts]
+
+
 def test_a_second_account_with_mailgun_has_its_own_key() -> None:
     url = "/webhooks/anymail/backup/tracking/"
     data = make_event(make_attempt(provider="backup"))
