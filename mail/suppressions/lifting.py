@@ -41,18 +41,22 @@ def lift(of_address: SuppressionQuerySet) -> int:
 
 
 def lift_all(suppressions: Iterable[Suppression]) -> int:
-    """Delete these here, and submit jobs that lift them at the providers; returns how many."""
+    """Delete these here, and submit jobs that lift them at the providers; returns how many.
+
+    A forgotten person's address is unknown: the comparison with the providers' lists finds it there, by its digest.
+    """
     rows = list(suppressions)
     with transaction.atomic():
         lifts = [
             Lift(digest=each.digest, address=each.address, reason=each.reason)
             for each in rows
-            if each.reason in LIST_OF_REASON and each.address
+            if each.reason in LIST_OF_REASON
         ]
         Suppression.objects.filter(pk__in=[each.pk for each in rows]).delete()
         Lift.objects.bulk_create(lifts)
-        if lifts and mailgun_accounts():
-            submit_many(KIND, [{"lift": each.pk} for each in lifts])
+        known = [each for each in lifts if each.address]
+        if known and mailgun_accounts():
+            submit_many(KIND, [{"lift": each.pk} for each in known])
     return len(rows)
 
 

@@ -222,6 +222,26 @@ def test_an_entry_that_was_lifted_here_is_removed_from_the_provider_s_list(two_a
     assert not Suppression.objects.exists()
 
 
+@pytest.mark.parametrize("by", ["expiry", "an operator"])
+def test_a_lifted_suppression_of_a_forgotten_person_is_not_imported_again(
+    two_accounts: Simulator, operator_api: APIClient, by: str
+) -> None:
+    put(two_accounts, "bounces", code="552")
+    expires_at = timezone.now() + timedelta(days=1)
+    Suppression.objects.suppress(ADA, "mailbox_full", "all", expires_at, source="mailgun")
+    forget(ADA)
+    if by == "expiry":
+        Suppression.objects.update(expires_at=timezone.now())
+        lifting.lift_expired()
+    else:
+        assert operator_api.delete(SUPPRESSION).status_code == 204
+    assert not Job.objects.filter(kind="mail.lift").exists()  # a job has no address to lift
+    found = provider_lists.compare()
+    assert (found["imported"], found["lifted"]) == (0, 1)
+    assert not is_listed(two_accounts, "bounces")
+    assert not Suppression.objects.exists()
+
+
 def test_long_lists_are_read_page_by_page(two_accounts: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider_lists, "PER_PAGE", 3)
     for number in range(8):
