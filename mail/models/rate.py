@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
+from django.db.models.functions import Now
 
 
 class RateBucketQuerySet(models.QuerySet[Any]):
@@ -17,6 +18,15 @@ class RateBucketQuerySet(models.QuerySet[Any]):
             self.bulk_create(missing, ignore_conflicts=True)
             rows = {row.name: row for row in wanted.select_for_update()}
         return rows
+
+    def plan_anew(self) -> None:
+        """Forget when waiting messages come back: call it when they are made due, or they queue behind their own plan.
+
+        Messages that keep their time take their turn then, or are planned again.
+        """
+        with transaction.atomic():
+            ahead = self.filter(planned_until__gt=Now()).order_by("name").select_for_update()
+            self.filter(pk__in=[row.pk for row in ahead]).update(planned_until=Now())
 
 
 class RateBucket(models.Model):

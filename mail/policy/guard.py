@@ -22,7 +22,7 @@ from jobs.models.states import Status as JobStatus
 from jobs.submit import submit
 from mail import alerts
 from mail.errors import NotStopped
-from mail.models import Broadcast, Message, Stream
+from mail.models import Broadcast, Message, RateBucket, Stream
 from mail.models.queryset import MessageQuerySet
 from mail.policy.guard_limits import Limits, Rates, reason_to_stop
 from mail.status import Status
@@ -99,6 +99,7 @@ def resume(stopped: Broadcast | Stream) -> None:
         # Again, because released_at may have been set, or a failed call have queued its message, while it was stopped.
         unreleased = _mail_of(stopped).pending().filter(broadcast__isnull=False, awaits_release=True)
         Broadcast.objects.filter(pk__in=unreleased.values("broadcast")).update(released_at=None)
+    RateBucket.objects.plan_anew()
     waiting = _mail_of(stopped).filter(status=Status.QUEUED, awaits_release=False).values("job_id")
     Job.objects.filter(pk__in=waiting, kind__in=SENDING, status=JobStatus.RETRYING).update(run_at=Now())
     log.info("mail_resumed", what=type(stopped).__name__, id=str(stopped.pk))

@@ -12,7 +12,7 @@ from jobs.errors import RetryAfter
 from jobs.models import Job
 from jobs.models.states import Status as JobStatus
 from mail.importance import Importance
-from mail.models import Message, Stream
+from mail.models import Message, RateBucket, Stream
 from mail.providers import breakers, select
 from mail.submit import SENDING
 
@@ -56,6 +56,7 @@ def release() -> None:
 
     Only after CACHE_SECONDS: a process that still believes the breaker open would make them wait again.
     """
+    RateBucket.objects.plan_anew()
     soon = Now() + timedelta(seconds=breakers.CACHE_SECONDS)
     count = Job.objects.filter(kind__in=SENDING, status=JobStatus.RETRYING, run_at__gt=soon).update(run_at=soon)
     log.info("waiting_mail_released", count=count)

@@ -1,6 +1,7 @@
 """Rate limits of providers and receivers; and a broadcast never makes critical mail wait."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from itertools import pairwise
@@ -8,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.utils import timezone
 
 from demo.eventually import eventually
 from mail import checks
 from mail.broadcasts import release
-from mail.models import Message, RateBucket
-from mail.sending import pacing
+from mail.models import Message, RateBucket, Stream
+from mail.policy import guard
+from mail.sending import holds, pacing
 from mail.status import Status
 from tests.conftest import make_database
 from tests.support.cluster_stack import ClusterStack
@@ -64,6 +67,23 @@ def test_mail_that_waits_for_a_rate_is_sent_when_its_turn_comes(mailgun: Simulat
                 del left[message]
         assert time.monotonic() < began + 60
     assert time.monotonic() - began >= (25 - 5) / 20
+
+
+def resume_a_stream() -> None:
+    Stream.objects.create(user=User.objects.create_user("ada"), name="news", stopped_at=timezone.now(), stop_reason="x")
+    guard.resume(Stream.objects.get())
+
+
+@pytest.mark.parametrize("make_due", [holds.release, resume_a_stream])
+def test_mail_that_is_made_due_waits_no_longer_than_before(
+    mailgun: Simulator, settings: Any, make_due: Callable[[], None]
+) -> None:
+    settings.MAIL_RATES = {"mailgun": (10, 60)}
+    send_many(5, importance="bulk")
+    waiting = [make_message(importance="bulk") for _ in range(4)]
+    planned = [work_on(message) for message in waiting]
+    make_due()
+    assert all(0 < again < before for again, before in zip(map(work_on, waiting), planned, strict=True))
 
 
 def test_mail_does_not_wait_beyond_its_expiry(mailgun: Simulator, settings: Any) -> None:
