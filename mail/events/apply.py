@@ -30,6 +30,8 @@ KEEP_DISREGARDED = timedelta(days=30)
 INTERIM = frozenset({EventType.ACCEPTED, EventType.DEFERRED})
 """They add nothing once the attempt has ended."""
 ENDS = frozenset({EventType.BOUNCED, EventType.REJECTED})
+MAY_HAVE_SENT = ("", Attempt.Outcome.AMBIGUOUS, Attempt.Outcome.ACCEPTED)
+"""Outcomes of attempts whose provider has the message, or may have it."""
 
 
 def apply(event_id: UUID) -> bool:
@@ -64,10 +66,16 @@ def _apply(event: Event, message: Message) -> None:
 
 
 def _accept_attempt(event: Event, message: Message) -> None:
-    """Any event proves that the provider has the message: settles an attempt that is ambiguous or failed."""
+    """Any event proves that the provider has the message: settles an attempt that is ambiguous or failed.
+
+    If the message was sent again after this attempt, it may have been sent twice.
+    """
     attempt = event.attempt
     if attempt and attempt.outcome != Attempt.Outcome.ACCEPTED:
         message.accept(attempt, bracketed(message_id_of(event.raw or {})))
+        later = message.attempts.filter(pk__gt=attempt.pk, unrecorded=False)
+        if later.filter(outcome__in=MAY_HAVE_SENT).exists():
+            message.mark_possible_duplicate(attempt.provider)
 
 
 def _bounced_later(event: Event, message: Message) -> bool:

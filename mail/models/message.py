@@ -169,7 +169,7 @@ class Message(models.Model):
         self._transition({Status.SENDING, Status.SCHEDULED}, status=Status.QUEUED)
 
     def mark_possible_duplicate(self, provider: str) -> None:
-        """It is being sent although this provider may have sent it. Noted once."""
+        """It was sent again although this provider may have sent it. Noted once."""
         if self._row().filter(possible_duplicate=False).update(possible_duplicate=True):
             self.note("possible_duplicate", "sent again before it was certain that it had not been sent", provider)
 

@@ -113,6 +113,24 @@ def test_an_event_of_a_failed_attempt_stops_the_next_try() -> None:
     assert message.sent_at is not None
 
 
+@pytest.mark.parametrize("second", ["", Attempt.Outcome.AMBIGUOUS, Attempt.Outcome.ACCEPTED, Attempt.Outcome.TRANSIENT])
+def test_an_event_of_a_failed_attempt_marks_mail_that_was_sent_again(second: str) -> None:
+    """The provider's log was late: it did not know the first attempt when it was asked."""
+    message = make_sent_message(Status.SENDING)
+    first = make_attempt(message, outcome=Attempt.Outcome.TRANSIENT)
+    make_attempt(message, outcome=second)
+    happen(an_event(first, "delivered"))
+    assert Message.objects.get().possible_duplicate == (second != Attempt.Outcome.TRANSIENT)
+
+
+@pytest.mark.parametrize("outcome", [Attempt.Outcome.TRANSIENT, Attempt.Outcome.AMBIGUOUS])
+def test_an_event_of_the_only_attempt_marks_no_duplicate(outcome: str) -> None:
+    attempt = make_attempt(make_sent_message(Status.QUEUED), outcome=outcome)
+    make_attempt(attempt.message, outcome=Attempt.Outcome.AMBIGUOUS, provider="backup", unrecorded=True)
+    happen(an_event(attempt, "delivered"))
+    assert not Message.objects.get().possible_duplicate
+
+
 def test_a_delivery_overrides_a_failed_status() -> None:
     attempt = make_attempt(
         make_sent_message(Status.FAILED, finished_at=timezone.now()), outcome=Attempt.Outcome.AMBIGUOUS
