@@ -173,15 +173,17 @@ def _own_entry(address: str, row: Mapping[str, str]) -> Entry:
 
 
 def _time(row: Mapping[str, str], name: str) -> datetime | None:
-    """A time with its offset; None if the field is empty."""
+    """A time with its offset, as UTC; None if the field is empty."""
     text = row.get(name, "").strip()
+    if not text:
+        return None
     try:
-        found = parse_datetime(text) if text else None
-    except ValueError:
-        found = None
-    if text and (found is None or found.tzinfo is None):
-        raise BadRow(name, "This must be a time with its offset, such as 2026-01-31T12:00:00Z.")
-    return found
+        found = parse_datetime(text)
+        if found and found.tzinfo:
+            return found.astimezone(UTC)
+    except (OverflowError, ValueError):  # 9999-12-31T23:59:59-14:00 lies in the year 10000
+        pass
+    raise BadRow(name, "This must be a time with its offset, such as 2026-01-31T12:00:00Z.")
 
 
 def _own(each: Suppression) -> tuple[str, ...]:

@@ -162,9 +162,9 @@ def _on_list(entries: Sequence[Entry], name: str) -> dict[str, Any]:
 
 
 def _time(text: object) -> datetime:
-    """A date as Mailgun writes it (RFC 2822); now if there is none."""
+    """A date as Mailgun writes it (RFC 2822), as UTC; now if there is none."""
     try:
         found = parsedate_to_datetime(str(text))
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (OverflowError, ValueError):
         return timezone.now()
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

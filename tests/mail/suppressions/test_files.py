@@ -121,6 +121,23 @@ def test_a_bad_row_is_named_and_stops_no_other(operator_api: APIClient) -> None:
     assert facts() == [("ok@example.org", "manual", "all", "operator")]
 
 
+@pytest.mark.parametrize("field", ["expires_at", "created_at"])
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_has_no_form_in_utc_is_refused(operator_api: APIClient, field: str, time: str) -> None:
+    rows = [f"a@example.org,unsubscribe,operator,{stream},{time}" for stream in ("", "news")]
+    done = upload(operator_api, "\r\n".join([f"address,reason,user,stream,{field}", *rows])).json()
+    refused = [each["errors"][0]["field"] for each in done["refused"]]
+    # A stream's suppression does not expire, so that column is not read.
+    assert refused == ([field] if field == "expires_at" else [field, field])
+    assert operator_api.get(EXPORT).status_code == 200
+
+
+@pytest.mark.parametrize("time", ["1 Jan 99999999999 00:00:00 +0000", "31 Dec 9999 23:59:59 -1400", "yesterday"])
+def test_an_impossible_time_in_a_list_of_mailgun_s_is_ignored(operator_api: APIClient, time: str) -> None:
+    assert upload(operator_api, f"address,code,created_at\na@example.org,550,{time}\n").json()["imported"] == 1
+    assert timezone.now() - Suppression.objects.get().created_at < timezone.timedelta(minutes=5)
+
+
 def test_an_unsubscription_from_some_tags_only_is_refused(operator_api: APIClient) -> None:
     done = upload(operator_api, "address,tags,created_at\na@example.org,news,\n").json()
     assert (done["imported"], done["refusals"]) == (0, 1)
