@@ -24,9 +24,9 @@ MAX_AGE = 1.0
 """Seconds after which the next request repeats a count, if SHARE allows it."""
 SHARE = 20.0
 """A count is not repeated before this many times its own duration: counting takes at most 5 % of a process's time."""
-SLOW = 0.02
-"""Seconds. A count that took longer is repeated by a thread of its own, while requests go by the latest one: with
-350,000 waiting jobs it takes 0.2 s."""
+WAIT_AFTER = 10.0
+"""Seconds after which a request waits for a new count. Before, a thread of its own counts, and requests go by the
+latest count meanwhile: with 350,000 waiting jobs counting takes 0.2 s."""
 RETRY_AFTER = 5
 """Seconds."""
 
@@ -116,10 +116,10 @@ class Usage:
         self._counted_at, self._took = float("-inf"), 0.0
 
     def _refresh(self) -> None:
-        """Count if the count is old; the caller waits if it is quick."""
+        """Count if the count is old; the caller waits if it is very old."""
         if not self.is_stale():
             return
-        if self._took <= SLOW:
+        if self._age() > WAIT_AFTER:
             self.count()
         elif not self._counting.locked():
             threading.Thread(target=self._count_beside_requests, name=f"count of {self.what}", daemon=True).start()

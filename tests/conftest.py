@@ -4,7 +4,6 @@ DATABASE_URL in the environment comes first: `DATABASE_URL=sqlite:///:memory: py
 """
 
 import gc
-import math
 import os
 import shutil
 from collections.abc import Generator, Iterator
@@ -145,12 +144,12 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def _fresh_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests, login attempts and rows of earlier tests do not count against the limits of this one.
 
-    A slow count is not repeated by a thread, which would not see what the test's transaction has written.
+    No thread counts, which would not see what the test's transaction has written.
     """
     from jobs.usage import unfinished_jobs
     from mail.usage import unsent_messages
 
-    monkeypatch.setattr("rest.usage.SLOW", math.inf)
+    monkeypatch.setattr("rest.usage.WAIT_AFTER", 0.0)
     cache.clear()
     unfinished_jobs.forget()
     unsent_messages.forget()

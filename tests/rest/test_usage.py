@@ -87,24 +87,24 @@ def test_while_one_thread_counts_the_others_use_the_latest_count(counting: Any) 
     assert len(counts) == 1
 
 
-def test_a_request_does_not_wait_for_a_count_that_was_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rest.usage.SLOW", 0.02)
+def test_a_request_does_not_wait_for_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rest.usage.WAIT_AFTER", 3600.0)
     answers = queue.Queue[dict[int | None, int]]()
     usage = Usage("things", lambda: answers.get(timeout=PATIENCE), lambda: 3, lambda: 5)
     answers.put({1: 1})
     usage.take(1)
-    usage._took, usage._counted_at = 0.2, time.monotonic() - 10
+    usage._counted_at = time.monotonic() - 10
     usage.take(1)  # by the latest count; another one has begun, and there is no answer yet
     answers.put({1: 0})
     eventually(lambda: usage.used_by(1) == 0, PATIENCE, "the count")
 
 
 def test_a_count_that_fails_beside_requests_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rest.usage.SLOW", 0.02)
+    monkeypatch.setattr("rest.usage.WAIT_AFTER", 3600.0)
     answers = iter([lambda: {1: 3}, lambda: 1 // 0, lambda: {1: 1}])
     usage = Usage("things", lambda: next(answers)(), lambda: 3, lambda: 5)
     assert usage.used_by(1) == 3
-    usage._took, usage._counted_at = 0.2, time.monotonic() - 10
+    usage._counted_at = time.monotonic() - 10
     eventually(lambda: usage.used_by(1) == 1, PATIENCE, "the third count")
 
 
