@@ -110,7 +110,7 @@ async def _serve(scope: HTTPScope, receive: Receive, send: Send) -> None:
         return await _health(scope, send)
     if not has_body(scope):
         return await respond(pool, scope, receive, send)
-    # What waits for changes gives its share back before it waits.
+    # A request that waits for changes gives its share back first.
     with body_budget.share() as share:
         try:
             await read_body(scope, receive, share, lambda: _on_pool(is_known, scope["headers"]))

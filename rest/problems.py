@@ -89,7 +89,10 @@ def response_for(error: BaseException, request: HttpRequest) -> HttpResponse:
     match error:
         case APIException():
             return _api_problem(error, request)
-        case Http404() | ObjectDoesNotExist():  # the latter if a row was deleted under the request
+        case Http404():
+            return problem(request, 404, NOT_FOUND)
+        case ObjectDoesNotExist():  # a row was deleted during the request
+            logger.warning("row_gone", exc_info=error)
             return problem(request, 404, NOT_FOUND)
         case PermissionDenied():
             return problem(request, 403, "This is not allowed.", code="permission_denied")

@@ -95,8 +95,8 @@ class ClaimingBroker:
     def wake_for_due_jobs(self) -> None:
         """Called by dispatchers once a second: queue the jobs that became due, and wake workers for them.
 
-        Without a broker nobody is woken, because workers poll. But while long jobs occupy all of them, no other process
-        queues due jobs, and the reserve worker claims queued ones only.
+        The ORM broker wakes nobody, because its workers poll. It needs this for the reserve worker, which claims queued
+        jobs only: while long jobs occupy all other workers, none of these queues what has become due.
         """
         Job.objects.queue_due()
 

@@ -115,7 +115,7 @@ def _hide_in_messages(mentions: Mentions) -> int:
 
 
 def _hide_in_broadcasts(address: str, mentions: Mentions) -> int:
-    """Each in a transaction of its own: their jobs and others who forget somebody wait for its lock."""
+    """Each in a transaction of its own, because the broadcast's job and other calls of forget() wait for its lock."""
     columns = ("recipients", "next_row", "refusals", "reply_to", "tags")
     broadcasts = Broadcast.objects.only(*columns)
     named = [each.pk for each in broadcasts.iterator(chunk_size=1) if _changes(each, address, mentions)]

@@ -26,7 +26,7 @@ class UserAdmin(DjangosUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     change_password_form = AdminPasswordChangeForm
 
     def log_change(self, request: HttpRequest, user: User, message: Any) -> LogEntry:
-        """Also after a change of the password. What the user's logins are worth must be read from no older replica."""
+        """Called after a change of the password, too. No replica that lags may decide about the user's logins now."""
         transaction.on_commit(partial(pool.record_writes, [user.pk]))
         return super().log_change(request, user, message)
 

@@ -54,7 +54,7 @@ class WorkBuffer:
     def write_results(self) -> None:
         """Raises OperationalError if another transaction keeps rows locked: the other results are written.
 
-        Until then no claimed job starts, so these are handed back.
+        No claimed job starts before those are written, too, so the claimed jobs are handed back.
         """
         with self._take_results() as results:
             if results:
