@@ -4,7 +4,7 @@ So a message that is lost, duplicated or late does no harm, and priorities and q
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, cached_property, partial
 
 from django.db import close_old_connections, connection
@@ -13,7 +13,7 @@ from django_q.conf import Conf
 from jobs.brokers.fair_share import FairShare
 from jobs.brokers.pauses import PausedKinds
 from jobs.models import Job
-from jobs.models.queue.claiming import STARVED_AFTER, CanBatch
+from jobs.models.queue.claiming import STARVED_AFTER
 from jobs.models.queue.low_water import LowWaters
 from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
@@ -51,14 +51,14 @@ class ClaimingBroker:
         """The pools of all kinds that run in threads."""
         return [kind.pool for kind in kinds() if kind.threads]
 
-    def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
+    def claim(self, worker: str, limit: int, short: Collection[str]) -> list[Job]:
         """Claim up to limit due jobs for this worker's main thread, best first (ClaimQuerySet.claim).
 
         Claims only kinds that this process knows: during a rolling deployment the others wait for a newer worker.
         Skips paused kinds and queues.
         """
         claim = partial(
-            Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=self._claimed_kinds(), can_batch=can_batch
+            Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=self._claimed_kinds(), short=short
         )
         found = self._claim_in_turn(claim, self._low_water if connection.vendor == "postgresql" else None)
         if not found:

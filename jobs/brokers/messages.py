@@ -5,7 +5,7 @@ So a burst of jobs needs few messages, and a worker may safely take jobs whose m
 
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property, partial
 from time import monotonic, sleep
 from uuid import UUID
@@ -15,7 +15,7 @@ from django_q.conf import Conf
 from jobs.brokers.breaker import CircuitBreaker
 from jobs.brokers.claims import ClaimingBroker
 from jobs.models import Job
-from jobs.models.queue.claiming import MAIN_THREAD, CanBatch
+from jobs.models.queue.claiming import MAIN_THREAD
 from jobs.registry import REMOTE_POOL
 
 MAX_WAKEUPS = 10
@@ -67,8 +67,8 @@ class WakeupBroker(ClaimingBroker):
         if not self._breaker.call(self._try_listen, fallback=False):
             sleep(max(0, until - monotonic()))
 
-    def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
-        return self._wake_another(super().claim(worker, limit, can_batch))
+    def claim(self, worker: str, limit: int, short: Collection[str]) -> list[Job]:
+        return self._wake_another(super().claim(worker, limit, short))
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
         return self._wake_another(super().claim_for_pools(worker, free))

@@ -167,13 +167,18 @@ def execute_prepared(connection: BaseDatabaseWrapper, statement: str, values: Se
     poolers that may give each transaction another session, it is executed without being prepared.
     """
     with connection.cursor() as cursor:
-        if not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
-            executes = _prepared.setdefault(connection.connection, {})
-            if statement not in executes:
-                name, places = f"legwork_{next(_numbers)}", range(1, len(values) + 1)
-                cursor.execute(f"PREPARE {name} AS {statement % tuple(f'${place}' for place in places)}")
-                arguments = f"({', '.join(['%s'] * len(values))})" if values else ""
-                executes[statement] = f"EXECUTE {name} {arguments}"
-            statement = executes[statement]
-        cursor.execute(statement, values)
+        cursor.execute(prepare(connection, cursor, statement, len(values)), values)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def prepare(connection: BaseDatabaseWrapper, cursor: Any, statement: str, count: int) -> str:
+    """The statement that executes this one, which takes so many values; see execute_prepared()."""
+    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        return statement
+    executes = _prepared.setdefault(connection.connection, {})
+    if statement not in executes:
+        name, places = f"legwork_{next(_numbers)}", range(1, count + 1)
+        cursor.execute(f"PREPARE {name} AS {statement % tuple(f'${place}' for place in places)}")
+        arguments = f"({', '.join(['%s'] * count)})" if count else ""
+        executes[statement] = f"EXECUTE {name} {arguments}"
+    return executes[statement]

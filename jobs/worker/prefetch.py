@@ -22,9 +22,10 @@ class Prefetch:
         # One long job makes its kind long at once; several short ones are needed to make it short again.
         self._seconds[kind] = seconds if seconds >= SHORT_SECONDS else known + WEIGHT * (seconds - known)
 
-    def can_batch(self, kind: str, run_alone: bool) -> bool:
-        """True if a job may be claimed together with others. run_alone: one more lost attempt would fail it."""
-        return not run_alone and self._seconds.get(kind, SHORT_SECONDS) < SHORT_SECONDS
+    @property
+    def short(self) -> list[str]:
+        """The kinds whose jobs may be claimed together."""
+        return [kind for kind, seconds in self._seconds.items() if seconds < SHORT_SECONDS]
 
     @property
     def limit(self) -> int:

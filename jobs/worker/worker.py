@@ -1,10 +1,10 @@
 """The ordinary worker process: runs one job at a time in its main thread, and django-q tasks between jobs."""
 
 import time
+from collections.abc import Collection
 from typing import Any, Protocol
 
 from jobs.models import Job
-from jobs.models.queue.claiming import CanBatch
 from jobs.worker.attempts.buffer import MAX_WRITE_DELAY
 from jobs.worker.attempts.interrupt import MainThread
 from jobs.worker.django_q_tasks import DjangoQTasks
@@ -19,7 +19,7 @@ MAIN_SLOT = 0
 class Broker(Protocol):
     """What a worker needs of a broker; implemented in jobs.brokers."""
 
-    def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]: ...
+    def claim(self, worker: str, limit: int, short: Collection[str]) -> list[Job]: ...
     def wait(self) -> None: ...
     def dequeue(self) -> list[tuple[Any, str]] | None: ...
     def acknowledge(self, receipt: Any) -> None: ...
@@ -44,7 +44,7 @@ class Worker(WorkerProcess):
         # After a wait there is rarely more than one job, and a claim of one is the fastest.
         limit = 1 if self.waited else self.prefetch.limit
         claim_started = time.monotonic()
-        self.buffer.add_claimed(self.broker.claim(self.name, limit, self.prefetch.can_batch), since=claim_started)
+        self.buffer.add_claimed(self.broker.claim(self.name, limit, self.prefetch.short), since=claim_started)
         worked = self.buffer.has_claimed
         self.waited = False
         self._run_claimed()

@@ -23,15 +23,6 @@ LONG = 20
 """Seconds: as long as SQS waits at most, and much longer than an answer takes."""
 
 
-def together(*about_a_candidate: object) -> bool:
-    return True
-
-
-def alone(*about_a_candidate: object) -> bool:
-    """Nothing may be claimed with others."""
-    return False
-
-
 @pytest.fixture(params=["redis", "sqs"])
 def broker(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(f"{request.param}_jobs")
@@ -42,7 +33,7 @@ def test_an_announced_job_is_claimed_by_the_worker_that_it_wakes(broker: Any) ->
     low, high = make_job(priority=0), make_job(priority=1)
     broker.notify([low, high])
     broker.wait()
-    assert broker.claim("here:1", 1, alone) == [high]
+    assert broker.claim("here:1", 1, ()) == [high]
     assert broker.dequeue() is None
 
 
@@ -61,7 +52,7 @@ def test_a_waiting_worker_is_woken_at_once(broker: Any, monkeypatch: pytest.Monk
 @pytest.mark.django_db(transaction=True)
 def test_a_job_that_is_not_announced_is_claimed_all_the_same(broker: Any) -> None:
     job = make_job()
-    assert broker.claim("here:1", 1, alone) == [job]
+    assert broker.claim("here:1", 1, ()) == [job]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -172,7 +163,7 @@ def test_a_cluster_of_one_queue_wakes_by_its_jobs_and_claims_no_others(broker: A
     mail, other = make_job(queue="mail"), make_job(queue="default")
     broker.notify([mail, other])
     of_mail.wait()
-    assert of_mail.claim("here:1", 5, together) == [mail]
+    assert of_mail.claim("here:1", 5, [mail.kind]) == [mail]
 
 
 def test_an_idle_broker_waits_no_longer_than_it_says(broker: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -234,7 +225,7 @@ def test_a_broker_that_is_away_raises_no_error(url: str, settings: Any, monkeypa
     assert away.dequeue() is None
     away.acknowledge("a receipt")
     away.release("a receipt")
-    assert away.claim("here:1", 1, alone) == [job]
+    assert away.claim("here:1", 1, ()) == [job]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import pytest
 from django.db import close_old_connections, connection
 
 from jobs.models import Job
-from jobs.models.queue.claiming import CanBatch
 from jobs.worker import heartbeat, process, timekeeper
 from jobs.worker.attempts import attempt, interrupt
 from jobs.worker.io_worker import IoWorker, total_threads
@@ -31,9 +30,9 @@ class Broker:
         self.on_idle = on_idle
         self.packages: list[tuple[Any, str]] = []
 
-    def claim(self, worker: str, limit: int, can_batch: CanBatch) -> list[Job]:
+    def claim(self, worker: str, limit: int, short: Collection[str]) -> list[Job]:
         Job.objects.queue_due()
-        return list(Job.objects.claim(worker, limit=limit, can_batch=can_batch))
+        return list(Job.objects.claim(worker, limit=limit, short=short))
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
         Job.objects.queue_due()

@@ -6,7 +6,7 @@ claims the jobs of its own user. So every claim finds its jobs at the head of an
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,20 +14,17 @@ from functools import partial
 from typing import Any, Self, cast
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, models, transaction
+from django.db import DatabaseError, InterfaceError, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs.models.queue import sql
+from jobs.models.queue.batch import first_batch
 from jobs.models.queue.clock import database_now
 from jobs.models.queue.leases import LEASE
 from jobs.models.queue.low_water import MANY_PAGES, SLOW_CLAIM, SLOW_LOOK, LowWater, Marks
 from jobs.models.states import Status
 from jobs.registry import REMOTE_POOL
-
-CanBatch = Callable[[str, bool], bool]
-"""Whether a due job may be claimed together with others. Its arguments: kind, and run_alone, which is true if one more
-lost attempt would exhaust the job's budget."""
 
 STARVED_AFTER = timedelta(seconds=10)
 """How long a due job is passed over for higher priorities before a claim by age takes it."""
@@ -95,19 +92,20 @@ class ClaimQuerySet(models.QuerySet[Any]):
         kinds: Collection[str] | None = None,
         by_age: bool = False,
         without_users: Collection[int] = (),
-        can_batch: CanBatch = lambda kind, run_alone: True,
+        short: Collection[str] | None = None,
         low_water: LowWater | None = None,
     ) -> list[Any]:
         """Claim up to `limit` due jobs for this worker's main thread: they are running, under a lease.
 
         queues, kinds: only these; None means all. by_age: the longest waiting first, not the highest priority.
         without_users: passes over their jobs.
-        can_batch: asked for each job in order; the first job for which it is false ends the batch, or is claimed alone.
+        short: kinds whose jobs may be claimed together; None means all. Any other job, and one that was tried before or
+        may not be tried again, ends the batch, or is claimed alone.
         low_water: where to start, learnt from earlier claims with the same arguments; None from the beginning.
         """
         self._require_unfiltered()
         claim = Claim(MAIN_THREAD, _tuple(queues), _tuple(kinds), by_age, tuple(without_users))
-        take = partial(self._take, worker=worker, limit=limit, can_batch=can_batch)
+        take = partial(self._take, worker=worker, limit=limit, short=_tuple(short))
         if low_water and low_water.marks:
             return self._take_above_marks(claim, take, low_water)
         found, slow = take(claim)
@@ -117,15 +115,15 @@ class ClaimQuerySet(models.QuerySet[Any]):
                     self._look_from_beginning(claim, low_water)
         return found
 
-    def _take(self, claim: Claim, worker: str, limit: int, can_batch: CanBatch) -> tuple[list[Any], bool]:
+    def _take(self, claim: Claim, worker: str, limit: int, short: tuple[str, ...] | None) -> tuple[list[Any], bool]:
         """The claimed jobs, and whether it was slow."""
         started = time.monotonic()
         if limit == 1:
             found = sql.sql_for(self.db).claim_first(self, claim, worker, LEASE)
             return found, time.monotonic() - started > SLOW_CLAIM
-        count = self._batch_size(claim, limit, can_batch)
+        count = self._batch_size(claim, limit, short)
         slow = time.monotonic() - started > SLOW_LOOK
-        return self._claim_up_to(claim, worker, count, can_batch), slow
+        return self._claim_up_to(claim, worker, count, short), slow
 
     def _take_above_marks(self, claim: Claim, take: "Take", low_water: LowWater) -> list[Any]:
         """Claim above the marks. When a look from the beginning is due, a busy worker does it before the claim, an idle
@@ -158,13 +156,10 @@ class ClaimQuerySet(models.QuerySet[Any]):
             low_water.forget()
         return first is not None
 
-    def _claim_up_to(self, claim: Claim, worker: str, count: int, can_batch: CanBatch) -> list[Any]:
+    def _claim_up_to(self, claim: Claim, worker: str, count: int, short: tuple[str, ...] | None) -> list[Any]:
         if count == 1:
             return sql.sql_for(self.db).claim_first(self, claim, worker, LEASE)
-        if not count:
-            return []
-        with transaction.atomic(using=self.db):
-            return self._claim_candidates(self._candidates(claim, count, lock=True), worker, can_batch)
+        return sql.sql_for(self.db).claim_batch(self, claim, worker, LEASE, count, short) if count else []
 
     def claim_for_pools(
         self,
@@ -214,64 +209,27 @@ class ClaimQuerySet(models.QuerySet[Any]):
         rows = running.order_by().values_list("user", "pool")
         return cast("models.QuerySet[Any, tuple[int, str, int]]", rows.annotate(number=models.Count("pk")))
 
-    def lock_and_claim(self, due: Self, worker: str, limit: int, can_batch: CanBatch | None = None) -> list[Any]:
-        """Claim the first of these due jobs that nobody else has locked, in their order. can_batch: None means all."""
-        with transaction.atomic(using=self.db):
-            locked = due.select_for_update(skip_locked=True).values_list("pk", "kind", "attempt", "max_attempts")[
-                :limit
-            ]
-            return self._claim_candidates(list(map(_candidate, locked)), worker, can_batch)
-
     def recent_priorities(self) -> set[int]:
         """The priorities of the jobs that finished last: there the index has dead entries."""
         last = self.filter(finished_at__isnull=False).order_by("-finished_at").values_list("priority", flat=True)
         return set(last[:RECENT])
-
-    def _claim_candidates(self, locked: "list[Candidate]", worker: str, can_batch: CanBatch | None) -> list[Any]:
-        """Of candidates that this transaction has locked, claim those that may be claimed together."""
-        chosen = [pk for pk, *_ in (first_batch(locked, can_batch) if can_batch else locked)]
-        found = sql.sql_for(self.db).claim_locked(self, chosen, worker, LEASE) if chosen else []
-        claimed = {job.pk: job for job in found}
-        return [claimed[pk] for pk in chosen]
-
-    def _candidates(self, claim: Claim, limit: int, *, lock: bool = False) -> "list[Candidate]":
-        return list(map(_candidate, sql.sql_for(self.db).due(self, claim, limit, lock=lock)))
 
     def _require_unfiltered(self) -> None:
         if self.query.where:
             raise TypeError("a claim takes from all jobs: restrict it by its arguments, not by a filter")
         self._for_write = True
 
-    def _batch_size(self, claim: Claim, limit: int, can_batch: CanBatch) -> int:
+    def _batch_size(self, claim: Claim, limit: int, short: tuple[str, ...] | None) -> int:
         """How many rows to lock: other workers cannot see rows that are locked and not claimed, and may go idle.
 
         Only two candidates are looked at: the planner reads so few in index order, whatever its statistics say.
         """
-        count = len(first_batch(self._candidates(claim, min(limit, 2)), can_batch))
+        count = len(first_batch(sql.sql_for(self.db).look(self, claim, min(limit, 2)), short))
         return limit if count == 2 else count
 
 
 Take = Callable[[Claim], tuple[list[Any], bool]]
 """ClaimQuerySet._take() with all other arguments."""
-
-Candidate = tuple[UUID, str, bool]
-"""A due job: id, kind, run_alone."""
-
-
-def first_batch(candidates: Sequence[Candidate], can_batch: CanBatch) -> list[Candidate]:
-    """Of due jobs, best first: the leading ones that may be claimed together, else the first one alone."""
-    together = []
-    for candidate in candidates:
-        _, kind, run_alone = candidate
-        if not can_batch(kind, run_alone):
-            break
-        together.append(candidate)
-    return together or list(candidates[:1])
-
-
-def _candidate(row: tuple[UUID, str, int, int | None]) -> Candidate:
-    pk, kind, attempt, most = row
-    return pk, kind, attempt > 0 or most == 1
 
 
 def _tuple(names: Collection[str] | None) -> tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import connections
 
+from jobs.models.queue.batch import Candidate
 from jobs.models.queue.sql_portable import Portable
 from jobs.models.queue.sql_postgresql import PostgreSQL
 
@@ -23,20 +24,19 @@ class QueueSQL(Protocol):
     def claim_first(self, rows: Rows, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         """Claim the best due job that matches this Claim and that nobody else has locked."""
 
-    def due(self, rows: Rows, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
-        """Due jobs that match this Claim and lie above its marks, in its order: id, kind, attempt, max_attempts.
+    def claim_batch(
+        self, rows: Rows, claim: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None
+    ) -> list[Any]:
+        """Claim the first jobs that match this Claim, that nobody else has locked, and that may be claimed together."""
 
-        lock: those that nobody else has locked, and lock them.
-        """
+    def look(self, rows: Rows, claim: Any, limit: int) -> Sequence[Candidate]:
+        """Due jobs that match this Claim and lie above its marks, in its order: id, kind, attempt, max_attempts."""
 
     def pages_of_look(self, rows: Rows, claim: Any) -> int:
         """How many pages a look for the first job that this Claim may take reads."""
 
     def claim_best(self, rows: Rows, due: Rows, worker: str, lease: timedelta) -> list[Any]:
         """Claim the first of these due jobs that nobody else has locked."""
-
-    def claim_locked(self, rows: Rows, ids: Collection[UUID], worker: str, lease: timedelta) -> Collection[Any]:
-        """Claim these jobs, whose rows this transaction has locked. In any order."""
 
     def claim_for_pools(
         self,

@@ -3,7 +3,7 @@
 from typing import Any
 
 ABOVE_MARKS = """
-    SELECT {columns} FROM unnest(%s::int[], %s::int[], %s::timestamptz[]) AS part (above, priority, since)
+    SELECT found.* FROM unnest(%s::int[], %s::int[], %s::timestamptz[]) AS part (above, priority, since)
     CROSS JOIN LATERAL (
         SELECT * FROM (
             SELECT {columns} FROM jobs_job WHERE {due} AND priority < part.above AND priority > part.priority

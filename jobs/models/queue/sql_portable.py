@@ -12,6 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from jobs.errors import LeaseLost
+from jobs.models.queue.batch import COLUMNS, Candidate, first_batch
 from jobs.models.states import Status
 
 
@@ -19,10 +20,14 @@ class Portable:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         return self.claim_best(rows, rows.matching(claim), worker, lease)
 
-    def due(self, rows: Any, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
+    def claim_batch(
+        self, rows: Any, claim: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None
+    ) -> list[Any]:
+        return _lock_and_claim(rows, rows.matching(claim), worker, lease, limit, short)
+
+    def look(self, rows: Any, claim: Any, limit: int) -> Sequence[Candidate]:
         """From the beginning: other databases have no use for marks."""
-        due = rows.matching(claim).values_list("pk", "kind", "attempt", "max_attempts")
-        return list((due.select_for_update(skip_locked=True) if lock else due)[:limit])
+        return list(rows.matching(claim).values_list(*COLUMNS)[:limit])
 
     def pages_of_look(self, rows: Any, claim: Any) -> int:
         """Other databases have no dead entries."""
@@ -30,19 +35,7 @@ class Portable:
 
     def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
         # Without a transaction: on SQLite, an idle worker must not take the only write lock.
-        return list(rows.lock_and_claim(due, worker, 1)) if due.exists() else []
-
-    def claim_locked(self, rows: Any, ids: Collection[UUID], worker: str, lease: timedelta) -> Collection[Any]:
-        rows.filter(pk__in=ids).update(
-            status=Status.RUNNING,
-            attempt=F("attempt") + 1,
-            worker=worker,
-            started_at=Now(),
-            lease_expires_at=Now() + lease,
-            progress={"percent": 0, "message": ""},
-        )
-        claimed: dict[UUID, Any] = rows.without_history().in_bulk(ids)
-        return claimed.values()
+        return _lock_and_claim(rows, due, worker, lease, 1) if due.exists() else []
 
     def claim_for_pools(
         self,
@@ -61,7 +54,7 @@ class Portable:
             return []
         # One transaction: an error with one pool must not leave behind what was claimed for another.
         with transaction.atomic(using=rows.db):
-            return [job for pool in waiting for job in rows.lock_and_claim(due[pool], worker, free[pool])]
+            return [job for pool in waiting for job in _lock_and_claim(rows, due[pool], worker, lease, free[pool])]
 
     def read_in_index_order(self, rows: Any) -> None:
         pass
@@ -97,3 +90,22 @@ class Portable:
                 if held.update(progress=job.progress, **renewed):
                     found[job.pk] = held.values_list("cancel_requested", flat=True).get()
         return found
+
+
+def _lock_and_claim(
+    rows: Any, due: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None = None
+) -> list[Any]:
+    """Claim the first of these due jobs that nobody else has locked, in their order."""
+    with transaction.atomic(using=rows.db):
+        locked = list(due.select_for_update(skip_locked=True).values_list(*COLUMNS)[:limit])
+        chosen = [pk for pk, *_ in first_batch(locked, short)]
+        rows.filter(pk__in=chosen).update(
+            status=Status.RUNNING,
+            attempt=F("attempt") + 1,
+            worker=worker,
+            started_at=Now(),
+            lease_expires_at=Now() + lease,
+            progress={"percent": 0, "message": ""},
+        )
+        claimed = rows.without_history().in_bulk(chosen)
+        return [claimed[pk] for pk in chosen]

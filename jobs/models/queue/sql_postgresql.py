@@ -1,17 +1,19 @@
 """The queue's statements (sql.py) for PostgreSQL, each a single statement, because this is what workers do all day."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import connections, models, transaction
+from django.db.models.expressions import RawSQL
 
+from jobs.models.queue.batch import COLUMNS, MAY_BE_IN_A_BATCH, Candidate
 from jobs.models.queue.lock_waits import LIMIT
 from jobs.models.queue.sql_above_marks import above_marks
-from jobs.models.statements import CompiledQuery, execute_prepared, instances
+from jobs.models.statements import CompiledQuery, execute_prepared, instances, prepare
 
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
@@ -25,13 +27,22 @@ CLAIM = """
     UPDATE jobs_job
     SET status = 'running', attempt = attempt + 1, worker = %s, started_at = statement_timestamp(),
         lease_expires_at = statement_timestamp() + %s, progress = '{{"percent": 0, "message": ""}}', version = {version}
-    WHERE id = {which}
+    WHERE {which}
     RETURNING {columns}
 """
 
+ALL = "SELECT place FROM ({due}) AS due"
+FIRST_BATCH = f"""
+    SELECT place FROM (
+        SELECT place, row_number() OVER () = 1 OR bool_and({MAY_BE_IN_A_BATCH}) OVER (ROWS UNBOUNDED PRECEDING) AS leads
+        FROM ({{due}}) AS due
+    ) AS batch WHERE leads
+"""  # noqa: S608 a constant
+"""The places in the table of due jobs that are locked and may be claimed together, as first_batch() chooses them."""
+
 FIRST_OF_POOLS = """
-    SELECT first.id FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
-        SELECT id FROM jobs_job
+    SELECT first.place FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
+        SELECT ctid AS place FROM jobs_job
         WHERE pool = free.pool AND status = 'queued' {fair} AND {due}
         LIMIT free.threads FOR UPDATE SKIP LOCKED
     ) AS first
@@ -101,8 +112,9 @@ SHOW_PROGRESS = UPDATE_HELD.format(renewal="")
 RENEW_LEASES = UPDATE_HELD.format(renewal=", lease_expires_at = statement_timestamp() + %s")
 
 FIRST_DUE = CompiledQuery(lambda model, claim: model.objects.matching(claim).values("pk")[:1])
-DUE = CompiledQuery(
-    lambda model, claim: model.objects.matching(claim).values_list("pk", "kind", "attempt", "max_attempts")
+DUE = CompiledQuery(lambda model, claim: model.objects.matching(claim).values_list(*COLUMNS))
+PLACES_OF_DUE = CompiledQuery(
+    lambda model, claim: model.objects.matching(claim).annotate(place=RawSQL("ctid", ())).values("place", *COLUMNS[1:])
 )
 
 
@@ -110,19 +122,37 @@ class PostgreSQL:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         if claim.marks:
             above, given = above_marks(claim, 1, "id", lock=True)
-            return _claim(rows, worker, lease, f"({above})", given)
+            return _claim(rows, worker, lease, f"id = ({above})", given)
         first, values = _compiled(FIRST_DUE, rows, claim)
-        return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
+        return _claim(rows, worker, lease, f"id = ({first} FOR UPDATE SKIP LOCKED)", values)
 
-    def due(self, rows: Any, claim: Any, limit: int, *, lock: bool) -> Sequence[tuple[UUID, str, int, int | None]]:
+    def claim_batch(
+        self, rows: Any, claim: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None
+    ) -> list[Any]:
+        """The rows are updated at the places where they are locked, without a search for each by its id.
+
+        A row that changes its place between the snapshot and the lock is left for the next claim.
+        """
+        values: Sequence[Any]
         if claim.marks:
-            # Prepared, because planning takes longer than executing. Marks exist only while the table is large, so the
-            # prepared plan is not one for an empty table.
-            above, given = above_marks(claim, limit, "id, kind, attempt, max_attempts", lock=lock)
+            due, values = above_marks(claim, limit, f"ctid AS place, {', '.join(COLUMNS[1:])}", lock=True)
+        else:
+            due, values = _compiled(PLACES_OF_DUE, rows, claim)
+            due = f"{due} LIMIT {limit:d} FOR UPDATE SKIP LOCKED"
+        first = ALL if short is None else FIRST_BATCH
+        which = f"ctid = ANY (ARRAY ({first.format(due=due)}))"
+        given = values if short is None else [list(short), *values]
+        claimed = _claim(rows, worker, lease, which, given, prepared=bool(claim.marks))
+        claimed.sort(key=_age if claim.by_age else _priority_and_age)
+        return claimed
+
+    def look(self, rows: Any, claim: Any, limit: int) -> Sequence[Candidate]:
+        if claim.marks:
+            above, given = above_marks(claim, limit, ", ".join(COLUMNS), lock=False)
             return execute_prepared(connections[rows.db], above, given)
         due, values = _compiled(DUE, rows, claim)
         with connections[rows.db].cursor() as cursor:
-            cursor.execute(f"{due} LIMIT {limit:d} {'FOR UPDATE SKIP LOCKED' if lock else ''}", values)
+            cursor.execute(f"{due} LIMIT {limit:d}", values)
             return list(cursor.fetchall())
 
     def pages_of_look(self, rows: Any, claim: Any) -> int:
@@ -135,10 +165,7 @@ class PostgreSQL:
     def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
         """Compiled each time: there are as many queries as users and choices of kinds."""
         first, values = due.values("pk")[:1].query.sql_with_params()
-        return _claim(rows, worker, lease, f"({first} FOR UPDATE SKIP LOCKED)", values)
-
-    def claim_locked(self, rows: Any, ids: Collection[UUID], worker: str, lease: timedelta) -> Collection[Any]:
-        return _claim(rows, worker, lease, "ANY (%s::uuid[])", [list(ids)])
+        return _claim(rows, worker, lease, f"id = ({first} FOR UPDATE SKIP LOCKED)", values)
 
     def claim_for_pools(
         self,
@@ -159,7 +186,7 @@ class PostgreSQL:
             due = BY_AGE if queue is None else BY_AGE_IN_QUEUE
             values.append(overdue)
         fair = WITHOUT_USERS if without_users else ""
-        which = f"ANY (ARRAY ({FIRST_OF_POOLS.format(due=due, fair=fair)}))"
+        which = f"ctid = ANY (ARRAY ({FIRST_OF_POOLS.format(due=due, fair=fair)}))"
         return _claim(rows, worker, lease, which, [list(free), list(free.values()), *values])
 
     def read_in_index_order(self, rows: Any) -> None:
@@ -221,12 +248,29 @@ def _compiled(query: CompiledQuery, rows: Any, claim: Any) -> tuple[str, Sequenc
     return query.sql(rows.model, claim, using=rows.db)
 
 
-def _claim(rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any]) -> list[Any]:
+def _claim(
+    rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any], *, prepared: bool = False
+) -> list[Any]:
+    """prepared: its plan is kept. Only for claims above marks, which take longer to plan than to execute, and which
+    exist only while the table is large, so the plan is not one for an empty table."""
+    connection = connections[rows.db]
     columns = _columns(field for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
+    statement = CLAIM.format(which=which, columns=columns, version=NEXT_VERSION)
     params: list[Any] = [worker, lease, *values]
-    with connections[rows.db].cursor() as cursor:
-        cursor.execute(CLAIM.format(which=which, columns=columns, version=NEXT_VERSION), params)
-        return instances(rows.model, cursor, connections[rows.db])
+    with connection.cursor() as cursor:
+        if prepared:
+            statement = prepare(connection, cursor, statement, len(params))
+        cursor.execute(statement, params)
+        return instances(rows.model, cursor, connection)
+
+
+def _priority_and_age(job: Any) -> tuple[int, datetime]:
+    return -job.priority, job.run_at
+
+
+def _age(job: Any) -> datetime:
+    run_at: datetime = job.run_at
+    return run_at
 
 
 @cache

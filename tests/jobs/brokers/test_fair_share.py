@@ -40,7 +40,7 @@ def eve() -> User:
 
 def claim(broker: ORM) -> str:
     """Claim one job; returns the name of its user."""
-    [job] = broker.claim(WORKER, 1, lambda kind, run_alone: True)
+    [job] = broker.claim(WORKER, 1, ())
     return job.user.username if job.user else ""
 
 
@@ -86,7 +86,7 @@ def test_a_claim_that_finds_nothing_refreshes_who_is_at_the_ceiling(eve: User, s
     assert claim(broker) == "eve"
     Job.objects.filter(status=Status.QUEUED).delete()
     broker.fair_share._look_at = time.monotonic() - 1
-    assert broker.claim(WORKER, 1, lambda kind, run_alone: True) == []
+    assert broker.claim(WORKER, 1, ()) == []
     with CaptureQueriesContext(connection) as queries:
         assert broker.fair_share.at_ceiling() == (eve.pk,)
     assert not queries.captured_queries

@@ -109,11 +109,6 @@ def silent(
     return made
 
 
-def alone(*about_a_candidate: object) -> bool:
-    """Nothing may be claimed with others."""
-    return False
-
-
 def waiting_wakeups(broker: Any, queue: str = "legwork") -> int:
     if isinstance(broker, redis_broker.Redis):
         return int(broker.connection.llen(f"legwork:jobs:{queue}"))
@@ -224,13 +219,13 @@ def test_a_woken_worker_that_leaves_work_behind_wakes_another(broker: Any) -> No
     for number, worker in enumerate(workers):
         assert waiting_wakeups(broker) == 1
         worker.wait()
-        assert len(worker.claim(f"here:{number}", 1, alone)) == 1
+        assert len(worker.claim(f"here:{number}", 1, ())) == 1
     assert waiting_wakeups(broker) == 0
 
 
 def test_a_worker_that_was_not_woken_wakes_nobody(broker: Any) -> None:
     make_job(), make_job()
-    assert broker.claim(WORKER, 1, alone)
+    assert broker.claim(WORKER, 1, ())
     assert waiting_wakeups(broker) == 0
 
 
@@ -245,7 +240,7 @@ def test_what_is_claimed_is_not_lost_when_nobody_else_can_be_woken(
         raise DatabaseError("gone")
 
     monkeypatch.setattr(redis_jobs, "_first_due", fail)
-    assert len(redis_jobs.claim(WORKER, 1, alone)) == 1
+    assert len(redis_jobs.claim(WORKER, 1, ())) == 1
 
 
 def overdue() -> None:
@@ -274,7 +269,7 @@ def test_a_dispatcher_announces_a_backlog_again_only_after_a_claim(broker: Any) 
     for _ in range(3):
         broker.wake_for_due_jobs()
     assert waiting_wakeups(broker) == 1
-    assert broker.claim(WORKER, 1, alone)
+    assert broker.claim(WORKER, 1, ())
     broker.wake_for_due_jobs()
     assert waiting_wakeups(broker) == 2
 

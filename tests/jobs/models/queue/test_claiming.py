@@ -56,20 +56,20 @@ def test_nothing_but_what_waits_and_is_due_is_claimed(status: str) -> None:
 @pytest.mark.parametrize("status", [Status.SCHEDULED, Status.RETRYING])
 def test_what_has_become_due_is_claimed_without_waiting_for_a_dispatcher(status: str) -> None:
     broker, job = ORM("legwork"), make_job(status, run_at=timezone.now() - SECOND)
-    assert broker.claim(WORKER, 1, alone) == [job]
-    assert broker.claim(WORKER, 1, alone) == []
+    assert broker.claim(WORKER, 1, ()) == [job]
+    assert broker.claim(WORKER, 1, ()) == []
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_busy_worker_looks_for_what_has_become_due_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "QUEUE_DUE_EVERY", HOUR.total_seconds())
     broker = ORM("legwork")
-    assert broker.claim(WORKER, 1, alone) == []
+    assert broker.claim(WORKER, 1, ()) == []
     job = make_job(Status.RETRYING, run_at=timezone.now() - SECOND)
-    assert broker.claim(WORKER, 1, alone) == []
+    assert broker.claim(WORKER, 1, ()) == []
     later = time.monotonic() + HOUR.total_seconds()
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert broker.claim(WORKER, 1, alone) == [job]
+    assert broker.claim(WORKER, 1, ()) == [job]
 
 
 @pytest.mark.django_db
@@ -187,7 +187,7 @@ def test_a_claim_locks_no_more_jobs_than_it_takes() -> None:
         return done
 
     with connection.execute_wrapper(claim_elsewhere_after_the_lock):
-        here = Job.objects.claim(WORKER, limit=32, can_batch=alone)
+        here = Job.objects.claim(WORKER, limit=32, short=())
     assert (here, elsewhere) == (jobs[:1], jobs[1:2])
 
 
@@ -208,8 +208,8 @@ def test_kinds_that_are_not_named_are_left_for_workers_that_know_them(limit: int
 def test_a_broker_claims_no_job_of_a_kind_that_its_process_does_not_know() -> None:
     broker, known = ORM("legwork"), make_job()
     unknown = make_job(kind="test.of_another_release", priority=5)
-    assert broker.claim(WORKER, 10, alone) == [known]
-    assert broker.claim(WORKER, 10, alone) == []
+    assert broker.claim(WORKER, 10, ()) == [known]
+    assert broker.claim(WORKER, 10, ()) == []
     assert row(unknown)["status"] == Status.QUEUED
 
 
@@ -355,10 +355,10 @@ def test_every_so_often_a_broker_claims_for_pools_what_has_waited_longest(monkey
 def test_claims_that_find_nothing_do_not_bring_a_claim_by_age_nearer() -> None:
     broker = ORM("legwork")
     for _ in range(claims.OLDEST_FIRST_EVERY - 1):
-        assert broker.claim(WORKER, 1, lambda kind, run_alone: True) == []
+        assert broker.claim(WORKER, 1, ()) == []
     make_job(priority=-9, run_at=timezone.now() - HOUR)
     best = make_job()
-    assert broker.claim(WORKER, 1, lambda kind, run_alone: True) == [best]
+    assert broker.claim(WORKER, 1, ()) == [best]
 
 
 @pytest.mark.django_db
@@ -370,11 +370,6 @@ def test_the_first_due_job_is_that_of_any_of_the_pools_and_queues_asked_for() ->
     assert Job.objects.first_due([MAIL, CALL], ["calls"]) == call.pk
     assert Job.objects.first_due([MAIL, CALL], ["mail"]) is None
     assert Job.objects.first_due([]) is None
-
-
-def alone(kind: str, run_alone: bool) -> bool:
-    """Nothing may be claimed with others."""
-    return False
 
 
 def claim_everything(worker: str) -> list[Job]:

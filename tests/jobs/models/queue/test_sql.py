@@ -1,10 +1,10 @@
 """Both implementations of the queue's statements do the same: one statement on PostgreSQL, the ORM on any database."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from jobs.models import Job
 from jobs.models.ids import new_id
-from jobs.models.queue import sql
+from jobs.models.queue import sql, sql_portable
 from jobs.models.queue.claiming import STARVED_AFTER
 from jobs.models.queue.leases import LEASE
 from jobs.models.queue.sql import QueueSQL
@@ -82,12 +82,24 @@ def test_a_claim_by_age_takes_jobs_that_have_waited_too_long_oldest_first(statem
     assert Job.objects.claim(WORKER, limit=limit, by_age=True) == [oldest, old][:limit]
 
 
-def test_of_a_batch_only_those_that_may_be_together_are_claimed(statements: QueueSQL) -> None:
-    jobs = [make_job(priority=-number, attempt=attempt) for number, attempt in enumerate((0, 0, 1, 0))]
-    can_batch = lambda kind, run_alone: not run_alone  # noqa: E731
-    assert Job.objects.claim(WORKER, limit=9, can_batch=can_batch) == jobs[:2]
-    assert Job.objects.claim(WORKER, limit=9, can_batch=can_batch) == jobs[2:3]
-    assert Job.objects.claim(WORKER, limit=9, can_batch=can_batch) == jobs[3:]
+@pytest.mark.parametrize("by_age", [False, True])
+@pytest.mark.parametrize("lone", [{"attempt": 1}, {"max_attempts": 1}, {"kind": "test.long"}])
+def test_of_a_batch_only_those_that_may_be_together_are_claimed(
+    statements: QueueSQL, lone: dict[str, Any], by_age: bool
+) -> None:
+    best = timezone.now() - HOUR
+    jobs = [make_job(run_at=best + number * SECOND, **fields) for number, fields in enumerate(({}, {}, lone, {}))]
+    claim = partial(Job.objects.claim, WORKER, limit=9, short=[jobs[0].kind], by_age=by_age)
+    assert claim() == jobs[:2]
+    assert claim() == jobs[2:3]
+    assert claim() == jobs[3:]
+
+
+def test_a_batch_is_in_the_order_of_the_queue(statements: QueueSQL) -> None:
+    now = timezone.now()
+    places = [(1, -2), (2, -1), (1, -3), (2, -4), (3, -1)]
+    jobs = [make_job(priority=priority, run_at=now + seconds * SECOND) for priority, seconds in places]
+    assert Job.objects.claim(WORKER, limit=9, short=[jobs[0].kind]) == [jobs[place] for place in (4, 3, 1, 2, 0)]
 
 
 @pytest.mark.parametrize("by_age", [False, True])
@@ -195,14 +207,14 @@ def test_what_is_due_is_queued(statements: QueueSQL) -> None:
 @pytest.mark.usefixtures("portable")
 def test_an_error_with_one_pool_leaves_nothing_claimed_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would run it, and its attempt would be lost with its lease."""
-    jobs, claim = [make_pooled(kind) for kind in (MAIL, CALL)], Portable.claim_locked
+    jobs, claim = [make_pooled(kind) for kind in (MAIL, CALL)], sql_portable._lock_and_claim
 
-    def claim_once(self: Portable, rows: Any, ids: Collection[UUID], worker: str, lease: timedelta) -> Any:
+    def claim_once(*given: Any) -> list[Job]:
         if Job.objects.running_on(WORKER).exists():
             raise OperationalError("database is locked")
-        return claim(self, rows, ids, worker, lease)
+        return claim(*given)
 
-    monkeypatch.setattr(Portable, "claim_locked", claim_once)
+    monkeypatch.setattr(sql_portable, "_lock_and_claim", claim_once)
     with pytest.raises(OperationalError):
         Job.objects.claim_for_pools(WORKER, {MAIL: 1, CALL: 1})
     assert [row(job)["attempt"] for job in jobs] == [0, 0]
