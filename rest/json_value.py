@@ -47,16 +47,17 @@ def clean_text(text: str, *, nul: str = "") -> str:
     return text.replace("\0", nul).encode("utf-8", "replace").decode()
 
 
+class StoredJSONDecoder(json.JSONDecoder):
+    """For JSONField. PostgreSQL returns 1e20 as an integer; orjson makes a float of it, which it can encode."""
+
+    def decode(self, text: str) -> object:  # type: ignore[override]
+        return orjson.loads(text)
+
+
 def stored_json_decoder() -> json.JSONDecoder:
-    """For JSONField: decodes stored JSON. PostgreSQL returns 1e20 as an integer, which orjson cannot encode: it becomes
-    a float."""
+    """A function: Django only calls it, as it would call a class. So all fields share one decoder."""
     return _stored_json_decoder
 
 
-def _int_or_float(digits: str) -> float:
-    number = int(digits)
-    return number if -(2**63) <= number < 2**64 else float(number)
-
-
 _encode = DjangoJSONEncoder(allow_nan=False).encode
-_stored_json_decoder = json.JSONDecoder(parse_int=_int_or_float)
+_stored_json_decoder = StoredJSONDecoder()

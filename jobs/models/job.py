@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 DECODER = cast("type[JSONDecoder]", stored_json_decoder)
-"""A function: Django only calls it, as it would call a class."""
 DEFAULT_QUEUE = "default"
 UNIQUE_KEY_TRIES = 5
 """How often a write is tried: the job that holds its unique_key may finish before it is looked up."""

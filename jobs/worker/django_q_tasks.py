@@ -27,7 +27,7 @@ from django_q.utils import get_func_repr
 
 from jobs.django_q import task_results
 from jobs.django_q.task_package import Forged, Task, Unreadable, unpack
-from jobs.worker.attempts.connections import clean_connections
+from jobs.worker.attempts.connections import CleanConnections
 from jobs.worker.attempts.interrupt import Interrupted, MainThread, Stopped, TimedOut
 from jobs.worker.attempts.running_attempts import RunningAttempts
 from jobs.worker.watchdog import Watchdog
@@ -136,7 +136,7 @@ class DjangoQTasks:
         timeout = _timeout(task)
         try:
             close_old_connections()
-            with self._running.task(_uuid(task), self.thread, timeout), clean_connections() as databases:
+            with self._running.task(_uuid(task), self.thread, timeout), CleanConnections() as databases:
                 function = _function(task["func"])
                 pre_execute.send(sender="django_q", func=function, task=task)
                 call = partial(function, *task["args"], **task["kwargs"])

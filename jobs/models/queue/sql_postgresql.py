@@ -17,6 +17,7 @@ from jobs.models.statements import CompiledQuery, execute_prepared, instances, p
 
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
+NO_PROGRESS = {"percent": 0, "message": ""}
 
 NEW_VERSION = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """The database's clock, read after the statement has locked the table: rest/watch/sources.py relies on that."""
@@ -254,14 +255,17 @@ def _claim(
     """prepared: its plan is kept. Only for claims above marks, which take longer to plan than to execute, and which
     exist only while the table is large, so the plan is not one for an empty table."""
     connection = connections[rows.db]
-    columns = _columns(field for field in rows.model._meta.concrete_fields if field.name not in HISTORY)
-    statement = CLAIM.format(which=which, columns=columns, version=NEXT_VERSION)
+    fields = [field for field in rows.model._meta.concrete_fields if field.name not in (*HISTORY, "progress")]
+    statement = CLAIM.format(which=which, columns=_columns(fields), version=NEXT_VERSION)
     params: list[Any] = [worker, lease, *values]
     with connection.cursor() as cursor:
         if prepared:
             statement = prepare(connection, cursor, statement, len(params))
         cursor.execute(statement, params)
-        return instances(rows.model, cursor, connection)
+        claimed = instances(rows.model, cursor, connection)
+    for job in claimed:
+        job.progress = NO_PROGRESS.copy()  # as the statement has set it: to read it costs more
+    return claimed
 
 
 def _priority_and_age(job: Any) -> tuple[int, datetime]:

@@ -24,7 +24,7 @@ from jobs.registry import find_kind
 from jobs.run import Run
 from jobs.worker.attempts.batches import Arguments
 from jobs.worker.attempts.buffer import WorkBuffer
-from jobs.worker.attempts.connections import clean_connections
+from jobs.worker.attempts.connections import CleanConnections
 from jobs.worker.attempts.interrupt import Abandoned, Cancelled, Interruptible, Stopped
 from jobs.worker.attempts.outcome import normalise, record_failure
 from jobs.worker.attempts.replica_reads import route_reads
@@ -60,7 +60,7 @@ class Attempts:
         try:
             with (
                 self.running.attempt(job, thread, slot),
-                clean_connections() as databases,
+                CleanConnections() as databases,
                 tracing.attempt_span(job),
                 Run(job, thread) as run,
             ):

@@ -8,8 +8,8 @@ Shutting the socket down works at once, without the server, which notices it by 
 import os
 import socket
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -28,18 +28,19 @@ _shut_down: WeakSet[Any] = WeakSet()
 """Driver connections whose socket was shut down. If their statement had just ended, they do not notice themselves."""
 
 
-@contextmanager
-def clean_connections() -> Iterator[Sequence[BaseDatabaseWrapper]]:
+class CleanConnections:
     """This thread's connections, one for each database, opened or not: a handler will use these very objects.
 
-    After the body, those are dropped that are in another transaction state or broken.
+    After the block, those are dropped that are in another transaction state or broken.
     """
-    databases = connections.all()
-    before = list(map(_state, databases))
-    try:
-        yield databases
-    finally:
-        for connection, state in zip(databases, before, strict=True):
+
+    def __enter__(self) -> Sequence[BaseDatabaseWrapper]:
+        self._databases = connections.all()
+        self._before = list(map(_state, self._databases))
+        return self._databases
+
+    def __exit__(self, *error: object) -> None:
+        for connection, state in zip(self._databases, self._before, strict=True):
             if _state(connection) != state or _is_broken(connection):
                 _drop(connection)
 

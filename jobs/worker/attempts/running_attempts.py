@@ -11,14 +11,24 @@ from jobs.worker.watchdog import STUCK_AFTER, Watchdog
 
 
 class RunningAttempt:
-    """slot: of its thread, in the watchdog. written_progress: what the database has. checks: by the heartbeat."""
+    """slot: of its thread, in the watchdog. written_progress: what the database has. checks: by the heartbeat.
 
-    def __init__(self, job: Job, thread: Interruptible, slot: int) -> None:
+    A context manager: the attempt runs in the block.
+    """
+
+    def __init__(self, job: Job, thread: Interruptible, slot: int, beside: "RunningAttempts") -> None:
         self.job = job
         self.thread = thread
         self.slot = slot
         self.written_progress = job.progress
         self.checks = 0
+        self._beside = beside
+
+    def __enter__(self) -> None:
+        self._beside.add(self)
+
+    def __exit__(self, *error: object) -> None:
+        self._beside.remove(self)
 
     @property
     def is_long(self) -> bool:
@@ -40,19 +50,20 @@ class RunningAttempts:
         with self._lock:
             return iter(list(self._attempts.values()))
 
-    @contextmanager
-    def attempt(self, job: Job, thread: Interruptible, slot: int) -> Iterator[None]:
-        """The body runs the attempt. The watchdog calls it stuck if it ignores its timeout for STUCK_AFTER."""
-        attempt = RunningAttempt(job, thread, slot)
-        self._watchdog.start(slot, job.pk, job.timeout + STUCK_AFTER)
+    def attempt(self, job: Job, thread: Interruptible, slot: int) -> RunningAttempt:
+        return RunningAttempt(job, thread, slot, self)
+
+    def add(self, attempt: RunningAttempt) -> None:
+        """It starts. The watchdog calls it stuck if it ignores its timeout for STUCK_AFTER."""
+        self._watchdog.start(attempt.slot, attempt.job.pk, attempt.job.timeout + STUCK_AFTER)
         with self._lock:
-            self._attempts[slot] = attempt
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._attempts[slot]
-            self._watchdog.finish(slot)
+            self._attempts[attempt.slot] = attempt
+
+    def remove(self, attempt: RunningAttempt) -> None:
+        """It has ended."""
+        with self._lock:
+            del self._attempts[attempt.slot]
+        self._watchdog.finish(attempt.slot)
 
     @contextmanager
     def task(self, task_id: UUID, thread: Interruptible, seconds: float, slot: int = 0) -> Iterator[None]:

@@ -9,7 +9,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from jobs.worker.attempts import connections
-from jobs.worker.attempts.connections import abort_statements, clean_connections
+from jobs.worker.attempts.connections import CleanConnections, abort_statements
 from tests.support.factories import make_job
 
 pytestmark = [
@@ -71,7 +71,7 @@ def test_a_connection_whose_state_was_changed_is_dropped(leave: Callable[[], Non
     connection.close()
     if opened:
         connection.ensure_connection()
-    with clean_connections():
+    with CleanConnections():
         connection.ensure_connection()
         before = connection.connection
         leave()
@@ -84,7 +84,7 @@ def test_a_connection_whose_state_was_changed_is_dropped(leave: Callable[[], Non
 def test_a_connection_whose_state_was_not_changed_is_kept() -> None:
     connection.ensure_connection()
     before = connection.connection
-    with clean_connections(), transaction.atomic():
+    with CleanConnections(), transaction.atomic():
         make_job()
     assert connection.connection is before
 
@@ -92,7 +92,7 @@ def test_a_connection_whose_state_was_not_changed_is_kept() -> None:
 def test_a_connection_in_a_transaction_of_the_caller_is_kept_if_the_body_leaves_it_as_deep() -> None:
     with transaction.atomic():
         before = connection.connection
-        with clean_connections(), transaction.atomic():
+        with CleanConnections(), transaction.atomic():
             make_job()
         assert connection.connection is before
 
@@ -103,7 +103,7 @@ def test_what_fails_while_a_connection_is_closed_does_not_hide_the_handlers_outc
     def refuse() -> None:
         raise InterfaceError("closed already")
 
-    with clean_connections():
+    with CleanConnections():
         enter_a_transaction()
         broken = connection.connection
         monkeypatch.setattr(connection._connections[connection._alias], "close", refuse)
@@ -114,7 +114,7 @@ def test_what_fails_while_a_connection_is_closed_does_not_hide_the_handlers_outc
 
 def test_a_connection_that_executes_nothing_is_not_cut() -> None:
     connection.ensure_connection()
-    with clean_connections() as databases:
+    with CleanConnections() as databases:
         assert abort_statements(databases) is False
         with transaction.atomic():
             make_job()

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from demo.eventually import eventually
 from jobs.models import Job
 from jobs.worker.attempts import interrupt
-from jobs.worker.attempts.connections import clean_connections
+from jobs.worker.attempts.connections import CleanConnections
 from jobs.worker.attempts.interrupt import Cancelled, Interrupted, Interruptible, MainThread, OtherThread
 from tests.jobs.worker.attempts.test_interrupt_other_thread import in_a_thread
 from tests.support.factories import make_job
@@ -140,7 +140,7 @@ def test_a_connection_can_be_used_after_any_interruption_of_what_used_it(sort: t
             thread = sort()
             due = threading.Timer(0.001 + number / 4000, thread.interrupt, [Cancelled("now")])
             due.start()
-            with checking_timeouts(thread), clean_connections() as databases, pytest.raises(Interrupted):
+            with checking_timeouts(thread), CleanConnections() as databases, pytest.raises(Interrupted):
                 thread.call(handler, 0.1, databases)
             due.join()
             assert not connection.in_atomic_block
