@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from django.db import close_old_connections, connection, connections
@@ -28,14 +28,24 @@ reaches watchers within 0.2 s."""
 class Heartbeat(threading.Thread):
     """Polls the running attempts, so that starting and ending a short job costs nothing here.
 
+    waiting_jobs: claimed jobs that wait for a thread. Their leases are renewed, too; whether they still hold is checked
+    when they start.
+
     A database outage only delays it: whether a lease still holds is decided by the database's clock.
     """
 
-    def __init__(self, worker: str, running: RunningAttempts, buffer: WorkBuffer) -> None:
+    def __init__(
+        self,
+        worker: str,
+        running: RunningAttempts,
+        buffer: WorkBuffer,
+        waiting_jobs: Callable[[], Sequence[Job]] = list,
+    ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._worker = worker
         self._running = running
         self._buffer = buffer
+        self._waiting_jobs = waiting_jobs
         self._renew_at = time.monotonic() + RENEW_EVERY
         self._limited_connection: object = None
         self._stop_requested = threading.Event()
@@ -98,15 +108,16 @@ class Heartbeat(threading.Thread):
 
     def _renew(self) -> None:
         attempts = {attempt.job.pk: attempt for attempt in self._running}
-        if time.monotonic() < self._renew_at or not attempts:
+        jobs = [*(attempt.job for attempt in attempts.values()), *self._waiting_jobs()]
+        if time.monotonic() < self._renew_at or not jobs:
             return
         self._renew_at = time.monotonic() + RETRY_RENEWAL_AFTER
         self._limit_lock_waits()
-        renewal = Job.objects.renew_leases(self._worker, [attempt.job for attempt in attempts.values()])
+        renewal = Job.objects.renew_leases(self._worker, jobs)
         self._renew_at = time.monotonic() + RENEW_EVERY
-        for pk in renewal.cancelled:
+        for pk in renewal.cancelled & attempts.keys():
             self._running.interrupt(attempts[pk], Cancelled("its cancellation was asked for"))
-        for pk in renewal.lost:
+        for pk in renewal.lost & attempts.keys():
             self._running.interrupt(attempts[pk], Abandoned(str(LeaseLost(pk, attempts[pk].job.attempt))))
 
     def _limit_lock_waits(self) -> None:

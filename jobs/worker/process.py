@@ -3,7 +3,7 @@
 import resource
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import current_process
 from types import FrameType
 from typing import Protocol
@@ -14,6 +14,7 @@ from django_q.conf import Conf
 from django_q.signals import post_spawn
 
 from jobs import tracing
+from jobs.models import Job
 from jobs.worker.attempts.attempt import Attempts, wait_for_database
 from jobs.worker.attempts.buffer import WorkBuffer
 from jobs.worker.attempts.running_attempts import RunningAttempts
@@ -46,7 +47,7 @@ class WorkerProcess(ABC):
         self.buffer = WorkBuffer(self.name)
         self.running = RunningAttempts(handle.watchdog)
         self.attempts = Attempts(self.name, self.running, self.buffer)
-        self.heartbeat = Heartbeat(self.name, self.running, self.buffer)
+        self.heartbeat = Heartbeat(self.name, self.running, self.buffer, self.waiting_jobs)
         self.timekeeper = Timekeeper(self.running, handle.watchdog, self.stop_now)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGUSR1, self._on_sigusr1)
@@ -86,6 +87,10 @@ class WorkerProcess(ABC):
             self.stopping = True
         else:
             wait()
+
+    def waiting_jobs(self) -> Sequence[Job]:
+        """Claimed jobs that wait for a thread. Called in the heartbeat's thread."""
+        return ()
 
     @abstractmethod
     def turn(self) -> None:

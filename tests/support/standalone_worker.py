@@ -12,8 +12,9 @@ from django.db import close_old_connections, connection
 from jobs.models import Job
 from jobs.worker import heartbeat, process, timekeeper
 from jobs.worker.attempts import attempt, interrupt
-from jobs.worker.io_worker import IoWorker, total_threads
+from jobs.worker.io_worker import IoWorker
 from jobs.worker.process import WorkerProcess
+from jobs.worker.thread_pools import total_threads
 from jobs.worker.watchdog import Predecessor
 from jobs.worker.worker import Worker
 from tests.support.factories import WORKER, disconnect, make_job, row

@@ -18,8 +18,9 @@ from jobs.cluster.supervisor import Supervisor
 from jobs.django_q.schedules import Schedules
 from jobs.django_q.settings import problems
 from jobs.registry import QUEUE_NAME, QUEUE_NAME_RULE, kinds
-from jobs.worker.io_worker import IoWorker, total_threads
+from jobs.worker.io_worker import IoWorker
 from jobs.worker.reserve import ReserveWorker
+from jobs.worker.thread_pools import total_threads
 from jobs.worker.worker import Worker
 
 log = structlog.get_logger(__name__)

@@ -71,6 +71,19 @@ def test_there_are_several_beats_to_a_lease() -> None:
     assert LEASE.total_seconds() / RENEW_EVERY > 5
 
 
+def test_leases_of_jobs_that_wait_for_a_thread_are_renewed_too(
+    clock: Clock, leases: Leases, running: RunningAttempts, buffer: WorkBuffer, thread: Remembering
+) -> None:
+    waits, runs = make_attempted(), make_attempted()
+    heartbeat = Heartbeat(WORKER, running, buffer, lambda: [waits])
+    beat(heartbeat, clock)
+    with running.attempt(runs, thread, 0):
+        leases.lost, leases.cancelled = {waits.pk}, {waits.pk}
+        beat(heartbeat, clock)
+    assert leases.renewed == [{waits.pk}, {runs.pk, waits.pk}]
+    assert not thread.reasons
+
+
 def test_leases_are_renewed_at_every_beat_and_not_at_every_check(
     heartbeat: Heartbeat, clock: Clock, leases: Leases, running: RunningAttempts, thread: Remembering
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from demo.eventually import eventually
 from jobs.models import Job
@@ -17,6 +18,7 @@ from jobs.run import Run
 from jobs.worker import io_worker
 from jobs.worker.attempts import buffer as buffer_module
 from jobs.worker.io_worker import IoWorker
+from jobs.worker.prefetch import ThreadPrefetch
 from tests.support.factories import make_job, make_kind, row
 from tests.support.standalone_worker import Broker, make_io_worker, run_to_the_end, stop
 from tests.support.timeouts import PATIENCE
@@ -112,6 +114,75 @@ def test_results_wait_for_others_while_there_are_jobs_to_start(
         eventually(lambda: not worker.pools.busy, PATIENCE, "the end of the job")
         seen.append([row(job)["status"] for job in (first, second)])
     assert seen == [[Status.RUNNING, Status.QUEUED], [Status.RUNNING] * 2, [Status.SUCCEEDED] * 2]
+
+
+@pytest.fixture
+def _two_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ThreadPrefetch, "limit", lambda self, kind: 2)
+
+
+@pytest.mark.usefixtures("_two_ahead")
+def test_jobs_that_are_claimed_ahead_run_when_a_thread_is_free(
+    gate: threading.Event, make_worker: partial[IoWorker]
+) -> None:
+    jobs, worker = [make_waiting_job() for _ in range(5)], make_worker(Broker())
+    worker.turn()
+    assert [row(job)["status"] for job in jobs] == [Status.RUNNING] * 4 + [Status.QUEUED]
+    assert sorted(job.pk for job in worker.waiting_jobs()) == sorted(job.pk for job in jobs[2:4])
+    open_and_see_it_end(gate, worker)
+    worker.attempts.record(worker.buffer.write_results)
+    assert [row(job)["status"] for job in jobs] == [Status.SUCCEEDED] * 4 + [Status.QUEUED]
+
+
+@pytest.mark.usefixtures("_two_ahead")
+def test_jobs_for_which_no_thread_is_free_in_time_are_handed_back(
+    gate: threading.Event, make_worker: partial[IoWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, worker = [make_waiting_job() for _ in range(4)], make_worker(Broker())
+    worker.turn()
+    monkeypatch.setattr(ThreadPrefetch, "limit", lambda self, kind: 0)
+    worker.turn()
+    assert len(worker.waiting_jobs()) == 2
+    monkeypatch.setattr(io_worker, "LATE_AFTER", 0)
+    worker.turn()
+    assert not worker.waiting_jobs()
+    assert [row(job)["attempt"] for job in jobs] == [1, 1, 0, 0]
+    assert [row(job)["status"] for job in jobs[2:]] == [Status.QUEUED] * 2
+    open_and_see_it_end(gate, worker)
+
+
+@pytest.mark.usefixtures("_two_ahead")
+def test_what_is_prepared_is_not_handed_back(make_worker: partial[IoWorker], monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    make_kind(monkeypatch, lambda run: gate.wait(PATIENCE), threads=1, prepare=lambda arguments: arguments)
+    monkeypatch.setattr(io_worker, "LATE_AFTER", 0)
+    jobs, worker = [make_waiting_job() for _ in range(2)], make_worker(Broker())
+    worker.turn()
+    worker.turn()
+    assert [row(job)["attempt"] for job in jobs] == [1, 1]
+    open_and_see_it_end(gate, worker)
+
+
+@pytest.mark.usefixtures("_two_ahead")
+def test_a_job_that_has_waited_long_starts_only_if_its_lease_still_holds(
+    make_worker: partial[IoWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, begun = threading.Event(), []
+
+    def handler(run: Run) -> None:
+        begun.append(run.job_id)
+        gate.wait(PATIENCE)
+
+    make_kind(monkeypatch, handler, threads=1)
+    running, lost, held = [make_waiting_job() for _ in range(3)]
+    worker = make_worker(Broker())
+    worker.turn()
+    monkeypatch.setattr(io_worker, "START_WITHIN", 0)
+    Job.objects.filter(pk=lost.pk).update(attempt=2)
+    with capture_logs() as lines:
+        open_and_see_it_end(gate, worker)
+    assert begun == [running.pk, held.pk]
+    assert [line["job_id"] for line in lines if line["event"] == "job_lease_lost"] == [str(lost.pk)]
 
 
 def test_jobs_are_handed_back_if_the_process_stood_still_after_its_claim(

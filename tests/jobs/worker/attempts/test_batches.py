@@ -13,7 +13,8 @@ from jobs.models import Job
 from jobs.models.states import Status
 from jobs.run import Run
 from jobs.worker.attempts.buffer import WorkBuffer
-from jobs.worker.io_worker import IoWorker, ThreadPools
+from jobs.worker.io_worker import IoWorker
+from jobs.worker.thread_pools import ThreadPools
 from rest.requests.strict import StrictSerializer
 from tests.support.factories import make_job, make_kind, row
 from tests.support.standalone_worker import Broker, make_io_worker

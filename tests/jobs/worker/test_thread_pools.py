@@ -10,8 +10,9 @@ from django.db import InterfaceError
 from demo.eventually import eventually
 from jobs.models import Job
 from jobs.registry import kinds
-from jobs.worker import io_worker as pools_module
-from jobs.worker.io_worker import ThreadPools, total_threads
+from jobs.worker import thread_pools as pools_module
+from jobs.worker.prefetch import ThreadPrefetch
+from jobs.worker.thread_pools import ThreadPools, total_threads
 from tests.support.factories import make_kind
 from tests.support.timeouts import PATIENCE
 
@@ -19,6 +20,7 @@ from tests.support.timeouts import PATIENCE
 @pytest.fixture(autouse=True)
 def _kind(monkeypatch: pytest.MonkeyPatch) -> None:
     make_kind(monkeypatch, lambda run: None, threads=2)
+    monkeypatch.setattr(ThreadPrefetch, "limit", lambda self, kind: 0)
 
 
 def run_one(pools: ThreadPools) -> None:
@@ -116,3 +118,61 @@ def test_a_connection_that_cannot_even_be_closed_does_not_end_its_thread(
     run_one(pools)
     assert ran[1:]
     assert pools.free()["test.kind"] == 2
+
+
+def test_jobs_beyond_the_threads_wait_for_one_and_start_in_their_order() -> None:
+    gates = {name: threading.Event() for name in "abcd"}
+    begun: list[str] = []
+
+    def execute(job: Job, slot: int, name: str) -> None:
+        begun.append(name)
+        gates[name].wait(PATIENCE)
+
+    pools = ThreadPools(execute)
+    jobs = {name: Job(kind="test.kind") for name in gates}
+    for name, job in jobs.items():
+        pools.start(job, name)
+    assert pools.waiting_jobs() == [jobs["c"], jobs["d"]]
+    eventually(lambda: sorted(begun) == ["a", "b"], PATIENCE, "a job in each thread")
+    gates["b"].set()
+    eventually(lambda: begun[2:] == ["c"], PATIENCE, "the first that waited")
+    assert pools.waiting_jobs() == [jobs["d"]]
+    assert "test.kind" not in pools.free()
+    for gate in gates.values():
+        gate.set()
+    eventually(lambda: not pools.busy, PATIENCE, "the end of all")
+    assert begun[3:] == ["d"]
+    assert pools.free()["test.kind"] == 2
+
+
+def test_a_job_that_waits_starts_even_if_the_one_before_it_fails_in_our_own_code() -> None:
+    gate, begun = threading.Event(), []
+
+    def execute(job: Job, slot: int, name: str) -> None:
+        gate.wait(PATIENCE)
+        begun.append(name)
+        raise InterfaceError("away")
+
+    pools = ThreadPools(execute)
+    for name in "abc":
+        pools.start(Job(kind="test.kind"), name)
+    gate.set()
+    eventually(lambda: not pools.busy, PATIENCE, "the end of all")
+    assert sorted(begun) == ["a", "b", "c"]
+
+
+def test_jobs_that_wait_can_be_taken_back() -> None:
+    gate, begun = threading.Event(), []
+
+    def execute(job: Job, slot: int, name: str) -> None:
+        begun.append(name)
+        gate.wait(PATIENCE)
+
+    pools = ThreadPools(execute)
+    jobs = {name: Job(kind="test.kind") for name in "abcd"}
+    for name, job in jobs.items():
+        pools.start(job, name)
+    assert pools.take_back(lambda name: name != "d") == [jobs["c"]]
+    gate.set()
+    eventually(lambda: not pools.busy, PATIENCE, "the end of all")
+    assert sorted(begun) == ["a", "b", "d"]
