@@ -123,7 +123,7 @@ class PostgreSQL:
     def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
         if claim.marks:
             above, given = above_marks(claim, 1, "id", lock=True)
-            return _claim(rows, worker, lease, f"id = ({above})", given)
+            return _claim(rows, worker, lease, f"id = ({above})", given, prepared=True)
         first, values = _compiled(FIRST_DUE, rows, claim)
         return _claim(rows, worker, lease, f"id = ({first} FOR UPDATE SKIP LOCKED)", values)
 
