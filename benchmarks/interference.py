@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.interference", description=__doc__)
     parser.add_argument("--brokers", nargs="+", choices=BROKERS, default=list(BROKERS), help=", ".join(BROKERS))
-    parser.add_argument("--jobs", type=int, default=350_000, help="In the backlog (default %(default)s).")
+    parser.add_argument("--jobs", type=int, default=500_000, help="In the backlog (default %(default)s).")
     parser.add_argument("--seconds", type=float, default=12, help="For each measurement (default %(default)s).")
     parser.add_argument("--gets", type=float, default=40, help="A second (default %(default)s).")
     parser.add_argument("--posts", type=float, default=20, help="A second (default %(default)s).")
