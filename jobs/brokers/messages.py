@@ -14,21 +14,15 @@ from django_q.conf import Conf
 
 from jobs.brokers.breaker import CircuitBreaker
 from jobs.brokers.claims import ClaimingBroker
+from jobs.brokers.wakeups import MAX_WAKEUPS, Channel, JobIds, JoinedWakeups, Wakeups
 from jobs.models import Job
 from jobs.models.queue.claiming import MAIN_THREAD
 from jobs.registry import REMOTE_POOL
 
-MAX_WAKEUPS = 10
-"""Messages per channel and notification, however many jobs it is about: one SQS batch."""
 NOTIFY_TIMEOUT = 1.0
 """Seconds that a broker has to connect, and to answer, while a client waits for the response to its POST."""
 POLL = "look"
 """The body of a message that names no job."""
-
-Channel = tuple[str, bool]
-"""Where workers wait: a queue, or the cluster's name for workers of all queues; and whether they are I/O workers."""
-Wakeups = Mapping[Channel, list[str]]
-"""Message bodies by channel. Channels of workers that serve all queues come first."""
 
 
 class WakeupBroker(ClaimingBroker):
@@ -48,6 +42,10 @@ class WakeupBroker(ClaimingBroker):
     def _breaker(self) -> CircuitBreaker:
         return CircuitBreaker()
 
+    @cached_property
+    def _joined_wakeups(self) -> JoinedWakeups:
+        return JoinedWakeups(lambda jobs: self._try_send(_wakeups_for(jobs)))
+
     @abstractmethod
     def send_wakeups(self, wakeups: Wakeups) -> None:
         """Send these messages to their channels. May raise anything."""
@@ -58,7 +56,8 @@ class WakeupBroker(ClaimingBroker):
 
     def notify(self, jobs: Iterable[Job]) -> None:
         """Wake workers for these jobs. If the broker is unreachable, workers find them by polling the rows."""
-        self._breaker.call(partial(self.send_wakeups, _wakeups_for(jobs)), None)
+        if ids := _ids_by_channel(jobs):
+            self._joined_wakeups.send(ids)
 
     def wait(self) -> None:
         """Return when a message arrives, or after WAIT seconds."""
@@ -80,13 +79,16 @@ class WakeupBroker(ClaimingBroker):
             first = self._first_due(for_pools)
             # If the same job is still the first, a message was sent for it: all workers are busy.
             if first not in (None, self._last_first_due.get(for_pools)):
-                self._breaker.call(partial(self.send_wakeups, {(self.queue_name, for_pools): [POLL]}), None)
+                self._try_send({(self.queue_name, for_pools): [POLL]})
             self._last_first_due[for_pools] = first
 
     @property
     def channel(self) -> Channel:
         """The channel on which this process waits."""
         return self.queue_name, self.for_pools
+
+    def _try_send(self, wakeups: Wakeups) -> None:
+        self._breaker.call(partial(self.send_wakeups, wakeups), None)
 
     def _try_listen(self) -> bool:
         self.listen()
@@ -108,13 +110,22 @@ class WakeupBroker(ClaimingBroker):
         return Job.objects.first_due(self.pools if for_pools else [MAIN_THREAD], self.queues)
 
 
-def _wakeups_for(jobs: Iterable[Job]) -> Wakeups:
-    found: dict[Channel, list[str]] = defaultdict(list)
+def _ids_by_channel(jobs: Iterable[Job]) -> JobIds:
+    """Quick, because the client that submits the jobs waits for it."""
+    found: dict[Channel, list[UUID]] = {}
     for job in jobs:
-        if job.pool == REMOTE_POOL:
-            continue
-        for queue in (Conf.PREFIX, job.queue):
-            wakeups = found[queue, bool(job.pool)]
-            if len(wakeups) < MAX_WAKEUPS:
-                wakeups.append(str(job.pk))
+        if job.pool != REMOTE_POOL:
+            ids = found.setdefault((job.queue, bool(job.pool)), [])
+            if len(ids) < MAX_WAKEUPS:
+                ids.append(job.pk)
+    return found
+
+
+def _wakeups_for(jobs: JobIds) -> Wakeups:
+    """For the workers of each queue, and for those of all queues."""
+    found: dict[Channel, list[str]] = defaultdict(list)
+    for (queue, for_pools), ids in jobs.items():
+        for name in (Conf.PREFIX, queue):
+            wakeups = found[name, for_pools]
+            wakeups += map(str, ids[: MAX_WAKEUPS - len(wakeups)])
     return found

@@ -14,7 +14,8 @@ from django_q.conf import Conf
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.brokers.messages import NOTIFY_TIMEOUT, Channel, WakeupBroker, Wakeups
+from jobs.brokers.messages import NOTIFY_TIMEOUT, WakeupBroker
+from jobs.brokers.wakeups import Channel, Wakeups
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,8 @@ from django.conf import settings
 from django_q.brokers import Broker
 from django_q.conf import Conf
 
-from jobs.brokers.messages import NOTIFY_TIMEOUT, Channel, WakeupBroker, Wakeups
+from jobs.brokers.messages import NOTIFY_TIMEOUT, WakeupBroker
+from jobs.brokers.wakeups import Channel, Wakeups
 from jobs.models import DEFAULT_QUEUE
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from demo.eventually import eventually
 from jobs.brokers import redis as redis_broker
 from jobs.brokers import sqs as sqs_broker
 from jobs.submit import submit
-from tests.support.brokers import WAIT, broker_setting
+from tests.support.brokers import WAIT, all_are_sent, broker_setting
 from tests.support.factories import make_job
 from tests.support.servers.redis import Redis
 from tests.support.servers.sqs import CREDENTIALS
@@ -154,6 +154,7 @@ def test_an_sqs_queue_that_was_deleted_is_made_anew(sqs_jobs: sqs_broker.SQS) ->
     sqs_jobs.notify([job])
     sqs_jobs._ask("delete_queue")
     sqs_jobs.notify([job])
+    all_are_sent()
     assert sqs_jobs.queue_size() == 1
 
 

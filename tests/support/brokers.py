@@ -1,16 +1,19 @@
 """Where a stack keeps jobs and wake-ups: in either database alone, or in PostgreSQL with Redis or SQS beside it."""
 
 import itertools
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from demo.eventually import eventually
 from settings import env as readers
 from tests.conftest import DATABASES
 from tests.support.cluster_stack import ClusterStack, make_cluster_stack
 from tests.support.servers.sqs import CREDENTIALS
+from tests.support.timeouts import PATIENCE
 
 BROKERS = ["redis", "sqs"]
 PLACES = [*DATABASES, *BROKERS]
@@ -49,3 +52,8 @@ def broker_setting(url: str) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("BROKER_URL", url)
         return readers.broker("BROKER_URL")
+
+
+def all_are_sent() -> None:
+    """Wait until this process has sent the wake-ups that it has joined."""
+    eventually(lambda: "wakeups" not in {thread.name for thread in threading.enumerate()}, PATIENCE, "the last send")
