@@ -1,5 +1,6 @@
 """The I/O worker process: runs kinds with threads= (mail, HTTP calls) and nothing else, each kind in a thread pool."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -49,7 +50,7 @@ class IoWorker(WorkerProcess):
 
     def turn(self) -> None:
         """Start jobs in free threads; wait if nothing is due or nothing may be claimed."""
-        self._hand_back_late_jobs()
+        self._hand_back_waiting_jobs(claimed_before=time.monotonic() - LATE_AFTER)
         claim_started, free = time.monotonic(), self.pools.free()
         claimed = self.broker.claim_for_pools(self.name, free) if free else []
         arguments = prepare(claimed)
@@ -74,6 +75,7 @@ class IoWorker(WorkerProcess):
 
     def drain(self) -> None:
         """Running jobs may end until the supervisor's second signal (SIGUSR1); then they are handed back."""
+        self._hand_back_waiting_jobs(claimed_before=math.inf)
         while self.pools.busy:
             if self.stop_at_once:
                 self.running.interrupt_all(Stopped("its worker has to stop"))
@@ -88,14 +90,14 @@ class IoWorker(WorkerProcess):
     def waiting_jobs(self) -> Sequence[Job]:
         return self.pools.waiting_jobs()
 
-    def _hand_back_late_jobs(self) -> None:
-        """Those that were claimed for threads which were not free soon, so that other processes run them.
+    def _hand_back_waiting_jobs(self, claimed_before: float) -> None:
+        """Those for which no thread was free soon, so that other processes run them.
 
         Not what is prepared: an e-mail whose attempt has begun would not be sent again before its provider was asked.
         """
-        late = time.monotonic() - LATE_AFTER
-        if jobs := self.pools.take_back(lambda claimed_at, arguments: arguments is None and claimed_at < late):
-            self.attempts.record(lambda: Job.objects.hand_back_many(self.name, jobs))
+        waited = self.pools.take_back(lambda claimed_at, arguments: arguments is None and claimed_at < claimed_before)
+        if waited:
+            self.attempts.record(lambda: Job.objects.hand_back_many(self.name, waited))
 
     def _run(self, job: Job, slot: int, claimed_at: float, arguments: Arguments | None) -> None:
         """In a thread. A job that has waited long, for calls that hang, starts only if its lease still holds."""

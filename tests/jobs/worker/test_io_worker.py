@@ -152,6 +152,23 @@ def test_jobs_for_which_no_thread_is_free_in_time_are_handed_back(
 
 
 @pytest.mark.usefixtures("_two_ahead")
+def test_jobs_that_wait_are_handed_back_when_their_worker_stops(
+    gate: threading.Event, make_worker: partial[IoWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, worker = [make_waiting_job() for _ in range(4)], make_worker(Broker())
+    worker.turn()
+    wait = worker.pools.wait
+
+    def open_and_wait(seconds: float) -> bool:
+        gate.set()
+        return wait(seconds)
+
+    monkeypatch.setattr(worker.pools, "wait", open_and_wait)
+    worker.drain()
+    assert [row(job)["status"] for job in jobs] == [Status.SUCCEEDED] * 2 + [Status.QUEUED] * 2
+
+
+@pytest.mark.usefixtures("_two_ahead")
 def test_what_is_prepared_is_not_handed_back(make_worker: partial[IoWorker], monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     make_kind(monkeypatch, lambda run: gate.wait(PATIENCE), threads=1, prepare=lambda arguments: arguments)
