@@ -37,7 +37,7 @@ read from the table, it would cost more with each dead row.
 After these rounds idle workers get one job at a time, as in [queue.md](queue.md). Then a transaction with the isolation
 level REPEATABLE READ is opened in the database of the plain no-ops and kept open, and rounds of plain no-ops follow.
 Meanwhile VACUUM can remove nothing: each job leaves its dead rows. Before the transaction ends, idle workers again get
-one job at a time. The last rounds are those after its end and a VACUUM. The table has five times as many rows by then
+one job at a time. The last rounds are those after its end and a VACUUM. The table has six times as many rows by then
 as after the plain rounds, so they tell how much of the difference is growth.
 
 CPU is user and system time of all processes of the cluster and of the server. **CPU of others** is the share of the

@@ -42,11 +42,11 @@ class JoinedWakeups:
             self._send(jobs)
 
     def _reset(self) -> None:
-        self._process = os.getpid()
         self._lock = threading.Lock()
         self._joined: dict[Channel, list[UUID]] = {}
         self._has_thread = False
         self._next_send_at = 0.0
+        self._process = os.getpid()  # at last: another thread must not take the parent's lock, which may be held
 
     def _join(self, jobs: JobIds) -> None:
         """Called under the lock."""
