@@ -37,8 +37,7 @@ read from the table, it would cost more with each dead row.
 After these rounds idle workers get one job at a time, as in [queue.md](queue.md). Then a transaction with the isolation
 level REPEATABLE READ is opened in the database of the plain no-ops and kept open, and rounds of plain no-ops follow.
 Meanwhile VACUUM can remove nothing: each job leaves its dead rows. Before the transaction ends, idle workers again get
-one job at a time. The last rounds are those after its end and a VACUUM. The table has six times as many rows by then
-as after the plain rounds, so they tell how much of the difference is growth.
+one job at a time. The last rounds are those after its end and a VACUUM.
 
 CPU is user and system time of all processes of the cluster and of the server. **CPU of others** is the share of the
 machine that other programs used: if it is above a few percent, rates mean little, and CPU is the better figure."""
@@ -270,7 +269,7 @@ def _bars(measured: Measured) -> list[list[str]]:
         ratio = median(ours.rate / plain.rate for ours, plain in rounds)
         rows.append(_bar(f"{case.title}, of the plain rate", case.wanted, ratio))
     last = median(sample.rate for sample in measured.held[-3:])
-    for title, beside in (("plain rate", measured.free), ("rate after its end, with as many rows", measured.after)):
+    for title, beside in (("plain rate", measured.free), ("rate after its end and a VACUUM", measured.after)):
         ratio = last / median(sample.rate for sample in beside)
         rows.append(_bar(f"{HELD.title}, of the {title}", HELD.wanted, ratio))
     p99 = percentile(measured.idle["held"], 99)
