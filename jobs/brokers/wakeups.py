@@ -20,7 +20,7 @@ JobIds = Mapping[Channel, list[UUID]]
 
 
 class JoinedWakeups:
-    """The wake-ups that one process sends. `send_now` sends those for these jobs at once; it must raise nothing.
+    """Sends the wake-ups of this process. send_now: sends wake-ups for the given jobs immediately; must not raise.
 
     The thread that sends joined wake-ups ends as soon as there are none. It is no daemon thread, so a process that
     exits sends them first.

@@ -27,7 +27,7 @@ class QueueSQL(Protocol):
     def claim_batch(
         self, rows: Rows, claim: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None
     ) -> list[Any]:
-        """Claim the first jobs that match this Claim, that nobody else has locked, and that may be claimed together."""
+        """Claim the first unlocked jobs that match this Claim, as many as may be claimed together (first_batch())."""
 
     def look(self, rows: Rows, claim: Any, limit: int) -> Sequence[Candidate]:
         """Due jobs that match this Claim and lie above its marks, in its order: id, kind, attempt, max_attempts."""

@@ -95,7 +95,7 @@ class Portable:
 def _lock_and_claim(
     rows: Any, due: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None = None
 ) -> list[Any]:
-    """Claim the first of these due jobs that nobody else has locked, in their order."""
+    """Claim the first unlocked jobs of these due ones, in their order; as many as may be claimed together."""
     with transaction.atomic(using=rows.db):
         locked = list(due.select_for_update(skip_locked=True).values_list(*COLUMNS)[:limit])
         chosen = [pk for pk, *_ in first_batch(locked, short)]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from jobs.models.statements import CompiledQuery, execute_prepared, instances, p
 HISTORY = ("errors", "result")
 """Columns of earlier attempts, which may be large: a claim does not return them; Django loads them when used."""
 NO_PROGRESS = {"percent": 0, "message": ""}
+"""What CLAIM sets."""
 
 NEW_VERSION = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """The database's clock, read after the statement has locked the table: rest/watch/sources.py relies on that."""
@@ -144,7 +146,7 @@ class PostgreSQL:
         which = f"ctid = ANY (ARRAY ({first.format(due=due)}))"
         given = values if short is None else [list(short), *values]
         claimed = _claim(rows, worker, lease, which, given, prepared=bool(claim.marks))
-        claimed.sort(key=_age if claim.by_age else _priority_and_age)
+        claimed.sort(key=attrgetter("run_at") if claim.by_age else _priority_and_age)
         return claimed
 
     def look(self, rows: Any, claim: Any, limit: int) -> Sequence[Candidate]:
@@ -270,11 +272,6 @@ def _claim(
 
 def _priority_and_age(job: Any) -> tuple[int, datetime]:
     return -job.priority, job.run_at
-
-
-def _age(job: Any) -> datetime:
-    run_at: datetime = job.run_at
-    return run_at
 
 
 @cache
