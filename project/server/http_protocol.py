@@ -1,7 +1,7 @@
 """Bounds what uvicorn's HTTP parser accepts, however uvicorn is started: the size of a head, and its time to arrive.
 
-By itself uvicorn collects an unfinished head without any bound, answers what is malformed in plain text, and names
-itself in every response. Its settings for these exist only for its slower parser, or not at all.
+By itself uvicorn collects an unfinished head without any bound, takes trailer fields for header fields, answers what is
+malformed in plain text, and names itself in every response. Its settings for these exist only for its slower parser, or not at all.
 """
 
 from functools import wraps
@@ -29,7 +29,7 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
     protocol.is_hardened = True
     _keep_peers()
     made, received, lost = protocol.connection_made, protocol.data_received, protocol.connection_lost
-    begun, complete = protocol.on_message_begin, protocol.on_headers_complete
+    begun, header, complete = protocol.on_message_begin, protocol.on_header, protocol.on_headers_complete
 
     @wraps(made)
     def connection_made(self: Any, transport: Any) -> None:
@@ -56,6 +56,13 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
         self.head_bytes, self.head_is_new, self.head_begun = 0, True, True
         begun(self)
 
+    @wraps(header)
+    def on_header(self: Any, name: bytes, value: bytes) -> None:
+        # Trailer fields come after the head. uvicorn would append them to the header fields, where they could replace
+        # what a proxy has set.
+        if self.head_begun:
+            header(self, name, value)
+
     @wraps(complete)
     def on_headers_complete(self: Any) -> None:
         self.head_bytes, self.head_begun = None, False
@@ -76,8 +83,9 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
     def send_400_response(self: Any, message: str) -> None:
         _refuse(self, 400, "This is not a valid HTTP request.")
 
-    for function in (connection_made, data_received, on_message_begin, on_headers_complete, on_message_complete):
+    for function in (connection_made, data_received, on_message_begin, on_header, on_headers_complete):
         setattr(protocol, function.__name__, function)
+    protocol.on_message_complete = on_message_complete
     protocol.connection_lost, protocol.send_400_response = connection_lost, send_400_response
 
 

@@ -117,6 +117,19 @@ def test_a_request_beyond_the_limits_is_refused_with_a_problem(
 
 
 @pytest.mark.usefixtures("sqlite_stack")
+def test_trailer_fields_change_nothing_behind_the_front(front: str) -> None:
+    """HAProxy collects a request and passes it on at once, so trailer fields arrive together with the head."""
+    head = b"POST /api/v1/session/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    trailers = b"X-Request-ID: forged-by-a-trailer\r\nAuthorization: Token forged\r\nContent-Type: text/plain\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port_of(front)), timeout=60) as connection:
+        connection.sendall(head + b"2\r\n{}\r\n0\r\n" + trailers)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 403 "), "no CSRF header, whatever the trailer fields say"
+    assert b"x-request-id: " in received.lower()
+    assert b"forged-by-a-trailer" not in received
+
+
+@pytest.mark.usefixtures("sqlite_stack")
 def test_a_malformed_request_gets_a_closed_connection(front: str) -> None:
     for text in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n\r\n", b"\0" * 100):
         with socket.create_connection(("127.0.0.1", port_of(front)), timeout=60) as connection:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import uvicorn
@@ -17,7 +18,25 @@ from rest.security_headers import FIELDS, hsts, with_security_headers
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    server = uvicorn.Server(uvicorn.Config(asgi.application, port=0, log_level="critical", lifespan="off"))
+    yield from serve(asgi.application)
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[int]:
+    """A server that answers with the header fields which it received, after it has read the whole body."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        body = b"\n".join(name + b"=" + value for name, value in scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    yield from serve(application)
+
+
+def serve(application: Any) -> Iterator[int]:
+    server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     while not server.started:
@@ -77,6 +96,35 @@ def test_a_large_body_is_no_large_head(port: int) -> None:
     head = b"POST /api/v1/jobs/ HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\nConnection: close\r\n\r\n"
     for parts in ([head + b"x" * 500_000], [head, *[b"x" * 50_000] * 10]):
         assert answer(port, *parts).startswith(b"HTTP/1.1 401 ")
+
+
+TRAILERS = {
+    b"X-Forwarded-For": b"203.0.113.9",
+    b"Authorization": b"Token forged",
+    b"Content-Type": b"text/plain",
+    b"X-Forwarded-Proto": b"https",
+    b"Prefer": b"wait=20",
+    b"X-Request-ID": b"forged",
+    b"Expect": b"100-continue",
+}
+
+
+@pytest.mark.parametrize("reads", ["one read", "two reads"])
+def test_trailer_fields_are_ignored(echo: int, reads: str) -> None:
+    """RFC 9110, section 6.5.1: trailer fields are not merged with header fields unless their definition allows it."""
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+    last = b"0\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in TRAILERS.items()) + b"\r\n"
+    received = answer(echo, head + last) if reads == "one read" else answer(echo, head, last)
+    names = {line.partition(b"=")[0] for line in received.partition(b"\r\n\r\n")[2].splitlines()}
+    assert names == {b"host", b"connection", b"transfer-encoding"}
+
+
+def test_a_request_after_trailer_fields_has_its_own_header_fields(echo: int) -> None:
+    first = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nPrefer: wait=20\r\n\r\n"
+    second = b"GET / HTTP/1.1\r\nHost: b\r\nPrefer: wait=3\r\nConnection: close\r\n\r\n"
+    received = answer(echo, first + second)
+    assert b"prefer=wait=3" in received
+    assert b"wait=20" not in received
 
 
 def test_every_response_has_the_security_headers_and_no_server_header(port: int) -> None:
