@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -84,6 +85,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal started, stuck
         if message["type"] == "http.response.start":
             message["headers"] = with_security_headers(message["headers"], SECURITY_HEADERS)
+            if message["status"] == HTTPStatus.NOT_MODIFIED:
+                # It may only be the length that the 200 would have (RFC 9110, 8.6); Django counts the empty body.
+                message["headers"] = [field for field in message["headers"] if field[0].lower() != b"content-length"]
         started = True
         if stuck or not message.get("more_body"):
             return None if stuck else await send(message)
@@ -97,6 +101,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         if settings.LOOPBACK_ONLY and not _is_local(scope):
             return await _refuse(scope, note_start, 403, "Development serves this machine only.", code="not_local")
+        if scope["http_version"] == "1.1" and [name for name, _ in scope["headers"]].count(b"host") != 1:
+            # RFC 9112, 3.2.
+            return await _refuse(scope, note_start, 400, "A request needs one Host header field.", code="host")
         await gathering.serve(_sanitised(scope), receive, note_start, _serve)
     except Exception:
         logger.exception("request_failed")

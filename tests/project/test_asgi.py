@@ -52,6 +52,16 @@ def ask(
     **more: Any,
 ) -> Answer:
     """The application's answer to a request whose body comes in these chunks; None: the client disconnects."""
+    return ask_without_host(path, [(b"host", b"testserver"), *headers], chunks, method, **more)
+
+
+def ask_without_host(
+    path: str,
+    headers: Iterable[tuple[bytes, bytes]],
+    chunks: Iterable[bytes | None] = (),
+    method: str = "GET",
+    **more: Any,
+) -> Answer:
     sent: list[dict[str, Any]] = []
     parts = list(chunks)
 
@@ -63,7 +73,7 @@ def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = scope_of(method, path, headers=[(b"host", b"testserver"), *headers], **more)
+    scope = scope_of(method, path, headers=list(headers), **more)
     asyncio.run(asgi.application(scope, receive, send))  # type: ignore[arg-type]
     return Answer(sent)
 
@@ -188,6 +198,19 @@ def test_health_is_answered_while_every_thread_is_busy(settings: Any, monkeypatc
         done.set()
     monkeypatch.setattr(asgi, "POOL_SECONDS", PATIENCE)
     assert b'"threads":"ok"' in ask("/readyz", method="GET").body
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [("1.1", [], 400), ("1.1", [b"a", b"b"], 400), ("1.1", [b"testserver"], 200), ("1.0", [], 200)],
+)
+def test_http_1_1_needs_one_host(version: str, hosts: list[bytes], status: int) -> None:
+    """RFC 9112, section 3.2."""
+    fields = [(b"host", host) for host in hosts]
+    answer = ask_without_host("/healthz", fields, http_version=version)
+    assert answer.status == status
+    if status == 400:
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
 # --- over sockets --------------------------------------------------------------------------------------------------
@@ -318,13 +341,6 @@ def test_a_client_that_does_not_read_holds_no_thread(monkeypatch: pytest.MonkeyP
             await asgi.application(scope, None, send)  # type: ignore[arg-type]
 
     monkeypatch.setattr(asgi.gathering, "serve", view)
-    scope: Any = {
-        "type": "http",
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "headers": [],
-        "server": ("127.0.0.1", 80),
-    }
+    scope: Any = scope_of("GET", "/", headers=[(b"host", b"testserver")])
     asyncio.run(respond(scope))
     assert told == ["http.response.start", "http.response.body", "all"]
