@@ -8,6 +8,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -17,12 +18,15 @@ from jobs.registry import kinds
 from project.page.policy import DOCS_POLICY
 from rest.json import dumps
 from rest.openapi.schema import generating
+from rest.problems import response_for
+from rest.requests.query import KnownParameters
+from rest.requests.strict import unknown_names
 
 
 class SchemaView(APIView):
     query_parameters = ("format", "lang")  # DRF's own clients and Swagger UI send them; there is one format
     authentication_classes = ()
-    permission_classes = (AllowAny,)
+    permission_classes = (AllowAny, KnownParameters)
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
@@ -54,4 +58,6 @@ def _build() -> None:
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
     """Swagger UI. Not drf-spectacular's page, which needs inline scripts."""
+    if errors := unknown_names(request.GET, (), "parameter"):
+        return response_for(ValidationError(errors), request)
     return HttpResponse(render_to_string("page/docs.html"), headers={"Content-Security-Policy": DOCS_POLICY})

@@ -7,6 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from rest.requests.query import KnownParameters
+
 LINKS = {
     "tokens": "tokens",
     "session": "session",
@@ -26,7 +28,7 @@ LINKS = {
 
 
 class IndexView(APIView):
-    permission_classes = (AllowAny,)
+    permission_classes = (AllowAny, KnownParameters)
 
     @extend_schema(
         operation_id="index", responses={200: {"type": "object", "additionalProperties": {"type": "string"}}}

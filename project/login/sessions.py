@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from project.login.authentication import SessionAuthentication
 from project.login.credentials import Credentials
 from rest.openapi.parts import example
+from rest.requests.query import KnownParameters
 
 
 @example(username="ada")
@@ -42,7 +43,7 @@ CSRF_HEADER = OpenApiParameter("X-CSRFToken", str, OpenApiParameter.HEADER, requ
 
 @method_decorator(never_cache, name="dispatch")
 class SessionView(APIView):
-    permission_classes = (AllowAny,)
+    permission_classes = (AllowAny, KnownParameters)
 
     problems: ClassVar = {"POST": (403,), "DELETE": (403,)}
 
