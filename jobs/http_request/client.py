@@ -145,6 +145,22 @@ def call(
     raise Refused(f"http.request follows at most {MAX_REDIRECTS} redirects")
 
 
+def check_url(url: str) -> None:
+    """Raise Refused for a URL that can never be called, whatever its host resolves to."""
+    _parse(url)
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise Refused for a header field that cannot be sent."""
+    for name, value in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise Refused(f"{name[:80]!r} is not a header name")
+        if re.fullmatch(_RESERVED_HEADERS, name.lower()):
+            raise Refused(f"the header {name} is set by http.request itself")
+        if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
+            raise Refused(f"the header {name[:80]} may not contain line breaks, control or non-Latin-1 characters")
+
+
 def host_of(url: str) -> str:
     """The host in a URL; empty if it is not valid."""
     try:
@@ -174,21 +190,11 @@ def _parse(url: str) -> _Target:
 def _make_request(method: str, target: _Target, headers: Mapping[str, str], json: object) -> _Request:
     if method not in METHODS:
         raise Refused(f"the method must be one of {', '.join(METHODS)}")
-    for name, value in headers.items():
-        _check_header(name, value)
+    check_headers(headers)
     headers = {"user-agent": "legwork"} | {name.lower(): value for name, value in headers.items()}
     if json is NO_BODY:
         return _Request(method, target, headers, None)
     return _Request(method, target, {"content-type": "application/json"} | headers, dumps(json).encode())
-
-
-def _check_header(name: str, value: str) -> None:
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-        raise Refused(f"{name[:80]!r} is not a header name")
-    if re.fullmatch(_RESERVED_HEADERS, name.lower()):
-        raise Refused(f"the header {name} is set by http.request itself")
-    if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
-        raise Refused(f"the header {name[:80]} may not contain line breaks, control or non-Latin-1 characters")
 
 
 def _resolve(target: _Target, deadline: _Deadline) -> list[_Address]:

@@ -3,12 +3,13 @@
 import random
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
+from rest_framework.serializers import ValidationError
 
 from jobs.errors import JobError, PermanentError, Postponed, RetryAfter, TransientError
-from jobs.http_request.client import METHODS, NO_BODY, HttpResponse, call, host_of
+from jobs.http_request.client import METHODS, NO_BODY, HttpResponse, call, check_headers, check_url, host_of
 from jobs.http_request.errors import Refused, Unreachable
 from jobs.registry import job, minutes
 from jobs.retry import exponential
@@ -16,6 +17,8 @@ from jobs.run import Run
 from rest.requests.fields import ChoiceField, DictField, IntegerField, ListField, StringField
 from rest.requests.strict import AnyValueField, StrictSerializer
 from rest.throttling import SECONDS, Window
+
+Checked = TypeVar("Checked")
 
 CALL_TIMEOUT = 30.0
 """Seconds that one HTTP call may take, redirects included, unless the job's timeout is shorter."""
@@ -36,6 +39,21 @@ class HttpRequestParams(StrictSerializer):
     secret_headers = ListField(child=StringField(max_length=100), required=False, max_length=20)
     json = AnyValueField(required=False)
     expect = ListField(child=IntegerField(min_value=100, max_value=599), required=False, min_length=1, max_length=50)
+
+    def validate_url(self, url: str) -> str:
+        return checked(check_url, url)
+
+    def validate_headers(self, headers: dict[str, str]) -> dict[str, str]:
+        return checked(check_headers, headers)
+
+
+def checked(check: Callable[[Checked], None], value: Checked) -> Checked:
+    """The value. Raises ValidationError for what the client would refuse to send, before a job is stored."""
+    try:
+        check(value)
+    except Refused as error:
+        raise ValidationError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+    return value
 
 
 ALWAYS_SECRET = frozenset({"authorization", "proxy-authorization", "cookie"})

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from rest_framework.exceptions import ValidationError
 
+from jobs.http_request.kind import HttpRequestParams
 from jobs.models import Job
 from jobs.submit import submit
+from rest.requests.strict import validated
 from tests.support.inline_worker import run_due
 from tests.support.servers.web import make_server
 from tests.support.stack import Stack
@@ -57,6 +60,31 @@ def assert_refused(job: Job) -> None:
     assert job.error
     assert job.error["type"] == "PermanentError"
     assert "http.request may not call" in job.error["message"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"url": "ftp://a.example/"},
+        {"url": "file:///etc/passwd"},
+        {"url": "a.example"},
+        {"url": "http://a.example/\r\nX: 1"},
+        {"url": "http://user:secret@a.example/"},
+        {"url": "http://a.example:0/"},
+        {"url": "http://a.example/", "headers": {"Host": "b.example"}},
+        {"url": "http://a.example/", "headers": {"X A": "1"}},
+        {"url": "http://a.example/", "headers": {"X-A": "1\r\nX-B: 2"}},
+    ],
+)
+def test_a_request_that_can_never_be_sent_is_refused_before_it_is_stored(params: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        validated(HttpRequestParams, params)
+    assert list(refusal.value.detail) == ["headers" if "headers" in params else "url"]
+
+
+def test_a_refused_scheme_names_what_is_allowed() -> None:
+    with pytest.raises(ValidationError, match=r"The URL must begin with http:// or https://\."):
+        validated(HttpRequestParams, {"url": "ftp://a.example/"})
 
 
 @pytest.mark.django_db
