@@ -5,7 +5,7 @@ Waiting there takes no thread, so other callers are served at once.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
@@ -19,18 +19,21 @@ from rest.watch.watchers import USER_KEY
 
 MOST_KNOWN = 10_000
 """Credentials whose user is remembered."""
+ALL_NETWORKS = "all networks"
+"""The caller that all requests without known credentials are, besides their network."""
 
 
 class FairPool(WSGIMiddleware):
     """Used on one event loop. If there is only one thread, a caller gets it for one request at a time.
 
     A caller is a user if this process has already accepted the same credentials, else a network: inventing tokens does
-    not make new callers.
+    not make new callers. All networks together leave one thread to the users, and each leaves one to other networks.
     """
 
     def __init__(self, app: WSGIApp, workers: int, send_queue_size: int) -> None:
         super().__init__(app, workers, send_queue_size)
         self._share = max(1, workers - 1)
+        self._share_of_network = max(1, workers - 2)
         self._turns: dict[object, asyncio.Semaphore] = {}
         self._present: dict[object, int] = {}
         self._users: dict[object, object] = {}
@@ -39,7 +42,13 @@ class FairPool(WSGIMiddleware):
         if scope["type"] != "http":
             return await super().__call__(scope, receive, send)
         credentials = credentials_of(scope)
-        async with self._turn(self._users.get(credentials) or network_of(address_in(scope))):
+        async with AsyncExitStack() as turns:
+            if known := self._users.get(credentials):
+                await turns.enter_async_context(self._turn(known, self._share))
+            else:
+                network = network_of(address_in(scope))
+                await turns.enter_async_context(self._turn(network, self._share_of_network))
+                await turns.enter_async_context(self._turn(ALL_NETWORKS, self._share))
             await super().__call__(scope, receive, send)
         user = cast("dict[str, Any]", scope).get(USER_KEY)
         if user and credentials:
@@ -48,9 +57,9 @@ class FairPool(WSGIMiddleware):
             self._users[credentials] = user
 
     @asynccontextmanager
-    async def _turn(self, caller: object) -> AsyncIterator[None]:
-        """A block that begins when it is this caller's turn, first come, first served."""
-        turns = self._turns.setdefault(caller, asyncio.Semaphore(self._share))
+    async def _turn(self, caller: object, share: int) -> AsyncIterator[None]:
+        """A block that begins when this caller has a turn, of which it gets so many at a time, first come, first served."""
+        turns = self._turns.setdefault(caller, asyncio.Semaphore(share))
         self._present[caller] = self._present.get(caller, 0) + 1
         try:
             async with turns:

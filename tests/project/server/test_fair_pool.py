@@ -57,7 +57,7 @@ def test_others_are_served_while_one_caller_sends_slow_requests() -> None:
         threads = Threads()
         pool = FairPool(threads, workers=3, send_queue_size=8)
         slow = [asyncio.create_task(ask(pool, "/slow", EVE)) for _ in range(20)]
-        await asyncio.to_thread(running, threads, 2)
+        await asyncio.to_thread(running, threads, 1)
         async with asyncio.timeout(PATIENCE):
             assert [await ask(pool, "/", ADA, "192.0.2.2") for _ in range(3)] == [b"done"] * 3
         assert not any(request.done() for request in slow)
@@ -94,9 +94,24 @@ def test_invented_tokens_and_sessions_are_one_caller_with_their_network() -> Non
         addresses = [f"2001:db8::{number}" for number in range(12)]
         requests = zip([*tokens, *sessions], addresses, strict=True)
         slow = [asyncio.create_task(ask(pool, "/slow", *request)) for request in requests]
-        await asyncio.to_thread(running, threads, 2)
+        await asyncio.to_thread(running, threads, 1)
         async with asyncio.timeout(PATIENCE):
             assert await ask(pool, "/", ADA, "2001:db8:0:1::1") == b"done"
+        threads.let_go.set()
+        await asyncio.gather(*slow)
+
+    asyncio.run(main())
+
+
+def test_unknown_callers_from_many_networks_leave_a_thread_to_users() -> None:
+    async def main() -> None:
+        threads = Threads(user=7)
+        pool = FairPool(threads, workers=3, send_queue_size=8)
+        await ask(pool, "/", ADA)
+        slow = [asyncio.create_task(ask(pool, "/slow", EVE, f"192.0.2.{number}")) for number in range(20)]
+        await asyncio.to_thread(running, threads, 2)
+        async with asyncio.timeout(PATIENCE):
+            assert await ask(pool, "/", ADA) == b"done"
         threads.let_go.set()
         await asyncio.gather(*slow)
 
