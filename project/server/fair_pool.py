@@ -58,7 +58,7 @@ class FairPool(WSGIMiddleware):
 
     @asynccontextmanager
     async def _turn(self, caller: object, share: int) -> AsyncIterator[None]:
-        """A block that begins when this caller has a turn, of which it gets so many at a time, first come, first served."""
+        """A block that begins when it is this caller's turn, first come, first served. share: its turns at a time."""
         turns = self._turns.setdefault(caller, asyncio.Semaphore(share))
         self._present[caller] = self._present.get(caller, 0) + 1
         try:

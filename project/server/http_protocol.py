@@ -1,7 +1,8 @@
 """Bounds what uvicorn's HTTP parser accepts, however uvicorn is started: the size of a head, and its time to arrive.
 
 By itself uvicorn collects an unfinished head without any bound, takes trailer fields for header fields, answers what is
-malformed in plain text, and names itself in every response. Its settings for these exist only for its slower parser, or not at all.
+malformed in plain text, and names itself in every response. Its settings for these exist only for its slower parser, or
+not at all.
 """
 
 from functools import wraps

@@ -173,7 +173,7 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
             assert finders.find(source.removeprefix("/static/")), source
     policy = answer.headers["Content-Security-Policy"]
     assert "script-src 'self';" in policy
-    assert "/api/v1/schema/" in Client().get("/api/v1/docs/?script=").content.decode()
+    assert Client().get("/api/v1/docs/?script=").status_code == 400, "what drf-spectacular's own page would take"
 
 
 def routes() -> Iterator[tuple[str, Any]]:
