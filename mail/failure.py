@@ -21,6 +21,7 @@ class FailureClass(TextChoices):
     REJECTED = "rejected"  # the provider accepted it and then did not send it
     THROTTLED = "throttled"  # the provider asks for a pause
     ACCOUNT = "account"  # the provider denies us access, or the account may not send
+    SENDER = "sender"  # the provider does not let this sender send; others may
     CONFIGURATION = "configuration"  # the answer is not that of the provider's API, or our settings are wrong
     UNREACHABLE = "unreachable"  # the provider did not get the request
     AMBIGUOUS = "ambiguous"  # it is unknown whether the provider accepted it
@@ -38,6 +39,7 @@ class Outcome(TextChoices):
 OUTCOME_OF = {
     FailureClass.INVALID: Outcome.PERMANENT,
     FailureClass.ACCOUNT: Outcome.PERMANENT,
+    FailureClass.SENDER: Outcome.PERMANENT,
     FailureClass.CONFIGURATION: Outcome.PERMANENT,
     FailureClass.REJECTED: Outcome.PERMANENT,
     FailureClass.NOT_PERMITTED: Outcome.PERMANENT,

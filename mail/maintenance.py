@@ -11,7 +11,7 @@ from mail.events import apply
 from mail.models import Message
 from mail.policy import guard
 from mail.privacy import retention
-from mail.providers import breakers
+from mail.providers import breakers, refused_senders
 from mail.providers.mailgun_api import mailgun_accounts
 from mail.suppressions import lifting
 
@@ -21,6 +21,7 @@ every(minutes=5)(apply.apply_lost_events)
 every(minutes=5)(alerts.submit_unsent)
 hourly(alerts.delete_old_alerts)
 hourly(breakers.delete_old_blocks)
+hourly(refused_senders.delete_old)
 hourly(apply.delete_used_tokens)
 hourly(apply.delete_disregarded_events)
 hourly(retention.erase_expired_bodies)

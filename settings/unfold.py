@@ -45,6 +45,7 @@ UNFOLD: dict[str, Any] = {
                     _link("Broadcasts", "campaign", "mail_broadcast_changelist", "mail.view_broadcast"),
                     _link("Suppressions", "block", "mail_suppression_changelist", "mail.view_suppression"),
                     _link("Providers", "dns", "mail_provider_changelist", "mail.view_provider"),
+                    _link("Refused senders", "person_off", "mail_refusedsender_changelist", "mail.view_refusedsender"),
                     _link("Events", "bolt", "mail_event_changelist", "mail.view_event"),
                     _link("Alerts", "notifications", "mail_alert_changelist", "mail.view_alert"),
                 ],

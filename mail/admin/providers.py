@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from mail.admin.read_only import ReadOnlyAdmin
-from mail.models import Alert, Provider, RateBucket
+from mail.models import Alert, Provider, RateBucket, RefusedSender
 from mail.providers import breakers
 from mail.providers.accounts import accounts
 from mail.sending import holds, pacing
@@ -64,6 +64,27 @@ class ProviderAdmin(ReadOnlyAdmin):
         return request.user.has_perm("mail.delete_provider")
 
     def delete_model(self, request: HttpRequest, obj: Provider) -> None:
+        super().delete_model(request, obj)
+        holds.release()
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        super().delete_queryset(request, queryset)
+        holds.release()
+
+
+@admin.register(RefusedSender)
+class RefusedSenderAdmin(ReadOnlyAdmin):
+    """Senders whose mail a provider refuses. Deleting one tries its waiting mail at once."""
+
+    list_display = ("provider", "sender", "times", "refused_at", "until", "reason")
+    fields = readonly_fields = list_display
+    list_filter = ("provider",)
+    search_fields = ("sender",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("mail.delete_refusedsender")
+
+    def delete_model(self, request: HttpRequest, obj: RefusedSender) -> None:
         super().delete_model(request, obj)
         holds.release()
 

@@ -4,7 +4,7 @@ from mail.models.attempt import Attempt
 from mail.models.event import Event, WebhookToken
 from mail.models.figure import MessageFigure
 from mail.models.message import Attachment, Message
-from mail.models.provider import Alert, DomainBlock, EventLogPosition, Provider, Slowdown
+from mail.models.provider import Alert, DomainBlock, EventLogPosition, Provider, RefusedSender, Slowdown
 from mail.models.rate import RateBucket
 from mail.models.stream import Stream, StreamSuppression
 from mail.models.suppression import Lift, Strike, Suppression
@@ -23,6 +23,7 @@ __all__ = [
     "MessageFigure",
     "Provider",
     "RateBucket",
+    "RefusedSender",
     "Slowdown",
     "Stream",
     "StreamSuppression",

@@ -13,6 +13,9 @@ class Provider(models.Model):
     open_until = models.DateTimeField(null=True, blank=True, help_text="When one message may try it again.")
     paused_until = models.DateTimeField(null=True, blank=True, help_text="It asked for a pause (429).")
     reason = models.CharField(max_length=500, default="", blank=True)
+    refused_domains = models.JSONField(
+        default=list, db_default=[], blank=True, help_text="Of senders that it has refused since it accepted a message."
+    )
 
     def __str__(self) -> str:
         return self.name
@@ -20,6 +23,23 @@ class Provider(models.Model):
     @property
     def is_paused(self) -> bool:
         return self.paused_until is not None and self.paused_until > timezone.now()
+
+
+class RefusedSender(models.Model):
+    """A provider refuses the mail of this sender, and gets no more of it until `until`."""
+
+    provider = models.CharField(max_length=50)
+    sender = models.CharField(max_length=320, help_text="Its address.")
+    times = models.PositiveIntegerField(default=0, help_text="In a row.")
+    refused_at = models.DateTimeField(default=timezone.now)
+    until = models.DateTimeField()
+    reason = models.CharField(max_length=500, default="", blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(name="one_refusal_per_sender", fields=("provider", "sender")),)
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.sender}"
 
 
 class EventLogPosition(models.Model):

@@ -23,7 +23,7 @@ from mail.importance import Importance
 from mail.models import Attempt, Message, Strike, Suppression
 from mail.policy.decision import Decision, Facts, decide
 from mail.policy.rules import Breaker, Suppress, provider_excluding_classes, rule_for
-from mail.providers import accounts, breakers, select
+from mail.providers import accounts, breakers, refused_senders, select
 from mail.providers.mailgun_api import has_events_api
 from mail.status import Status
 from mail.submit import build_send_job
@@ -113,7 +113,7 @@ def _facts(
         strikes = list(Strike.objects.of(message.address, kind).values_list("at", flat=True))
     return Facts(
         expires_in=timedelta(0) if message.erased_at else message.expires_at - now,
-        other_provider=select.other_is_free(excluded),
+        other_provider=select.other_is_free(excluded, message.sender),
         other_later=select.other_exists(excluded),
         strikes=len(strikes),
         first_strike_ago=now - min(strikes, default=now),
@@ -128,7 +128,7 @@ def _execute(decision: Decision, message: Message, failure: Failure, provider: s
     with transaction.atomic():
         if message.address:
             _act_on_address(decision, message, failure, provider)
-        _act_on_provider(decision, failure, provider, probing)
+        _act_on_provider(decision, message, failure, provider, probing)
         if decision.status and message.advance_to(decision.status, failure):
             message.note("given_up", str(failure.kind), provider)
         if decision.alert:
@@ -153,11 +153,15 @@ def _is_stale_listing(message: Message, failure: Failure, suppress: Suppress) ->
     return failure.kind in LISTED and is_lift_pending(message.address, suppress.reason)
 
 
-def _act_on_provider(decision: Decision, failure: Failure, provider: str, probing: bool) -> None:
+def _act_on_provider(decision: Decision, message: Message, failure: Failure, provider: str, probing: bool) -> None:
     if decision.pause:
         breakers.pause(provider, decision.pause, failure.detail)
     if decision.breaker == Breaker.LEAVE:
         return
-    at_once = decision.breaker == Breaker.OPEN
-    if breakers.record_failure(provider, failure.detail, probing=probing, at_once=at_once):
+    if decision.breaker == Breaker.SENDER:
+        opened = refused_senders.record_refusal(provider, message.sender, failure.detail, probing=probing)
+    else:
+        at_once = decision.breaker == Breaker.OPEN
+        opened = breakers.record_failure(provider, failure.detail, probing=probing, at_once=at_once)
+    if opened:
         alerts.alert("provider_open", failure.detail, provider=provider)

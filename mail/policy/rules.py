@@ -19,6 +19,9 @@ class Breaker(StrEnum):
     LEAVE = "leave"  # nothing: the failure is not the provider's
     COUNT = "count"  # several in a row open it
     OPEN = "open"  # it opens at once
+    SENDER = (
+        "sender"  # only this sender's mail waits; it opens when the senders of several domains are refused in a row
+    )
 
 
 class AlertWhen(StrEnum):
@@ -159,6 +162,7 @@ TABLE: dict[FailureClass, Row] = {
         replace(_throttled, fall_back=False),
     ),
     FailureClass.ACCOUNT: _same_for_all(_provider_unusable),
+    FailureClass.SENDER: _same_for_all(replace(_provider_unusable, breaker=Breaker.SENDER)),
     FailureClass.CONFIGURATION: _same_for_all(_provider_unusable),
     FailureClass.UNREACHABLE: _retry_until_expiry(Rule(breaker=Breaker.COUNT)),
     FailureClass.AMBIGUOUS: (

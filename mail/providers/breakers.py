@@ -5,6 +5,7 @@ Each process caches the rows for CACHE_SECONDS; what it writes itself it reads a
 
 import threading
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs.models.queryset import delete_in_batches
-from mail.models import DomainBlock, Provider, Slowdown
+from mail.models import DomainBlock, Provider, RefusedSender, Slowdown
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +38,15 @@ class _Cache:
         self.expires_at = 0.0
         self.providers: dict[str, Provider] = {}
         self.slowdowns: dict[str, datetime] = {}
+        self.refused_senders: dict[tuple[str, str], datetime] = {}
 
     def fresh(self) -> "_Cache":
         with self.lock:
             if time.monotonic() >= self.expires_at:
                 self.providers = Provider.objects.in_bulk()
                 self.slowdowns = dict(Slowdown.objects.filter(until__gt=Now()).values_list("domain", "until"))
+                refusals = RefusedSender.objects.values_list("provider", "sender", "until")
+                self.refused_senders = {(provider, sender): until for provider, sender, until in refusals}
                 self.expires_at = time.monotonic() + CACHE_SECONDS
             return self
 
@@ -65,16 +69,21 @@ def slow_until(domain: str) -> datetime | None:
     return until if until and until > timezone.now() else None
 
 
+def refused_senders() -> Mapping[tuple[str, str], datetime]:
+    """Until when providers are not tried again with mail of senders that they refused, by provider and address."""
+    return _cache.fresh().refused_senders
+
+
 def record_success(name: str) -> bool:
     """A call was answered properly: close the breaker. True if it was open."""
     before = state_of(name)
-    if not before.failures and not before.open_until:
+    if not before.failures and not before.open_until and not before.refused_domains:
         return False
     with transaction.atomic():  # locked: a failure recorded in between would be half undone
         provider = Provider.objects.select_for_update().filter(name=name).first()
         closed = provider is not None and provider.opened_at is not None
         changes: dict[str, object] = {"opened_at": None, "reason": ""} if closed else {}
-        Provider.objects.filter(name=name).update(failures=0, open_until=None, **changes)
+        Provider.objects.filter(name=name).update(failures=0, open_until=None, refused_domains=[], **changes)
     invalidate_cache()
     if closed:
         log.info("provider_closed", provider=name)

@@ -60,7 +60,8 @@ def conclude(ended: Sequence[Accepted | str]) -> list[dict[str, str]]:
     accepted = [each for each in ended if isinstance(each, Accepted)]
     stored = Message.objects.accept([(each.attempt, each.provider_message_id) for each in accepted])
     for provider in {each.attempt.provider for each in accepted}:
-        holds.record_success(provider)
+        senders = [each.attempt.message.sender for each in accepted if each.attempt.provider == provider]
+        holds.record_success(provider, senders)
     return [
         {"status": stored.get(each.attempt.message_id, "") if isinstance(each, Accepted) else each} for each in ended
     ]
@@ -86,4 +87,4 @@ def _account_for(message: Message) -> Account | None:
         return None  # send() asks which of them lists the recipient
     if message.importance == Importance.BULK and breakers.slow_until(message.address.rpartition("@")[2]):
         return None
-    return account if select.takes_mail(account) and not pacing.is_limited(message, account) else None
+    return account if select.takes_mail(account, message.sender) and not pacing.is_limited(message, account) else None

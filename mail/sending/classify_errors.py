@@ -31,7 +31,7 @@ BY_STATUS = {
     422: FailureClass.INVALID,
     401: FailureClass.ACCOUNT,
     402: FailureClass.ACCOUNT,
-    403: FailureClass.ACCOUNT,
+    403: FailureClass.SENDER,
     404: FailureClass.ACCOUNT,
     408: FailureClass.AMBIGUOUS,
     420: FailureClass.THROTTLED,
@@ -91,27 +91,40 @@ def _refused(error: RecipientRefused | AnymailRecipientsRefused) -> Failure:
     body = _body(error)
     status = getattr(error.response, "status_code", 0)
     kind = _known(error, status, body) or BY_STATUS.get(status, FailureClass.INVALID)
-    return Failure(kind, f"the provider does not take it: {_one_line(body)}".rstrip(": "))
+    return Failure(kind, f"{_remedy(kind, error)}the provider does not take it: {_one_line(body)}".rstrip(": "))
 
 
 def _answered(error: BaseException, status: int, body: str) -> Failure:
     detail = f"the provider answered {status}: {_one_line(body)}".rstrip(": ")
     if known := _known(error, status, body):
-        return Failure(known, detail)
+        return Failure(known, _remedy(known, error) + detail)
     if 200 <= status < 300:
         # A truncated answer may have been an acceptance.
         kind = FailureClass.AMBIGUOUS if _is_truncated(body) else FailureClass.CONFIGURATION
         return Failure(kind, detail)
     if status >= 500:
         return Failure(FailureClass.AMBIGUOUS, detail)
-    return Failure(BY_STATUS.get(status, FailureClass.CONFIGURATION), detail)
+    kind = BY_STATUS.get(status, FailureClass.CONFIGURATION)
+    return Failure(kind, _remedy(kind, error) + detail)
+
+
+def _remedy(kind: FailureClass, error: BaseException) -> str:
+    """What to do about a refused sender; empty for other failures."""
+    if kind != FailureClass.SENDER:
+        return ""
+    domain = _sender(error).rpartition("@")[2] or "this sender"
+    return f"verify {domain} with the provider and let its key send for it, or send from another domain: "
 
 
 def _known(error: BaseException, status: int | None, body: str) -> FailureClass | None:
     esp = error_codes.service(getattr(error, "esp_name", None) or "")
-    sender = parseaddr(getattr(getattr(error, "email_message", None), "from_email", None) or "")[1]
     code = _boto3_part(error, "Error").get("Code")
-    return error_codes.look_up(esp, status, body, sender, code if isinstance(code, str) else "")
+    return error_codes.look_up(esp, status, body, _sender(error), code if isinstance(code, str) else "")
+
+
+def _sender(error: BaseException) -> str:
+    """The bare address of the message's sender; empty if the exception does not have the message."""
+    return parseaddr(getattr(getattr(error, "email_message", None), "from_email", None) or "")[1]
 
 
 def _status(error: BaseException) -> int | None:

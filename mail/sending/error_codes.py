@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from mail.failure import FailureClass
 
 ACCOUNT, INVALID, THROTTLED = FailureClass.ACCOUNT, FailureClass.INVALID, FailureClass.THROTTLED
-NOT_PERMITTED, LISTED = FailureClass.NOT_PERMITTED, FailureClass.LISTED_UNKNOWN
+SENDER, NOT_PERMITTED, LISTED = FailureClass.SENDER, FailureClass.NOT_PERMITTED, FailureClass.LISTED_UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +46,37 @@ class Answer:
 ANSWERS = (
     Answer("mailgun", THROTTLED, "recipient limit exceeded; the sentence has a date", 420),
     Answer("mailgun", THROTTLED, "a limit, with a date in the sentence", sentence=r"limit exceeded, try again after"),
+    Answer("mailgun", SENDER, "the account does not have the sender's domain", 404, (), r"domain not found"),
     Answer(
         "mailgun", NOT_PERMITTED, "a sandbox domain sends to authorized recipients", 403, (), "authorized recipient"
     ),
     Answer(
         "amazon_ses",
         ACCOUNT,
-        "account suspended, sending paused, limit exceeded, sender's domain not verified",
+        "account suspended, sending paused, limit exceeded",
         codes=(
             "AccountSuspendedException",
             "AccountSendingPausedException",
             "SendingPausedException",
             "ConfigurationSetSendingPausedException",
             "LimitExceededException",
-            "MailFromDomainNotVerifiedException",
         ),
     ),
+    Answer("amazon_ses", SENDER, "the sender's domain is not verified", codes=("MailFromDomainNotVerifiedException",)),
     Answer(
         "amazon_ses",
         ACCOUNT,
         "credentials or configuration set",
-        codes=("ExpiredTokenException", "ExpiredToken", "ConfigurationSetDoesNotExistException", "NotFoundException"),
+        codes=(
+            "ExpiredTokenException",
+            "ExpiredToken",
+            "UnrecognizedClientException",
+            "InvalidClientTokenId",
+            "SignatureDoesNotMatch",
+            "InvalidSignatureException",
+            "ConfigurationSetDoesNotExistException",
+            "NotFoundException",
+        ),
     ),
     Answer(
         "amazon_ses",
@@ -74,13 +84,13 @@ ANSWERS = (
         "sending rate or daily quota",
         codes=("TooManyRequestsException", "ThrottlingException", "Throttling"),
     ),
-    Answer("amazon_ses", ACCOUNT, "the sender is not verified", 400, ("MessageRejected",), "is not verified", True),
+    Answer("amazon_ses", SENDER, "the sender is not verified", 400, ("MessageRejected",), "is not verified", True),
     Answer(
         "amazon_ses", NOT_PERMITTED, "a sandbox sends to verified addresses", 400, ("MessageRejected",), "not verified"
     ),
     Answer("postmark", ACCOUNT, "bad or missing server token", codes=("10",)),
     Answer("postmark", FailureClass.UNREACHABLE, "offline for maintenance", codes=("100",)),
-    Answer("postmark", ACCOUNT, "no sender signature, or not confirmed", codes=("400", "401")),
+    Answer("postmark", SENDER, "no sender signature, or not confirmed", codes=("400", "401")),
     Answer("postmark", ACCOUNT, "not allowed to send: out of credits", codes=("405",)),
     Answer("postmark", LISTED, "inactive recipient: bounce, complaint or manual suppression", codes=("406",)),
     Answer("postmark", ACCOUNT, "account pending, or may not send", codes=("412", "413")),
@@ -88,7 +98,7 @@ ANSWERS = (
     Answer("postmark", ACCOUNT, "no such message stream", codes=("1235", "1236")),
     Answer("postmark", INVALID, "invalid e-mail, JSON or attachment", codes=("300", "402", "403", "409", "410", "411")),
     Answer("sendgrid", ACCOUNT, "out of credits", 401, (), "credits exceeded"),
-    Answer("sendgrid", ACCOUNT, "the sender is not verified", sentence=r"verified sender identity"),
+    Answer("sendgrid", SENDER, "the sender is not verified", sentence=r"verified sender identity"),
     Answer("brevo", ACCOUNT, "out of credits", codes=("not_enough_credits",)),
     Answer("brevo", ACCOUNT, "account under validation or suspended", codes=("account_under_validation",)),
     Answer(
@@ -96,7 +106,7 @@ ANSWERS = (
     ),
     Answer(
         "brevo",
-        ACCOUNT,
+        SENDER,
         "the sender is not verified",
         sentence=r"sender .{0,200}(is|are) not valid|validate your sender",
     ),
@@ -107,13 +117,13 @@ ANSWERS = (
         sentence=r"account .{0,80}(suspended|not (yet )?activated)",
     ),
     Answer("brevo", THROTTLED, "rate limit", codes=("too_many_requests",)),
-    Answer("mailjet", ACCOUNT, "the sender is not authorized", codes=("send-0008",)),
+    Answer("mailjet", SENDER, "the sender is not authorized", codes=("send-0008",)),
     Answer("mailjet", ACCOUNT, "account blocked", codes=("mj-0001",)),
     Answer("mailjet", INVALID, "malformed message or address", codes=("mj-0002", "mj-0003", "mj-0004", "mj-0013")),
-    Answer("sparkpost", ACCOUNT, "sending domain not configured or not verified", codes=("7001",)),
+    Answer("sparkpost", SENDER, "sending domain not configured or not verified", codes=("7001",)),
     Answer(
         "sparkpost",
-        ACCOUNT,
+        SENDER,
         "sending domain not configured or not verified",
         sentence=r"(unconfigured|unverified) sending domain",
     ),
@@ -125,7 +135,7 @@ ANSWERS = (
         codes=("Invalid_Key", "Unknown_Subaccount", "PaymentRequired"),
     ),
     Answer("mandrill", INVALID, "malformed message", codes=("ValidationError",)),
-    Answer("mailersend", ACCOUNT, "the sender is not verified", 422, (), r"#MS42207|domain must be verified"),
+    Answer("mailersend", SENDER, "the sender is not verified", 422, (), r"#MS42207|domain must be verified"),
     Answer("mailersend", NOT_PERMITTED, "a trial account's recipients", 422, (), r"#MS42225"),
     Answer(
         "resend",
@@ -133,7 +143,7 @@ ANSWERS = (
         "a test account sends to its own address",
         sentence=r"only send testing emails to your own",
     ),
-    Answer("resend", ACCOUNT, "the sender's domain is not verified", sentence=r"domain is not verified"),
+    Answer("resend", SENDER, "the sender's domain is not verified", sentence=r"domain is not verified"),
     Answer(
         "resend",
         THROTTLED,
@@ -143,9 +153,10 @@ ANSWERS = (
     Answer(
         "postal",
         ACCOUNT,
-        "key, suspended server, or the sender's domain is not verified",
-        codes=("AccessDenied", "InvalidServerAPIKey", "ServerSuspended", "UnauthenticatedFromAddress"),
+        "key, or suspended server",
+        codes=("AccessDenied", "InvalidServerAPIKey", "ServerSuspended"),
     ),
+    Answer("postal", SENDER, "the sender's domain is not verified", codes=("UnauthenticatedFromAddress",)),
     Answer(
         "postal",
         INVALID,

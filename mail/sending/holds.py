@@ -1,7 +1,7 @@
 """Messages that wait because they cannot be sent now: for how long, and their release."""
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 import structlog
@@ -13,7 +13,7 @@ from jobs.models import Job
 from jobs.models.states import Status as JobStatus
 from mail.importance import Importance
 from mail.models import Message, RateBucket, Stream
-from mail.providers import breakers, select
+from mail.providers import breakers, refused_senders, select
 from mail.submit import SENDING
 
 log = structlog.get_logger(__name__)
@@ -42,12 +42,16 @@ def hold_if_domain_slowed(message: Message) -> None:
 
 def seconds_until_free(message: Message, excluded: Collection[str]) -> float:
     """Seconds until a provider that is not excluded may take it."""
-    return _spread(message, select.next_free_at(message.importance, excluded) or timezone.now())
+    return _spread(message, select.next_free_at(message.importance, excluded, message.sender) or timezone.now())
 
 
-def record_success(provider: str) -> None:
-    """It has answered properly: its breaker closes, and if it was open, waiting mail is released."""
-    if breakers.record_success(provider):
+def record_success(provider: str, accepted: Iterable[str] = ()) -> None:
+    """It has answered properly: its breaker closes, and if it was open, waiting mail is released.
+
+    accepted: the senders (From headers) of the mail that it accepted, which it refuses no longer.
+    """
+    was_refused = refused_senders.record_acceptance(provider, accepted)
+    if breakers.record_success(provider) or was_refused:
         release()
 
 

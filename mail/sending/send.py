@@ -118,7 +118,7 @@ def _next_call(
         return None
     holds.hold_if_stream_stopped(message)
     holds.hold_if_domain_slowed(message)
-    account = select.choose(message.importance, excluded=excluded, last=last)
+    account = select.choose(message.importance, excluded, last, message.sender)
     if account is None:
         raise RetryAfter(holds.seconds_until_free(message, refused), "no provider is free")
     if not account.probing:

@@ -56,7 +56,12 @@ IMPORTANCE = {
 }
 
 ALERTS = {AlertWhen.NEVER: "", AlertWhen.AT_ONCE: "at once", AlertWhen.ON_GIVING_UP: "when it is given up"}
-BREAKERS = {Breaker.LEAVE: "", Breaker.COUNT: "its breaker counts", Breaker.OPEN: "its breaker opens"}
+BREAKERS = {
+    Breaker.LEAVE: "",
+    Breaker.COUNT: "its breaker counts",
+    Breaker.OPEN: "its breaker opens",
+    Breaker.SENDER: "gets no mail of this sender for a while; its breaker opens if it refuses several senders in a row",
+}
 
 
 def page() -> str:

@@ -55,7 +55,7 @@ LISTED = {"bounces": "listed_bounce", "complaints": "listed_complaint", "unsubsc
 REFUSED = {"400": "invalid", "sandbox": "not_permitted"}
 """Answers after which nothing more is tried."""
 FAULTS = {
-    **{"401": "account", "403": "account", "html": "configuration", "420": "throttled", "429": "throttled"},
+    **{"401": "account", "403": "sender", "html": "configuration", "420": "throttled", "429": "throttled"},
     **dict.fromkeys(["500", "502-accepted", "timeout-before", "timeout-after", "drop-before", "drop"], "ambiguous"),
     "truncated": "ambiguous",
 }

@@ -37,7 +37,7 @@ def error(status: int, code: str, message: str, kind: str) -> Answered:
 ANSWERS = (
     error(400, "invalid_parameter", "email is not valid in to", "invalid"),
     error(400, "missing_parameter", "subject is missing", "invalid"),
-    error(400, "invalid_parameter", "Sending has been rejected because the sender you used is not valid", "account"),
+    error(400, "invalid_parameter", "Sending has been rejected because the sender you used is not valid", "sender"),
     error(400, "not_enough_credits", "You do not have enough credits", "account"),
     error(402, "not_enough_credits", "You do not have enough credits", "account"),
     error(400, "account_under_validation", "Your account is under validation", "account"),

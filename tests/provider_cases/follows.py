@@ -8,6 +8,7 @@ IMPORTANCES = ("critical", "normal", "bulk")
 NO_SUPPRESSION = "none"
 AGAIN, ANOTHER = "sent again in a quarter of an hour", "sent at once by another provider"
 PAUSED, CLOSED = "waits for the end of the pause", "waits until the provider works again"
+SENDER_CLOSED = "waits until the provider takes this sender's mail"
 UNCERTAIN = "waits until it is certain"
 
 
@@ -93,6 +94,12 @@ FOLLOWS = {
         alike(f"{ANOTHER}, alert"),
         provider="its breaker opens",
         alone=alike(f"{CLOSED}, alert"),
+    ),
+    "sender": Follows(
+        "the provider does not let this sender send",
+        alike(f"{ANOTHER}, alert"),
+        provider="gets no mail of this sender for a while",
+        alone=alike(f"{SENDER_CLOSED}, alert"),
     ),
     "configuration": Follows(
         "what answers does not speak the provider's protocol",

@@ -52,7 +52,7 @@ def of_the_message(status: int, code: str, message: str, kind: str) -> Answered:
 ANSWERS = (
     whole(401, "mj-0001", "Your account has been temporarily blocked", "account"),
     whole(400, "mj-0002", "Malformed JSON", "invalid"),
-    of_the_message(403, "send-0008", "This is not an authorized sender email address for your account.", "account"),
+    of_the_message(403, "send-0008", "This is not an authorized sender email address for your account.", "sender"),
     of_the_message(400, "mj-0013", "This is an invalid email address.", "invalid"),
     of_the_message(400, "mj-0004", "Type mismatch.", "invalid"),
     Answered("429 Rate limit exceeded", 429, "Rate limit exceeded", "throttled", {"Content-Type": "text/html"}),

@@ -44,7 +44,7 @@ ANSWERS = (
     error(400, "Bad Request", "invalid"),
     error(401, "The provided authorization grant is invalid, expired, or revoked", "account"),
     error(401, "Maximum credits exceeded", "account"),
-    error(403, "The from address does not match a verified Sender Identity", "account"),
+    error(403, "The from address does not match a verified Sender Identity", "sender"),
     error(413, "Payload too large", "invalid"),
     error(429, "too many requests", "throttled", headers={"X-RateLimit-Reset": "90"}, pause=90),
     Answered("503", 503, "", "ambiguous"),

@@ -54,10 +54,10 @@ def error(status: int, message: str, kind: str, code: str = "", description: str
 
 
 ANSWERS = (
-    error(400, "Invalid domain", "account", "7001", "Unconfigured Sending Domain <mg.example.org>"),
+    error(400, "Invalid domain", "sender", "7001", "Unconfigured Sending Domain <mg.example.org>"),
     error(400, "Message generation rejected", "invalid", "1902"),
     error(401, "Unauthorized.", "account"),
-    error(403, "Forbidden.", "account"),
+    error(403, "Forbidden.", "sender"),
     error(420, "Exceed Sending Limit (daily)", "throttled", "2102"),
     error(422, "required field is missing", "invalid", "1400"),
     error(429, "Too many requests", "throttled"),

@@ -206,8 +206,12 @@ ROWS = [
     (F.THROTTLED, [NORMAL, BULK], Facts(expires_in=SECOND), Decision(status=Status.EXPIRED, pause=MINUTE)),
     # Account fault, and answers that are not of the provider's protocol.
     *(
-        (kind, ALL, facts, replace(decision, breaker=Breaker.OPEN, alert=str(kind)))
-        for kind in (F.ACCOUNT, F.CONFIGURATION)
+        (kind, ALL, facts, replace(decision, breaker=breaker, alert=str(kind)))
+        for kind, breaker in (
+            (F.ACCOUNT, Breaker.OPEN),
+            (F.CONFIGURATION, Breaker.OPEN),
+            (F.SENDER, Breaker.SENDER),
+        )
         for facts, decision in (
             (Facts(other_provider=True), Decision(retry_after=AT_ONCE, fall_back=True)),
             (Facts(), Decision(retry_after=30 * SECOND)),

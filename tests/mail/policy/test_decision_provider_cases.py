@@ -18,7 +18,7 @@ from django.utils import timezone
 from jobs.models import Job
 from mail.events import apply
 from mail.failure import FailureClass
-from mail.models import Alert, Event, Message, Provider, Strike, Suppression
+from mail.models import Alert, Event, Message, Provider, RefusedSender, Strike, Suppression
 from mail.providers import breakers
 from tests.provider_cases import LATER, LATER_BY, SECRET, Answered, Told
 from tests.provider_cases import Provider as Service
@@ -30,6 +30,7 @@ from tests.provider_cases.follows import (
     IMPORTANCES,
     NO_SUPPRESSION,
     PAUSED,
+    SENDER_CLOSED,
     UNCERTAIN,
     expected,
 )
@@ -173,6 +174,7 @@ def _told(message: Message, fate: str) -> str:
 
 def answer(importance: str) -> tuple[Message, float]:
     """Send a message by a provider without failures so far; returns also the seconds that its job wants to wait."""
+    RefusedSender.objects.all().delete()
     Provider.objects.all().delete()
     breakers.invalidate_cache()
     message = make_sent_message(
@@ -192,6 +194,8 @@ def _outcome(message: Message, wait: float) -> str:
         return str(message.status)
     if message.status == "sending":
         return UNCERTAIN
+    if RefusedSender.objects.exists():
+        return SENDER_CLOSED
     return PAUSED if Provider.objects.filter(paused_until__isnull=False).exists() else CLOSED
 
 
@@ -204,6 +208,8 @@ def about_the_provider(name: str, said: Answered) -> str:
         return "pause"
     if found.opened_at:
         return "its breaker opens"
+    if RefusedSender.objects.filter(provider=name).exists():
+        return "gets no mail of this sender for a while"
     return "its breaker counts" if found.failures else ""
 
 

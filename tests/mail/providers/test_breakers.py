@@ -183,7 +183,7 @@ def test_no_provider_is_free_when_all_breakers_are_open() -> None:
     fail("first", 1, at_once=True)
     breakers.pause("second", timedelta(hours=1), "429")
     assert chosen() is None
-    assert not select.other_is_free(set())
+    assert not select.other_is_free(set(), "")
     free = select.next_free_at("normal")
     assert free
     assert free - timezone.now() <= timedelta(hours=1)

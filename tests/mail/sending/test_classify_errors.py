@@ -100,8 +100,9 @@ def http(status: int, body: str, headers: str = "", length: int | None = None) -
         (http(200, '{"id": "1", "message": "Whatever"}'), "configuration"),
         *((http(status, "oops"), "ambiguous") for status in (408, 500, 502, 503, 504, 599)),
         *((http(status, "no"), "invalid") for status in (400, 413)),
-        *((http(status, "no"), "account") for status in (401, 402, 403, 404)),
-        (http(404, "Domain not found: mg.example.org"), "account"),
+        *((http(status, "no"), "account") for status in (401, 402, 404)),
+        (http(403, "no"), "sender"),
+        (http(404, "Domain not found: mg.example.org"), "sender"),
         (http(429, "slow"), "throttled"),
         (http(405, "no"), "configuration"),
     ],
@@ -150,13 +151,14 @@ def test_an_exception_without_an_answer(error: Exception, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, "invalid"), (403, "account"), (404, "account"), (429, "throttled"), (500, "ambiguous"), (503, "ambiguous")],
+    [(400, "invalid"), (403, "sender"), (404, "account"), (429, "throttled"), (500, "ambiguous"), (503, "ambiguous")],
 )
 def test_amazon_s_status_is_read_from_boto3_s_response(status: int, kind: str) -> None:
     with Stubber(boto3.client("sesv2", region_name="eu-west-1", **NOBODYS)) as stub:
         stub.add_client_error("send_email", "X", "no", http_status_code=status)
         failure = classify_error(error_of_amazon(stub.client))
-    assert (failure.kind, failure.detail) == (kind, f"the provider answered {status}: no")
+    assert failure.kind == kind
+    assert failure.detail.endswith(f"the provider answered {status}: no")
 
 
 @pytest.mark.parametrize(
@@ -166,10 +168,10 @@ def test_amazon_s_status_is_read_from_boto3_s_response(status: int, kind: str) -
         ("mandrill", 500, {"status": "error", "code": 10, "name": "PaymentRequired"}, "account"),
         ("mandrill", 500, {"status": "error", "code": -2, "name": "ValidationError"}, "invalid"),
         ("mandrill", 500, {"status": "error", "code": -9, "name": "GeneralError"}, None),
-        ("mailersend", 422, {"message": "The from.email domain must be verified #MS42207"}, "account"),
+        ("mailersend", 422, {"message": "The from.email domain must be verified #MS42207"}, "sender"),
         ("mailersend", 422, {"message": "unique recipients limit #MS42225"}, "not_permitted"),
         ("mailersend", 422, {"message": "The given data was invalid."}, None),
-        ("resend", 403, {"name": "validation_error", "message": "The example.org domain is not verified."}, "account"),
+        ("resend", 403, {"name": "validation_error", "message": "The example.org domain is not verified."}, "sender"),
         (
             "resend",
             403,
@@ -177,7 +179,7 @@ def test_amazon_s_status_is_read_from_boto3_s_response(status: int, kind: str) -
             "not_permitted",
         ),
         ("resend", 429, {"name": "daily_quota_exceeded"}, "throttled"),
-        ("postal", 200, {"status": "error", "data": {"code": "UnauthenticatedFromAddress"}}, "account"),
+        ("postal", 200, {"status": "error", "data": {"code": "UnauthenticatedFromAddress"}}, "sender"),
         ("postal", 200, {"status": "error", "data": {"code": "NoRecipients"}}, "invalid"),
         ("unheard_of", 400, {"code": "10", "ErrorCode": 405}, None),
     ],
@@ -231,7 +233,7 @@ def test_the_outcome_of_a_class_agrees_with_its_row_of_the_policy(kind: FailureC
     rules = TABLE[kind]
     assert (OUTCOME_OF[kind] == Outcome.AMBIGUOUS) == all(rule.ambiguous for rule in rules)
     assert (OUTCOME_OF[kind] == Outcome.PERMANENT) == all(
-        rule.breaker == Breaker.OPEN or not rule.waits for rule in rules
+        rule.breaker in (Breaker.OPEN, Breaker.SENDER) or not rule.waits for rule in rules
     )
 
 
