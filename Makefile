@@ -41,6 +41,7 @@ servers:
 	@bin/debian --for "a Redis server" --unless bin/redis redis-server
 	@bin/debian --for "the openssl command" --unless bin/openssl openssl
 	@bin/debian --for "HAProxy" --unless bin/haproxy haproxy
+	@bin/debian --for "PgBouncer" --unless bin/pgbouncer pgbouncer
 	@bin/debian --for "promtool" --unless bin/promtool prometheus
 	@bin/debian --for "Chromium" --unless bin/chromium chromium
 	@bin/debian --for "Node.js with npm" --unless bin/node nodejs npm

@@ -255,6 +255,8 @@ def _with_strict_boolean(name: str, config: dict[str, Any]) -> dict[str, Any]:
     word = str(config.get(NO_SERVER_SIDE_CURSORS, False)).lower()
     if word not in BOOLEANS:
         raise ImproperlyConfigured(f"{name} may end with ?disable_server_side_cursors=true or =false, not ={word}.")
+    if NO_SERVER_SIDE_CURSORS in config and not BOOLEANS[word]:
+        config |= {"SESSIONS_ARE_OURS": True}  # rest/pooler.py
     return config | {NO_SERVER_SIDE_CURSORS: BOOLEANS[word]}
 
 

@@ -14,6 +14,8 @@ import psycopg2
 import structlog
 from django.db import connections
 
+from rest.pooler import find_pooler
+
 log = structlog.get_logger(__name__)
 
 CHANNEL = "legwork_jobs"
@@ -85,6 +87,8 @@ class Listener(threading.Thread):
         """Keep a connection, until it breaks."""
         with closing(psycopg2.connect(**connections[self._database].get_connection_params())) as driver:
             driver.autocommit = True
+            if find_pooler(connections[self._database].settings_dict, driver):
+                return self.stop()  # the session that LISTENs would go to another client
             cursor = driver.cursor()
             cursor.execute(f"LISTEN {CHANNEL}")
             with self._connected:

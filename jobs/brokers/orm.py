@@ -15,6 +15,7 @@ from django_q.models import OrmQ
 from jobs.brokers.claims import ClaimingBroker
 from jobs.brokers.listener import Listener
 from jobs.models import Job
+from rest.pooler import is_pooled
 
 MIN_POLL = 0.01
 """Lower bound of Q_CLUSTER's `poll` in seconds, so that an idle worker does not occupy a processor."""
@@ -42,7 +43,7 @@ class ORM(ClaimingBroker, DjangoQORM):  # type: ignore[misc]
     def wait(self) -> None:
         """Return when a job may be due, or after `poll` seconds (0.2 by default)."""
         pause = max(Conf.POLL, MIN_POLL)
-        if connection.vendor == "postgresql":
+        if connection.vendor == "postgresql" and not is_pooled(connection.settings_dict):
             self._listener.wait(pause)
         else:
             time.sleep(pause)

@@ -16,6 +16,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DEFERRED, BooleanField, Expression, Field, Func, Model, QuerySet
 
+from rest.pooler import is_pooled
+
 Row = TypeVar("Row", bound=Model)
 
 
@@ -163,8 +165,8 @@ _prepared: WeakKeyDictionary[Any, Executes] = WeakKeyDictionary()
 def execute_prepared(connection: BaseDatabaseWrapper, statement: str, values: Sequence[Any]) -> list[Any]:
     """Prepare the statement at its first use on this connection, then execute it; returns its rows. PostgreSQL only.
 
-    The statement has one %s per value and no other percent sign. With DISABLE_SERVER_SIDE_CURSORS, Django's setting for
-    poolers that may give each transaction another session, it is executed without being prepared.
+    The statement has one %s per value and no other percent sign. Behind a pooler, which
+    may give each transaction another session, it is executed without being prepared.
     """
     with connection.cursor() as cursor:
         cursor.execute(prepare(connection, cursor, statement, len(values)), values)
@@ -173,7 +175,7 @@ def execute_prepared(connection: BaseDatabaseWrapper, statement: str, values: Se
 
 def prepare(connection: BaseDatabaseWrapper, cursor: Any, statement: str, count: int) -> str:
     """The statement that executes this one, which takes so many values; see execute_prepared()."""
-    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+    if is_pooled(connection.settings_dict):
         return statement
     executes = _prepared.setdefault(connection.connection, {})
     if statement not in executes:

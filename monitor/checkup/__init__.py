@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from monitor.checkup.brokers import service_problems
 from monitor.checkup.configuration import configuration_problems
-from monitor.checkup.database import replica_problems, schema_problems, snapshot_problems, table_problems
+from monitor.checkup.database import pooler_notes, replica_problems, schema_problems, snapshot_problems, table_problems
 from monitor.checkup.mail import mail_problems
 from monitor.checkup.problem import Level, Problem
 from monitor.checkup.queues import cluster_problems, lease_problems, pause_notes, queue_problems
@@ -24,7 +24,7 @@ QUICK: tuple[Check, ...] = (
     replica_problems,
     service_problems,
 )
-CHECKS: tuple[Check, ...] = (*QUICK, table_problems, schema_problems, configuration_problems)
+CHECKS: tuple[Check, ...] = (*QUICK, pooler_notes, table_problems, schema_problems, configuration_problems)
 
 
 def live_checks(facts: Facts) -> list[Problem]:

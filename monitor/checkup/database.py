@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from django.apps import apps
-from django.db import connection
+from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from monitor.checkup.problem import Level, Problem
 from monitor.dashboard import database
 from monitor.dashboard.facts import Facts
 from monitor.templatetags.monitor_tags import duration, size
+from rest.pooler import is_pooled
 
 NOTED_SNAPSHOT, OLD_SNAPSHOT = 5.0, 300.0
 """Seconds after which a snapshot is noted, and is a warning: a backup may take minutes."""
@@ -33,6 +34,19 @@ def snapshot_problems(facts: Facts) -> Iterator[Problem]:
                 f" vacuum ({snapshot.detail[:100]}).",
                 "Dead rows pile up: end it (pg_terminate_backend, ROLLBACK PREPARED), or run it where it does no harm.",
                 "snapshot-held",
+            )
+
+
+def pooler_notes(facts: Facts) -> Iterator[Problem]:
+    for alias in connections:
+        connections[alias].ensure_connection()
+        if is_pooled(connections[alias].settings_dict):
+            yield Problem(
+                Level.NOTE,
+                f"The database {alias} is reached through a pooler, such as PgBouncer.",
+                "Nothing has to be set. Workers and streams poll instead of being notified, and no call is gathered: a"
+                " direct connection is faster.",
+                "pooler",
             )
 
 

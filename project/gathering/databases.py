@@ -15,6 +15,7 @@ from jobs.models.queue.sql_postgresql import array_literal
 from jobs.models.statements import execute_prepared
 from project.replicas import probe
 from project.replicas.read_your_writes import position_key
+from rest.pooler import is_pooled
 from routers import PRIMARY, pool
 
 log = structlog.get_logger(__name__)
@@ -37,11 +38,14 @@ ONE_PLAN = """
 """Join as written, row by row, by indexes: a plan that is made while the tables are small must stay good."""
 
 
-@cache
 def is_possible() -> bool:
     """Prepared statements need PostgreSQL, and a session that no pooler exchanges."""
-    primary = connections[PRIMARY]
-    return primary.vendor == "postgresql" and not primary.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+    return _is_postgresql() and not is_pooled(connections.settings[PRIMARY])
+
+
+@cache
+def _is_postgresql() -> bool:
+    return connections[PRIMARY].vendor == "postgresql"
 
 
 def read(statement: str, questions: Sequence[Sequence[str]]) -> dict[int, Row]:
@@ -124,6 +128,8 @@ def _connected(alias: str, readonly: bool) -> BaseDatabaseWrapper:
     """Connect anew. readonly: for every transaction of the session, so that safe methods cannot write."""
     connection = connections[alias]
     connection.connect()
+    if is_pooled(connection.settings_dict):
+        return connection
     connection.connection.set_session(readonly=readonly)
     with connection.cursor() as cursor:
         cursor.execute(ONE_PLAN)

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from rest.pooler import is_pooled
 from rest.watch.table import LARGEST, Topic, table_names
 
 CHANNEL = "legwork_changes"
@@ -91,9 +92,9 @@ class Wakeup:
 
 
 def source_for(connection: BaseDatabaseWrapper, wakeup: Wakeup) -> Source:
-    """Notifications on PostgreSQL, unless a pooler may change sessions (as in statements.py): it would lose them."""
+    """Notifications on PostgreSQL, unless a pooler may change sessions: it would lose them."""
     connection.ensure_connection()
-    if connection.vendor == "postgresql" and not connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+    if connection.vendor == "postgresql" and not is_pooled(connection.settings_dict):
         return Notifications(connection, wakeup)
     return Polling(connection, wakeup)
 
