@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
+from ipaddress import ip_address
 from json import dumps
 from threading import Timer
 from time import monotonic
@@ -145,9 +146,12 @@ def call(
     raise Refused(f"http.request follows at most {MAX_REDIRECTS} redirects")
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, allowed_hosts: Collection[str], allowed_ports: Collection[int]) -> None:
     """Raise Refused for a URL that can never be called, whatever its host resolves to."""
-    _parse(url)
+    target = _parse(url)
+    with suppress(ValueError):  # a name
+        check_addresses(target.host, target.port, [str(ip_address(target.host))], allowed_hosts)
+    check_port(target.host, target.port, allowed_hosts, allowed_ports)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

@@ -2,8 +2,9 @@
 
 import random
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from django.conf import settings
 from rest_framework.serializers import ValidationError
@@ -17,8 +18,6 @@ from jobs.run import Run
 from rest.requests.fields import ChoiceField, DictField, IntegerField, ListField, StringField
 from rest.requests.strict import AnyValueField, StrictSerializer
 from rest.throttling import SECONDS, Window
-
-Checked = TypeVar("Checked")
 
 CALL_TIMEOUT = 30.0
 """Seconds that one HTTP call may take, redirects included, unless the job's timeout is shorter."""
@@ -41,19 +40,23 @@ class HttpRequestParams(StrictSerializer):
     expect = ListField(child=IntegerField(min_value=100, max_value=599), required=False, min_length=1, max_length=50)
 
     def validate_url(self, url: str) -> str:
-        return checked(check_url, url)
+        with _as_validation_error():
+            check_url(url, settings.HTTP_REQUEST_ALLOWED_HOSTS, settings.HTTP_REQUEST_ALLOWED_PORTS)
+        return url
 
     def validate_headers(self, headers: dict[str, str]) -> dict[str, str]:
-        return checked(check_headers, headers)
+        with _as_validation_error():
+            check_headers(headers)
+        return headers
 
 
-def checked(check: Callable[[Checked], None], value: Checked) -> Checked:
-    """The value. Raises ValidationError for what the client would refuse to send, before a job is stored."""
+@contextmanager
+def _as_validation_error() -> Iterator[None]:
+    """What the client would refuse to send is refused before a job is stored."""
     try:
-        check(value)
+        yield
     except Refused as error:
-        raise ValidationError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
-    return value
+        raise ValidationError(f"{re.sub('^the ', 'The ', str(error))}.") from None
 
 
 ALWAYS_SECRET = frozenset({"authorization", "proxy-authorization", "cookie"})

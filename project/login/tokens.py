@@ -16,7 +16,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import generics, serializers
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, NotFound
-from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.permissions import AllowAny, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -100,7 +100,7 @@ class TokensView(generics.ListAPIView[Token]):
         return [BasicCredentials()] if self._is_login() else super().get_authenticators()
 
     def get_permissions(self) -> Sequence[BasePermission]:
-        return [AllowAny()] if self._is_login() else [IsAuthenticated(), KnownParameters()]
+        return [AllowAny(), KnownParameters()] if self._is_login() else super().get_permissions()
 
     def _is_login(self) -> bool:
         return self.request is not None and self.request.method == "POST"

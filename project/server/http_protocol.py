@@ -15,7 +15,8 @@ from rest import problems
 from rest.security_headers import FIELDS
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a request line and its header fields, besides the read in which they begin (at most 256 KiB)."""
+"""Bytes of a request line and its header fields, besides the read in which they begin (at most 256 KiB). The same bound
+holds for what arrives between or after the chunks of a body."""
 HEAD_SECONDS = 20.0
 """From the start of a connection or request to the end of its head."""
 PEER_KEY = "legwork.peer"
@@ -31,30 +32,32 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
     _keep_peers()
     made, received, lost = protocol.connection_made, protocol.data_received, protocol.connection_lost
     begun, header, complete = protocol.on_message_begin, protocol.on_header, protocol.on_headers_complete
+    body, message_complete = protocol.on_body, protocol.on_message_complete
 
     @wraps(made)
     def connection_made(self: Any, transport: Any) -> None:
         self.config.encoded_headers = _without_server(self.config.encoded_headers)
         self.server_state.default_headers = _without_server(self.server_state.default_headers)
-        self.head_bytes, self.head_timer, self.head_begun = 0, None, False
+        self.head_timer, self.head_begun = None, False
+        _count_anew(self)
         made(self, transport)
         _start_timer(self)
 
     @wraps(received)
     def data_received(self: Any, data: bytes) -> None:
-        self.head_is_new = False
+        self.counts_anew = False
         received(self, data)
-        if self.head_bytes is not None:
-            # The read in which the head begins does not count: most of it may belong to earlier requests.
-            self.head_bytes += 0 if self.head_is_new else len(data)
-            if self.head_begun:
-                _start_timer(self)
-            if self.head_bytes > MAX_HEAD and not self.transport.is_closing():
-                _refuse(self, 431, "The request line and the header fields are too long.")
+        # The read in which the counting begins does not count: most of it may belong to what was before.
+        self.field_bytes += 0 if self.counts_anew else len(data)
+        if self.head_begun:
+            _start_timer(self)
+        if self.field_bytes > MAX_HEAD and not self.transport.is_closing():
+            _refuse(self, 431, "The request line and the header fields are too long.")
 
     @wraps(begun)
     def on_message_begin(self: Any) -> None:
-        self.head_bytes, self.head_is_new, self.head_begun = 0, True, True
+        self.head_begun = True
+        _count_anew(self)
         begun(self)
 
     @wraps(header)
@@ -66,14 +69,20 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
 
     @wraps(complete)
     def on_headers_complete(self: Any) -> None:
-        self.head_bytes, self.head_begun = None, False
+        self.head_begun = False
+        _count_anew(self)
         _stop_timer(self)
         complete(self)
 
-    @wraps(protocol.on_message_complete)
-    def on_message_complete(self: Any, complete: Any = protocol.on_message_complete) -> None:
-        complete(self)
-        self.head_bytes, self.head_is_new = 0, True
+    @wraps(body)
+    def on_body(self: Any, data: bytes) -> None:
+        _count_anew(self)
+        body(self, data)
+
+    @wraps(message_complete)
+    def on_message_complete(self: Any) -> None:
+        message_complete(self)
+        _count_anew(self)
 
     @wraps(lost)
     def connection_lost(self: Any, error: Exception | None) -> None:
@@ -84,10 +93,9 @@ def harden(protocol: Any = HttpToolsProtocol) -> None:
     def send_400_response(self: Any, message: str) -> None:
         _refuse(self, 400, "This is not a valid HTTP request.")
 
-    for function in (connection_made, data_received, on_message_begin, on_header, on_headers_complete):
+    parsing = (on_message_begin, on_header, on_headers_complete, on_body, on_message_complete)
+    for function in (connection_made, data_received, connection_lost, send_400_response, *parsing):
         setattr(protocol, function.__name__, function)
-    protocol.on_message_complete = on_message_complete
-    protocol.connection_lost, protocol.send_400_response = connection_lost, send_400_response
 
 
 def _keep_peers() -> None:
@@ -104,6 +112,11 @@ def _keep_peers() -> None:
 
 def _without_server(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [field for field in headers if field[0].lower() != b"server"]
+
+
+def _count_anew(protocol: Any) -> None:
+    """field_bytes: received since the connection, a head or the latest piece of a body began."""
+    protocol.field_bytes, protocol.counts_anew = 0, True
 
 
 def _start_timer(protocol: Any) -> None:
@@ -127,6 +140,9 @@ def _head_is_late(protocol: Any) -> None:
 
 
 def _refuse(protocol: Any, status: int, detail: str) -> None:
+    """Answer and close the connection; only close it in the middle of another response."""
+    if protocol.cycle and protocol.cycle.response_started and not protocol.cycle.response_complete:
+        return protocol.transport.close()
     body = problems.document(status, detail, "")
     fields = [
         (b"content-type", problems.MEDIA_TYPE.encode()),

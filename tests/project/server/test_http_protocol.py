@@ -127,6 +127,13 @@ def test_a_request_after_trailer_fields_has_its_own_header_fields(echo: int) -> 
     assert b"wait=20" not in received
 
 
+@pytest.mark.parametrize("line", [b"X-Line: " + b"x" * 1000 + b"\r\n", b"x" * 1000], ids=["fields", "one field"])
+def test_a_trailer_without_end_is_refused_early(port: int, line: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    received = answer(port, head, b"X: ", *[line * 16] * 1000)
+    assert received == b"" or received.startswith(b"HTTP/1.1 431 ")
+
+
 def test_every_response_has_the_security_headers_and_no_server_header(port: int) -> None:
     for path in (b"/healthz", b"/api/v1/", b"/api/v1/nothing/", b"/static/nothing", b"/nothing"):
         received = answer(port, b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").lower()

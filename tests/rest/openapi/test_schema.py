@@ -6,12 +6,14 @@ from functools import cache
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
+from rest_framework.test import APIClient
 
 from jobs.registry import kinds
 
@@ -203,6 +205,18 @@ def test_every_route_needs_authentication_unless_it_is_on_the_public_list() -> N
                 assert answer.status_code == 401, (method, path)
     assert opened <= PUBLIC
     assert ("GET", "/api/v1/docs/") in opened
+
+
+@pytest.mark.django_db
+def test_every_resource_refuses_parameters_that_it_does_not_know() -> None:
+    caller = APIClient()
+    caller.force_authenticate(User.objects.create_superuser("ada"))
+    for path, view in routes():
+        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE"):
+            if path.startswith("/api/") and hasattr(getattr(view, "cls", None), method.lower()):
+                answer = caller.generic(method, f"{path}?unheard_of=1")
+                assert answer.status_code == 400, (method, path)
+                assert method == "HEAD" or answer.json()["errors"][0]["field"] == "unheard_of", (method, path)
 
 
 @pytest.mark.django_db
