@@ -15,7 +15,6 @@ from rest_framework.exceptions import ValidationError
 from jobs import tracing
 from jobs.brokers.notifier import notify
 from jobs.models import Job
-from jobs.models.ids import new_id
 from jobs.models.queue.clock import database_now
 from jobs.models.states import Status
 from jobs.priorities import OWN_PRIORITY
@@ -66,19 +65,21 @@ def submit_many(kind: str, many_params: Iterable[dict[str, Any]], **options: Unp
     """
     if "unique_key" in options:
         raise TypeError("submit_many() takes no unique_key: submit() each job with its own")
-    definition, rows = find_kind(kind), []
+    definition, valid = find_kind(kind), []
     for place, params in enumerate(many_params):
         try:
-            rows.append((new_id(), definition.validate_params(params)))
+            valid.append(definition.validate_params(params))
         except ValidationError as error:
             raise ValidationError({str(place): error.detail}) from None
-    if rows:
-        template = _job(definition, rows[0][1], **options)
-        tracing.keep(pk for pk, _ in rows)
-        Job.objects.insert_many(template, rows)
-        notify([template])
-        log.info("jobs_submitted", kind=kind, count=len(rows))
-    return [pk for pk, _ in rows]
+    if not valid:
+        return []
+    first = _job(definition, valid[0], **options)
+    jobs = [first, *(first.copy(params) for params in valid[1:])]
+    tracing.keep(job.pk for job in jobs)
+    Job.objects.insert(jobs)
+    notify([first])
+    log.info("jobs_submitted", kind=kind, count=len(jobs))
+    return [job.pk for job in jobs]
 
 
 def build(kind: str, params: dict[str, Any] | None = None, **options: Unpack[SingleJobOptions]) -> Job:
@@ -91,9 +92,9 @@ def store(job: Job) -> None:
     """Insert a job from build() and wake a worker. Raises UniqueKeyTaken."""
     tracing.keep([job.pk])
     if job.unique_key is None:
-        Job.objects.insert(job)
+        Job.objects.insert([job])
     else:
-        job.with_unique_key(partial(Job.objects.insert, job))
+        job.with_unique_key(partial(Job.objects.insert, [job]))
     notify([job])
     log.info("job_submitted", job_id=str(job.pk), kind=job.kind, status=job.status)
 
@@ -101,7 +102,7 @@ def store(job: Job) -> None:
 def store_many(jobs: Sequence[Job]) -> None:
     """store() for many jobs from build(), none with a unique_key, in one statement: all or none."""
     tracing.keep(job.pk for job in jobs)
-    Job.objects.insert_each(jobs)
+    Job.objects.insert(jobs)
     notify(jobs)
     lines = [
         {"job_id": str(job.pk), "kind": job.kind, "status": job.status, "request_id": job.request_id} for job in jobs

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 
 from jobs.models import Job
-from jobs.models.queue.claiming import BY_AGE
+from jobs.models.queue.due import BY_AGE
 from jobs.models.states import UPCOMING, Status
 from rest.usage import Usage
 

@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_datetime
 
 from jobs.models import Job
 from jobs.models.queryset import JobQuerySet, first_id_at
-from jobs.models.queue.claiming import BY_PRIORITY
+from jobs.models.queue.due import BY_PRIORITY
 from jobs.models.states import Status
 from jobs.registry import kinds
 from monitor.models import FailedJob

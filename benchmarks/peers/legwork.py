@@ -18,7 +18,7 @@ from django.contrib.auth.models import User  # noqa: E402
 from benchmarks.mails import SUBJECT, TEXT, addresses  # noqa: E402
 from jobs.models import Job  # noqa: E402
 from jobs.models.ids import new_id  # noqa: E402
-from jobs.models.queue.sql_postgresql import INSERT, NOT_GIVEN  # noqa: E402
+from jobs.models.queue.sql_postgresql import array_literal, insert_statement  # noqa: E402
 from jobs.submit import build, submit, submit_many  # noqa: E402
 from mail.models import Message  # noqa: E402
 from mail.submit import build_draft, store  # noqa: E402
@@ -38,19 +38,18 @@ def insert_bare(count: int) -> float:
 
     Returns the seconds that it took.
     """
-    fields = [field for field in Job._meta.concrete_fields if field.name not in NOT_GIVEN]
-    job, places = build("bench.noop"), range(1, len(fields) + 1)
-    columns, numbered = ", ".join(str(field.column) for field in fields), ", ".join(f"${place}" for place in places)
+    fields, statement = insert_statement(Job, connection.alias)
+    job, places = build("bench.noop"), tuple(f"${place}" for place in range(1, len(fields) + 1))
     execute = f"EXECUTE bare ({', '.join(['%s'] * len(fields))})"
     job.params = "{}"
     driver = psycopg2.connect(**connection.get_connection_params())
     driver.autocommit = True
     with closing(driver), driver.cursor() as cursor:
-        cursor.execute(f"PREPARE bare AS {INSERT.format(columns=columns, places=numbered)}")
+        cursor.execute(f"PREPARE bare AS {statement % places}")
         began = time.monotonic()
         for _ in range(count):
             job.pk = new_id()
-            cursor.execute(execute, [getattr(job, field.attname) for field in fields])
+            cursor.execute(execute, [array_literal([getattr(job, field.attname)]) for field in fields])
         return time.monotonic() - began
 
 

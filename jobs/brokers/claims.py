@@ -4,8 +4,9 @@ So a message that is lost, duplicated or late does no harm, and priorities and q
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from functools import cache, cached_property, partial
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import cache, cached_property
 
 from django.db import close_old_connections, connection
 from django_q.conf import Conf
@@ -13,10 +14,11 @@ from django_q.conf import Conf
 from jobs.brokers.fair_share import FairShare
 from jobs.brokers.pauses import PausedKinds
 from jobs.models import Job
-from jobs.models.queue.claiming import STARVED_AFTER
+from jobs.models.queue.claim import Claim, orders
 from jobs.models.queue.low_water import LowWaters
 from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
+from rest.every import Every
 
 QUEUE_DUE_EVERY = 0.2
 """Seconds between two updates of jobs that have become due, and between two checks of the database connections."""
@@ -33,7 +35,6 @@ class ClaimingBroker:
     for_pools = False
     """True in an I/O worker, which claims for pools of threads and is woken only by their jobs."""
     _claims = 0
-    _queue_due_at = 0.0
     _fair_share: FairShare | None = None
 
     @property
@@ -42,9 +43,9 @@ class ClaimingBroker:
         return self.list_key
 
     @property
-    def queues(self) -> list[str] | None:
+    def queues(self) -> tuple[str, ...] | None:
         """The queues that this cluster serves: one if it was started with --queue. None means all."""
-        return None if self.queue_name == Conf.PREFIX else [self.queue_name]
+        return None if self.queue_name == Conf.PREFIX else (self.queue_name,)
 
     @property
     def pools(self) -> list[str]:
@@ -52,15 +53,12 @@ class ClaimingBroker:
         return [kind.pool for kind in kinds() if kind.threads]
 
     def claim(self, worker: str, limit: int, short: Collection[str]) -> list[Job]:
-        """Claim up to limit due jobs for this worker's main thread, best first (ClaimQuerySet.claim).
+        """Claim up to limit due jobs for this worker's main thread, best first. short: see Claim.
 
         Claims only kinds that this process knows: during a rolling deployment the others wait for a newer worker.
         Skips paused kinds and queues.
         """
-        claim = partial(
-            Job.objects.claim, worker, limit=limit, queues=self.queues, kinds=self._claimed_kinds(), short=short
-        )
-        found = self._claim_in_turn(claim, self._low_water if connection.vendor == "postgresql" else None)
+        found = self._first_found(replace(self._claim_of(worker), limit=limit, short=tuple(short)))
         if not found:
             # The worker will be idle: count running jobs now, and claim by priority next, so that a new job waits less.
             self._claims = 0
@@ -68,22 +66,19 @@ class ClaimingBroker:
         return found
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
-        """Claim due jobs for this worker's pools. free: idle threads by kind (ClaimQuerySet.claim_for_pools)."""
-        if paused := self._paused_kinds.now():
-            free = {kind: threads for kind, threads in free.items() if kind not in paused}
-            if not free:
-                return []
-        queue = self.queues and self.queues[0]
-        return self._claim_in_turn(partial(Job.objects.claim_for_pools, worker, free, queue=queue or None))
+        """Claim due jobs for this worker's pools. free: idle threads by kind, of which each is a pool."""
+        paused = self._paused_kinds.now()
+        threads = {kind: idle for kind, idle in free.items() if kind not in paused}
+        return self._first_found(Claim(worker, queues=self.queues, threads=threads)) if threads else []
 
     def claim_for_others(self, worker: str) -> list[Job]:
-        """Claim a due job of a user below the ceiling, if others are at theirs (jobs/worker/reserve.py)."""
+        """Claim a due job of a user below the ceiling, if others are at theirs (jobs/worker/reserve_worker.py)."""
         users = self.fair_share.at_ceiling()
-        if not users:
-            return []
-        claim = partial(Job.objects.claim, worker, queues=self.queues, kinds=self._claimed_kinds(), without_users=users)
-        found: list[Job] = claim(by_age=True) or claim()
-        return found
+        fair = replace(self._claim_of(worker), without_users=users)
+        for claim in orders(fair, by_age=True) if users else ():
+            if found := list(Job.objects.claim(claim)):
+                return found
+        return []
 
     @property
     def fair_share(self) -> FairShare:
@@ -104,40 +99,46 @@ class ClaimingBroker:
     def _paused_kinds(self) -> PausedKinds:
         return PausedKinds()
 
-    def _claimed_kinds(self) -> tuple[str, ...]:
-        """Those that this process knows and that are not paused."""
+    def _claim_of(self, worker: str) -> Claim:
+        """Of one job by priority, of the kinds that this process knows and that are not paused."""
         known, paused = _known_kinds(), self._paused_kinds.now()
-        return tuple(kind for kind in known if kind not in paused) if paused else known
+        kinds = tuple(kind for kind in known if kind not in paused) if paused else known
+        return Claim(worker, queues=self.queues, kinds=kinds)
+
+    @cached_property
+    def _queue_due(self) -> Every:
+        return Every(QUEUE_DUE_EVERY)
 
     @cached_property
     def _low_water(self) -> LowWaters:
-        return LowWaters(STARVED_AFTER)
+        return LowWaters()
 
-    def _claim_in_turn(self, claim: Callable[..., list[Job]], low_water: LowWaters | None = None) -> list[Job]:
-        """By priority; at every OLDEST_FIRST_EVERY-th call first by age. Users at their ceiling get what is left."""
-        if low_water:
-            claim = partial(_claim_above, claim, low_water)
-        if time.monotonic() >= self._queue_due_at:
+    def _first_found(self, claim: Claim) -> list[Job]:
+        """The jobs of the first order that finds any. Every OLDEST_FIRST_EVERY-th time it begins with claims by age."""
+        self._queue_what_is_due()
+        self._claims += 1
+        ceiling = self.fair_share.passed_over(busy=self._claims > 1)
+        for each in orders(claim, by_age=self._claims % OLDEST_FIRST_EVERY == 0, ceiling=ceiling):
+            if found := self._try(each):
+                return found
+        return []
+
+    def _try(self, claim: Claim) -> list[Job]:
+        """Claims for threads take few jobs at a time, and SQLite has no dead entries: these need no marks."""
+        started = time.monotonic()
+        has_marks = claim.threads is None and connection.vendor == "postgresql"
+        low_water = self._low_water.of(claim.overdue, claim.without_users) if has_marks else None
+        found: list[Job] = Job.objects.claim(claim, low_water)
+        if claim.without_users and not claim.by_age and not found:
+            self.fair_share.nobody_else_waits(time.monotonic() - started)
+        return found
+
+    def _queue_what_is_due(self) -> None:
+        if self._queue_due.is_due():
             close_old_connections()
             if _OVERDUE.rows():
                 Job.objects.queue_due()
-            self._queue_due_at = time.monotonic() + QUEUE_DUE_EVERY
-        self._claims += 1
-        by_age = self._claims % OLDEST_FIRST_EVERY == 0
-        if users := self.fair_share.passed_over(busy=self._claims > 1):
-            started = time.monotonic()
-            claim_fairly = partial(claim, without_users=users)
-            if found := (claim_fairly(by_age=True) if by_age else []) or claim_fairly():
-                return found
-            self.fair_share.nobody_else_waits(time.monotonic() - started)
-        return (claim(by_age=True) if by_age else []) or claim()
-
-
-def _claim_above(
-    claim: Callable[..., list[Job]], low_water: LowWaters, by_age: bool = False, without_users: tuple[int, ...] = ()
-) -> list[Job]:
-    marks = low_water.of(by_age=by_age, without_users=without_users)
-    return claim(by_age=by_age, without_users=without_users, low_water=marks)
+            self._queue_due.restart()
 
 
 @cache

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from django.conf import settings
 
 from jobs.models import Job
-from jobs.models.queue.claiming import MAIN_THREAD
+from jobs.models.queue.due import MAIN_THREAD
 from jobs.models.statements import CompiledQuery
 from jobs.registry import kinds
 

@@ -16,7 +16,7 @@ from jobs.brokers.breaker import CircuitBreaker
 from jobs.brokers.claims import ClaimingBroker
 from jobs.brokers.wakeups import MAX_WAKEUPS, Channel, JobIds, JoinedWakeups, Wakeups
 from jobs.models import Job
-from jobs.models.queue.claiming import MAIN_THREAD
+from jobs.models.queue.due import MAIN_THREAD
 from jobs.registry import REMOTE_POOL
 
 NOTIFY_TIMEOUT = 1.0

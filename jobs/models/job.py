@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
+from django.db.models.base import ModelState
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -20,7 +21,7 @@ from jobs.errors import AlreadyFinished, LeaseLost, NotRestartable, UniqueKeyTak
 from jobs.models.attempt_errors import AppendError, AttemptError, append_error
 from jobs.models.ids import new_id
 from jobs.models.queryset import JobQuerySet
-from jobs.models.queue.claiming import BY_AGE, BY_OWNER, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
+from jobs.models.queue.due import BY_AGE, BY_OWNER, BY_PRIORITY, BY_PRIORITY_IN_QUEUE
 from jobs.models.queue.lock_waits import short_lock_waits
 from jobs.models.states import RESTARTABLE, TERMINAL, UPCOMING, WAITING, Status
 from jobs.registry import REMOTE_POOL
@@ -176,6 +177,12 @@ class Job(models.Model):
     def error(self) -> AttemptError | None:
         """The last error of a failed job."""
         return self.errors[-1] if self.status == Status.FAILED and self.errors else None
+
+    def copy(self, params: object) -> Self:
+        """A new job with other params, to be inserted. Quicker than the constructor, which sets each field."""
+        job = type(self).__new__(type(self))
+        job.__dict__ = self.__dict__ | {"_state": ModelState(), "id": new_id(), "params": params}
+        return job
 
     def succeed(self, result: object) -> None:
         """Finish the running attempt and the job with a result (JSON). Raises LeaseLost, as the next five."""

@@ -15,7 +15,8 @@ from psycopg2.errors import LockNotAvailable
 from jobs.errors import LeaseLost
 from jobs.models.bulk import BulkQuerySet
 from jobs.models.queue import sql
-from jobs.models.queue.claiming import BY_AGE, ClaimQuerySet
+from jobs.models.queue.claiming import ClaimQuerySet
+from jobs.models.queue.due import BY_AGE
 from jobs.models.queue.leases import LeaseQuerySet
 from jobs.models.queue.sql_postgresql import HISTORY
 from jobs.models.states import TERMINAL, UPCOMING, WAITING, Status
@@ -83,20 +84,10 @@ class JobQuerySet(ClaimQuerySet, LeaseQuerySet, BulkQuerySet):  # type: ignore[o
         old = self.filter(status=status, finished_at__lt=finished_before, id__lt=first_id_at(finished_before))
         return deletions(old)
 
-    def insert(self, job: Any) -> None:
-        """job.save() for a new job whose JSON fields hold plain JSON."""
+    def insert(self, jobs: Sequence[Any]) -> None:
+        """Insert new jobs whose JSON fields hold plain JSON, in one statement: all or none."""
         self._for_write = True
-        sql.sql_for(self.db).insert(self, job)
-
-    def insert_each(self, jobs: Sequence[Any]) -> None:
-        """insert() for many jobs, in one statement: all or none."""
-        self._for_write = True
-        sql.sql_for(self.db).insert_each(self, jobs)
-
-    def insert_many(self, template: Any, rows: Sequence[tuple[UUID, object]]) -> None:
-        """Insert a copy of the template for each of these ids and params."""
-        self._for_write = True
-        sql.sql_for(self.db).insert_many(self, template, rows)
+        sql.sql_for(self.db).insert(self, jobs)
 
     def succeed_many(self, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
         """Job.succeed() for many running jobs of this worker. A job whose lease is lost is left as it is.

@@ -17,6 +17,7 @@ from jobs.brokers.pauses import paused_kinds
 from jobs.errors import JobError, LeaseLost
 from jobs.models import Job
 from jobs.models.queryset import JobQuerySet
+from jobs.models.queue.claim import Claim
 from jobs.models.states import Status
 from jobs.registry import REMOTE_LEASE, REMOTE_POOL, UnknownKind, find_kind
 from jobs.remote.lease_id import LeaseId, NoSuchLease
@@ -47,7 +48,8 @@ def lease_next(user_id: int, worker: str, kinds: Collection[str]) -> Any:
         return None
     try:
         with transaction.atomic():
-            job = Job.objects.claim_for_owner(worker, user_id, sorted(claimable))
+            claim = Claim(worker, pool=REMOTE_POOL, owner=user_id, kinds=tuple(sorted(claimable)))
+            job = next(iter(Job.objects.claim(claim)), None)
             if job is not None:
                 _extend(job, job.started_at)
     except IntegrityError:

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from jobs.errors import WorkerLost
 from jobs.models import Counter, Job
 from jobs.models.queryset import JobQuerySet
-from jobs.models.queue.leases import LEASE
+from jobs.models.queue.claim import LEASE
 from jobs.models.states import Status
 from jobs.registry import REMOTE_POOL
 from jobs.worker.attempts.interrupt import TimedOut

@@ -3,14 +3,19 @@
 from dataclasses import dataclass
 
 from django.db import connection
+from django.db.models import Q
+
+from jobs.models import Job
+from jobs.models.queue.due import BY_PRIORITY, condition_sql
+from jobs.models.states import UPCOMING, Status
 
 UP_TO = 10_000
 """More are not counted for a page: a million queued jobs would take a second."""
 WHERE = {
-    "scheduled": "status IN ('scheduled', 'retrying') AND status = 'scheduled'",
-    "queued": "status = 'queued' AND priority >= -32768",
-    "running": "status = 'running'",
-    "retrying": "status IN ('scheduled', 'retrying') AND status = 'retrying'",
+    "scheduled": Q(status__in=UPCOMING) & Q(status=Status.SCHEDULED),
+    "queued": BY_PRIORITY,
+    "running": Q(status=Status.RUNNING),
+    "retrying": Q(status__in=UPCOMING) & Q(status=Status.RETRYING),
 }
 """By status, the condition that is true for it and names a partial index (Job.Meta)."""
 
@@ -31,7 +36,7 @@ COUNT = "(SELECT count(*) FROM (SELECT 1 FROM jobs_job WHERE {} LIMIT %s) AS fou
 
 def unfinished_counts() -> dict[str, Count]:
     """By status; one statement."""
-    columns = [COUNT.format(condition) for condition in WHERE.values()]
+    columns = [COUNT.format(condition_sql(Job, condition)) for condition in WHERE.values()]
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(columns)}", [UP_TO + 1] * len(columns))
         numbers = cursor.fetchone()

@@ -9,7 +9,7 @@ from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from jobs.models import Job
-from jobs.models.queue.claiming import BY_PRIORITY
+from jobs.models.queue.due import BY_PRIORITY
 from jobs.models.states import UPCOMING, Status
 from monitor.models import QueueDepth
 

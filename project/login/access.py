@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q
 from jobs.cancellation import cancel
 from jobs.errors import AlreadyFinished
 from jobs.models import Job
-from jobs.models.queue.claiming import BY_AGE
+from jobs.models.queue.due import BY_AGE
 from jobs.models.states import UPCOMING, Status
 from mail.errors import AlreadySent
 from mail.models import Message

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jobs.models import Job
 from jobs.models.queryset import JobQuerySet
-from jobs.models.queue.claiming import STARVED_AFTER
+from jobs.models.queue.due import STARVED_AFTER
 from jobs.models.queue.leases import LEASE
 from jobs.models.states import TERMINAL, TRANSITIONS, Status
 from jobs.worker.heartbeat import RENEW_EVERY

@@ -23,6 +23,7 @@ from jobs.registry import UnknownKind
 from jobs.retry import exponential
 from jobs.submit import build, submit, submit_many
 from rest.requests.strict import StrictSerializer
+from tests.support.claims import claim_jobs
 from tests.support.factories import WORKER, clock_wrong_by, make_job, make_kind, make_user, row
 from tests.support.timeouts import PATIENCE
 
@@ -81,7 +82,7 @@ def test_a_job_with_a_past_run_at_goes_before_no_job_that_was_created_earlier(pa
     first = submit("demo.countdown", {"seconds": 0})
     alone = submit("demo.countdown", {"seconds": 0}, run_at=past)
     [many] = submit_many("demo.countdown", [{"seconds": 0}], run_at=past)
-    claimed = [Job.objects.claim(WORKER)[0].pk for _ in range(3)]
+    claimed = [claim_jobs(WORKER)[0].pk for _ in range(3)]
     assert claimed == [first.pk, alone.pk, many]
     assert row(alone)["run_at"] == row(alone)["created_at"] == alone.run_at
 

@@ -10,6 +10,7 @@ from jobs.models import Job
 from jobs.registry import kinds
 from jobs.worker.watchdog import Predecessor, Watchdog
 from jobs.worker.worker import MAIN_SLOT, Worker
+from tests.support.claims import claim_for_pools, claim_jobs
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 
@@ -31,7 +32,7 @@ def run_due() -> None:
     with signal_handlers_kept():
         worker = Worker(Handle(), get_broker())
         pools = {kind.pool: 100 for kind in kinds() if kind.threads}
-        for job in [*Job.objects.claim(worker.name, limit=100), *Job.objects.claim_for_pools(worker.name, pools)]:
+        for job in [*claim_jobs(worker.name, limit=100), *claim_for_pools(worker.name, pools)]:
             worker.attempts.run(job, worker.main_thread, MAIN_SLOT)
             worker.buffer.write_results()
 

@@ -17,6 +17,7 @@ from jobs.worker.process import WorkerProcess
 from jobs.worker.thread_pools import total_threads
 from jobs.worker.watchdog import Predecessor
 from jobs.worker.worker import Worker
+from tests.support.claims import claim_for_pools, claim_jobs
 from tests.support.factories import WORKER, disconnect, make_job, row
 from tests.support.inline_worker import Handle
 
@@ -33,11 +34,11 @@ class Broker:
 
     def claim(self, worker: str, limit: int, short: Collection[str]) -> list[Job]:
         Job.objects.queue_due()
-        return list(Job.objects.claim(worker, limit=limit, short=short))
+        return claim_jobs(worker, limit=limit, short=short)
 
     def claim_for_pools(self, worker: str, free: Mapping[str, int]) -> list[Job]:
         Job.objects.queue_due()
-        return list(Job.objects.claim_for_pools(worker, free))
+        return claim_for_pools(worker, free)
 
     def dequeue(self) -> list[tuple[Any, str]] | None:
         return [self.packages.pop(0)] if self.packages else None

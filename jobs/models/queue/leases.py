@@ -9,9 +9,7 @@ from uuid import UUID
 from django.db import models
 
 from jobs.models.queue import sql
-
-LEASE = timedelta(seconds=30)
-"""How long a claim is valid unless its worker renews it."""
+from jobs.models.queue.claim import LEASE
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ while there is. Where that takes long they do so less often: such looks take an 
 Marks exist only while a look from the beginning reads many pages. Otherwise claims work as without this module.
 """
 
-import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
+
+from rest.every import Every
 
 FULL_LOOK_EVERY = 0.25
 """Seconds between two looks from the beginning while there are jobs above the marks."""
@@ -45,18 +46,18 @@ class Due(Protocol):
 class LowWater:
     """The marks of one worker process for one sort of claim.
 
-    by_age: None for claims by priority. Claims by age take jobs that have been due for longer than this, whatever their
-    priority, so there is one mark.
+    overdue: None for claims by priority. Claims by age take jobs that have been due for longer than this, whatever
+    their priority, so there is one mark.
     """
 
-    def __init__(self, by_age: timedelta | None = None) -> None:
-        self._by_age = by_age
+    def __init__(self, overdue: timedelta | None = None) -> None:
+        self._overdue = overdue
         self._marks: dict[int, datetime] = {}
         self._is_busy = False
-        self._claim_at = 0.0
-        self._full_look_at = 0.0
-        self._full_look_if_empty_at = 0.0
-        self._ask_at = 0.0
+        self._claim = Every(0.0)
+        self._look = Every(FULL_LOOK_EVERY)
+        self._look_if_empty = Every(0.0)
+        self._question = Every(ASK_EVERY)
 
     @property
     def marks(self) -> Marks:
@@ -65,22 +66,21 @@ class LowWater:
 
     def may_claim(self) -> bool:
         """False for a while after a slow claim by age that found nothing."""
-        return time.monotonic() >= self._claim_at
+        return self._claim.is_due()
 
     def is_full_look_due(self) -> bool:
         """Whether to look from the beginning before a claim. An idle worker does it after one that found nothing."""
-        return self._is_busy and time.monotonic() >= self._full_look_at
+        return self._is_busy and self._look.is_due()
 
     def may_look_fully(self) -> bool:
         """Whether to look from the beginning after a claim that found nothing above the marks."""
-        return time.monotonic() >= self._full_look_if_empty_at
+        return self._look_if_empty.is_due()
 
     def may_ask(self) -> bool:
         """Whether to ask how many pages a slow look reads. True once in ASK_EVERY seconds."""
-        now = time.monotonic()
-        if now < self._ask_at:
+        if not self._question.is_due():
             return False
-        self._ask_at = now + ASK_EVERY
+        self._question.restart()
         return True
 
     def forget(self) -> None:
@@ -93,8 +93,8 @@ class LowWater:
         now: by the database's clock. priorities: of recently finished jobs. Marks of priorities lower than first's are
         dropped, because jobs may wait below them.
         """
-        self._full_look_if_empty_at = time.monotonic() + SHARE * seconds
-        self._full_look_at = max(self._full_look_if_empty_at, time.monotonic() + FULL_LOOK_EVERY)
+        self._look_if_empty.restart(SHARE * seconds)
+        self._look.restart(SHARE * seconds)
         if first:
             self._marks = {priority: mark for priority, mark in self._marks.items() if priority >= first.priority}
         self.learn([first] if first else [], now, priorities)
@@ -102,12 +102,12 @@ class LowWater:
     def learn(self, found: Sequence[Due], now: datetime, priorities: Iterable[int] = (), seconds: float = 0.0) -> None:
         """Called after a claim. found: its jobs in order. seconds: its duration. now, priorities: see start_at()."""
         self._is_busy = bool(found)
-        if self._by_age is not None:
+        if self._overdue is not None:
             if found:
                 self._marks[0] = found[-1].run_at
             else:
-                self._raise(0, now - self._by_age - SETTLED)
-                self._claim_at = time.monotonic() + SHARE * seconds
+                self._raise(0, now - self._overdue - SETTLED)
+                self._claim.restart(SHARE * seconds)
             return
         lowest = found[-1].priority if found else -(2**15) - 1
         for priority in {*self._marks, *priorities}:
@@ -120,24 +120,21 @@ class LowWater:
 
 
 class LowWaters:
-    """The marks of one worker process, by sort of claim. overdue: claims by age take jobs due for longer than this.
+    """The marks of one worker process, by sort of claim.
 
     Of claims that pass over users, only the marks for the latest set of users are kept.
     """
 
-    def __init__(self, overdue: timedelta) -> None:
-        self._overdue = overdue
-        self._of_all = {by_age: self._new(by_age) for by_age in (False, True)}
-        self._of_others: dict[bool, tuple[tuple[int, ...], LowWater]] = {}
+    def __init__(self) -> None:
+        self._of_all: dict[timedelta | None, LowWater] = {}
+        self._of_others: dict[timedelta | None, tuple[tuple[int, ...], LowWater]] = {}
 
-    def of(self, *, by_age: bool, without_users: tuple[int, ...]) -> LowWater:
+    def of(self, overdue: timedelta | None, without_users: tuple[int, ...]) -> LowWater:
+        """The marks of claims by age (overdue) or by priority (None), which pass over these users."""
         if not without_users:
-            return self._of_all[by_age]
-        users, marks = self._of_others.get(by_age, ((), self._of_all[by_age]))
-        if users != without_users:
-            marks = self._new(by_age)
-            self._of_others[by_age] = without_users, marks
+            return self._of_all.setdefault(overdue, LowWater(overdue))
+        users, marks = self._of_others.get(overdue, ((), None))
+        if marks is None or users != without_users:
+            marks = LowWater(overdue)
+            self._of_others[overdue] = without_users, marks
         return marks
-
-    def _new(self, by_age: bool) -> LowWater:
-        return LowWater(self._overdue if by_age else None)

@@ -1,8 +1,11 @@
-"""The queue's statements (sql.py) through the ORM, for any database: several statements in one transaction each."""
+"""The queue's statements through the ORM, for any database: several statements in one transaction each.
 
-from collections.abc import Collection, Mapping, Sequence
+sql_postgresql.py replaces them by single statements. Both pass tests/jobs/models/queue/test_sql.py.
+"""
+
+from collections.abc import Sequence
 from contextlib import suppress
-from copy import copy
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,66 +16,52 @@ from django.db.models.functions import Now
 
 from jobs.errors import LeaseLost
 from jobs.models.queue.batch import COLUMNS, Candidate, first_batch
+from jobs.models.queue.claim import LEASE, Claim
 from jobs.models.states import Status
 
 
 class Portable:
-    def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
-        return self.claim_best(rows, rows.matching(claim), worker, lease)
+    """rows: a JobQuerySet of all jobs; its `db` is the database that is used."""
 
-    def claim_batch(
-        self, rows: Any, claim: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None
-    ) -> list[Any]:
-        return _lock_and_claim(rows, rows.matching(claim), worker, lease, limit, short)
-
-    def look(self, rows: Any, claim: Any, limit: int) -> Sequence[Candidate]:
-        """From the beginning: other databases have no use for marks."""
-        return list(rows.matching(claim).values_list(*COLUMNS)[:limit])
-
-    def pages_of_look(self, rows: Any, claim: Any) -> int:
-        """Other databases have no dead entries."""
-        return 0
-
-    def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
+    def claim_first(self, rows: Any, claim: Claim) -> list[Any]:
+        """Claim the best due job that matches this claim and that nobody else has locked."""
         # Without a transaction: on SQLite, an idle worker must not take the only write lock.
-        return _lock_and_claim(rows, due, worker, lease, 1) if due.exists() else []
+        return _lock_and_claim(rows, claim, 1) if rows.matching(claim).exists() else []
 
-    def claim_for_pools(
-        self,
-        rows: Any,
-        worker: str,
-        free: Mapping[str, int],
-        lease: timedelta,
-        queue: str | None,
-        overdue: timedelta | None,
-        without_users: tuple[int, ...],
-    ) -> list[Any]:
-        by_age = overdue is not None
-        due = {pool: rows.due_in_pool(pool, queue, by_age=by_age, without_users=without_users) for pool in free}
-        waiting = [pool for pool, found in due.items() if found.exists()]  # an idle worker locks nothing
+    def claim_batch(self, rows: Any, claim: Claim) -> list[Any]:
+        """Claim the first unlocked jobs that match this claim, as many as may be claimed together (first_batch())."""
+        return _lock_and_claim(rows, claim, claim.limit)
+
+    def claim_for_threads(self, rows: Any, claim: Claim) -> list[Any]:
+        """Claim the best due jobs of each pool, at most as many as it has idle threads."""
+        of_pools = [replace(claim, pool=pool, short=None, limit=idle) for pool, idle in (claim.threads or {}).items()]
+        waiting = [each for each in of_pools if rows.matching(each).exists()]  # an idle worker locks nothing
         if not waiting:
             return []
         # One transaction: an error with one pool must not leave behind what was claimed for another.
         with transaction.atomic(using=rows.db):
-            return [job for pool in waiting for job in _lock_and_claim(rows, due[pool], worker, lease, free[pool])]
+            return [job for each in waiting for job in _lock_and_claim(rows, each, each.limit)]
+
+    def look(self, rows: Any, claim: Claim, limit: int) -> Sequence[Candidate]:
+        """Due jobs that match this claim, in its order. Above its marks, for which only PostgreSQL has a use."""
+        return list(rows.matching(claim).values_list(*COLUMNS)[:limit])
+
+    def pages_of_look(self, rows: Any, claim: Claim) -> int:
+        """How many pages a look for the first job that this claim may take reads. Only PostgreSQL has dead entries."""
+        return 0
 
     def read_in_index_order(self, rows: Any) -> None:
-        pass
+        """For the rest of the transaction: read few rows in the order of an index rather than sort many."""
 
-    def insert(self, rows: Any, job: Any) -> None:
-        job.save(force_insert=True, using=rows.db)
-
-    def insert_each(self, rows: Any, jobs: Sequence[Any]) -> None:
-        rows.bulk_create(jobs)
-
-    def insert_many(self, rows: Any, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
-        jobs = []
-        for pk, params in many_params:
-            jobs.append(job := copy(template))
-            job.pk, job.params = pk, params
+    def insert(self, rows: Any, jobs: Sequence[Any]) -> None:
+        """Insert new jobs whose JSON fields hold plain JSON: all or none."""
         rows.bulk_create(jobs)
 
     def succeed_many(self, rows: Any, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
+        """Finish these attempts with their results; returns the ids of those whose lease was still held.
+
+        PostgreSQL: raises OperationalError, and writes nothing, if another transaction keeps a row locked for a second.
+        """
         succeeded = set()
         with transaction.atomic(using=rows.db):
             for job, result in results:
@@ -82,6 +71,10 @@ class Portable:
         return succeeded
 
     def update_held(self, rows: Any, worker: str, jobs: Sequence[Any], lease: timedelta | None) -> dict[UUID, bool]:
+        """Write the progress of running attempts, and renew their leases if a lease is given.
+
+        Returns cancel_requested by id; without jobs whose lease is lost, and (PostgreSQL) whose row is locked.
+        """
         renewed = {} if lease is None else {"lease_expires_at": Now() + lease}
         found = {}
         with transaction.atomic(using=rows.db):
@@ -92,19 +85,17 @@ class Portable:
         return found
 
 
-def _lock_and_claim(
-    rows: Any, due: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None = None
-) -> list[Any]:
-    """Claim the first unlocked jobs of these due ones, in their order; as many as may be claimed together."""
+def _lock_and_claim(rows: Any, claim: Claim, limit: int) -> list[Any]:
+    """Claim the first unlocked jobs that match, in their order; as many as may be claimed together."""
     with transaction.atomic(using=rows.db):
-        locked = list(due.select_for_update(skip_locked=True).values_list(*COLUMNS)[:limit])
-        chosen = [pk for pk, *_ in first_batch(locked, short)]
+        locked = list(rows.matching(claim).select_for_update(skip_locked=True).values_list(*COLUMNS)[:limit])
+        chosen = [pk for pk, *_ in first_batch(locked, claim.short)]
         rows.filter(pk__in=chosen).update(
             status=Status.RUNNING,
             attempt=F("attempt") + 1,
-            worker=worker,
+            worker=claim.worker,
             started_at=Now(),
-            lease_expires_at=Now() + lease,
+            lease_expires_at=Now() + LEASE,
             progress={"percent": 0, "message": ""},
         )
         claimed = rows.without_history().in_bulk(chosen)

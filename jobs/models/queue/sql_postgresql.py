@@ -1,9 +1,8 @@
-"""The queue's statements (sql.py) for PostgreSQL, each a single statement, because this is what workers do all day."""
+"""The queue's statements for PostgreSQL, each a single statement, because this is what workers do all day."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from functools import cache
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +11,10 @@ from django.db import connections, models, transaction
 from django.db.models.expressions import RawSQL
 
 from jobs.models.queue.batch import COLUMNS, MAY_BE_IN_A_BATCH, Candidate
+from jobs.models.queue.claim import LEASE, Claim
 from jobs.models.queue.lock_waits import LIMIT
-from jobs.models.queue.sql_above_marks import above_marks
+from jobs.models.queue.sql_above_marks import above_marks, matching_sql
+from jobs.models.queue.sql_portable import Portable
 from jobs.models.statements import CompiledQuery, execute_prepared, instances, prepare
 
 HISTORY = ("errors", "result")
@@ -45,21 +46,15 @@ FIRST_BATCH = f"""
 
 FIRST_OF_POOLS = """
     SELECT first.place FROM unnest(%s::text[], %s::int[]) AS free (pool, threads) CROSS JOIN LATERAL (
-        SELECT ctid AS place FROM jobs_job
-        WHERE pool = free.pool AND status = 'queued' {fair} AND {due}
-        LIMIT free.threads FOR UPDATE SKIP LOCKED
+        SELECT ctid AS place FROM jobs_job WHERE pool = free.pool AND {matching}
+        ORDER BY {order} LIMIT free.threads FOR UPDATE SKIP LOCKED
     ) AS first
 """
-WITHOUT_USERS = "AND (user_id IS NULL OR user_id <> ALL (%s::int[]))"
-# The conditions choose the index, as in jobs/models/queue/claiming.py.
-BY_PRIORITY = "priority >= -32768 ORDER BY priority DESC, run_at"
-BY_PRIORITY_IN_QUEUE = "priority <= 32767 AND queue = %s ORDER BY priority DESC, run_at"
-BY_AGE = "attempt >= 0 AND run_at < statement_timestamp() - %s ORDER BY run_at"
-BY_AGE_IN_QUEUE = f"queue = %s AND {BY_AGE}"
 
 INSERT = f"""
     INSERT INTO jobs_job (version, attempt, worker, cancel_requested, progress, errors, {{columns}})
-    VALUES ({NEW_VERSION}, 0, '', false, '{{{{"percent": 0, "message": ""}}}}', '[]', {{places}})
+    SELECT {NEW_VERSION}, 0, '', false, '{{{{"percent": 0, "message": ""}}}}', '[]', each.*
+    FROM unnest({{places}}) AS each ({{columns}})
 """  # noqa: S608 a constant
 NOT_GIVEN = {
     "version",
@@ -67,17 +62,6 @@ NOT_GIVEN = {
     *("started_at", "lease_expires_at", "finished_at", "result", "output"),
 }
 """Fields that have the same value in every new job: constants in the statement, or, on the last line, NULL."""
-
-INSERT_MANY = f"""
-    INSERT INTO jobs_job (version, id, params, {{columns}})
-    SELECT {NEW_VERSION}, each.id, each.params, {{values}} FROM unnest(%s::uuid[], %s::jsonb[]) AS each (id, params)
-"""  # noqa: S608 a constant
-
-INSERT_EACH = f"""
-    INSERT INTO jobs_job (version, attempt, worker, cancel_requested, progress, errors, {{columns}})
-    SELECT {NEW_VERSION}, 0, '', false, '{{{{"percent": 0, "message": ""}}}}', '[]', each.*
-    FROM unnest({{places}}) AS each ({{columns}})
-"""  # noqa: S608 a constant
 
 HOLDS_LEASE = "jobs_job.lease_expires_at IS NOT NULL"
 """That is: it is running. LeaseQuerySet.held_by() says why the status is not asked for."""
@@ -121,76 +105,54 @@ PLACES_OF_DUE = CompiledQuery(
 )
 
 
-class PostgreSQL:
-    def claim_first(self, rows: Any, claim: Any, worker: str, lease: timedelta) -> list[Any]:
+class PostgreSQL(Portable):
+    def claim_first(self, rows: Any, claim: Claim) -> list[Any]:
         if claim.marks:
-            above, given = above_marks(claim, 1, "id", lock=True)
-            return _claim(rows, worker, lease, f"id = ({above})", given, prepared=True)
+            above, given = above_marks(rows.model, claim, 1, "id", lock=True)
+            return _claim(rows, claim, f"id = ({above})", given)
         first, values = _compiled(FIRST_DUE, rows, claim)
-        return _claim(rows, worker, lease, f"id = ({first} FOR UPDATE SKIP LOCKED)", values)
+        return _claim(rows, claim, f"id = ({first} FOR UPDATE SKIP LOCKED)", values)
 
-    def claim_batch(
-        self, rows: Any, claim: Any, worker: str, lease: timedelta, limit: int, short: Collection[str] | None
-    ) -> list[Any]:
+    def claim_batch(self, rows: Any, claim: Claim) -> list[Any]:
         """The rows are updated at the places where they are locked, without a search for each by its id.
 
         A row that changes its place between the snapshot and the lock is left for the next claim.
         """
         values: Sequence[Any]
         if claim.marks:
-            due, values = above_marks(claim, limit, f"ctid AS place, {', '.join(COLUMNS[1:])}", lock=True)
+            columns = f"ctid AS place, {', '.join(COLUMNS[1:])}"
+            due, values = above_marks(rows.model, claim, claim.limit, columns, lock=True)
         else:
             due, values = _compiled(PLACES_OF_DUE, rows, claim)
-            due = f"{due} LIMIT {limit:d} FOR UPDATE SKIP LOCKED"
-        first = ALL if short is None else FIRST_BATCH
-        which = f"ctid = ANY (ARRAY ({first.format(due=due)}))"
-        given = values if short is None else [list(short), *values]
-        claimed = _claim(rows, worker, lease, which, given, prepared=bool(claim.marks))
-        claimed.sort(key=attrgetter("run_at") if claim.by_age else _priority_and_age)
+            due = f"{due} LIMIT {claim.limit:d} FOR UPDATE SKIP LOCKED"
+        first = ALL if claim.short is None else FIRST_BATCH
+        given = values if claim.short is None else [list(claim.short), *values]
+        claimed = _claim(rows, claim, f"ctid = ANY (ARRAY ({first.format(due=due)}))", given)
+        claimed.sort(key=(lambda job: job.run_at) if claim.by_age else (lambda job: (-job.priority, job.run_at)))
         return claimed
 
-    def look(self, rows: Any, claim: Any, limit: int) -> Sequence[Candidate]:
+    def claim_for_threads(self, rows: Any, claim: Claim) -> list[Any]:
+        threads = claim.threads or {}
+        matching, values = matching_sql(rows.model, claim, of_pool=False)
+        order = "run_at" if claim.by_age else "priority DESC, run_at"
+        which = f"ctid = ANY (ARRAY ({FIRST_OF_POOLS.format(matching=matching, order=order)}))"
+        return _claim(rows, claim, which, [list(threads), list(threads.values()), *values])
+
+    def look(self, rows: Any, claim: Claim, limit: int) -> Sequence[Candidate]:
         if claim.marks:
-            above, given = above_marks(claim, limit, ", ".join(COLUMNS), lock=False)
+            above, given = above_marks(rows.model, claim, limit, ", ".join(COLUMNS), lock=False)
             return execute_prepared(connections[rows.db], above, given)
         due, values = _compiled(DUE, rows, claim)
         with connections[rows.db].cursor() as cursor:
             cursor.execute(f"{due} LIMIT {limit:d}", values)
             return list(cursor.fetchall())
 
-    def pages_of_look(self, rows: Any, claim: Any) -> int:
+    def pages_of_look(self, rows: Any, claim: Claim) -> int:
         first, values = _compiled(FIRST_DUE, rows, claim)
         with connections[rows.db].cursor() as cursor:
             cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {first}", values)
             plan = cursor.fetchone()[0][0]["Plan"]
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
-
-    def claim_best(self, rows: Any, due: Any, worker: str, lease: timedelta) -> list[Any]:
-        """Compiled each time: there are as many queries as users and choices of kinds."""
-        first, values = due.values("pk")[:1].query.sql_with_params()
-        return _claim(rows, worker, lease, f"id = ({first} FOR UPDATE SKIP LOCKED)", values)
-
-    def claim_for_pools(
-        self,
-        rows: Any,
-        worker: str,
-        free: Mapping[str, int],
-        lease: timedelta,
-        queue: str | None,
-        overdue: timedelta | None,
-        without_users: tuple[int, ...],
-    ) -> list[Any]:
-        values: list[Any] = [list(without_users)] if without_users else []
-        if queue is not None:
-            values.append(queue)
-        if overdue is None:
-            due = BY_PRIORITY if queue is None else BY_PRIORITY_IN_QUEUE
-        else:
-            due = BY_AGE if queue is None else BY_AGE_IN_QUEUE
-            values.append(overdue)
-        fair = WITHOUT_USERS if without_users else ""
-        which = f"ctid = ANY (ARRAY ({FIRST_OF_POOLS.format(due=due, fair=fair)}))"
-        return _claim(rows, worker, lease, which, [list(free), list(free.values()), *values])
 
     def read_in_index_order(self, rows: Any) -> None:
         """With statistics of a time when few rows waited, the planner sorts all of them for each batch: to queue the
@@ -198,30 +160,15 @@ class PostgreSQL:
         with connections[rows.db].cursor() as cursor:
             cursor.execute("SET LOCAL enable_sort = off")
 
-    def insert(self, rows: Any, job: Any) -> None:
-        """Django would need longer to build the statement than the database to execute it."""
-        alias, (fields, statement) = rows.db, _insert(rows.model)
-        values = [_adapt(field, getattr(job, field.attname)) for field in fields]
-        with transaction.mark_for_rollback_on_error(using=alias):
-            execute_prepared(connections[alias], statement, values)
-        job._state.adding, job._state.db = False, alias
-
-    def insert_each(self, rows: Any, jobs: Sequence[Any]) -> None:
-        """One prepared statement for any number of jobs: each column is an array."""
-        fields, statement = _insert_each(rows.model, rows.db)
+    def insert(self, rows: Any, jobs: Sequence[Any]) -> None:
+        """One prepared statement for any number of jobs: each column is an array. Django would need longer to build its
+        statement than the database to execute it."""
+        fields, statement = insert_statement(rows.model, rows.db)
         values = [array_literal([_adapt(field, getattr(job, field.attname)) for job in jobs]) for field in fields]
         with transaction.mark_for_rollback_on_error(using=rows.db):
             execute_prepared(connections[rows.db], statement, values)
-
-    def insert_many(self, rows: Any, template: Any, many_params: Sequence[tuple[UUID, object]]) -> None:
-        connection = connections[rows.db]
-        fields = [field for field in rows.model._meta.concrete_fields if field.name not in ("version", "id", "params")]
-        same = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
-        columns, values = _columns(fields), ", ".join(["%s"] * len(fields))
-        ids = array_literal(pk for pk, _ in many_params)
-        texts = array_literal(orjson.dumps(params).decode() for _, params in many_params)
-        with connection.cursor() as cursor:
-            cursor.execute(INSERT_MANY.format(columns=columns, values=values), [*same, ids, texts])
+        for job in jobs:
+            job._state.adding, job._state.db = False, rows.db
 
     def succeed_many(self, rows: Any, worker: str, results: Sequence[tuple[Any, object]]) -> set[UUID]:
         done = [
@@ -245,23 +192,21 @@ class PostgreSQL:
             return dict(cursor.fetchall())
 
 
-def _compiled(query: CompiledQuery, rows: Any, claim: Any) -> tuple[str, Sequence[Any]]:
-    if claim.without_users:  # too many different sets of users to keep a statement for each
+def _compiled(query: CompiledQuery, rows: Any, claim: Claim) -> tuple[str, Sequence[Any]]:
+    if claim.without_users or claim.owner is not None:  # too many different users to keep a statement for each
         return query.build(rows.model, claim, using=rows.db)
     return query.sql(rows.model, claim, using=rows.db)
 
 
-def _claim(
-    rows: Any, worker: str, lease: timedelta, which: str, values: Sequence[Any], *, prepared: bool = False
-) -> list[Any]:
-    """prepared: its plan is kept. Only for claims above marks, which take longer to plan than to execute, and which
-    exist only while the table is large, so the plan is not one for an empty table."""
+def _claim(rows: Any, claim: Claim, which: str, values: Sequence[Any]) -> list[Any]:
+    """A statement above marks is prepared: it takes longer to plan than to execute. Marks exist only while the table is
+    large, so the plan that is kept is not one for an empty table."""
     connection = connections[rows.db]
     fields = [field for field in rows.model._meta.concrete_fields if field.name not in (*HISTORY, "progress")]
     statement = CLAIM.format(which=which, columns=_columns(fields), version=NEXT_VERSION)
-    params: list[Any] = [worker, lease, *values]
+    params: list[Any] = [claim.worker, LEASE, *values]
     with connection.cursor() as cursor:
-        if prepared:
+        if claim.marks:
             statement = prepare(connection, cursor, statement, len(params))
         cursor.execute(statement, params)
         claimed = instances(rows.model, cursor, connection)
@@ -270,27 +215,12 @@ def _claim(
     return claimed
 
 
-def _priority_and_age(job: Any) -> tuple[int, datetime]:
-    return -job.priority, job.run_at
-
-
 @cache
-def _insert(model: Any) -> tuple[Sequence[Any], str]:
-    """The fields whose values are given, and the statement."""
-    fields = _given(model)
-    return fields, INSERT.format(columns=_columns(fields), places=", ".join(["%s"] * len(fields)))
-
-
-@cache
-def _insert_each(model: Any, alias: str) -> tuple[Sequence[Any], str]:
-    """The same for many jobs."""
-    fields = _given(model)
+def insert_statement(model: Any, alias: str) -> tuple[Sequence[Any], str]:
+    """The fields of which each has an array of values, and the statement."""
+    fields = [field for field in model._meta.concrete_fields if field.name not in NOT_GIVEN]
     places = ", ".join(f"%s::{field.db_type(connections[alias])}[]" for field in fields)
-    return fields, INSERT_EACH.format(columns=_columns(fields), places=places)
-
-
-def _given(model: Any) -> list[Any]:
-    return [field for field in model._meta.concrete_fields if field.name not in NOT_GIVEN]
+    return fields, INSERT.format(columns=_columns(fields), places=places)
 
 
 def _columns(fields: Iterable[Any]) -> str:

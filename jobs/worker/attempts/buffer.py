@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from django.db import OperationalError
 
 from jobs.models import Job
-from jobs.models.queue.leases import LEASE
+from jobs.models.queue.claim import LEASE
 from jobs.worker.attempts.batches import Returned
 from jobs.worker.attempts.outcome import record_results
 

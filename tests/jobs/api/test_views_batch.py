@@ -13,6 +13,7 @@ from jobs.models.states import Status
 from jobs.registry import UnknownKind
 from jobs.submit import submit, submit_many
 from tests.support.api_clients import make_user
+from tests.support.claims import claim_jobs
 
 pytest_plugins = ["tests.support.api_fixtures"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,7 +101,7 @@ def test_five_hundred_jobs_cost_few_statements(api: APIClient, django_assert_max
 def test_a_past_run_at_puts_no_job_of_a_batch_before_jobs_created_earlier(api: APIClient) -> None:
     first = submit("demo.countdown", {"seconds": 0})
     [posted] = post(api, {**GOOD, "run_at": "0001-01-01T00:00:00Z"}).json()["results"]
-    assert [str(Job.objects.claim("here:1")[0].pk) for _ in range(2)] == [str(first.pk), posted["id"]]
+    assert [str(claim_jobs("here:1")[0].pk) for _ in range(2)] == [str(first.pk), posted["id"]]
 
 
 def test_submit_many_stores_what_submit_would_store() -> None:

@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 
 from jobs.models import Job
 from jobs.models.states import Status
+from tests.support.claims import claim_jobs
 from tests.support.factories import WORKER, make_error, make_job, make_user
 
 pytestmark = pytest.mark.django_db
@@ -100,7 +101,7 @@ def test_answers_vary_by_prefer_even_without_that_header(api: Any) -> None:
 def test_every_change_that_a_client_can_see_raises_the_version() -> None:
     job = make_job(Status.QUEUED)
     seen = [version(job)]
-    [claimed] = Job.objects.claim(WORKER)
+    [claimed] = claim_jobs(WORKER)
     seen.append(version(job))
     claimed.progress = {"percent": 50, "message": "half"}
     Job.objects.show_progress(WORKER, [claimed])
@@ -111,7 +112,7 @@ def test_every_change_that_a_client_can_see_raises_the_version() -> None:
     seen.append(version(job))
     Job.objects.get(pk=job.pk).restart()
     seen.append(version(job))
-    [claimed] = Job.objects.claim(WORKER)
+    [claimed] = claim_jobs(WORKER)
     Job.objects.succeed_many(WORKER, [(claimed, None)])
     seen.append(version(job))
     assert seen == sorted(set(seen))

@@ -19,6 +19,7 @@ from jobs.models.ids import new_id
 from jobs.models.states import TERMINAL, WAITING, Status
 from jobs.worker.attempts.outcome import record_failure
 from jobs.worker.rescue import rescue
+from tests.support.claims import claim_jobs
 from tests.support.factories import WORKER, make_error, make_job, make_user, row
 
 pytestmark = pytest.mark.django_db
@@ -164,7 +165,7 @@ def test_an_attempt_of_a_job_that_was_deleted_is_lost(verb: str) -> None:
 def test_a_job_handed_back_and_claimed_again_with_the_same_attempt_belongs_to_the_new_worker() -> None:
     job = make_job(Status.RUNNING)
     Job.objects.get().hand_back()
-    [again] = Job.objects.claim("there:2")
+    [again] = claim_jobs("there:2")
     assert again.attempt == job.attempt
     with pytest.raises(LeaseLost):
         job.succeed("stale")
@@ -174,7 +175,7 @@ def test_a_job_handed_back_and_claimed_again_with_the_same_attempt_belongs_to_th
 
 def test_a_cancellation_reaches_a_job_that_a_worker_claims_meanwhile() -> None:
     job = make_job(Status.QUEUED)
-    with before_statement(2, lambda: Job.objects.claim("there:2")):
+    with before_statement(2, lambda: claim_jobs("there:2")):
         job.cancel()
     assert is_cancelled_or_told_to_be(job)
 
@@ -285,8 +286,8 @@ def test_a_job_keeps_its_latest_errors_and_no_more_however_its_attempts_end(
 
 
 UNREAD: dict[str, tuple[str, Callable[[Job], object]]] = {
-    "claim": (Status.QUEUED, lambda job: Job.objects.claim(WORKER)),
-    "claim many": (Status.QUEUED, lambda job: Job.objects.claim(WORKER, limit=100)),
+    "claim": (Status.QUEUED, lambda job: claim_jobs(WORKER)),
+    "claim many": (Status.QUEUED, lambda job: claim_jobs(WORKER, limit=100)),
     "look for what is due": (Status.RETRYING, lambda job: Job.objects.queue_due()),
     "hand back many": (Status.RUNNING, lambda job: Job.objects.hand_back_many(WORKER, [job])),
     "conclude a failure": (Status.RUNNING, lambda job: record_failure(job, RuntimeError("no"))),

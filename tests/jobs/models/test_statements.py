@@ -33,7 +33,7 @@ def _fresh_connection() -> None:
 def test_a_job_is_inserted_as_save_would_store_it(backoff: dict[str, int] | None, params: dict[str, object]) -> None:
     fields = {"kind": "test.kind", "timeout": 7, "user": make_user(), "unique_key": "x", "created_at": timezone.now()}
     inserted, saved = [Job(params=params, backoff=backoff, run_at=timezone.now(), **fields) for _ in range(2)]
-    Job.objects.insert(inserted)
+    Job.objects.insert([inserted])
     found = row(inserted)
     Job.objects.all().delete()
     saved.pk, saved.run_at, saved.version = inserted.pk, inserted.run_at, found["version"]
@@ -46,7 +46,7 @@ def test_an_insertion_that_is_refused_spoils_its_transaction_as_save_would() -> 
     job = make_job()
     with transaction.atomic():
         with pytest.raises(IntegrityError):
-            Job.objects.insert(Job(pk=job.pk, kind="test.kind", timeout=1))
+            Job.objects.insert([Job(pk=job.pk, kind="test.kind", timeout=1)])
         assert transaction.get_rollback()
     assert Job.objects.get() == job
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from jobs.errors import AlreadyFinished, LeaseLost, NotRestartable
 from jobs.models import Job, states
 from jobs.models.states import TRANSITIONS, Status
+from tests.support.claims import claim_jobs
 from tests.support.factories import WORKER, make_error, make_job, row
 
 SCHEDULED, QUEUED, RUNNING, RETRYING, SUCCEEDED, FAILED, CANCELLED = Status
@@ -27,7 +28,7 @@ VERBS: dict[str, Callable[[Job], object]] = {
     "show_progress": lambda job: Job.objects.show_progress(WORKER, [job]),
     "cancel": lambda job: job.cancel(),
     "restart": lambda job: job.restart(),
-    "claim": lambda job: Job.objects.claim("there:2"),
+    "claim": lambda job: claim_jobs("there:2"),
     "queue_due": lambda job: (
         Job.objects.filter(pk=job.pk).update(run_at=timezone.now() - HOUR) and Job.objects.queue_due()
     ),
@@ -224,7 +225,7 @@ def test_a_restarted_job_keeps_counting_its_attempts_with_a_new_budget(status: S
         "errors": errors,
         "progress": {"percent": 0, "message": ""},
     }
-    assert [claimed.attempt for claimed in Job.objects.claim(WORKER)] == [4]
+    assert [claimed.attempt for claimed in claim_jobs(WORKER)] == [4]
 
 
 @pytest.mark.django_db

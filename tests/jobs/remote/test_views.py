@@ -20,6 +20,7 @@ from jobs.remote import leases
 from jobs.retry import exponential
 from jobs.worker.rescue import rescue
 from tests.support.api_clients import assert_problem, client, make_token
+from tests.support.claims import claim_jobs
 from tests.support.concurrency import in_threads
 from tests.support.factories import make_kind, make_user, row
 from tests.support.inline_worker import run_due
@@ -104,7 +105,7 @@ def test_the_database_refuses_a_second_lease_of_a_worker(api: APIClient, ada: Us
     post_job(api), post_job(api)
     lease(api)
     with pytest.raises(IntegrityError), transaction.atomic():
-        Job.objects.claim_for_owner("device-1", ada.pk, ["demo.remote"])
+        claim_jobs("device-1", pool=REMOTE_POOL, owner=ada.pk, kinds=["demo.remote"])
 
 
 def test_two_users_may_give_their_workers_the_same_name(api: APIClient, bob: APIClient) -> None:
@@ -334,7 +335,7 @@ def test_a_lease_that_never_existed_is_404(api: APIClient, name: str) -> None:
 
 def test_a_job_that_a_cluster_runs_has_no_lease_to_report_on(api: APIClient) -> None:
     job = api.post(JOBS, {"kind": "demo.countdown", "params": {"seconds": 0}}).json()
-    Job.objects.claim("here:1")
+    claim_jobs("here:1")
     assert_problem(api.post(f"{LEASES}{job['id']}-1/success/", {"result": 1}), 404)
 
 

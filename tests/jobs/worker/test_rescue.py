@@ -13,6 +13,7 @@ from jobs.models.states import Status
 from jobs.worker import rescue as rescue_module
 from jobs.worker.attempts.outcome import error_entry, record_failure
 from jobs.worker.rescue import BATCH, RESCUED, rescue
+from tests.support.claims import claim_jobs
 from tests.support.factories import clock_wrong_by, make_job
 from tests.support.timeouts import PATIENCE
 
@@ -107,7 +108,7 @@ def test_a_lost_job_keeps_its_place_in_the_line() -> None:
     lost = make_lost_job(began=AN_HOUR_AGO, last_renewal=AN_HOUR_AGO, timeout=10)
 
     Job.objects.queue_due()
-    assert Job.objects.claim("there:2", limit=2) == [lost, waiting]
+    assert claim_jobs("there:2", limit=2) == [lost, waiting]
 
 
 def test_rescued_leases_are_counted_by_kind_and_reason() -> None:

@@ -10,6 +10,7 @@ from jobs.models.states import Status
 from jobs.run import Run
 from jobs.worker.rescue import take_over
 from jobs.worker.watchdog import JobIds, Predecessor
+from tests.support.claims import claim_jobs
 from tests.support.concurrency import locked_elsewhere
 from tests.support.factories import make_job, make_kind, row
 
@@ -42,7 +43,7 @@ def test_a_job_that_may_have_ended_its_process_has_lost_an_attempt_and_runs_agai
     take_over(Predecessor(DEAD, lost=ids(job)))
     assert (row(job)["attempt"], errors(job)) == (1, ["WorkerLost"])
     Job.objects.queue_due()
-    assert Job.objects.claim("here:1") == [job]
+    assert claim_jobs("here:1") == [job]
 
 
 def test_a_job_that_may_have_ended_its_process_once_too_often_fails() -> None:

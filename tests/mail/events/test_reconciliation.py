@@ -15,6 +15,7 @@ from mail.events import apply, event_log, ingest
 from mail.events.reconciliation import reconcile
 from mail.models import Alert, Attempt, Event, EventLogPosition, Message, Suppression
 from mail.submit import build_draft, store
+from tests.support.claims import claim_for_pools
 from tests.support.factories import do_all_chores
 from tests.support.mail.mailgun_webhooks import make_attempt
 from tests.support.mail.messages import make_message
@@ -242,7 +243,7 @@ def test_a_message_that_lost_its_job_gets_another(fate: str) -> None:
     elif fate == "is cancelled":
         job.cancel()
     elif fate == "has succeeded":
-        Job.objects.claim_for_pools("here:1", {"mail.send": 1})[0].succeed(None)
+        claim_for_pools("here:1", {"mail.send": 1})[0].succeed(None)
     else:
         Message.objects.update(job_id=None)
     assert reconcile()["jobs"] == 0

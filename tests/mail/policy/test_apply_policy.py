@@ -14,6 +14,7 @@ from mail.models import Alert, Attempt, DomainBlock, Message, Provider, Slowdown
 from mail.policy import apply_policy
 from mail.providers import breakers
 from mail.reasons import Reason, Scope
+from tests.support.claims import claim_jobs
 from tests.support.factories import do_all_chores
 from tests.support.mail.messages import make_message
 from tests.support.mail.sending import NOBODY, provider, sending_by
@@ -221,7 +222,7 @@ def test_an_alert_that_comes_during_a_notification_is_sent_later(
 ) -> None:
     settings.MAIL_ALERT_TO = "https://hooks.example.org/x"
     alerts.alert("blocked", "first")
-    [job] = Job.objects.claim("here:1")
+    [job] = claim_jobs("here:1")
     with monkeypatch.context() as patched:
         patched.setattr(alerts, "_post", lambda *_: alerts.alert("blocked", "meanwhile"))
         assert alerts.send_unsent("blocked") == 1

@@ -16,6 +16,7 @@ from rest.watch import feed as feed_module
 from rest.watch.feed import OVERLAP, Feed, Wish
 from rest.watch.sources import Polling, Settled
 from rest.watch.table import State, Topic
+from tests.support.claims import claim_jobs
 from tests.support.factories import WORKER, make_job, make_user
 from tests.support.timeouts import PATIENCE
 
@@ -115,7 +116,7 @@ def test_a_watched_row_is_read_at_once_and_after_each_change(feed: Feed, audienc
     watch(feed, audience, JOBS.row(job.pk))
     first = audience.wait_for(lambda state: state.id == job.pk)
     assert first.values["status"] == "queued"
-    Job.objects.claim(WORKER)
+    claim_jobs(WORKER)
     running = audience.wait_for(lambda state: state.values["status"] == "running")
     assert running.version > first.version
     Job.objects.get(pk=job.pk).cancel()

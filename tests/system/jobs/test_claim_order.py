@@ -7,7 +7,7 @@ import pytest
 from django_q.conf import Conf
 
 from jobs.brokers import claims
-from jobs.models.queue.claiming import STARVED_AFTER
+from jobs.models.queue.due import STARVED_AFTER
 from tests.support.cluster_stack import ClusterStack, Gate, make_cluster_stack, on_both, seconds_between
 
 BETWEEN = timedelta(milliseconds=700)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from jobs.brokers import claims
 from jobs.brokers.orm import ORM
 from jobs.models import Job
-from jobs.models.queue import claiming
+from jobs.models.queue.due import MAIN_THREAD
 from jobs.models.queue.leases import LEASE
 from jobs.models.states import Status
+from tests.support.claims import claim_for_pools, claim_jobs, due_jobs, make_claim
 from tests.support.concurrency import in_threads, locked_elsewhere, until_unlocked
 from tests.support.factories import WORKER, make_job, make_kind, row
 
@@ -38,7 +39,7 @@ def test_jobs_are_claimed_by_priority_and_then_by_age(waiting: list[tuple[int, i
     for priority, age in waiting:
         make_job(priority=priority, run_at=now - age * SECOND)
     claimed = []
-    while jobs := Job.objects.claim(WORKER, limit=2):
+    while jobs := claim_jobs(WORKER, limit=2):
         claimed += [(job.priority, (now - job.run_at) // SECOND) for job in jobs]
     assert claimed == sorted(waiting, reverse=True)
 
@@ -48,7 +49,7 @@ def test_jobs_are_claimed_by_priority_and_then_by_age(waiting: list[tuple[int, i
 def test_nothing_but_what_waits_and_is_due_is_claimed(status: str) -> None:
     job = make_job(status)
     before = row(job)
-    assert Job.objects.claim(WORKER) == []
+    assert claim_jobs(WORKER) == []
     assert row(job) == before
 
 
@@ -85,13 +86,13 @@ def test_a_busy_worker_looks_for_what_has_become_due_now_and_then(monkeypatch: p
 def test_a_worker_takes_from_its_own_queues_only(queues: list[str] | None, taken: set[str]) -> None:
     for queue in ("default", "slow", "mail"):
         make_job(queue=queue)
-    assert {job.queue for job in Job.objects.claim(WORKER, limit=10, queues=queues)} == taken
+    assert {job.queue for job in claim_jobs(WORKER, limit=10, queues=queues)} == taken
 
 
 @pytest.mark.django_db
 def test_a_claim_begins_an_attempt_under_a_lease() -> None:
     job = make_job(attempt=1, worker="there:2", progress={"percent": 70, "message": "of the attempt before"})
-    [claimed] = Job.objects.claim(WORKER)
+    [claimed] = claim_jobs(WORKER)
     found = row(job)
     assert {name: getattr(claimed, name) for name in found} == found
     assert (found["status"], found["attempt"], found["worker"]) == (Status.RUNNING, 2, WORKER)
@@ -104,9 +105,9 @@ def test_a_claim_begins_an_attempt_under_a_lease() -> None:
 def test_a_claim_takes_no_more_than_asked_for() -> None:
     for _ in range(5):
         make_job()
-    assert len(Job.objects.claim(WORKER, limit=3)) == 3
-    assert len(Job.objects.claim(WORKER)) == 1
-    assert Job.objects.due().count() == 1
+    assert len(claim_jobs(WORKER, limit=3)) == 3
+    assert len(claim_jobs(WORKER)) == 1
+    assert due_jobs().count() == 1
 
 
 @pytest.mark.django_db
@@ -114,7 +115,7 @@ def test_a_claim_takes_no_more_than_asked_for() -> None:
 def test_an_idle_worker_executes_one_query_and_begins_no_transaction(limit: int, django_assert_num_queries) -> None:
     make_job(Status.SCHEDULED)
     with django_assert_num_queries(1):
-        assert Job.objects.claim(WORKER, limit=limit) == []
+        assert claim_jobs(WORKER, limit=limit) == []
 
 
 @needs_row_locks
@@ -123,25 +124,24 @@ def test_one_job_is_claimed_in_one_statement(django_assert_num_queries) -> None:
     make_job(priority=0)
     best = make_job(priority=1)
     with django_assert_num_queries(1):
-        assert Job.objects.claim(WORKER) == [best]
+        assert claim_jobs(WORKER) == [best]
 
 
 def test_a_filtered_queryset_cannot_claim() -> None:
     """Statements are built once: the filter would apply to all later claims as well."""
     with pytest.raises(TypeError, match="from all jobs"):
-        Job.objects.filter(kind="demo.countdown").claim(WORKER)
+        Job.objects.filter(kind="demo.countdown").claim(make_claim(WORKER))
 
 
 @pytest.mark.django_db
-def test_a_claim_by_age_takes_what_has_waited_longest_whatever_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claiming, "STARVED_AFTER", HOUR)
+def test_a_claim_by_age_takes_what_has_waited_longest_whatever_its_priority() -> None:
     now = timezone.now()
     urgent = make_job(priority=9, run_at=now - 2 * HOUR)
     neglected = make_job(priority=-9, run_at=now - 3 * HOUR, queue="slow")
     make_job(priority=-9, run_at=now - HOUR / 2)
-    assert Job.objects.claim(WORKER, by_age=True, queues=["default"]) == [urgent]
-    assert Job.objects.claim(WORKER, by_age=True) == [neglected]
-    assert Job.objects.claim(WORKER, by_age=True) == []
+    assert claim_jobs(WORKER, by_age=HOUR, queues=["default"]) == [urgent]
+    assert claim_jobs(WORKER, by_age=HOUR) == [neglected]
+    assert claim_jobs(WORKER, by_age=HOUR) == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -169,9 +169,9 @@ def test_workers_that_claim_at_the_same_moment_get_different_jobs() -> None:
 def test_a_row_that_another_transaction_has_locked_is_passed_over_and_not_waited_for() -> None:
     best, second, third = [make_job(priority=priority) for priority in (2, 1, 0)]
     with locked_elsewhere(best):
-        assert Job.objects.claim(WORKER, limit=2) == [second, third]
-        assert Job.objects.claim(WORKER) == []
-    assert Job.objects.claim(WORKER) == [best]
+        assert claim_jobs(WORKER, limit=2) == [second, third]
+        assert claim_jobs(WORKER) == []
+    assert claim_jobs(WORKER) == [best]
 
 
 @needs_row_locks
@@ -183,11 +183,11 @@ def test_a_claim_locks_no_more_jobs_than_it_takes() -> None:
     def claim_elsewhere_after_the_lock(execute, sql, *rest):
         done = execute(sql, *rest)
         if "FOR UPDATE" in sql:
-            in_threads(lambda: elsewhere.extend(Job.objects.claim("there:2")))
+            in_threads(lambda: elsewhere.extend(claim_jobs("there:2")))
         return done
 
     with connection.execute_wrapper(claim_elsewhere_after_the_lock):
-        here = Job.objects.claim(WORKER, limit=32, short=())
+        here = claim_jobs(WORKER, limit=32, short=())
     assert (here, elsewhere) == (jobs[:1], jobs[1:2])
 
 
@@ -199,9 +199,9 @@ def test_kinds_that_are_not_named_are_left_for_workers_that_know_them(limit: int
     unknown = make_job(kind="test.new", priority=5, run_at=timezone.now() - HOUR)
     known = make_job(kind="test.old", run_at=timezone.now() - HOUR)
     kinds = ("test.old", "test.other")
-    assert Job.objects.claim(WORKER, limit=limit, kinds=kinds, by_age=by_age) == [known]
-    assert Job.objects.claim(WORKER, limit=limit, kinds=kinds, by_age=by_age) == []
-    assert Job.objects.claim(WORKER, limit=limit, by_age=by_age) == [unknown]
+    assert claim_jobs(WORKER, limit=limit, kinds=kinds, by_age=by_age) == [known]
+    assert claim_jobs(WORKER, limit=limit, kinds=kinds, by_age=by_age) == []
+    assert claim_jobs(WORKER, limit=limit, by_age=by_age) == [unknown]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -218,8 +218,8 @@ def test_a_broker_claims_no_job_of_a_kind_that_its_process_does_not_know() -> No
 def test_jobs_of_pools_are_left_to_claims_for_pools(limit: int) -> None:
     make_pooled(MAIL, priority=9)
     job = make_job()
-    assert Job.objects.claim(WORKER, limit=limit) == [job]
-    assert Job.objects.claim(WORKER, limit=limit) == []
+    assert claim_jobs(WORKER, limit=limit) == [job]
+    assert claim_jobs(WORKER, limit=limit) == []
 
 
 def make_pooled(kind: str, **fields: Any) -> Job:
@@ -231,7 +231,7 @@ def test_each_pool_gets_as_many_jobs_as_it_has_free_threads() -> None:
     mails = [make_pooled(MAIL, priority=-number) for number in range(4)]
     calls = [make_pooled(CALL, priority=-number) for number in range(2)]
     make_job(priority=9)
-    claimed = Job.objects.claim_for_pools(WORKER, {MAIL: 3, CALL: 5})
+    claimed = claim_for_pools(WORKER, {MAIL: 3, CALL: 5})
     assert sorted(claimed, key=lambda job: job.pk) == sorted(mails[:3] + calls, key=lambda job: job.pk)
     assert {row(job)["status"] for job in claimed} == {Status.RUNNING}
 
@@ -240,8 +240,8 @@ def test_each_pool_gets_as_many_jobs_as_it_has_free_threads() -> None:
 def test_a_pool_without_free_threads_gets_nothing() -> None:
     make_pooled(MAIL)
     call = make_pooled(CALL)
-    assert Job.objects.claim_for_pools(WORKER, {CALL: 1}) == [call]
-    assert Job.objects.claim_for_pools(WORKER, {}) == []
+    assert claim_for_pools(WORKER, {CALL: 1}) == [call]
+    assert claim_for_pools(WORKER, {}) == []
 
 
 @pytest.mark.django_db
@@ -253,7 +253,7 @@ def test_jobs_of_a_pool_are_claimed_by_priority_and_then_by_age(waiting: list[tu
     for priority, age in waiting:
         make_pooled(MAIL, priority=priority, run_at=now - age * SECOND)
     claimed = []
-    while jobs := Job.objects.claim_for_pools(WORKER, {MAIL: 1}):
+    while jobs := claim_for_pools(WORKER, {MAIL: 1}):
         claimed += [(job.priority, (now - job.run_at) // SECOND) for job in jobs]
     assert claimed == sorted(waiting, reverse=True)
 
@@ -261,7 +261,7 @@ def test_jobs_of_a_pool_are_claimed_by_priority_and_then_by_age(waiting: list[tu
 @pytest.mark.django_db
 def test_a_claim_for_pools_begins_an_attempt_under_a_lease() -> None:
     job = make_pooled(MAIL, attempt=1, worker="there:2", progress={"percent": 70, "message": "of the attempt before"})
-    [claimed] = Job.objects.claim_for_pools(WORKER, {MAIL: 9})
+    [claimed] = claim_for_pools(WORKER, {MAIL: 9})
     found = row(job)
     assert {name: getattr(claimed, name) for name in found} == found
     assert (found["status"], found["attempt"], found["worker"]) == (Status.RUNNING, 2, WORKER)
@@ -274,7 +274,7 @@ def test_a_claim_for_pools_begins_an_attempt_under_a_lease() -> None:
 def test_nothing_but_what_waits_and_is_due_is_claimed_for_pools(status: str) -> None:
     job = make_pooled(MAIL, status=status)
     before = row(job)
-    assert Job.objects.claim_for_pools(WORKER, {MAIL: 1}) == []
+    assert claim_for_pools(WORKER, {MAIL: 1}) == []
     assert row(job) == before
 
 
@@ -284,19 +284,18 @@ def test_pools_of_a_cluster_that_serves_one_queue_get_jobs_of_that_queue_only(by
     fields = {"run_at": timezone.now() - HOUR}
     ours = make_pooled(MAIL, queue="mail", **fields)
     others = make_pooled(MAIL, queue="slow", priority=9, **fields)
-    assert Job.objects.claim_for_pools(WORKER, {MAIL: 5}, queue="mail", by_age=by_age) == [ours]
-    assert Job.objects.claim_for_pools(WORKER, {MAIL: 5}, queue="mail", by_age=by_age) == []
-    assert Job.objects.claim_for_pools(WORKER, {MAIL: 5}, by_age=by_age) == [others]
+    assert claim_for_pools(WORKER, {MAIL: 5}, queue="mail", by_age=by_age) == [ours]
+    assert claim_for_pools(WORKER, {MAIL: 5}, queue="mail", by_age=by_age) == []
+    assert claim_for_pools(WORKER, {MAIL: 5}, by_age=by_age) == [others]
 
 
 @pytest.mark.django_db
-def test_a_claim_for_pools_by_age_takes_what_has_waited_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claiming, "STARVED_AFTER", HOUR)
+def test_a_claim_for_pools_by_age_takes_what_has_waited_longest() -> None:
     now = timezone.now()
     make_pooled(MAIL, priority=9, run_at=now - 2 * HOUR)
     neglected = make_pooled(MAIL, priority=-9, run_at=now - 3 * HOUR)
     make_pooled(CALL, priority=-9, run_at=now - HOUR / 2)
-    assert Job.objects.claim_for_pools(WORKER, {MAIL: 1, CALL: 1}, by_age=True) == [neglected]
+    assert claim_for_pools(WORKER, {MAIL: 1, CALL: 1}, by_age=HOUR) == [neglected]
 
 
 @needs_row_locks
@@ -305,14 +304,9 @@ def test_a_claim_for_many_pools_is_one_statement(django_assert_num_queries: Call
     for kind in (MAIL, CALL):
         make_pooled(kind)
     with django_assert_num_queries(1):
-        assert len(Job.objects.claim_for_pools(WORKER, {MAIL: 20, CALL: 20, "test.none": 20})) == 2
+        assert len(claim_for_pools(WORKER, {MAIL: 20, CALL: 20, "test.none": 20})) == 2
     with django_assert_num_queries(1):
-        assert Job.objects.claim_for_pools(WORKER, {MAIL: 20, CALL: 20}) == []
-
-
-def test_a_filtered_queryset_cannot_claim_for_pools() -> None:
-    with pytest.raises(TypeError, match="from all jobs"):
-        Job.objects.filter(kind=MAIL).claim_for_pools(WORKER, {MAIL: 1})
+        assert claim_for_pools(WORKER, {MAIL: 20, CALL: 20}) == []
 
 
 @needs_row_locks
@@ -320,9 +314,9 @@ def test_a_filtered_queryset_cannot_claim_for_pools() -> None:
 def test_a_claim_for_pools_passes_over_a_row_that_another_transaction_has_locked() -> None:
     best, second = [make_pooled(MAIL, priority=priority) for priority in (2, 1)]
     with locked_elsewhere(best):
-        assert Job.objects.claim_for_pools(WORKER, {MAIL: 1}) == [second]
-        assert Job.objects.claim_for_pools(WORKER, {MAIL: 1}) == []
-    assert Job.objects.claim_for_pools(WORKER, {MAIL: 1}) == [best]
+        assert claim_for_pools(WORKER, {MAIL: 1}) == [second]
+        assert claim_for_pools(WORKER, {MAIL: 1}) == []
+    assert claim_for_pools(WORKER, {MAIL: 1}) == [best]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -333,7 +327,7 @@ def test_workers_that_claim_for_pools_at_the_same_moment_get_different_jobs() ->
 
     def work(name: str) -> None:
         together.wait()
-        while jobs := until_unlocked(lambda: Job.objects.claim_for_pools(name, {MAIL: 2, CALL: 1})):
+        while jobs := until_unlocked(lambda: claim_for_pools(name, {MAIL: 2, CALL: 1})):
             taken.extend(job.pk for job in jobs)
 
     in_threads(*[lambda name=f"here:{number}": work(name) for number in range(3)])
@@ -365,7 +359,7 @@ def test_claims_that_find_nothing_do_not_bring_a_claim_by_age_nearer() -> None:
 def test_the_first_due_job_is_that_of_any_of_the_pools_and_queues_asked_for() -> None:
     assert Job.objects.first_due([MAIL, CALL]) is None
     call, main = make_pooled(CALL, queue="calls"), make_job()
-    assert Job.objects.first_due([claiming.MAIN_THREAD]) == main.pk
+    assert Job.objects.first_due([MAIN_THREAD]) == main.pk
     assert Job.objects.first_due([MAIL, CALL]) == call.pk
     assert Job.objects.first_due([MAIL, CALL], ["calls"]) == call.pk
     assert Job.objects.first_due([MAIL, CALL], ["mail"]) is None
@@ -374,6 +368,6 @@ def test_the_first_due_job_is_that_of_any_of_the_pools_and_queues_asked_for() ->
 
 def claim_everything(worker: str) -> list[Job]:
     taken: list[Job] = []
-    while jobs := until_unlocked(lambda: Job.objects.claim(worker, limit=2)):
+    while jobs := until_unlocked(lambda: claim_jobs(worker, limit=2)):
         taken += jobs
     return taken

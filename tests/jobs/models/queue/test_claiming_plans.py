@@ -10,12 +10,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from jobs.models import Job
-from jobs.models.ids import new_id
 from jobs.models.queryset import JobQuerySet
 from jobs.models.queue import sql
-from jobs.models.queue.claiming import MAIN_THREAD
+from jobs.models.queue.due import MAIN_THREAD
 from jobs.models.queue.leases import LEASE
 from jobs.models.states import Status
+from tests.support.claims import claim_for_pools, claim_jobs, due_jobs
 from tests.support.factories import WORKER, make_error, make_job
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="They are PostgreSQL's plans.")
@@ -59,7 +59,7 @@ def test_a_claim_for_one_pool_reads_nothing_of_what_waits_for_another(
 ) -> None:
     make_backlog(statistics, queue=queue or "default")
     with rows_read_by_claims() as read:
-        claimed = Job.objects.claim_for_pools(WORKER, {"test.call": 2, "test.none": 2}, queue=queue, by_age=by_age)
+        claimed = claim_for_pools(WORKER, {"test.call": 2, "test.none": 2}, queue=queue, by_age=by_age)
     assert [job.kind for job in claimed] == ["test.call"] * 2
     assert max(read) <= FEW
 
@@ -75,7 +75,7 @@ def test_a_claim_for_a_main_thread_reads_nothing_of_what_waits_for_pools(
     make_backlog(statistics, queue=queues[0] if queues else "default")
     kinds = ("demo.countdown", "test.long")
     with rows_read_by_claims() as read:
-        claimed = Job.objects.claim(WORKER, limit=limit, queues=queues, kinds=kinds, by_age=by_age)
+        claimed = claim_jobs(WORKER, limit=limit, queues=queues, kinds=kinds, by_age=by_age)
     assert [job.kind for job in claimed] == ["test.long"] * min(limit, 5)
     assert max(read) <= FEW
 
@@ -84,11 +84,11 @@ def test_a_claim_for_a_main_thread_reads_nothing_of_what_waits_for_pools(
 @pytest.mark.parametrize(
     ("rows", "index"),
     [
-        (Job.objects.due(), "job_due"),
-        (Job.objects.due(["default"]), "job_due_in_queue"),
-        (Job.objects.due(["default", "mail"]), "job_due"),
-        (Job.objects.longest_waiting(), "job_longest_waiting"),
-        (Job.objects.longest_waiting(["default"]), "job_longest_waiting"),
+        (due_jobs(), "job_due"),
+        (due_jobs(queues=["default"]), "job_due_in_queue"),
+        (due_jobs(queues=["default", "mail"]), "job_due"),
+        (due_jobs(by_age=True), "job_longest_waiting"),
+        (due_jobs(by_age=True, queues=["default"]), "job_longest_waiting"),
     ],
 )
 def test_jobs_for_a_main_thread_are_read_in_the_order_of_an_index_even_with_stale_statistics(
@@ -145,7 +145,7 @@ def make_backlog(statistics: str, queue: str) -> None:
 
 def make_many(count: int, **fields: Any) -> None:
     template = Job(**{"kind": "demo.countdown", "timeout": 1} | fields)
-    Job.objects.insert_many(template, [(new_id(), {}) for _ in range(count)])
+    Job.objects.insert([template.copy({}) for _ in range(count)])
 
 
 def analyze() -> None:

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from jobs.models import Job
 from jobs.models.queue import claiming, low_water, sql, sql_above_marks
-from jobs.models.queue.claiming import STARVED_AFTER
+from jobs.models.queue.claim import Claim
+from jobs.models.queue.due import STARVED_AFTER
 from jobs.models.queue.low_water import FULL_LOOK_EVERY, SETTLED, SHARE, LowWater, LowWaters
 from jobs.models.states import Status
+from rest import every
+from tests.support.claims import claim_jobs, due_jobs, make_claim
 from tests.support.factories import WORKER, make_job
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -28,7 +31,7 @@ on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="On
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     time = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(low_water, "time", SimpleNamespace(monotonic=lambda: time.now))
+    monkeypatch.setattr(every, "time", SimpleNamespace(monotonic=lambda: time.now))
     return time
 
 
@@ -182,9 +185,9 @@ def test_intervals_include_their_last_moment(clock: SimpleNamespace) -> None:
 
 
 def test_claims_by_age_have_marks_as_far_behind_the_clock_as_their_age() -> None:
-    marks = LowWaters(STARVED_AFTER)
+    marks = LowWaters()
     for users in ((), (1,)):
-        by_age, by_priority = (marks.of(by_age=by_age, without_users=users) for by_age in (True, False))
+        by_age, by_priority = (marks.of(overdue, users) for overdue in (STARVED_AFTER, None))
         for each in (by_age, by_priority):
             each.learn([], NOW, [3])
         assert by_age.marks == ((0, NOW - STARVED_AFTER - SETTLED),)
@@ -192,12 +195,12 @@ def test_claims_by_age_have_marks_as_far_behind_the_clock_as_their_age() -> None
 
 
 def test_each_sort_of_claim_has_its_own_marks() -> None:
-    marks = LowWaters(STARVED_AFTER)
-    sorts = [{"by_age": by_age, "without_users": users} for by_age in (False, True) for users in ((), (1,))]
-    found = [marks.of(**each) for each in sorts]
+    marks = LowWaters()
+    sorts: list[tuple[timedelta | None, tuple[int, ...]]] = [(None, ()), (None, (1,)), (HOUR, ()), (HOUR, (1,))]
+    found = [marks.of(*each) for each in sorts]
     assert len(set(map(id, found))) == len(sorts)
-    assert [marks.of(**each) for each in sorts] == found
-    assert marks.of(by_age=False, without_users=(2,)) not in found
+    assert [marks.of(*each) for each in sorts] == found
+    assert marks.of(None, (2,)) not in found
 
 
 @on_postgresql
@@ -218,7 +221,7 @@ def test_claims_above_marks_find_the_same_jobs_in_the_same_order(
             continue
         waiting.sort(key=lambda each: (-each.priority, each.run_at))
         expected, waiting = waiting[:step], waiting[step:]
-        assert Job.objects.claim(WORKER, limit=step, queues=queues, low_water=marks) == expected
+        assert claim_jobs(WORKER, limit=step, queues=queues, low_water=marks) == expected
 
 
 @on_postgresql
@@ -239,7 +242,7 @@ def test_wherever_a_job_appears_below_a_mark_it_is_claimed(by_age: bool, steps: 
         if what == "insert":
             make_job(priority=number % 3, run_at=timezone.now() - number * SECOND)
         elif what == "claim":
-            claimed += Job.objects.claim(WORKER, limit=max(number % 4, 1), by_age=by_age, low_water=marks)
+            claimed += claim_jobs(WORKER, limit=max(number % 4, 1), by_age=by_age, low_water=marks)
         elif what == "hand back" and claimed:
             claimed.pop(number % len(claimed)).hand_back()
         elif what == "priority":
@@ -249,9 +252,8 @@ def test_wherever_a_job_appears_below_a_mark_it_is_claimed(by_age: bool, steps: 
             restarted.finish_cancelled()
             restarted.restart()
             Job.objects.filter(pk=restarted.pk).update(run_at=timezone.now() - abs(number) * SECOND)
-    due = Job.objects.longest_waiting() if by_age else Job.objects.due()
-    while due.exists():
-        assert Job.objects.claim(WORKER, limit=3, by_age=by_age, low_water=marks)
+    while due_jobs(by_age=by_age).exists():
+        assert claim_jobs(WORKER, limit=3, by_age=by_age, low_water=marks)
 
 
 @on_postgresql
@@ -265,7 +267,7 @@ def test_a_claim_above_marks_takes_what_the_plain_one_may_take(queues: list[str]
         make_job(priority=-5, run_at=NOW - HOUR / 2, **fields)
     marks = marked(job(-5, NOW - HOUR), by_age=by_age)
     mine, claimed = {"queues": queues, "kinds": ["demo.countdown"], "by_age": by_age, "low_water": marks}, []
-    while found := Job.objects.claim(WORKER, limit=limit, **mine):
+    while found := claim_jobs(WORKER, limit=limit, **mine):
         claimed += found
     assert [(each.queue, each.pool, each.kind) for each in claimed] == [("default", "", "demo.countdown")] * 2
 
@@ -275,7 +277,7 @@ def test_a_claim_above_marks_takes_what_the_plain_one_may_take(queues: list[str]
 def test_users_are_passed_over_above_marks_too(django_user_model: Any) -> None:
     ada, ben = (django_user_model.objects.create(username=name) for name in ("ada", "ben"))
     jobs = [make_job(user=user, run_at=NOW) for user in (ada, ben, None)]
-    claimed = Job.objects.claim(WORKER, limit=3, without_users=[ada.pk], low_water=marked(job(0, NOW - HOUR)))
+    claimed = claim_jobs(WORKER, limit=3, without_users=[ada.pk], low_water=marked(job(0, NOW - HOUR)))
     assert claimed == jobs[1:]
 
 
@@ -291,18 +293,18 @@ def test_under_a_held_snapshot_a_claim_above_marks_reads_no_dead_entries(
         holder.cursor().execute("SELECT count(*) FROM jobs_job")
         old = (NOW - HOUR + number * SECOND / 1000 for number in range(8000))
         Job.objects.bulk_create(Job(kind="demo.countdown", timeout=60, run_at=run_at) for run_at in old)
-        plain = claiming.Claim("", None, None, by_age)
+        plain = make_claim(by_age=by_age)
         assert pages_of_plain_look(plain) < claiming.MANY_PAGES
-        marks = LowWater(STARVED_AFTER if by_age else None)
         monkeypatch.setattr(claiming, "SLOW_LOOK", 0.0)
         monkeypatch.setattr(low_water, "ASK_EVERY", 0.0)
-        while Job.objects.claim(WORKER, limit=100, by_age=by_age, low_water=marks):
+        marks = LowWater(STARVED_AFTER if by_age else None)
+        while claim_jobs(WORKER, limit=100, by_age=by_age, low_water=marks):
             pass
         make_job(run_at=NOW - HOUR / 2)
         assert pages_of_plain_look(plain) > claiming.MANY_PAGES
         assert marks.marks
         above = replace(plain, marks=marks.marks)
-        assert pages_of(*sql_above_marks.above_marks(above, 2, "id", lock=False)) < claiming.MANY_PAGES / 5
+        assert pages_of(*sql_above_marks.above_marks(Job, above, 2, "id", lock=False)) < claiming.MANY_PAGES / 5
     finally:
         holder.close()
 
@@ -316,7 +318,7 @@ def test_only_one_look_of_a_claim_starts_from_the_beginning(limit: int) -> None:
     marks = LowWater()
     marks.learn([above], NOW)
     with CaptureQueriesContext(connection) as queries:
-        claimed = Job.objects.claim(WORKER, limit=limit, low_water=marks)
+        claimed = claim_jobs(WORKER, limit=limit, low_water=marks)
     assert claimed == [below, above][:limit]
     looks = [each["sql"] for each in queries if "'queued'" in each["sql"] and "part.since" not in each["sql"]]
     assert len(looks) == 1
@@ -332,7 +334,7 @@ def test_at_most_one_slow_claim_a_second_asks_for_its_plan(
     for pause, asks in ((0.0, 1), (0.5, 0), (0.6, 1)):
         clock.now += pause
         with CaptureQueriesContext(connection) as queries:
-            Job.objects.claim(WORKER, low_water=marks)
+            claim_jobs(WORKER, low_water=marks)
         assert [each["sql"].startswith("EXPLAIN") for each in queries].count(True) == asks
 
 
@@ -345,10 +347,10 @@ def test_an_outage_while_marks_are_set_does_not_lose_what_is_claimed(monkeypatch
 
     waiting = [make_job(run_at=NOW), make_job(run_at=NOW)]
     monkeypatch.setattr(claiming, "database_now", away)
-    assert Job.objects.claim(WORKER, limit=2, low_water=LowWater()) == waiting
+    assert claim_jobs(WORKER, limit=2, low_water=LowWater()) == waiting
 
 
-def pages_of_plain_look(claim: claiming.Claim) -> int:
+def pages_of_plain_look(claim: Claim) -> int:
     return sql.sql_for("default").pages_of_look(Job.objects.all(), claim)
 
 

@@ -12,14 +12,13 @@ from django.utils import timezone
 from structlog.testing import capture_logs
 
 from jobs.models import Job
-from jobs.models.ids import new_id
 from jobs.models.queue import sql, sql_portable
-from jobs.models.queue.claiming import STARVED_AFTER
+from jobs.models.queue.due import STARVED_AFTER
 from jobs.models.queue.leases import LEASE
-from jobs.models.queue.sql import QueueSQL
 from jobs.models.queue.sql_portable import Portable
 from jobs.models.queue.sql_postgresql import PostgreSQL
 from jobs.models.states import Status
+from tests.support.claims import claim_for_pools, claim_jobs
 from tests.support.factories import WORKER, make_job, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,10 +29,10 @@ needs_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason=
 
 
 @pytest.fixture(params=[Portable(), pytest.param(PostgreSQL(), marks=needs_postgresql)], ids=["portable", "postgresql"])
-def statements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> QueueSQL:
+def statements(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Portable:
     """The queue uses this implementation, on any database."""
     monkeypatch.setattr(sql, "sql_for", lambda alias: request.param)
-    chosen: QueueSQL = request.param
+    chosen: Portable = request.param
     return chosen
 
 
@@ -55,62 +54,62 @@ def assert_claimed(job: Job, attempt: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 10])
-def test_a_claim_takes_the_best_and_begins_their_attempts(statements: QueueSQL, limit: int) -> None:
+def test_a_claim_takes_the_best_and_begins_their_attempts(statements: Portable, limit: int) -> None:
     for priority in (1, 3, 2):
         make_job(priority=priority, attempt=priority, worker="there:2", progress={"percent": 7, "message": "old"})
-    claimed = Job.objects.claim(WORKER, limit=limit)
+    claimed = claim_jobs(WORKER, limit=limit)
     assert [job.priority for job in claimed] == [3, 2, 1][:limit]
     for job in claimed:
         assert_claimed(job, job.priority + 1)
 
 
 @pytest.mark.parametrize("limit", [1, 10])
-def test_a_claim_keeps_to_its_queues_kinds_and_pool(statements: QueueSQL, limit: int) -> None:
+def test_a_claim_keeps_to_its_queues_kinds_and_pool(statements: Portable, limit: int) -> None:
     wanted = make_job(queue="slow", priority=-1)
     make_job()
     make_job(queue="slow", kind="test.other")
     make_pooled(MAIL, queue="slow")
-    assert Job.objects.claim(WORKER, limit=limit, queues=["slow"], kinds=[wanted.kind]) == [wanted]
-    assert Job.objects.claim(WORKER, limit=limit, queues=["slow"], kinds=[wanted.kind]) == []
+    assert claim_jobs(WORKER, limit=limit, queues=["slow"], kinds=[wanted.kind]) == [wanted]
+    assert claim_jobs(WORKER, limit=limit, queues=["slow"], kinds=[wanted.kind]) == []
 
 
 @pytest.mark.parametrize("limit", [1, 10])
-def test_a_claim_by_age_takes_jobs_that_have_waited_too_long_oldest_first(statements: QueueSQL, limit: int) -> None:
+def test_a_claim_by_age_takes_jobs_that_have_waited_too_long_oldest_first(statements: Portable, limit: int) -> None:
     now = timezone.now()
     oldest, old = [make_job(priority=-9, run_at=now - age * STARVED_AFTER) for age in (3, 2)]
     make_job(priority=9, run_at=now - STARVED_AFTER / 2)
-    assert Job.objects.claim(WORKER, limit=limit, by_age=True) == [oldest, old][:limit]
+    assert claim_jobs(WORKER, limit=limit, by_age=True) == [oldest, old][:limit]
 
 
 @pytest.mark.parametrize("by_age", [False, True])
 @pytest.mark.parametrize("lone", [{"attempt": 1}, {"max_attempts": 1}, {"kind": "test.long"}])
 def test_of_a_batch_only_those_that_may_be_together_are_claimed(
-    statements: QueueSQL, lone: dict[str, Any], by_age: bool
+    statements: Portable, lone: dict[str, Any], by_age: bool
 ) -> None:
     best = timezone.now() - HOUR
     jobs = [make_job(run_at=best + number * SECOND, **fields) for number, fields in enumerate(({}, {}, lone, {}))]
-    claim = partial(Job.objects.claim, WORKER, limit=9, short=[jobs[0].kind], by_age=by_age)
+    claim = partial(claim_jobs, WORKER, limit=9, short=[jobs[0].kind], by_age=by_age)
     assert claim() == jobs[:2]
     assert claim() == jobs[2:3]
     assert claim() == jobs[3:]
 
 
-def test_a_batch_is_in_the_order_of_the_queue(statements: QueueSQL) -> None:
+def test_a_batch_is_in_the_order_of_the_queue(statements: Portable) -> None:
     now = timezone.now()
     places = [(1, -2), (2, -1), (1, -3), (2, -4), (3, -1)]
     jobs = [make_job(priority=priority, run_at=now + seconds * SECOND) for priority, seconds in places]
-    assert Job.objects.claim(WORKER, limit=9, short=[jobs[0].kind]) == [jobs[place] for place in (4, 3, 1, 2, 0)]
+    assert claim_jobs(WORKER, limit=9, short=[jobs[0].kind]) == [jobs[place] for place in (4, 3, 1, 2, 0)]
 
 
 @pytest.mark.parametrize("by_age", [False, True])
 @pytest.mark.parametrize("queue", [None, "slow"])
-def test_each_pool_gets_the_first_of_its_jobs(statements: QueueSQL, queue: str | None, by_age: bool) -> None:
+def test_each_pool_gets_the_first_of_its_jobs(statements: Portable, queue: str | None, by_age: bool) -> None:
     now = timezone.now()
     for kind in (MAIL, CALL, "test.none"):
         for priority in (1, 2, 3):
             make_pooled(kind, priority=priority, queue="slow", run_at=now - HOUR - priority * SECOND)
     make_pooled(MAIL, priority=9, queue="other", run_at=now - 2 * HOUR)
-    claimed = Job.objects.claim_for_pools(WORKER, {MAIL: 2, CALL: 1}, queue=queue, by_age=by_age)
+    claimed = claim_for_pools(WORKER, {MAIL: 2, CALL: 1}, queue=queue, by_age=by_age)
     of_mail = [3, 2] if queue else [9, 3]
     assert sorted((job.kind, job.priority) for job in claimed) == sorted(
         [(CALL, 3), *((MAIL, priority) for priority in of_mail)]
@@ -124,28 +123,28 @@ def without_version(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "version"}
 
 
-def test_a_job_is_inserted_as_it_is(statements: QueueSQL) -> None:
+def test_a_job_is_inserted_as_it_is(statements: Portable) -> None:
     params = {"text": "%s ü", "list": [1, None, {"a": 0.5}]}
     job = Job(kind="test.kind", timeout=7, params=params, unique_key="x", run_at=timezone.now())
-    Job.objects.insert(job)
+    Job.objects.insert([job])
     found = without_version(row(job))
     assert {name: getattr(job, name) for name in found} == found
     assert not job._state.adding
     with pytest.raises(IntegrityError), transaction.atomic():
-        Job.objects.insert(Job(pk=job.pk, kind="test.kind", timeout=7))
+        Job.objects.insert([Job(pk=job.pk, kind="test.kind", timeout=7)])
 
 
-def test_many_jobs_are_inserted_like_the_template(statements: QueueSQL) -> None:
+def test_copies_of_a_job_are_inserted_like_it(statements: Portable) -> None:
     template = Job(kind="test.kind", timeout=7, priority=3, backoff={"attempts": 2}, run_at=timezone.now())
-    many = [(new_id(), {"number": number}) for number in range(3)]
-    Job.objects.insert_many(template, many)
-    assert [(job.pk, job.params) for job in Job.objects.order_by("pk")] == many
+    copies = [template.copy({"number": number}) for number in range(3)]
+    Job.objects.insert(copies)
+    assert [(job.pk, job.params) for job in Job.objects.order_by("pk")] == [(job.pk, job.params) for job in copies]
     fields = {field.name for field in Job._meta.concrete_fields} - {"id", "params", "version"}
     for job in Job.objects.all():
         assert {name: getattr(job, name) for name in fields} == {name: getattr(template, name) for name in fields}
 
 
-def test_only_attempts_whose_lease_is_held_succeed(statements: QueueSQL) -> None:
+def test_only_attempts_whose_lease_is_held_succeed(statements: Portable) -> None:
     held, lost = make_job("running", worker=WORKER), make_job("running", worker=WORKER)
     Job.objects.filter(pk=lost.pk).update(attempt=lost.attempt + 1)
     held.progress = {"percent": 5, "message": "so far"}
@@ -161,7 +160,7 @@ def test_only_attempts_whose_lease_is_held_succeed(statements: QueueSQL) -> None
 def test_a_job_that_succeeds_logs_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     make_job(run_at=timezone.now() - HOUR)
-    [job] = Job.objects.claim(WORKER)
+    [job] = claim_jobs(WORKER)
     with capture_logs() as logs:
         Job.objects.succeed_many(WORKER, [(job, 42)])
     [event] = logs
@@ -172,7 +171,7 @@ def test_a_job_that_succeeds_logs_one_line(caplog: pytest.LogCaptureFixture) -> 
     assert 0 <= line["ran"] < HOUR.total_seconds()
 
 
-def test_a_renewal_writes_progress_and_tells_what_is_cancelled_and_lost(statements: QueueSQL) -> None:
+def test_a_renewal_writes_progress_and_tells_what_is_cancelled_and_lost(statements: Portable) -> None:
     held, cancelled, lost = [
         make_job("running", worker=WORKER, lease_expires_at=timezone.now() - HOUR) for _ in range(3)
     ]
@@ -187,7 +186,7 @@ def test_a_renewal_writes_progress_and_tells_what_is_cancelled_and_lost(statemen
     assert row(lost)["lease_expires_at"] < timezone.now()
 
 
-def test_progress_is_shown_without_renewing_the_lease(statements: QueueSQL) -> None:
+def test_progress_is_shown_without_renewing_the_lease(statements: Portable) -> None:
     job = make_job("running", worker=WORKER)
     before = row(job)
     job.progress = {"percent": 50, "message": "half"}
@@ -196,7 +195,7 @@ def test_progress_is_shown_without_renewing_the_lease(statements: QueueSQL) -> N
     assert row(job)["version"] > before["version"]
 
 
-def test_what_is_due_is_queued(statements: QueueSQL) -> None:
+def test_what_is_due_is_queued(statements: Portable) -> None:
     due = [make_job(status, run_at=timezone.now() - SECOND) for status in ("scheduled", "retrying")]
     later = make_job("scheduled", run_at=timezone.now() + HOUR)
     assert Job.objects.queue_due() == 2
@@ -216,14 +215,14 @@ def test_an_error_with_one_pool_leaves_nothing_claimed_for_another(monkeypatch: 
 
     monkeypatch.setattr(sql_portable, "_lock_and_claim", claim_once)
     with pytest.raises(OperationalError):
-        Job.objects.claim_for_pools(WORKER, {MAIL: 1, CALL: 1})
+        claim_for_pools(WORKER, {MAIL: 1, CALL: 1})
     assert [row(job)["attempt"] for job in jobs] == [0, 0]
 
 
 @pytest.mark.usefixtures("portable")
 def test_an_idle_worker_with_pools_begins_no_transaction(django_assert_num_queries: Callable[[int], Any]) -> None:
     with django_assert_num_queries(2):
-        assert Job.objects.claim_for_pools(WORKER, {MAIL: 1, CALL: 1}) == []
+        assert claim_for_pools(WORKER, {MAIL: 1, CALL: 1}) == []
 
 
 @pytest.mark.usefixtures("portable")
@@ -232,15 +231,15 @@ def test_a_claim_that_finds_nothing_is_one_query_without_a_transaction(
     limit: int, django_assert_num_queries: Callable[[int], Any]
 ) -> None:
     with django_assert_num_queries(1):
-        assert Job.objects.claim(WORKER, limit=limit) == []
+        assert claim_jobs(WORKER, limit=limit) == []
 
 
-def test_each_of_many_jobs_is_inserted_as_it_is(statements: QueueSQL) -> None:
+def test_each_of_many_jobs_is_inserted_as_it_is(statements: Portable) -> None:
     hard = {'"\\{},\n': ["ü\u2028", "NULL", "", None, 1.5, {}]}
     jobs = [
         Job(kind="test.kind", timeout=60, params=hard, unique_key=key, priority=-7) for key in (None, "NULL", '"\\')
     ]
-    Job.objects.insert_each(jobs)
+    Job.objects.insert(jobs)
     for job in jobs:
         found = without_version(row(job))
         assert {name: getattr(job, name) for name in found} == found

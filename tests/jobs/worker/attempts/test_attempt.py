@@ -21,6 +21,7 @@ from jobs.worker.django_q_tasks import DjangoQTasks
 from jobs.worker.watchdog import STUCK_AFTER, StartedJob
 from jobs.worker.worker import Worker
 from rest.requests.strict import StrictSerializer
+from tests.support.claims import due_jobs
 from tests.support.factories import make_job, make_kind, row
 from tests.support.standalone_worker import run, time_kept
 
@@ -262,7 +263,7 @@ def test_plain_tasks_have_a_turn_now_and_then_even_when_jobs_never_end(
     for _ in range(worker_module.DJANGO_Q_EVERY):
         worker.turn()
     assert len(ran) == 1
-    assert Job.objects.due().count() == 1
+    assert due_jobs().count() == 1
 
 
 def test_a_result_that_cannot_be_stored_does_not_fail_others_of_its_batch(
@@ -272,7 +273,7 @@ def test_a_result_that_cannot_be_stored_does_not_fail_others_of_its_batch(
     for _ in range(3):
         worker.prefetch.add_duration("test.kind", 0.0001)
     jobs = [make_job(kind="test.kind", params={}, attempt=attempt) for attempt in (5, 0, 6, 1, 7)]
-    while Job.objects.due().exists():
+    while due_jobs().exists():
         worker.turn()
     assert [row(job)["status"] for job in jobs] == ["succeeded", "failed", "succeeded", "failed", "succeeded"]
 

@@ -12,6 +12,7 @@ from jobs.models.queryset import JobQuerySet
 from jobs.models.states import Status
 from jobs.worker.attempts import buffer as buffer_module
 from jobs.worker.attempts.buffer import MAX_RESULTS, MAX_WRITE_DELAY, START_WITHIN, WorkBuffer
+from tests.support.claims import claim_jobs
 from tests.support.concurrency import locked_elsewhere
 from tests.support.factories import WORKER, make_job, row
 from tests.support.fakes import Clock, make_attempted
@@ -103,7 +104,7 @@ def test_what_is_handed_back_and_claimed_again_at_once_is_not_given_up() -> None
     ) -> Any:
         done = execute(sql, params, many, context)
         if sql.startswith("UPDATE") and "cancel_requested" in sql:
-            claimed.extend(Job.objects.claim(WORKER))
+            claimed.extend(claim_jobs(WORKER))
         return done
 
     claimed: list[Job] = []
