@@ -1,6 +1,5 @@
 """tokens/: login and logout for programs, with one token per device, and the end of all logins of a user."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -99,7 +98,7 @@ class TokensView(generics.ListAPIView[Token]):
         """For a login only Basic: a stale token or a session must not be an error."""
         return [BasicCredentials()] if self._is_login() else super().get_authenticators()
 
-    def get_permissions(self) -> Sequence[BasePermission]:
+    def get_permissions(self) -> list[BasePermission]:
         return [AllowAny(), KnownParameters()] if self._is_login() else super().get_permissions()
 
     def _is_login(self) -> bool:

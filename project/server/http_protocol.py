@@ -142,7 +142,8 @@ def _head_is_late(protocol: Any) -> None:
 def _refuse(protocol: Any, status: int, detail: str) -> None:
     """Answer and close the connection; only close it in the middle of another response."""
     if protocol.cycle and protocol.cycle.response_started and not protocol.cycle.response_complete:
-        return protocol.transport.close()
+        protocol.transport.close()
+        return
     body = problems.document(status, detail, "")
     fields = [
         (b"content-type", problems.MEDIA_TYPE.encode()),
