@@ -1,5 +1,6 @@
 """tokens/: login and logout for programs, with one token per device, and the end of all logins of a user."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import generics, serializers
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, NotFound
-from rest_framework.permissions import AllowAny, BasePermission
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -98,7 +99,7 @@ class TokensView(generics.ListAPIView[Token]):
         """For a login only Basic: a stale token or a session must not be an error."""
         return [BasicCredentials()] if self._is_login() else super().get_authenticators()
 
-    def get_permissions(self) -> list[BasePermission]:
+    def get_permissions(self) -> Sequence[Any]:
         return [AllowAny(), KnownParameters()] if self._is_login() else super().get_permissions()
 
     def _is_login(self) -> bool:
