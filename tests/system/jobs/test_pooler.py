@@ -40,6 +40,7 @@ class AnotherApplication:
 
     def __init__(self, bouncer: PgBouncer) -> None:
         self._url = bouncer.url("pooled")
+        self._ask("CREATE TABLE IF NOT EXISTS theirs (id int); SELECT 1")
 
     def settings(self, name: str) -> set[Any]:
         """What it finds in all sessions: as many transactions at once as there are sessions."""
@@ -47,7 +48,7 @@ class AnotherApplication:
             return set(threads.map(lambda _: self._ask(f"SELECT {name}, pg_sleep(0.2)"), range(SESSIONS)))
 
     def write(self) -> None:
-        self._ask("CREATE TABLE IF NOT EXISTS theirs (id int); INSERT INTO theirs VALUES (1) RETURNING id")
+        self._ask("INSERT INTO theirs VALUES (1) RETURNING id")
 
     def _ask(self, query: str) -> Any:
         with closing(psycopg2.connect(self._url)) as connection, connection, connection.cursor() as cursor:

@@ -39,8 +39,8 @@ def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conf, "CLUSTER_NAME", Conf.PREFIX)
 
 
-def served() -> list[str] | None:
-    queues: list[str] | None = get_broker().queues
+def served() -> tuple[str, ...] | None:
+    queues: tuple[str, ...] | None = get_broker().queues
     return queues
 
 
@@ -67,7 +67,7 @@ def test_without_options_the_settings_count(settings: Any, monkeypatch: pytest.M
 
 def test_a_cluster_of_one_queue_has_the_name_of_the_queue_for_django_q_too() -> None:
     call_command("qcluster", queue="mail")
-    assert served() == ["mail"]
+    assert served() == ("mail",)
     assert Conf.CLUSTER_NAME == "mail"
 
 
@@ -75,13 +75,13 @@ def test_the_variable_q_cluster_name_works_like_the_option(monkeypatch: pytest.M
     """django-q has read the variable by the time that the command runs."""
     monkeypatch.setattr(Conf, "CLUSTER_NAME", "mail")
     call_command("qcluster")
-    assert served() == ["mail"]
+    assert served() == ("mail",)
 
 
 def test_the_option_overrides_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conf, "CLUSTER_NAME", "mail")
     call_command("qcluster", queue="default")
-    assert served() == ["default"]
+    assert served() == ("default",)
 
 
 @pytest.mark.django_db(transaction=True)
