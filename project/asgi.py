@@ -25,6 +25,7 @@ from mail.webhooks.counts import webhook_counts
 from project import health
 from project.api import docs
 from project.gathering import dispatch as gathering
+from project.login.ended_logins import watches_end_with_their_logins
 from project.login.large_bodies import is_known
 from project.login.last_used import last_used
 from project.middleware import log_access, logged_client, logged_path, request_id
@@ -75,7 +76,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         end_watches_at_shutdown()
         docs.build()
         with last_used.written(), webhook_counts.written():
-            return await pool(scope, receive, send)
+            async with watches_end_with_their_logins():
+                return await pool(scope, receive, send)
     if scope["type"] != "http":
         # a2wsgi answers lifespan messages and closes websockets.
         return await pool(scope, receive, send)

@@ -11,7 +11,7 @@ The first state comes by itself, read after the watch began: nothing that is com
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
@@ -23,6 +23,7 @@ from weakref import WeakKeyDictionary
 from rest.pagination import MAX_PAGE_CHARACTERS
 from rest.watch.backlog import Backlog
 from rest.watch.feed import Feed, Reader, Wish
+from rest.watch.login import Login
 from rest.watch.position import Position, RowPosition
 from rest.watch.table import State, Topic
 
@@ -49,6 +50,7 @@ class Watch:
         "_pending",
         "_waiter",
         "closed",
+        "login",
         "over",
         "position",
         "topic",
@@ -58,6 +60,8 @@ class Watch:
         self.topic = topic
         self.over = False
         self.closed = False
+        self.login: Login | None = None
+        """The login of the request that watches; the watch ends with it."""
         self._hub = hub
         self._final = final
         self.position = position
@@ -211,6 +215,17 @@ class Hub:
         for watches in list(self._watches.values()):
             for watch in list(watches):
                 watch.close()
+
+    def logins(self) -> set[Login]:
+        """The logins of all requests that watch something."""
+        return {watch.login for watches in self._watches.values() for watch in watches if watch.login}
+
+    def close_all_of(self, logins: Collection[Login]) -> None:
+        """End the watches of these logins, which have ended."""
+        for watches in list(self._watches.values()):
+            for watch in list(watches):
+                if watch.login in logins:
+                    watch.close()
 
     # --- for the feed's thread ---------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from rest.requests.prefer import wait_seconds
 from rest.site import Origin, Site
+from rest.watch.login import LOGIN_KEY, login_of
 from rest.watch.position import OwnerPosition, Position, RowPosition
 from rest.watch.table import LARGEST, State, Topic, new_version
 
@@ -150,7 +151,7 @@ def _leave(request: Request, plan: Plan) -> bool:
     scope: dict[str, Any] | None = request.META.get("asgi.scope")
     if scope is None or request.method == "HEAD":
         return False
-    scope[SCOPE_KEY] = plan
+    scope[SCOPE_KEY], scope[LOGIN_KEY] = plan, login_of(request)
     return True
 
 

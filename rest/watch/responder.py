@@ -17,6 +17,7 @@ from rest import problems
 from rest.responses import matches
 from rest.usage import RETRY_AFTER
 from rest.watch.hub import Watch, hub
+from rest.watch.login import LOGIN_KEY
 from rest.watch.plans import SCOPE_KEY, Answer, Hold, Plan, Repeat, Stream
 from rest.watch.table import State
 from rest.watch.watchers import USER_KEY, another_watch
@@ -65,6 +66,7 @@ async def _follow(
     plan: Plan, pool: WSGIMiddleware, scope: HTTPScope, receive: Receive, send: Send, response: "_Response"
 ) -> None:
     with _watch(plan) as watch:
+        watch.login = cast("dict[str, Any]", scope).get(LOGIN_KEY)
         leaving = asyncio.create_task(_until_disconnected(receive, watch))
         try:
             match plan:

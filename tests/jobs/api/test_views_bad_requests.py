@@ -202,7 +202,11 @@ async def over_asgi(chunks: list[bytes], headers: list[tuple[bytes, bytes]]) -> 
     scope = {
         **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""},
         **{"method": "POST", "path": JOBS, "raw_path": JOBS.encode(), "query_string": b""},
-        **{"headers": [(b"host", b"testserver"), (b"content-type", JSON.encode()), *headers], "client": ("127.0.0.1", 9), "server": ("a", 80)},
+        **{
+            "headers": [(b"host", b"testserver"), (b"content-type", JSON.encode()), *headers],
+            "client": ("127.0.0.1", 9),
+            "server": ("a", 80),
+        },
     }
     sent: list[dict[str, Any]] = []
 
