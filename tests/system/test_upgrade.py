@@ -1,6 +1,7 @@
 """The previous release works on this release's schema, as it must during a rolling deployment and after going back.
 
-The previous release is the newest tag before this commit; PREVIOUS=COMMIT in the environment names another one.
+The previous release is the newest tag before this commit, or, where there is none, the code that the newest migration
+met when it was written. PREVIOUS=COMMIT in the environment names another one.
 """
 
 import os
@@ -19,6 +20,7 @@ from tests.support.timeouts import PATIENCE
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("upgrade")]
 
 NEWEST_TAG = ["describe", "--tags", "--match", "v*", "--abbrev=0", "HEAD^"]
+NEWEST_MIGRATION = ["log", "-1", "--format=%H", "--diff-filter=A", "--", "*/migrations/*.py"]
 
 
 class PreviousRelease(Stack):
@@ -37,13 +39,18 @@ def git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False)
 
 
+def previous_release() -> str:
+    """The commit's name. A shallow clone may have no commit but this one, which then runs on its own schema."""
+    tag, migration = (git(*command).stdout.decode().strip() for command in (NEWEST_TAG, NEWEST_MIGRATION))
+    before = f"{migration}^"
+    known = git("cat-file", "-e", before).returncode == 0
+    return os.environ.get("PREVIOUS") or tag or (before if known else "HEAD")
+
+
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
     """The previous release's files."""
-    name = os.environ.get("PREVIOUS") or git(*NEWEST_TAG).stdout.decode().strip()
-    if not name:
-        pytest.skip("There is no tag before this commit, so there is no previous release to run on this schema.")
-    archive = git("archive", name)
+    archive = git("archive", previous_release())
     assert archive.returncode == 0, archive.stderr
     folder = tmp_path / "previous"
     folder.mkdir()

@@ -13,6 +13,7 @@ from mail.events import classify, classify_anymail, classify_mailgun, provider_e
 from mail.events.classify import EventType, one_line
 from mail.failure import Failure, FailureClass
 from mail.smtp.replies import ServerReply
+from tests.support import fixed_work
 
 HARD, SOFT, FULL = FailureClass.HARD_BOUNCE, FailureClass.SOFT_BOUNCE, FailureClass.MAILBOX_FULL
 BLOCKED, INVALID, COMPLAINT = FailureClass.BLOCKED, FailureClass.INVALID, FailureClass.COMPLAINT
@@ -193,9 +194,9 @@ def test_a_reply_of_class_4_is_never_a_hard_bounce(words: str, enhanced: str) ->
 
 @pytest.mark.parametrize("words", ["mailbox for ", "sender is ", "transaction failed ", "this user doesnt have a "])
 def test_a_long_reply_is_read_quickly(words: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert ServerReply.read(554, words * 100_000).failure_class() is None
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 50 * fixed_work.cpu_seconds()
 
 
 def test_an_enhanced_code_is_not_an_address_or_a_version() -> None:
