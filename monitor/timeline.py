@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from jobs.models.attempt_errors import AttemptError
 from jobs.models.states import TERMINAL, Status
 
 WIDTH = 1000
@@ -30,17 +31,17 @@ class Bar:
 
 
 def timeline(job: Any, now: datetime) -> list[Bar]:
-    """Oldest first. The row keeps when an attempt failed and when the latest started; earlier starts are not known, so
-    a failed attempt is drawn from the end of the one before it."""
+    """Oldest first. A failed attempt whose start is not known, as in rows of older releases, is drawn from the end of
+    the one before it."""
     bars, at = [], job.created_at
     for error in job.errors:
         ended = parse_datetime(error["at"])
-        is_latest = error["attempt"] == job.attempt and job.started_at is not None
         if ended is None:
             continue
-        if is_latest and job.started_at > at:
-            bars.append(Bar("wait", "waited", at, job.started_at))
-            at = job.started_at
+        started = _start(error, job)
+        if started and started > at:
+            bars.append(Bar("wait", "waited", at, started))
+            at = started
         bars.append(Bar("failed", f"attempt {error['attempt']}: {error['type']}", at, max(ended, at)))
         at = max(ended, at)
     failed = {error["attempt"] for error in job.errors}
@@ -55,6 +56,12 @@ def timeline(job: Any, now: datetime) -> list[Bar]:
     elif not bars and job.finished_at:
         bars.append(Bar(job.status, job.status, job.created_at, job.finished_at))
     return _placed([bar for bar in bars if bar.seconds > 0 or bar.kind != "wait"])
+
+
+def _start(error: AttemptError, job: Any) -> datetime | None:
+    if stored := error.get("started_at"):
+        return parse_datetime(stored)
+    return job.started_at if error["attempt"] == job.attempt else None
 
 
 def _placed(bars: list[Bar]) -> list[Bar]:

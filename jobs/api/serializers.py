@@ -71,12 +71,18 @@ class ProgressResponse(serializers.Serializer[Any]):
 
 @example(type="TransientError", message="attempt 1 was asked to fail")
 class ErrorResponse(serializers.Serializer[Any]):
-    """One failed attempt."""
+    """Why an attempt failed. at: when it ended."""
 
     type = serializers.CharField()
     message = serializers.CharField(allow_blank=True)
     attempt = serializers.IntegerField()
     at = serializers.DateTimeField()
+
+
+class AttemptErrorResponse(ErrorResponse):
+    """One failed attempt, from started_at, null if that is not known, to at."""
+
+    started_at = serializers.DateTimeField(allow_null=True)
 
 
 @example(
@@ -127,7 +133,7 @@ class JobResponse(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
     result = AnyValueField()
     error = ErrorResponse(allow_null=True)
-    errors = ErrorResponse(many=True)  # type: ignore[assignment]
+    errors = AttemptErrorResponse(many=True)  # type: ignore[assignment]
     cancel_requested = serializers.BooleanField()
     output = OutputResponse(allow_null=True)
 
@@ -167,12 +173,11 @@ def job_representation(row: dict[str, Any], request: Site) -> dict[str, Any]:
 
 def represent_job(row: dict[str, Any], url: str) -> dict[str, Any]:
     """job_representation() where the job's URL is known and no request is at hand."""
-    errors = [public_error(error) for error in row["errors"]]
-    error = errors[-1] if row["status"] == Status.FAILED and errors else None
+    errors: list[AttemptError] = row["errors"]
     shown = {
         "params": shown_params(row["params"]),
-        "errors": errors,
-        "error": error,
+        "errors": [public_error(error) | {"started_at": error.get("started_at")} for error in errors],
+        "error": public_error(errors[-1]) if row["status"] == Status.FAILED and errors else None,
         "output": represent_output(row, url),
     }
     return {"id": row["id"], "url": url} | row | shown

@@ -6,7 +6,7 @@ finished as quickly as any other.
 
 import json
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func, JSONField, Value
@@ -24,13 +24,16 @@ SQLITE = """(
 
 
 class AttemptError(TypedDict):
-    """One failed attempt. at: RFC 3339. traceback: shown to operators only.
+    """One failed attempt. started_at, at: its start and its end, RFC 3339. traceback: shown to operators only.
+
+    started_at: None where the attempt was not started by a worker; absent in rows of older releases.
 
     public: whether the job's owner may see the message. True for the project's own error classes: messages of other
     exceptions may reveal internals.
     """
 
     attempt: int
+    started_at: NotRequired[str | None]
     at: str
     type: str
     message: str

@@ -22,9 +22,22 @@ def test_the_bars_of_any_job_fit_into_the_picture(status: Status) -> None:
     assert bars[-1].x + bars[-1].width <= WIDTH
 
 
-def test_failed_attempts_and_the_last_run_follow_each_other() -> None:
+def test_a_failed_attempt_is_drawn_from_its_start_to_its_end() -> None:
     now = timezone.now()
-    errors = [make_error() | {"at": (now - timedelta(seconds=60)).isoformat()}]
+    ends = {"started_at": (now - timedelta(seconds=62)).isoformat(), "at": (now - timedelta(seconds=60)).isoformat()}
+    times = {"created_at": now - timedelta(seconds=90), "started_at": now - timedelta(seconds=20), "finished_at": now}
+    bars = timeline(make_job(Status.SUCCEEDED, attempt=2, errors=[make_error() | ends], **times), now)
+    assert [(bar.kind, round(bar.seconds)) for bar in bars] == [
+        ("wait", 28),
+        ("failed", 2),
+        ("wait", 40),
+        ("succeeded", 20),
+    ]
+
+
+def test_attempts_whose_start_is_not_known_follow_each_other() -> None:
+    now = timezone.now()
+    errors = [make_error() | {"at": (now - timedelta(seconds=60)).isoformat(), "started_at": None}]
     times = {"created_at": now - timedelta(seconds=90), "started_at": now - timedelta(seconds=20), "finished_at": now}
     job = make_job(Status.SUCCEEDED, attempt=2, errors=errors, **times)
     bars = timeline(job, now)

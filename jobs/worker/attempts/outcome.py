@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 from django.db import DataError, InterfaceError, OperationalError
 from django.db.models.functions import Now
@@ -70,7 +71,7 @@ def _record_result(job: Job, value: object) -> None:
 
 def record_failure(job: Job, error: BaseException) -> None:
     """End a failed attempt: retry the job if its kind's policy and its own budget allow, else fail it."""
-    entry = error_entry(error, job.attempt)
+    entry = error_entry(error, job.attempt, job.started_at)
     policy = replace(retry_policy(job), attempts=job.max_attempts)
     now = timezone.now()
     run_at = None if isinstance(error, ValidationError) else next_run(policy, job.attempt, error, now)
@@ -96,17 +97,22 @@ def retry_policy(job: Job) -> Retry:
         return exponential()
 
 
-def error_entry(error: BaseException, attempt: int) -> AttemptError:
-    """What is stored of an error: class, message and, for operators, the end of the traceback."""
+def error_entry(error: BaseException, attempt: int, started_at: datetime | None = None) -> AttemptError:
+    """What is stored of an attempt's error: class, message, times and, for operators, the end of the traceback."""
     lines = "".join(traceback.format_exception(error))
     return {
         "attempt": attempt,
-        "at": timezone.now().isoformat().replace("+00:00", "Z"),
+        "started_at": _rfc3339(started_at) if started_at else None,
+        "at": _rfc3339(timezone.now()),
         "type": type(error).__name__,
         "message": clean_text(_message(error))[:MESSAGE_LIMIT],
         "traceback": clean_text(lines)[-TRACEBACK_LIMIT:],
         "public": isinstance(error, PUBLIC),
     }
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _message(error: BaseException) -> str:

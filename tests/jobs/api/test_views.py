@@ -176,10 +176,10 @@ def test_a_failed_job_shows_its_errors_without_tracebacks(api: APIClient, ada: U
     errors = [make_error("not yet"), make_error("never", attempt=2)]
     answer = api.get(url(make_job(Status.FAILED, user=ada, attempt=2, errors=errors)))
     shown = answer.json()
-    assert shown["error"] == shown["errors"][-1]
+    assert shown["error"] | {"started_at": errors[1]["started_at"]} == shown["errors"][-1]
     hidden = "The job failed; its operators can see why."
     assert shown["error"] == {"type": "RuntimeError", "message": hidden, "attempt": 2, "at": errors[1]["at"]}
-    assert [set(error) for error in shown["errors"]] == [{"type", "message", "attempt", "at"}] * 2
+    assert [set(error) for error in shown["errors"]] == [{"type", "message", "attempt", "started_at", "at"}] * 2
     assert b"traceback" not in answer.content.lower() + api.get(JOBS).content.lower()
 
 

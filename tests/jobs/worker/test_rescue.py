@@ -132,6 +132,15 @@ def test_a_job_that_loses_its_last_attempt_has_failed(max_attempts: int, status:
     assert job.status == status
 
 
+def test_a_lost_attempt_keeps_its_own_start() -> None:
+    job = make_lost_job(began=AN_HOUR_AGO, last_renewal=AN_HOUR_AGO, timeout=10, max_attempts=2)
+    began = job.started_at
+    assert began is not None
+    Job.objects.filter(pk=job.pk).update(started_at=timezone.now())
+    job.refresh_from_db()
+    assert job.errors[0]["started_at"] == began.isoformat().replace("+00:00", "Z")
+
+
 def test_what_a_client_reads_of_a_lost_attempt_names_no_machine() -> None:
     error = error_entry(WorkerLost("db-7.internal/0a1b2c:4711"), 1)
     assert "internal" not in error["message"]
