@@ -13,7 +13,7 @@ from a2wsgi.asgi_typing import HTTPScope, Receive, Send
 from project.gathering import databases, list_jobs, post_job, post_message, read_job
 from project.gathering.answers import Answer
 from project.gathering.heads import Fields, Heads, encoded, fields_for
-from project.gathering.requests import FIELDS, FIELDS_WITH_BODY, Asked, understand
+from project.gathering.requests import Asked, understand_get, understand_post
 from project.middleware import log_access, logged_client
 from rest.requests.body import BodyShare
 from rest.throttling import address_in
@@ -46,10 +46,10 @@ heads: Heads[Call] = Heads()
 async def serve(scope: HTTPScope, receive: Receive, send: Send, plain: App, share: BodyShare | None = None) -> None:
     """Answers the request, if necessary by `plain`. share: of a request with a body, which has been read."""
     call, path = _call(scope["method"], scope["path"])
-    has_body = share is not None
-    if call is None or path is None or has_body is not (call.method == "POST") or not databases.is_possible():
+    body = share.body if share else b""
+    if call is None or path is None or bool(body) is not (call.method == "POST") or not databases.is_possible():
         return await plain(scope, receive, send)
-    asked = understand(scope, FIELDS_WITH_BODY if has_body else FIELDS)
+    asked = understand_post(scope) if body else understand_get(scope)
     if asked is None:
         return await plain(scope, receive, send)
     statuses = (call.status, 304) if asked.known else (call.status,)
@@ -57,7 +57,7 @@ async def serve(scope: HTTPScope, receive: Receive, send: Send, plain: App, shar
     if not learnt.keys() >= {*statuses}:
         return await plain(scope, receive, heads.learn_from(send, call, asked.origin, statuses))
     started = time.perf_counter()
-    answer = await call.answer(asked, path, share.body if share else b"")
+    answer = await call.answer(asked, path, body)
     if answer is None:
         return await plain(scope, receive, send)
     await _send(scope, send, fields_for(learnt, answer.status, call.status), asked, answer, started)

@@ -11,27 +11,16 @@ from jobs.submit import store_many
 from jobs.usage import unfinished_jobs
 from project.gathering.answers import Answer
 from project.gathering.gatherer import Gatherer
-from project.gathering.heads import base_url
-from project.gathering.posting import MAX_BODY, Posted, Posting, Stored
+from project.gathering.posting import Posted, Posting, Shown
 from project.gathering.requests import Asked
 from rest.json import dumps
 
-JOBS = "/api/v1/jobs/"
-PATH = re.compile(JOBS)
+PATH = re.compile("/api/v1/jobs/")
 
 
 async def answer(asked: Asked, path: re.Match[str], body: bytes) -> Answer | None:
-    if len(body) > MAX_BODY:
-        return None
-    stored = await posts.answer(Posted(asked.digest, body, asked.request_id))
-    if stored is None:
-        return None
-    if stored.error:
-        return stored.refusal(stored.error, path[0])
-    url = f"{base_url(asked.origin)}{path[0]}{stored.thing.pk}/"
-    row = job_row(stored.thing)
-    fields = {"Location": url} | job_poll_headers(row)
-    return Answer(202, fields, dumps(represent_job(row, url)), stored.user_id, stored.allowance)
+    posted = Posted.of(asked, path[0], body)
+    return posted and await posts.answer(posted)
 
 
 def parse(data: object, user: User) -> Job | None:
@@ -43,6 +32,11 @@ def insert(jobs: list[Job]) -> None:
     store_many(jobs)
 
 
-posts: Gatherer[Posted, Stored] = Gatherer(
-    "gathered posts of jobs", Posting(JOBS, unfinished_jobs, parse, insert).store
+def show(job: Job, jobs_url: str) -> Shown:
+    url, row = f"{jobs_url}{job.pk}/", job_row(job)
+    return Shown({"Location": url} | job_poll_headers(row), dumps(represent_job(row, url)))
+
+
+posts: Gatherer[Posted, Answer] = Gatherer(
+    "gathered posts of jobs", Posting(unfinished_jobs, parse, insert, show).store
 )

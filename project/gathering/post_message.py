@@ -14,30 +14,17 @@ from mail.submit import Draft, store
 from mail.usage import unsent_messages
 from project.gathering.answers import Answer
 from project.gathering.gatherer import Gatherer
-from project.gathering.heads import base_url
-from project.gathering.posting import MAX_BODY, Posted, Posting, Stored
+from project.gathering.posting import Posted, Posting, Shown
 from project.gathering.requests import Asked
 from rest.json import dumps
 
-MESSAGES = "/api/v1/mail/messages/"
-PATH = re.compile(MESSAGES)
+PATH = re.compile("/api/v1/mail/messages/")
 CONTENT = ("subject", "text", "html")
 
 
 async def answer(asked: Asked, path: re.Match[str], body: bytes) -> Answer | None:
-    if len(body) > MAX_BODY:
-        return None
-    stored = await posts.answer(Posted(asked.digest, body, asked.request_id))
-    if stored is None:
-        return None
-    if stored.error:
-        return stored.refusal(stored.error, path[0])
-    message = stored.thing.message
-    url = f"{base_url(asked.origin)}{path[0]}{message.pk}/"
-    row = message_row(message)
-    fields = {"Location": url} | message_poll_headers(row)
-    shown = represent_message(row, url) | {"timeline": timeline_of_new(message.created_at)}
-    return Answer(202, fields, dumps(shown), stored.user_id, stored.allowance)
+    posted = Posted.of(asked, path[0], body)
+    return posted and await posts.answer(posted)
 
 
 def parse(data: object, user: User) -> Draft | None:
@@ -56,6 +43,12 @@ def insert(drafts: list[Draft]) -> None:
     store(drafts)
 
 
-posts: Gatherer[Posted, Stored] = Gatherer(
-    "gathered posts of messages", Posting(MESSAGES, unsent_messages, parse, insert).store
+def show(draft: Draft, messages_url: str) -> Shown:
+    url, row = f"{messages_url}{draft.message.pk}/", message_row(draft.message)
+    body = represent_message(row, url) | {"timeline": timeline_of_new(draft.message.created_at)}
+    return Shown({"Location": url} | message_poll_headers(row), dumps(body))
+
+
+posts: Gatherer[Posted, Answer] = Gatherer(
+    "gathered posts of messages", Posting(unsent_messages, parse, insert, show).store
 )

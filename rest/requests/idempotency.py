@@ -59,10 +59,10 @@ def idempotent(post: Post) -> Post:
 
     @wraps(post)
     def post_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-        key = _key(request.headers.get(HEADER))
-        if key is None:
+        given = request.headers.get(HEADER)
+        if given is None:
             return post(view, request, *args, **kwargs)
-        fingerprint = _fingerprint(request)
+        key, fingerprint = parse_key(given), fingerprint_of(request.path, _payload(request.data))
         try:
             with transaction.atomic():
                 record = _reserve(request, key, fingerprint)
@@ -86,7 +86,7 @@ def _reserve(request: Request, key: str, fingerprint: str) -> IdempotencyKey:
     """
     try:
         with transaction.atomic():
-            _limit_lock_waits("'1s'")
+            limit_lock_waits("'1s'")
             return IdempotencyKey.objects.create(user=cast("User", request.user), key=key, fingerprint=fingerprint)
     except IntegrityError:
         raise _KeyExists from None
@@ -95,10 +95,10 @@ def _reserve(request: Request, key: str, fingerprint: str) -> IdempotencyKey:
             raise FirstStillHandled from None
         raise
     finally:
-        _limit_lock_waits("DEFAULT")
+        limit_lock_waits("DEFAULT")
 
 
-def _limit_lock_waits(limit: str) -> None:
+def limit_lock_waits(limit: str) -> None:
     """For the rest of this transaction, on PostgreSQL."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -124,10 +124,8 @@ def _stored_response(request: Request, key: str, fingerprint: str) -> Response:
     return Response(orjson.loads(record.body), status=record.status, headers=headers)
 
 
-def _key(value: str | None) -> str | None:
+def parse_key(value: str) -> str:
     """The key, from a plain or a structured-field value. Raises ValidationError."""
-    if value is None:
-        return None
     quoted = STRUCTURED_STRING.fullmatch(value)
     key = re.sub(r'\\(["\\])', r"\1", quoted[1]) if quoted else value
     if not PRINTABLE.fullmatch(key) or len(key) > MAX_LENGTH:
@@ -136,14 +134,14 @@ def _key(value: str | None) -> str | None:
     return key
 
 
-def _fingerprint(request: Request) -> str:
-    """A hash of the path and the payload; white space, the order of keys and multipart boundaries do not matter."""
-    payload = orjson.dumps(_payload(request.data), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(request.path.encode() + b"\n" + payload).hexdigest()
+def fingerprint_of(path: str, payload: object) -> str:
+    """A hash of the path and the payload, JSON; white space and the order of keys do not matter."""
+    sorted_payload = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(path.encode() + b"\n" + sorted_payload).hexdigest()
 
 
 def _payload(data: object) -> object:
-    """The payload as JSON; an uploaded file becomes its digest."""
+    """The payload as JSON; an uploaded file becomes its digest, so multipart boundaries do not matter."""
     if not isinstance(data, QueryDict):
         return data
     return {

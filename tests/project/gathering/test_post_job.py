@@ -14,6 +14,7 @@ from rest_framework.exceptions import ValidationError
 from jobs import registry
 from jobs.models import Job
 from project.gathering import post_job, posting
+from rest.models import IdempotencyKey
 from tests.support.asgi_requests import Answer, Field, ask, asked
 from tests.support.factories import make_kind
 from tests.support.gathering import Paths, World, commit
@@ -50,7 +51,7 @@ UNUSUAL: dict[str, tuple[bytes, int]] = {
     "much": (orjson.dumps({"kind": "http.request", "params": {"url": "http://a.example/", "json": "x" * 20_000}}), 202),
 }
 UNUSUAL_FIELDS = {
-    "an Idempotency-Key": ("idempotency-key", "k"),
+    "a key that is not valid": ("idempotency-key", "ü"),
     "a preference": ("prefer", "respond-async"),
     "a cookie": ("cookie", "sessionid=x"),
     "a condition": ("if-none-match", "*"),
@@ -123,7 +124,7 @@ def test_an_unusual_field_is_left_to_the_plain_view(paths: Paths, world: World, 
     assert not paths.ask("POST", PATH, sent, orjson.dumps(COUNTDOWN))[1]
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=utf-8", "application/jsonx"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=latin-1", "application/jsonx"])
 def test_another_content_type_is_left_to_the_plain_view(paths: Paths, world: World, content_type: str) -> None:
     sent = fields(world, content_type=content_type)
     answer, gathered = paths.ask("POST", PATH, sent, orjson.dumps(COUNTDOWN))
@@ -141,6 +142,73 @@ def test_a_token_that_has_ended_stores_nothing(paths: Paths, world: World, token
     before = commit(Job.objects.count)
     answer, gathered = paths.ask("POST", PATH, fields(world, token), orjson.dumps(COUNTDOWN))
     assert (answer.status, gathered, commit(Job.objects.count)) == (401, False, before)
+
+
+# --- Idempotency-Key ----------------------------------------------------------------------------------------------
+
+
+def post_with_key(paths: Paths, world: World, key: str, body: Any = COUNTDOWN, of: str = "ada") -> tuple[Answer, bool]:
+    return paths.ask("POST", PATH, [*fields(world, of), ("idempotency-key", key)], orjson.dumps(body))
+
+
+@pytest.mark.parametrize("key", ["8e03978e-40d5", '"in quotes"', "with a space"])
+def test_the_first_use_of_a_key_is_gathered_and_every_other_gets_its_answer(
+    paths: Paths, world: World, key: str
+) -> None:
+    first, gathered = post_with_key(paths, world, key)
+    again, replayed_by_gathering = post_with_key(paths, world, key)
+    assert (first.status, gathered) == (202, True)
+    assert (again.status, again.body, replayed_by_gathering) == (202, first.body, False)
+    assert (first.field("idempotency-replayed"), again.field("idempotency-replayed")) == (None, "true")
+    for name in ("location", "retry-after", "content-type"):
+        assert again.field(name) == first.field(name)
+    assert commit(lambda: Job.objects.filter(pk=orjson.loads(first.body)["id"]).count()) == 1
+
+
+def test_a_key_is_stored_as_the_plain_view_stores_it(paths: Paths, world: World) -> None:
+    with_keys = [[*fields(world), ("idempotency-key", key)] for key in ("gathered", "plain")]
+    body = orjson.dumps(COUNTDOWN | {"priority": 3})
+    assert paths.ask("POST", PATH, with_keys[0], body)[1]
+    paths.ask_plainly("POST", PATH, with_keys[1], body)
+    keys = commit(lambda: [IdempotencyKey.objects.values().get(key=key) for key in ("gathered", "plain")])
+    for row in keys:
+        row |= {"headers": sorted(row["headers"]), "body": sorted(orjson.loads(row["body"]))}
+    assert [{**row, "id": 0, "key": "", "created_at": None} for row in keys].count(
+        {**keys[0], "id": 0, "key": "", "created_at": None}
+    ) == 2
+
+
+def test_a_key_of_another_payload_or_another_user(paths: Paths, world: World) -> None:
+    assert post_with_key(paths, world, "mine")[0].status == 202
+    assert post_with_key(paths, world, "mine", COUNTDOWN | {"priority": 1})[0].status == 422
+    assert post_with_key(paths, world, "mine", of="bob")[0].field("idempotency-replayed") is None
+
+
+def test_posts_with_one_key_at_the_same_time_store_one_job(world: World) -> None:
+    sent = [*fields(world), ("idempotency-key", "at the same time")]
+
+    async def post_all() -> list[Answer]:
+        return await asyncio.gather(*[asked("POST", PATH, sent, orjson.dumps(COUNTDOWN)) for _ in range(12)])
+
+    before = commit(Job.objects.count)
+    answers = asyncio.run(post_all())
+    assert {(answer.status, answer.body) for answer in answers} == {(202, answers[0].body)}
+    assert commit(Job.objects.count) == before + 1
+
+
+def test_a_key_that_another_transaction_uses_is_a_conflict_and_holds_up_nobody(paths: Paths, world: World) -> None:
+    """This test's own transaction has inserted it and is not committed."""
+    ada = world.jobs["queued"].user
+    IdempotencyKey.objects.create(user=ada, key="in use", fingerprint="x")
+    answer, gathered = post_with_key(paths, world, "in use")
+    assert (answer.status, gathered) == (409, False)
+    assert b"idempotency_key_in_use" in answer.body
+
+
+def test_a_refused_post_leaves_its_key_unused(paths: Paths, world: World) -> None:
+    assert post_with_key(paths, world, "once more", {"kind": "no.such"})[0].status == 400
+    answer, gathered = post_with_key(paths, world, "once more")
+    assert (answer.status, answer.field("idempotency-replayed"), gathered) == (202, None, True)
 
 
 def test_a_taken_unique_key_is_a_conflict_every_time(world: World) -> None:
