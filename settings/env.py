@@ -25,6 +25,9 @@ UNITS = {"s": 1, "min": 60, "h": 3600, "day": 86_400}
 
 _env = environ.Env()
 
+BACKEND = "anymail.backends.{}.EmailBackend"
+MAILGUN = BACKEND.format("mailgun")
+
 
 def defaults(**values: str) -> None:
     """Default values of variables that are not set."""
@@ -195,6 +198,8 @@ def providers(name: str, default: Any = MISSING) -> list[dict[str, Any]]:
     names = [provider["name"] for provider in found]
     if not found or len(set(names)) < len(names):
         raise ImproperlyConfigured(f"{name} must name at least one provider, and none twice.")
+    for provider in found:
+        _require_domain_of_second_account(name, provider)
     return found
 
 
@@ -233,7 +238,14 @@ def _provider(variable: str, item: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{variable} must be a list of backends such as mailgun, or NAME=BACKEND: {item!r}.")
     prefix = f"{name.upper()}_"
     options = {key[len(prefix) :].lower(): value for key, value in _env.ENVIRON.items() if key.startswith(prefix)}
-    return {"name": name, "backend": f"anymail.backends.{backend}.EmailBackend", "options": options}
+    return {"name": name, "backend": BACKEND.format(backend), "options": options}
+
+
+def _require_domain_of_second_account(variable: str, provider: dict[str, Any]) -> None:
+    """Its webhooks are believed only for the domain that its mail was sent from."""
+    name = provider["name"]
+    if provider["backend"] == MAILGUN and name != "mailgun" and not provider["options"].get("sender_domain"):
+        raise ImproperlyConfigured(f"{variable} names {name}=mailgun, and {name.upper()}_SENDER_DOMAIN is not set.")
 
 
 def _replica(name: str, url: str) -> dict[str, Any]:

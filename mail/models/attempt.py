@@ -8,6 +8,8 @@ from django.utils import timezone
 from jobs.models.ids import new_id
 from mail.failure import Failure, FailureClass, Outcome
 
+PROVIDER_ID_LENGTH = 255
+
 
 class Attempt(models.Model):
     """One call of one provider for one message. The mail carries its id as metadata, to match events to it.
@@ -29,7 +31,7 @@ class Attempt(models.Model):
     outcome = models.CharField(max_length=10, choices=Outcome.choices, default="", blank=True)
     failure_class = models.CharField(max_length=20, choices=FailureClass.choices, default="", blank=True)
     detail = models.TextField(default="", blank=True)
-    provider_message_id = models.CharField(max_length=255, default="", blank=True)
+    provider_message_id = models.CharField(max_length=PROVIDER_ID_LENGTH, default="", blank=True)
     unrecorded = models.BooleanField(default=False, db_default=False)
 
     class Meta:

@@ -15,9 +15,10 @@ from django.db.models.functions import Now
 from mail.addresses.normalize import address_digest, normalize_address
 from mail.importance import Importance
 from mail.models import sql
-from mail.models.attempt import Attempt
+from mail.models.attempt import PROVIDER_ID_LENGTH, Attempt
 from mail.reasons import WISHES, Scope
 from mail.status import CANCELLABLE, PENDING, TERMINAL, Status
+from rest.json_value import clean_text
 from rest.log_batch import info_each
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,8 @@ class MessageQuerySet(models.QuerySet[Any]):
 
         Returns the messages' statuses. No effect on those that were recorded before.
         """
+        # One id that the column refuses must not fail the others; its mail is known by the attempt's own id too.
+        accepted = [(attempt, clean_text(given)[:PROVIDER_ID_LENGTH]) for attempt, given in accepted]
         if connection.vendor == "postgresql":
             changed = sql.accept(accepted)
         else:

@@ -39,7 +39,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Provider:
-    """options: those of the account; api_url contains {url}, which stands for the test's server."""
+    """options: those of the account; api_url contains {url}, which stands for the test's server. note: for the page."""
 
     esp: str
     name: str
@@ -48,3 +48,4 @@ class Provider:
     answers: tuple[Answered, ...]
     webhook: Any
     """A function of an attempt and a payload that returns the webhook's body and header fields."""
+    note: str = ""

@@ -56,4 +56,7 @@ def webhook(attempt: Any, payload: dict[str, Any]) -> tuple[Any, dict[str, str]]
     return [usual | {"attempt_id": str(attempt.pk)} | payload], {}
 
 
-SENDGRID = Provider("sendgrid", "SendGrid", {"api_key": "key", "api_url": "{url}/v3/"}, EVENTS, ANSWERS, webhook)
+NOTE = """\
+Anymail no longer tests its backend for SendGrid. The cases below run through that backend, not against SendGrid."""
+
+SENDGRID = Provider("sendgrid", "SendGrid", {"api_key": "key", "api_url": "{url}/v3/"}, EVENTS, ANSWERS, webhook, NOTE)

@@ -71,7 +71,8 @@ def _class(kind: str) -> str:
 def _provider(provider: Provider) -> str:
     events = "".join(f"{row}\n" for row in _events(provider.events))
     answers = "".join(f"{row}\n" for row in _answers(provider.answers))
-    return f"\n## {provider.name}\n{EVENTS}{events}{ANSWERS}{answers}"
+    note = f"\n{provider.note}\n" if provider.note else ""
+    return f"\n## {provider.name}\n{note}{EVENTS}{events}{ANSWERS}{answers}"
 
 
 def _events(events: tuple[Told, ...]) -> Iterator[str]:

@@ -40,6 +40,7 @@ WRONG = [
     (DEVELOPMENT, "WEB_THREADS", "-1"),
     (DEVELOPMENT, "DEBUG", "perhaps"),
     (DEVELOPMENT, "LOG_LEVEL", "LOUD"),
+    (DEVELOPMENT, "MAIL_PROVIDERS", "mailgun,backup=mailgun"),
     (DEVELOPMENT, "MAIL_RATES", "mailgun=fast"),
     (DEVELOPMENT, "MAIL_WARM_UP", "mailgun=soon"),
     (DEVELOPMENT, "MAIL_GUARD_BOUNCES", "0"),

@@ -240,3 +240,14 @@ def test_the_success_of_a_message_that_was_deleted_meanwhile_has_no_status() -> 
     ended = [send.send(message.pk), send.send(other.pk)]
     message.delete()
     assert batches.conclude(ended) == [{"status": ""}, {"status": "sent"}]
+
+
+@needs_postgresql
+@pytest.mark.parametrize("given", ["x" * 300, "an id\0with a NUL"])
+def test_an_id_that_cannot_be_stored_fails_no_message_of_its_batch(given: str) -> None:
+    messages = [make_message() for _ in range(3)]
+    calls = batches.begin([message.pk for message in messages])
+    ids = [given, "usual", "also usual"]
+    ended = [Accepted(calls[message.pk].attempt, text) for message, text in zip(messages, ids, strict=True)]
+    assert batches.conclude(ended) == [{"status": "sent"}] * 3
+    assert Attempt.objects.get(message=messages[0]).provider_message_id in ("x" * 255, "an idwith a NUL")
