@@ -29,7 +29,7 @@ COUNT = """
 use is written some time after the requests."""
 JOB = {"kind": "demo.countdown", "params": {"seconds": 0}}
 LATER = {**JOB, "run_at": "2100-01-01T00:00:00Z"}
-NOT_GATHERED = {"X-Other": "1"}
+NOT_GATHERED = {"Prefer": "respond-async"}
 """A header field that project/gathering does not know: each such request has a connection of the pool to itself, while
 gathered ones share one, which leads to one standby behind HAProxy."""
 READS = 24

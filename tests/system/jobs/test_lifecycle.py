@@ -114,7 +114,7 @@ def test_a_permanent_error_fails_a_job_at_once(client: Client) -> None:
     job = post(client, "demo.countdown", {"seconds": 0, "fail_attempts": 1, "error": "permanent"})
     done = client.wait_for(job["id"], "failed")
     assert (done["attempt"], done["max_attempts"]) == (1, 3)
-    assert done["error"] == done["errors"][0]
+    assert done["error"].items() <= done["errors"][0].items()
     assert done["error"]["type"] == "PermanentError"
     assert done["error"]["message"] == "attempt 1 was asked to fail"
 
