@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable
 
 import psycopg2
-import redis
 import structlog
-from botocore.exceptions import BotoCoreError, ClientError
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 log = structlog.get_logger(__name__)
@@ -28,6 +26,9 @@ CAUSE_LIMIT = 300
 """Characters."""
 AWAY = {"57P01", "57P02", "57P03", "57P05", "53300"}
 """SQLSTATEs: the server stops, has crashed, starts, has ended an idle session, or has no connection left."""
+
+SDKS = {"redis", "botocore"}
+"""Modules of errors. Not imported: few processes need them."""
 
 
 class DatabaseAway(OperationalError):
@@ -105,16 +106,17 @@ def is_database_away(error: BaseException) -> bool:
     cause = error.__cause__ if isinstance(error, DatabaseError | InterfaceError) else error
     if isinstance(cause, psycopg2.InterfaceError):
         return "connection" in str(cause)
-    if type(cause) is psycopg2.DatabaseError:  # libpq has no message: the connection was cut
-        return cause.pgcode is None
-    if not isinstance(cause, psycopg2.OperationalError):
+    # A DatabaseError itself, without a code: libpq has no message, because the connection was cut.
+    if not isinstance(cause, psycopg2.DatabaseError):
+        return False
+    if not isinstance(cause, psycopg2.OperationalError) and type(cause) is not psycopg2.DatabaseError:
         return False
     return cause.pgcode is None or cause.pgcode in AWAY or cause.pgcode.startswith("08")
 
 
 def is_service_away(error: BaseException) -> bool:
     """True for errors of Redis and SQS, and of the network."""
-    return isinstance(error, redis.RedisError | BotoCoreError | ClientError | OSError)
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in SDKS
 
 
 def _cause(error: BaseException) -> str:

@@ -76,7 +76,8 @@ class Heartbeat(threading.Thread):
         except Exception as error:
             if outage.database.note(error):
                 return
-            log.warning(  # a lock that another one holds, or one of the jobs is faulty
+            # Another transaction holds a lock, or one of the jobs is faulty.
+            log.warning(
                 "heartbeat_failed",
                 step=step.__name__.lstrip("_"),
                 running=[str(attempt.job.pk) for attempt in self._running],
