@@ -70,6 +70,8 @@ class WorkerProcess(ABC):
                 if not outage.note(error):
                     log.warning("worker_cannot_claim", worker=self.name, exc_info=True)
                 wait_for_database()
+                while outage.database.pause() and not self.stopping:
+                    wait_for_database()
         self.drain()
         self.heartbeat.stop()
         self.attempts.record(self.buffer.flush)  # what the last check of the heartbeat could not write

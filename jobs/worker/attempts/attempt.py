@@ -14,6 +14,7 @@ from django.db import (
     NotSupportedError,
     ProgrammingError,
     close_old_connections,
+    connection,
 )
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
@@ -105,5 +106,10 @@ class Attempts:
 
 
 def wait_for_database() -> None:
+    """Wait, then connect, so that this process knows of the end of an outage even if it has nothing else to write."""
     time.sleep(outage.database.pause() or LOCK_PAUSE)
     close_old_connections()
+    try:
+        connection.ensure_connection()
+    except (DatabaseError, InterfaceError) as error:
+        outage.database.note(error)
