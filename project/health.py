@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 
+from rest import outage
 from rest.problems import problem
 
 logger = structlog.get_logger(__name__)
@@ -80,7 +81,8 @@ class DatabaseCheck:
             self.checks = _check_database()
         except Exception as error:
             # A database that is away causes many kinds of errors; all mean the same here.
-            logger.warning("database_unreachable", error=type(error).__name__)
+            if not outage.database.note(error):
+                logger.warning("database_unreachable", error=type(error).__name__)
         finally:
             connections[DEFAULT_DB_ALIAS].close()
             self.done.set()

@@ -26,6 +26,7 @@ from psycopg2.errors import LockNotAvailable
 from rest_framework.exceptions import APIException, Throttled
 from rest_framework.views import set_rollback
 
+from rest import outage
 from rest.read_only import WriteInSafeMethod
 from rest.requests.field_errors import FieldError, first_errors, shortened
 
@@ -71,6 +72,8 @@ def problem(
     response = HttpResponse(body, content_type=MEDIA_TYPE, status=status, headers=dict(headers or {}))
     # CommonMiddleware would set it, but responses of the middleware outside it do not pass through.
     response["Content-Length"] = str(len(body))
+    if status >= 500:  # keeps Django from logging it once more, with a traceback
+        response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
@@ -110,12 +113,13 @@ def response_for(error: BaseException, request: HttpRequest) -> HttpResponse:
             detail = "Another transaction is changing this right now; try again."
             return problem(request, 503, detail, headers=retry, code="locked")
         case OperationalError() | InterfaceError():
-            logger.error("database_unavailable", exc_info=error)
+            if not outage.database.note(error):
+                logger.error("database_unavailable", exc_info=error)
             retry = {"Retry-After": str(DATABASE_RETRY_AFTER)}
             detail = "The database is unreachable right now; try again."
             return problem(request, 503, detail, headers=retry, code="database_unavailable")
     logger.error("request_failed", exc_info=error)
-    return _already_logged(problem(request, 500, "Internal error; it has been logged."))
+    return problem(request, 500, "Internal error; it has been logged.")
 
 
 def _api_problem(error: APIException, request: HttpRequest) -> HttpResponse:
@@ -125,8 +129,7 @@ def _api_problem(error: APIException, request: HttpRequest) -> HttpResponse:
         headers.setdefault("WWW-Authenticate", challenge)
     if (wait := getattr(error, "wait", None)) is not None:
         headers.setdefault("Retry-After", str(wait))
-    response = problem(request, error.status_code, _summary(error, errors), errors, headers, _code(error))
-    return _already_logged(response) if error.status_code >= 500 else response
+    return problem(request, error.status_code, _summary(error, errors), errors, headers, _code(error))
 
 
 def _summary(error: APIException, errors: list[FieldError]) -> str:
@@ -140,12 +143,6 @@ def _summary(error: APIException, errors: list[FieldError]) -> str:
 def _code(error: APIException) -> str:
     """The error's own code. An invalid input has one code for all its errors, which each have their own."""
     return str(getattr(error.detail, "code", "")) or "invalid"
-
-
-def _already_logged(response: HttpResponse) -> HttpResponse:
-    """Keep Django from logging this response a second time, with less detail."""
-    response._has_been_logged = True  # type: ignore[attr-defined]
-    return response
 
 
 # --- Django's error handlers (project/urls.py, settings); the admin keeps its HTML pages --------------------------

@@ -16,6 +16,8 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from rest import outage
+
 logger = structlog.get_logger(__name__)
 
 SECONDS = 60
@@ -37,17 +39,19 @@ class Window:
         try:
             started = self._started()
             return cache.get(self._counter(started), 0) if started else 0
-        except Exception:
-            return self._without_cache()
+        except Exception as error:
+            return self._without_cache(error)
 
     def add(self, events: int = 1) -> int:
         """Count events; returns the new count."""
         try:
             started = self._started() or self._start()
             cache.add(self._counter(started), 0, SECONDS + 1)
-            return cache.incr(self._counter(started), events)
-        except Exception:
-            return self._without_cache()
+            count = cache.incr(self._counter(started), events)
+        except Exception as error:
+            return self._without_cache(error)
+        outage.cache.end()
+        return count
 
     def seconds_left(self) -> int:
         try:
@@ -67,8 +71,9 @@ class Window:
     def _counter(self, started: float) -> str:
         return f"{self.key}:{started}"
 
-    def _without_cache(self) -> int:
-        logger.warning("cache_unavailable", exc_info=True)
+    def _without_cache(self, error: Exception) -> int:
+        if not outage.cache.note(error):
+            logger.warning("cache_call_failed", exc_info=True)
         return 0
 
 

@@ -13,6 +13,8 @@ import structlog
 from django.db import connections
 from rest_framework.exceptions import APIException
 
+from rest import outage
+
 log = structlog.get_logger(__name__)
 
 Count = Callable[[], Mapping[int | None, int]]
@@ -127,8 +129,9 @@ class Usage:
     def _count_beside_requests(self) -> None:
         try:
             self.count()
-        except Exception:  # the next request that finds the count old tries again
-            log.warning("usage_not_counted", what=self.what, exc_info=True)
+        except Exception as error:  # the next request that finds the count old tries again
+            if not outage.database.note(error):
+                log.warning("usage_not_counted", what=self.what, exc_info=True)
         finally:
             connections.close_all()
 

@@ -141,6 +141,14 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.fixture(autouse=True)
+def _no_known_outages() -> None:
+    from rest import outage
+
+    for each in (outage.database, outage.broker, outage.cache):
+        each.forget()
+
+
+@pytest.fixture(autouse=True)
 def _fresh_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests, login attempts and rows of earlier tests do not count against the limits of this one.
 

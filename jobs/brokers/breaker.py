@@ -1,10 +1,13 @@
 """A circuit breaker around calls to a broker: after a failure nobody calls it for a while, then one caller tries."""
 
 from collections.abc import Callable
+from random import uniform
 from time import monotonic
 from typing import TypeVar
 
 import structlog
+
+from rest import outage
 
 Value = TypeVar("Value")
 
@@ -12,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 OPEN_SECONDS = 5.0
 """How long a broker is not called after a failure. Jobs are found in their rows meanwhile."""
+JITTER = 1.2
+"""The longest pause, in pauses, so that many processes do not call at the same time."""
 
 
 class CircuitBreaker:
@@ -29,9 +34,12 @@ class CircuitBreaker:
             self._retry_at = monotonic() + OPEN_SECONDS
         try:
             value = function()
-        except Exception:
-            log.warning("broker_unavailable", retry_in=OPEN_SECONDS, exc_info=True)
-            self._retry_at = monotonic() + OPEN_SECONDS
+        except Exception as error:
+            pause = OPEN_SECONDS * uniform(1, JITTER)  # noqa: S311 not a secret
+            if not outage.note(error, outage.broker):
+                log.warning("broker_call_failed", retry_in=pause, exc_info=True)
+            self._retry_at = monotonic() + pause
             return fallback
         self._retry_at = None
+        outage.broker.end()
         return value

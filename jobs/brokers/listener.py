@@ -14,6 +14,7 @@ import psycopg2
 import structlog
 from django.db import connections
 
+from rest import outage
 from rest.pooler import find_pooler
 
 log = structlog.get_logger(__name__)
@@ -72,9 +73,10 @@ class Listener(threading.Thread):
         while not self._stopped:
             try:
                 self._listen()
-            except (psycopg2.Error, OSError):
-                log.warning("listener_disconnected", retry_in=RECONNECT_AFTER, exc_info=True)
-                time.sleep(RECONNECT_AFTER)
+            except (psycopg2.Error, OSError) as error:
+                if not outage.database.note(error):
+                    log.warning("listener_disconnected", retry_in=RECONNECT_AFTER, exc_info=True)
+                time.sleep(max(RECONNECT_AFTER, outage.database.pause()))
 
     def _timeout(self, seconds: float) -> float:
         """The wait after a notification ends at the recheck, at once if that is already due."""
@@ -86,6 +88,7 @@ class Listener(threading.Thread):
     def _listen(self) -> None:
         """Keep a connection, until it breaks."""
         with closing(psycopg2.connect(**connections[self._database].get_connection_params())) as driver:
+            outage.database.end()
             driver.autocommit = True
             if find_pooler(connections[self._database].settings_dict, driver):
                 return self.stop()  # the session that LISTENs would go to another client

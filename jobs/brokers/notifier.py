@@ -10,6 +10,7 @@ from django.db import transaction
 from django_q.brokers import get_broker
 
 from jobs.models import Job
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +46,9 @@ def _notify_now(jobs: list[Job]) -> None:
         return
     try:
         _broker().notify(jobs)
-    except Exception:
-        log.warning("broker_unavailable", exc_info=True)
+    except Exception as error:
+        if not outage.note(error, outage.broker):
+            log.warning("broker_call_failed", exc_info=True)
     jobs.clear()
 
 

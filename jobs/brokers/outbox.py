@@ -10,6 +10,8 @@ from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.models import OrmQ
 
+from rest import outage
+
 log = structlog.get_logger(__name__)
 
 PREFIX = "outbox:"
@@ -37,8 +39,9 @@ def forward() -> int:
             continue
         try:
             get_broker(row.key.removeprefix(PREFIX)).enqueue(row.payload)
-        except Exception:
-            log.warning("broker_unavailable", exc_info=True)
+        except Exception as error:
+            if not outage.note(error, outage.broker):
+                log.warning("broker_call_failed", exc_info=True)
             OrmQ.objects.filter(pk=row.pk).update(lock=row.lock)
             break
         row.delete()

@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from jobs.brokers.messages import NOTIFY_TIMEOUT, WakeupBroker
 from jobs.brokers.wakeups import Channel, Wakeups
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
@@ -94,8 +95,8 @@ class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
         """Forget the task. If Redis is unreachable now, it is delivered again."""
         try:
             self.connection.zrem(self._unacknowledged, task)
-        except redis.RedisError:
-            log.warning("broker_unavailable", exc_info=True)
+        except redis.RedisError as error:
+            outage.broker.note(error)
 
     fail = delete = acknowledge
 
@@ -106,8 +107,8 @@ class Redis(WakeupBroker, DjangoQRedis):  # type: ignore[misc]
             pipeline.zadd(self._unacknowledged, {task: 0}, xx=True)
             _wake(pipeline, (self.queue_name, False))
             pipeline.execute()
-        except redis.RedisError:
-            log.warning("broker_unavailable", exc_info=True)
+        except redis.RedisError as error:
+            outage.broker.note(error)
 
     def queue_size(self) -> int:
         """How many tasks are available, counting taken ones that are due again."""

@@ -16,6 +16,7 @@ from django_q.conf import Conf
 from jobs.brokers.messages import NOTIFY_TIMEOUT, WakeupBroker
 from jobs.brokers.wakeups import Channel, Wakeups
 from jobs.models import DEFAULT_QUEUE
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +82,8 @@ class SQS(WakeupBroker, Broker):  # type: ignore[misc]
         """Delete the message. If SQS is unreachable now, the task is delivered again."""
         try:
             self._ask("delete_message", ReceiptHandle=receipt)
-        except UNAVAILABLE:
-            log.warning("broker_unavailable", exc_info=True)
+        except UNAVAILABLE as error:
+            outage.broker.note(error)
 
     fail = delete = acknowledge
 
@@ -90,8 +91,8 @@ class SQS(WakeupBroker, Broker):  # type: ignore[misc]
         """Make the task available to any worker at once; after `retry` seconds if SQS is unreachable now."""
         try:
             self._ask("change_message_visibility", ReceiptHandle=receipt, VisibilityTimeout=0)
-        except UNAVAILABLE:
-            log.warning("broker_unavailable", exc_info=True)
+        except UNAVAILABLE as error:
+            outage.broker.note(error)
 
     def listen(self) -> None:
         self._receive(int(self.WAIT))

@@ -25,6 +25,7 @@ from jobs.models import Job
 from jobs.models.queue.clock import database_now
 from jobs.worker.heartbeat import RENEW_EVERY
 from jobs.worker.rescue import rescue
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,7 @@ class Dispatcher:
         """One round every TICK until SIGTERM. No error ends it, not even a database outage."""
         self.start_threads()
         while not self.stopping:
-            time.sleep(TICK)
+            time.sleep(max(TICK, outage.database.pause()))
             self.round()
         self.stop_threads()
         connections.close_all()
@@ -107,6 +108,7 @@ class Dispatcher:
             busy=any(worker.busy for worker in self.workers),
             reincarnations=sum(worker.replacements for worker in self.workers),
         )
+        outage.cache.end()
 
     def start_threads(self) -> None:
         for target in (self._schedule_loop, self._maintenance_loop):
@@ -128,7 +130,7 @@ class Dispatcher:
             run_step("run_schedules", self.run_schedules)
             run_step("publish_status", self.publish_status)
             run_step("report_cluster", self.report.write)
-            self._stop_requested.wait(self._pause)
+            self._stop_requested.wait(max(self._pause, outage.database.pause()))
         run_step("withdraw_status", lambda: self.status.withdraw(self.broker))
         run_step("withdraw_report", self.report.withdraw)
         connections.close_all()
@@ -138,7 +140,7 @@ class Dispatcher:
         while not self._stop_requested.is_set():
             run_step("run_due_tasks", maintenance.run_due_tasks)
             connections.close_all()
-            self._stop_requested.wait(TICK)
+            self._stop_requested.wait(max(TICK, outage.database.pause()))
 
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
@@ -156,8 +158,9 @@ def run_step(name: str, step: Callable[[], object]) -> bool:
     try:
         close_old_connections()
         step()
-    except Exception:
-        log.warning("dispatcher_step_failed", step=name, exc_info=True)
+    except Exception as error:
+        if not outage.note(error, outage.cache):
+            log.warning("dispatcher_step_failed", step=name, exc_info=True)
         return False
     return True
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import structlog
 from django.db import close_old_connections
 
+from rest import outage
+
 log = structlog.get_logger(__name__)
 
 Task = Callable[[], int | Iterator[int]]
@@ -41,8 +43,11 @@ class MaintenanceTask:
             close_old_connections()
             if not self._work():
                 return
-        except BaseException:
+        except BaseException as error:
             self._batches = None
+            if outage.database.note(error):
+                self.due_at = time.monotonic() + outage.database.pause()
+                return
             self.failures += 1
             wait = backoff(self.failures, self.seconds)
             log.error("maintenance_task_failed", task=name, failures=self.failures, retry_in=wait, exc_info=True)

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from jobs.models.ids import new_id
 from jobs.models.states import Status
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +128,8 @@ def _write(save: Callable[[], None]) -> None:
         try:
             with transaction.atomic(durable=True):
                 return save()
-        except (OperationalError, InterfaceError):
-            log.warning("output_waits_for_database", retry_in=OUTAGE_PAUSE, exc_info=True)
-            sleep(OUTAGE_PAUSE)
+        except (OperationalError, InterfaceError) as error:
+            if not outage.database.note(error):
+                log.warning("output_waits_for_database", retry_in=OUTAGE_PAUSE, exc_info=True)
+            sleep(outage.database.pause() or OUTAGE_PAUSE)
             close_old_connections()

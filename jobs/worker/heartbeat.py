@@ -13,6 +13,7 @@ from jobs.models.queue.lock_waits import limit_lock_waits
 from jobs.worker.attempts.buffer import WorkBuffer
 from jobs.worker.attempts.interrupt import Abandoned, Cancelled
 from jobs.worker.attempts.running_attempts import RunningAttempts
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,7 @@ class Heartbeat(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._stop_requested.wait(CHECK_EVERY):
+            while not self._stop_requested.wait(max(CHECK_EVERY, outage.database.pause())):
                 self.check()
         finally:
             connections.close_all()
@@ -72,7 +73,10 @@ class Heartbeat(threading.Thread):
         try:
             close_old_connections()
             step()
-        except Exception:  # a database outage, or one of the jobs is faulty
+        except Exception as error:
+            if outage.database.note(error):
+                return
+            # Another transaction holds a lock, or one of the jobs is faulty.
             log.warning(
                 "heartbeat_failed",
                 step=step.__name__.lstrip("_"),

@@ -22,6 +22,7 @@ from jobs.worker.heartbeat import Heartbeat
 from jobs.worker.rescue import take_over
 from jobs.worker.timekeeper import Timekeeper
 from jobs.worker.watchdog import Predecessor, Watchdog
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
@@ -65,9 +66,12 @@ class WorkerProcess(ABC):
                     self.handle.forget_predecessor()
                 self.turn()
                 self.stopping = self.stopping or should_recycle(self.run_count)
-            except (DatabaseError, InterfaceError, OSError):
-                log.warning("worker_cannot_claim", worker=self.name, exc_info=True)
+            except (DatabaseError, InterfaceError, OSError) as error:
+                if not outage.note(error):
+                    log.warning("worker_cannot_claim", worker=self.name, exc_info=True)
                 wait_for_database()
+                while outage.database.pause() and not self.stopping:
+                    wait_for_database()
         self.drain()
         self.heartbeat.stop()
         self.attempts.record(self.buffer.flush)  # what the last check of the heartbeat could not write

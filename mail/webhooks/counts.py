@@ -9,6 +9,7 @@ import structlog
 from django.db import transaction
 
 from jobs.models import Counter
+from rest import outage
 from rest.background import repeated
 
 log = structlog.get_logger(__name__)
@@ -49,8 +50,9 @@ class WebhookCounts:
         try:
             with transaction.atomic():
                 Counter.objects.add(WEBHOOKS, counts)
-        except Exception:
-            log.warning("webhook_counts_not_written", exc_info=True)
+        except Exception as error:
+            if not outage.database.note(error):
+                log.warning("webhook_counts_not_written", exc_info=True)
             with self._lock:
                 self._unwritten += counts
 

@@ -15,6 +15,7 @@ from jobs.models.queue.sql_postgresql import array_literal
 from jobs.models.statements import execute_prepared
 from project.replicas import probe
 from project.replicas.read_your_writes import position_key
+from rest import outage
 from rest.pooler import is_pooled
 from routers import PRIMARY, pool
 
@@ -92,8 +93,9 @@ def _read_on_replica(alias: str, statement: str, questions: Sequence[Sequence[st
         return []
     try:
         written = shared_cache.get_many({position_key(user_id) for _, user_id, *_ in rows})
-    except Exception:
-        log.warning("cache_unavailable", exc_info=True)
+    except Exception as error:
+        if not outage.cache.note(error):
+            log.warning("cache_call_failed", exc_info=True)
         return []
     return [row for row in rows if written.get(position_key(row[1]), 0) <= replayed]
 

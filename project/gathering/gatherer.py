@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from rest import outage
+
 log = structlog.get_logger(__name__)
 
 Key = TypeVar("Key")
@@ -55,8 +57,9 @@ class Gatherer(Generic[Key, Answer]):
     def _answers(self, keys: list[Key]) -> Sequence[Answer | None]:
         try:
             return self._execute(keys)
-        except Exception:
-            log.warning("gathering_failed", gatherer=self._name, requests=len(keys), exc_info=True)
+        except Exception as error:
+            if not outage.database.note(error):
+                log.warning("gathering_failed", gatherer=self._name, requests=len(keys), exc_info=True)
             return [None] * len(keys)
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
-from django.db import OperationalError
 from django.http import QueryDict
 from django.utils import timezone
 from knox.auth import TokenAuthentication as KnoxAuthentication
@@ -19,6 +18,7 @@ from project.models import Token
 from project.replicas import probe
 from project.replicas.read_your_writes import require_own_writes
 from rest import scopes
+from rest.outage import DatabaseAway
 from routers import PRIMARY, replica_was_read
 
 
@@ -56,7 +56,7 @@ def _find_token(digest: str) -> Token | None:
     found: Token | None = tokens.first()
     if found is None and replica_was_read():
         if not probe.primary_is_available():
-            raise OperationalError("the primary is away, and no replica knows this token")
+            raise DatabaseAway("the primary is away, and no replica knows this token")
         found = tokens.using(PRIMARY).first()
         if found:
             require_own_writes(found.user_id)

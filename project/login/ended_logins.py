@@ -15,6 +15,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils import timezone
 
 from project.models import Session, Token
+from rest import outage
 from rest.watch.hub import hub
 from rest.watch.login import Login
 from routers import PRIMARY
@@ -45,7 +46,8 @@ async def _end_watches() -> None:
             try:
                 ended = await loop.run_in_executor(thread, _look, logins)
             except (DatabaseError, InterfaceError) as error:
-                log.info("logins_not_checked", error=type(error).__name__)
+                if not outage.database.note(error):
+                    log.warning("logins_not_checked", error=repr(error))
                 continue
             if ended:
                 log.info("logins_ended", count=len(ended))

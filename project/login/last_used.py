@@ -9,6 +9,7 @@ import structlog
 from django.utils import timezone
 
 from project.models import Token
+from rest import outage
 from rest.background import repeated
 
 log = structlog.get_logger(__name__)
@@ -48,8 +49,9 @@ class LastUsed:
             for day in set(unwritten.values()):
                 tokens = [token_id for token_id, used_on in unwritten.items() if used_on == day]
                 Token.objects.filter(pk__in=tokens).exclude(last_used_on__gte=day).update(last_used_on=day)
-        except Exception:
-            log.warning("last_use_not_written", exc_info=True)
+        except Exception as error:
+            if not outage.database.note(error):
+                log.warning("last_use_not_written", exc_info=True)
             with self._lock:
                 self._unwritten = unwritten | self._unwritten
 

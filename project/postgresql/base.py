@@ -5,9 +5,11 @@ from typing import Any
 
 import psycopg2
 from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.postgresql import base
 
 from project.replicas import probe
+from rest import outage
 from rest.pooler import find_pooler
 
 READ_ONLY = "-c default_transaction_read_only=on"
@@ -28,6 +30,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Raises the driver's error at once for a silent server, instead of after connect_timeout in every thread."""
         probe.refuse_if_silent(self.alias)
         connection = self._connect(conn_params)
+        if self.alias == DEFAULT_DB_ALIAS:
+            outage.database.end()
         probe.register(self.alias, connection)
         connection.autocommit = True  # Django sets it next; set here it saves BEGIN and COMMIT
         if find_pooler(self.settings_dict, connection):

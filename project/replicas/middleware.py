@@ -9,13 +9,14 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
-from django.db import OperationalError, connections
+from django.db import connections
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from project.replicas import probe
 from project.replicas.read_your_writes import record_write, require_own_writes
 from rest import problems
+from rest.outage import DatabaseAway
 from rest.read_only import forbid_writes
 from routers import PRIMARY, Route, pool, replica_was_read, route, routed
 
@@ -43,7 +44,7 @@ class RoutingMiddleware:
             # A new session object: Django would delete the cookie of one that was looked for and not found.
             request.session = type(request.session)(request.COOKIES[settings.SESSION_COOKIE_NAME])
             if not probe.primary_is_available():
-                error = OperationalError("the primary is away, and no replica knows this session")
+                error = DatabaseAway("the primary is away, and no replica knows this session")
                 return problems.response_for(error, request)
         if user_id := request.session.get(SESSION_KEY):
             # Before the user is loaded: a replica with an older password hash would end the session.
@@ -66,7 +67,7 @@ class RoutingMiddleware:
 
     def _unsafe(self, request: HttpRequest) -> HttpResponseBase:
         if settings.REPLICAS and not probe.primary_is_available():
-            return problems.response_for(OperationalError("the primary is away"), request)
+            return problems.response_for(DatabaseAway("the primary is away"), request)
         with routed(Route()):
             response = self.get_response(request)
         record_write(getattr(request, "user", None))

@@ -23,6 +23,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 
 from project.replicas.replica_pool import ReplicaPool, State
+from rest import outage
 from routers import PRIMARY, pool
 
 log = structlog.get_logger(__name__)
@@ -76,6 +77,8 @@ class Probe:
         states = self._answers({alias: partial(state_of, alias) for alias in settings.REPLICAS})
         written = self._answers({PRIMARY: primary_position})[PRIMARY]
         pool.primary_is_out = not isinstance(written, int)
+        if not pool.primary_is_out:
+            outage.database.end()
         for alias, state in states.items():
             self._replica_pool.update(alias, state, written if isinstance(written, int) else None)
         for alias, answer in (states | {PRIMARY: written}).items():

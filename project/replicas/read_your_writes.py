@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from project.replicas import probe
 from project.replicas.replica_pool import MAX_LAG_SECONDS
+from rest import outage
 from routers import PRIMARY, pool, route
 
 log = structlog.get_logger(__name__)
@@ -49,8 +50,9 @@ def record_writes(user_ids: Iterable[int]) -> None:
             before = cache.get(key, 0)
             # Of two overlapping requests the later position counts, whichever is stored first.
             cache.set(key, position if before == UNKNOWN else max(position, before), KEPT)
-        except Exception:
-            log.warning("cache_unavailable", exc_info=True)
+        except Exception as error:
+            if not outage.cache.note(error):
+                log.warning("cache_call_failed", exc_info=True)
 
 
 def _position() -> int:
@@ -58,8 +60,9 @@ def _position() -> int:
         with connections[PRIMARY].cursor() as cursor:
             cursor.execute(ASK_POSITION)
             [position] = cursor.fetchone()
-    except (DatabaseError, InterfaceError):
-        log.warning("position_unknown", exc_info=True)
+    except (DatabaseError, InterfaceError) as error:
+        if not outage.database.note(error):
+            log.warning("position_unknown", exc_info=True)
         return UNKNOWN
     pool.primary_is_out = False
     return int(position)
@@ -73,8 +76,9 @@ def require_own_writes(user_id: int) -> bool:
     before = current.chosen
     try:
         current.position = cache.get(position_key(user_id), 0)
-    except Exception:
-        log.warning("cache_unavailable", exc_info=True)
+    except Exception as error:
+        if not outage.cache.note(error):
+            log.warning("cache_call_failed", exc_info=True)
         current.may_use_replicas = pool.primary_is_out
         return before not in ("", PRIMARY) and not current.may_use_replicas
     if current.position and not (before and _has_replayed(before, current.position)):

@@ -17,6 +17,7 @@ import psycopg2
 import structlog
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 
+from rest import outage
 from rest.pagination import MAX_PAGE_CHARACTERS
 from rest.watch.sources import Settled, Source, Wakeup, source_for
 from rest.watch.table import LARGEST, State, Table, Topic, table_named
@@ -128,10 +129,10 @@ class Feed(threading.Thread):
                 try:
                     self._follow(source_for(connection, self._wakeup))
                 except Exception as error:
-                    is_outage = isinstance(error, OUTAGES)
-                    log.warning("feed_interrupted", error=repr(error), exc_info=not is_outage)
+                    if not outage.database.note(error):
+                        log.warning("feed_interrupted", error=repr(error), exc_info=not isinstance(error, OUTAGES))
                     connection.close()
-                    time.sleep(RECONNECT_AFTER)
+                    time.sleep(max(RECONNECT_AFTER, outage.database.pause()))
         finally:
             connection.close()
             self._wakeup.close()

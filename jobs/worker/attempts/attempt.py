@@ -14,6 +14,7 @@ from django.db import (
     NotSupportedError,
     ProgrammingError,
     close_old_connections,
+    connection,
 )
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
@@ -29,13 +30,14 @@ from jobs.worker.attempts.interrupt import Abandoned, Cancelled, Interruptible, 
 from jobs.worker.attempts.outcome import normalise, record_failure
 from jobs.worker.attempts.replica_reads import route_reads
 from jobs.worker.attempts.running_attempts import RunningAttempts
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
 REJECTIONS = (DataError, IntegrityError, ProgrammingError, NotSupportedError)
 """Errors of a database that is available: the same statement would fail again."""
-OUTAGE_PAUSE = 1.0
-"""Seconds between two tries while the database is away."""
+LOCK_PAUSE = 1.0
+"""Seconds between two tries while the database is there and refuses, for a lock that another one holds."""
 
 
 class Attempts:
@@ -95,13 +97,19 @@ class Attempts:
                 log.warning("job_lease_lost")
             except REJECTIONS:
                 log.exception("job_outcome_refused")  # the lease expires, which ends the attempt
-            except (DatabaseError, InterfaceError):
-                log.warning("job_outcome_waits_for_database", results_of=self.buffer.unwritten_job_ids, exc_info=True)
+            except (DatabaseError, InterfaceError) as error:
+                if not outage.database.note(error):
+                    log.warning("job_outcome_waits", results_of=self.buffer.unwritten_job_ids, exc_info=True)
                 wait_for_database()
                 continue
             return
 
 
 def wait_for_database() -> None:
-    time.sleep(OUTAGE_PAUSE)
+    """Wait, then connect, so that this process knows of the end of an outage even if it has nothing else to write."""
+    time.sleep(outage.database.pause() or LOCK_PAUSE)
     close_old_connections()
+    try:
+        connection.ensure_connection()
+    except (DatabaseError, InterfaceError) as error:
+        outage.database.note(error)

@@ -71,8 +71,8 @@ def _has_caught_up(alias: str, job: Job) -> bool:
         connections[alias].close_if_unusable_or_obsolete()
         current_attempt = Job.objects.using(alias).filter(pk=job.pk, attempt=job.attempt, worker=job.worker)
         return current_attempt.exists()
-    except (DatabaseError, InterfaceError):
-        log.warning("replica_failed", replica=alias, exc_info=True)
+    except (DatabaseError, InterfaceError) as error:
+        log.warning("replica_failed", replica=alias, error=repr(error))
         connections[alias].close()
         pool.eject(alias)
         return False

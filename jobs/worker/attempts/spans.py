@@ -28,6 +28,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 from jobs.models import Job, Trace
 from jobs.tracing import following
 from jobs.worker.attempts.interrupt import Cancelled, Stopped
+from rest import outage
 
 log = structlog.get_logger(__name__)
 
@@ -113,8 +114,9 @@ def _request_of(job: Job) -> SpanContext | None:
     """The span that submitted the job; None if it is not known."""
     try:
         kept = Trace.objects.filter(pk=job.pk).values_list("traceparent", flat=True).first()
-    except (DatabaseError, InterfaceError):
-        log.warning("trace_not_read", exc_info=True)  # the attempt does not depend on it
+    except (DatabaseError, InterfaceError) as error:  # the attempt does not depend on it
+        if not outage.database.note(error):
+            log.warning("trace_not_read", exc_info=True)
         return None
     if not kept:
         return None

@@ -13,6 +13,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which a test moves forward."""
     now = [1000.0]
     monkeypatch.setattr(breaker, "monotonic", lambda: now[0])
+    monkeypatch.setattr(breaker, "JITTER", 1)
     return now
 
 
@@ -69,7 +70,26 @@ def test_while_one_caller_probes_the_broker_the_others_do_not_call_it(clock: lis
     assert others == ["not asked"] * 2
 
 
-def test_a_failure_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    CircuitBreaker().call(fail, "")
+def test_a_fault_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    def fault() -> str:
+        raise ValueError("a bug")
+
+    CircuitBreaker().call(fault, "")
     [record] = caplog.records
-    assert record.msg | {"event": "broker_unavailable", "retry_in": OPEN_SECONDS, "exc_info": True} == record.msg
+    assert record.msg | {"event": "broker_call_failed", "retry_in": OPEN_SECONDS, "exc_info": True} == record.msg
+
+
+def test_an_outage_of_a_broker_is_one_line_when_it_begins_and_one_when_it_ends(
+    caplog: pytest.LogCaptureFixture, clock: list[float]
+) -> None:
+    broker = CircuitBreaker()
+    for _ in range(5):
+        broker.call(fail, "")
+        clock[0] += OPEN_SECONDS
+    ask(broker)
+    began, ended = (record.msg for record in caplog.records)
+    assert isinstance(began, dict)
+    assert isinstance(ended, dict)
+    assert (began["event"], began["dependency"], began["cause"]) == ("outage_began", "broker", "OSError: away")
+    assert (ended["event"], ended["errors"]) == ("outage_ended", 5)
+    assert "exc_info" not in began
