@@ -18,7 +18,7 @@ from jobs.api.download import download
 from jobs.models import Job, Output
 from jobs.models.states import TERMINAL
 from mail.models import Broadcast, Message
-from monitor.bulk import ACTIONS, PRIORITIES, Order, log_action
+from monitor.bulk import ACTIONS, PRIORITIES, Order
 from monitor.job_filter import JobFilter
 from monitor.job_times import times
 from monitor.models import FailedJob
@@ -69,14 +69,12 @@ def job_output(request: HttpRequest, site: Any, pk: UUID) -> HttpResponseBase:
 @requires(OPERATE)
 def act(request: HttpRequest, site: Any, pk: UUID) -> HttpResponse:
     """One action on one job, at once."""
-    job = get_object_or_404(Job, pk=pk)
+    get_object_or_404(Job, pk=pk)
     action = ACTIONS.get(request.POST.get("action", ""))
     if action is None:
         raise Http404
     order = Order(action.name, JobFilter(), (str(pk),), value=priority(request.POST.get("value")))
-    changed = order.execute(Job.objects.filter(pk=pk))
-    if changed:
-        log_action(operator(request), f"{action.title}: job {pk}", changed, deletes=action.name == "delete", job=job)
+    if order.execute(Job.objects.filter(pk=pk), operator(request)):
         messages.success(request, f"{action.title}: done.")
     else:
         messages.warning(request, f"{action.title} is for {action.allowed}; this job is {_status(pk)}.")
