@@ -1,6 +1,7 @@
 """Operators' actions on jobs: on one, at once; on a selection or all that a filter matches, by a bulk job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
 
 from jobs.cancellation import cancel
 from jobs.errors import AlreadyFinished
@@ -28,28 +30,30 @@ PRIORITIES = (-1000, 1000)
 
 @dataclass(frozen=True)
 class Action:
-    """verb: changes some jobs and returns how many. statuses: of the jobs that it changes. allowed: these in words."""
+    """verb: changes some jobs and returns their ids. statuses: of the jobs that it changes. allowed: these in words.
+
+    done: what became of a job, for its history.
+    """
 
     name: str
     title: str
+    done: str
     icon: str
-    verb: Callable[[JobQuerySet, int], int]
+    verb: Callable[[JobQuerySet, int], list[UUID]]
     allowed: str
     statuses: frozenset[str]
     takes_value: bool = False
     dangerous: bool = False
 
 
-def _cancel(rows: JobQuerySet, value: int) -> int:
+def _cancel(rows: JobQuerySet, value: int) -> list[UUID]:
     """Jobs of a kind with an on_cancel hook one by one, because the hook is called for each."""
     hooked = [kind.name for kind in kinds() if kind.on_cancel]
     cancelled = rows.exclude(kind__in=hooked).cancel_many()
-    for job in rows.filter(kind__in=hooked).unfinished().without_history():
-        try:
+    for job in rows.filter(kind__in=hooked, cancel_requested=False).unfinished().without_history():
+        with suppress(AlreadyFinished):
             cancel(job)
-            cancelled += 1
-        except AlreadyFinished:
-            continue
+            cancelled.append(job.pk)
     return cancelled
 
 
@@ -60,6 +64,7 @@ ACTIONS = {
         Action(
             "retry",
             "Retry",
+            "retried",
             "replay",
             lambda rows, value: rows.restart_many(),
             "failed and cancelled jobs",
@@ -68,6 +73,7 @@ ACTIONS = {
         Action(
             "cancel",
             "Cancel",
+            "cancelled",
             "cancel",
             _cancel,
             "jobs that have not finished",
@@ -77,6 +83,7 @@ ACTIONS = {
         Action(
             "run_now",
             "Run now",
+            "queued to run now",
             "play_arrow",
             lambda rows, value: rows.run_now(),
             "scheduled and retrying jobs",
@@ -85,6 +92,7 @@ ACTIONS = {
         Action(
             "priority",
             "Set priority",
+            "given the priority",
             "low_priority",
             lambda rows, value: rows.set_priority(value),
             "waiting jobs",
@@ -94,6 +102,7 @@ ACTIONS = {
         Action(
             "delete",
             "Delete",
+            "deleted",
             "delete",
             lambda rows, value: rows.delete_finished(),
             "finished jobs",
@@ -140,25 +149,57 @@ class Order:
             yield Job.objects.filter(pk__in=ids)
             below = ids[-1]
 
-    def execute(self, batch: JobQuerySet) -> int:
-        return ACTIONS[self.action].verb(batch, self.value)
+    def execute(self, batch: JobQuerySet, user: User, by: str = "") -> list[UUID]:
+        """Change those jobs of the batch that allow it, and write it into the history of each; returns their ids.
+
+        by: the bulk action that does it.
+        """
+        with transaction.atomic():
+            changed = ACTIONS[self.action].verb(batch, self.value)
+            told = f"{self.done}, by {by}" if by else self.done
+            flag = DELETION if self.action == "delete" else CHANGE
+            _write_histories(user, changed, told, flag)
+        return changed
+
+    @property
+    def done(self) -> str:
+        action = ACTIONS[self.action]
+        return f"{action.done} {self.value}" if action.takes_value else action.done
 
 
 def submit_order(order: Order, user: User) -> Job:
     """Log the action, and submit the job that does it."""
     order = replace(order, until=str(new_id()))
-    entry = log_action(user, order.describe(), order.expected, deletes=order.action == "delete")
+    flag = DELETION if order.action == "delete" else CHANGE
+    entry = LogEntry.objects.create(
+        user=user,
+        content_type=ContentType.objects.get_for_model(Job),
+        object_repr=order.describe()[:200],
+        action_flag=flag,
+        change_message="1 job" if order.expected == 1 else f"{order.expected} jobs",
+    )
     return submit(KIND, {**order.as_params(), "log_entry": entry.pk}, priority=PRIORITY)
 
 
-def log_action(user: User, what: str, count: int, *, deletes: bool = False, job: Job | None = None) -> LogEntry:
-    """Who did what: an entry in the admin's log, with the number of jobs."""
-    entry: LogEntry = LogEntry.objects.create(
-        user=user,
-        content_type=ContentType.objects.get_for_model(Job),
-        object_id=str(job.pk) if job else None,
-        object_repr=what[:200],
-        action_flag=DELETION if deletes else CHANGE,
-        change_message=f"{count} jobs" if count != 1 else "1 job",
-    )
-    return entry
+def log_action(user: User, job: Job, told: str) -> None:
+    """Write what an operator did to a job into its history."""
+    _write_histories(user, [job.pk], told, CHANGE)
+
+
+def _write_histories(user: User, jobs: Sequence[UUID], told: str, flag: int) -> None:
+    content_type = ContentType.objects.get_for_model(Job)
+    entries = [
+        LogEntry(
+            user=user,
+            content_type=content_type,
+            object_id=str(pk),
+            object_repr=f"job {pk}",
+            action_flag=flag,
+            change_message=told,
+        )
+        for pk in jobs
+    ]
+    if len(entries) == 1:
+        entries[0].save()  # sends the signal that logs a single action
+    else:
+        LogEntry.objects.bulk_create(entries)

@@ -33,10 +33,12 @@ def bulk_action(run: Run, *, filter: dict[str, Any], log_entry: int, **given: An
     given["ids"], given["until"] = tuple(str(pk) for pk in given["ids"]), str(given["until"])
     order = Order(filter=JobFilter.from_query(filter), **given)
     seen = changed = 0
+    entry = LogEntry.objects.select_related("user").get(pk=log_entry)
+    by = f"the bulk action {run.job_id} ({order.describe()})"
     for batch in order.batches():
         seen += len(batch)
         # Never this bulk job itself.
-        changed += order.execute(batch.exclude(pk=run.job_id))
-        run.progress(min(100 * seen / max(order.expected, seen), 99.9), f"{changed} of {seen} jobs changed")
-    LogEntry.objects.filter(pk=log_entry).update(change_message=f"{changed} of {seen} jobs changed")
+        changed += len(order.execute(batch.exclude(pk=run.job_id), entry.user, by))
+        run.progress(min(100 * seen / max(order.expected, seen), 99.9), f"{changed} of {seen} jobs {order.done}")
+    LogEntry.objects.filter(pk=log_entry).update(change_message=f"{changed} of {seen} jobs {order.done}")
     return {"jobs": seen, "changed": changed}

@@ -17,7 +17,6 @@ from django.utils import timezone
 
 from jobs.errors import UniqueKeyTaken
 from jobs.models import Job
-from jobs.models.states import WAITING
 from jobs.models.states import Status as JobStatus
 from jobs.submit import submit
 from mail import alerts
@@ -116,7 +115,7 @@ def _stop(subject: Broadcast | Stream, what: str, reason: str, alert: str) -> bo
             return False
         queued = _mail_of(subject).filter(broadcast__isnull=False, status=Status.QUEUED, awaits_release=False)
         Broadcast.objects.filter(pk__in=queued.values("broadcast")).update(released_at=None)
-        Job.objects.filter(pk__in=queued.values("job_id"), status__in=WAITING).cancel_many()
+        Job.objects.filter(pk__in=queued.values("job_id")).cancel_waiting()
         queued.update(awaits_release=True, job_id=None)
         alerts.alert(alert, f"{what} was stopped: {reason}")
     return True

@@ -37,8 +37,13 @@ class Sums:
         return sum(self.counts.values())
 
     @property
+    def carried_out(self) -> int:
+        """Without cancelled jobs: they say nothing about failures, and many would hide them."""
+        return self.counts["succeeded"] + self.counts["failed"]
+
+    @property
     def failure_rate(self) -> float | None:
-        return self.counts["failed"] / self.count if self.count else None
+        return self.counts["failed"] / self.carried_out if self.carried_out else None
 
     @property
     def wait_p50(self) -> float | None:

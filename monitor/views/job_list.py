@@ -1,5 +1,6 @@
 """The list of jobs: filters, search, rows that live.js replaces, and the form for actions on many."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,7 @@ def job_list(request: HttpRequest, site: Any) -> HttpResponse:
         "filter": wanted,
         "found": found,
         "rows": rows(found),
+        "here": list_query(request.GET),
         "older": _older(wanted, found),
         "newest": wanted.query() if request.GET.get("below") else "",
         "tabs": _tabs(wanted),
@@ -60,6 +62,13 @@ def rows(found: Found) -> list[tuple[Job, Any]]:
     """Each job with its times."""
     now = timezone.now()
     return [(job, times(job, now)) for job in found.jobs]
+
+
+def list_query(query: Mapping[str, Any]) -> str:
+    """The query of this page of the list, without what it does not know."""
+    below = _uuid(query.get("below"))
+    known = JobFilter.from_query(query).query()
+    return "&".join(filter(None, (known, f"below={below}" if below else "")))
 
 
 def _older(wanted: JobFilter, found: Found) -> str:

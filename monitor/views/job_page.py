@@ -1,11 +1,13 @@
 """The page of one job: its attempts as a picture, errors, data, live progress, and what belongs to it."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -18,11 +20,12 @@ from jobs.api.download import download
 from jobs.models import Job, Output
 from jobs.models.states import TERMINAL
 from mail.models import Broadcast, Message
-from monitor.bulk import ACTIONS, PRIORITIES, Order, log_action
+from monitor.bulk import ACTIONS, PRIORITIES, Order
 from monitor.job_filter import JobFilter
 from monitor.job_times import times
 from monitor.models import FailedJob
 from monitor.timeline import timeline
+from monitor.views.job_list import list_query
 from monitor.views.permissions import DATA, OPERATE, VIEW, requires
 
 
@@ -34,6 +37,7 @@ def job_page(request: HttpRequest, site: Any, pk: UUID) -> HttpResponse:
     now = timezone.now()
     context = {
         "job": job,
+        "came_from": _came_from(request.GET),
         "times": times(job, now),
         "timeline": timeline(job, now),
         "errors": list(reversed(job.errors)),
@@ -68,21 +72,33 @@ def job_output(request: HttpRequest, site: Any, pk: UUID) -> HttpResponseBase:
 @require_POST
 @requires(OPERATE)
 def act(request: HttpRequest, site: Any, pk: UUID) -> HttpResponse:
-    """One action on one job, at once."""
+    """One action on one job, at once. A deletion without `confirmed` only asks."""
     job = get_object_or_404(Job, pk=pk)
     action = ACTIONS.get(request.POST.get("action", ""))
     if action is None:
         raise Http404
+    came_from = _came_from(request.POST)
+    here = f"{reverse('admin:jobs_job_change', args=[pk])}{_preserved(came_from)}"
+    if action.name == "delete" and job.status in action.statuses and request.POST.get("confirmed") != "1":
+        context = {**site.each_context(request), "title": "Delete this job?", "job": job, "came_from": came_from}
+        return TemplateResponse(request, "monitor/delete_job.html", context | {"back": here})
     order = Order(action.name, JobFilter(), (str(pk),), value=priority(request.POST.get("value")))
-    changed = order.execute(Job.objects.filter(pk=pk))
-    if changed:
-        log_action(operator(request), f"{action.title}: job {pk}", changed, deletes=action.name == "delete", job=job)
+    if order.execute(Job.objects.filter(pk=pk), operator(request)):
         messages.success(request, f"{action.title}: done.")
     else:
         messages.warning(request, f"{action.title} is for {action.allowed}; this job is {_status(pk)}.")
     if not Job.objects.filter(pk=pk).exists():
-        return HttpResponseRedirect(reverse("admin:jobs_job_changelist"))
-    return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[pk]))
+        return HttpResponseRedirect(f"{reverse('admin:jobs_job_changelist')}?{came_from}")
+    return HttpResponseRedirect(here)
+
+
+def _came_from(given: Mapping[str, Any]) -> str:
+    """The query of the list from which the operator came; Django's admin keeps it under this name, too."""
+    return list_query(QueryDict(given.get("_changelist_filters", "")))
+
+
+def _preserved(came_from: str) -> str:
+    return f"?{urlencode({'_changelist_filters': came_from})}" if came_from else ""
 
 
 def priority(text: str | None) -> int:

@@ -56,6 +56,6 @@ def _submit(request: HttpRequest, name: str, text: str) -> str:
         return str(error.detail)
     except ValidationError as error:
         return json.dumps(error.detail, indent=2, ensure_ascii=False, default=str)
-    log_action(operator(request), f"New job: {name}", 1, job=job)
+    log_action(operator(request), job, "submitted")
     messages.success(request, f"Submitted {name} {job.pk}.")
     return ""

@@ -22,34 +22,50 @@ from monitor.views.permissions import PAUSE, VIEW, requires
 @require_safe
 @requires(VIEW)
 def queues_page(request: HttpRequest, site: Any) -> HttpResponse:
-    context = {"queues": _queues(), "kinds": _kinds(), "may_pause": request.user.has_perm(PAUSE)}
+    context = _tables(request)
     if request.GET.get("live") == "queues":
         return TemplateResponse(request, "monitor/queue_tables.html", context)
-    context |= {
-        **site.each_context(request),
-        "title": "Queues and kinds",
-        "subtitle": None,
-        "queue_names": sorted({kind.queue for kind in kinds()}),
-    }
-    return TemplateResponse(request, "monitor/queues.html", context)
+    return _page(request, site, context)
 
 
 @require_POST
 @requires(PAUSE)
 def pause(request: HttpRequest, site: Any) -> HttpResponse:
-    """Fields of the form: scope, name, reason."""
+    """Fields of the form: name, reason; scope, which is needed only if a queue and a kind have this name."""
     scope, name = request.POST.get("scope", ""), request.POST.get("name", "").strip()
     reason = request.POST.get("reason", "").strip()[:200]
-    if not _exists(scope, name):
-        messages.error(request, "There is no such queue or kind.")
-    elif not reason:
-        messages.error(request, "Give a reason: other operators will want to know why it is paused.")
-    else:
-        values = {"reason": reason, "by": request.user.get_username()[:150], "since": timezone.now()}
-        paused, _ = Pause.objects.update_or_create(scope=scope, name=name, defaults=values)
-        _log(request, f"Pause {scope} {name}", reason)
-        messages.success(request, f"Paused the {paused}; running jobs go on.")
+    scopes = [known for known, names in _names().items() if name in names and scope in ("", known)]
+    if len(scopes) != 1 or not reason:
+        messages.error(request, _refusal(name, scopes))
+        return _page(request, site, _tables(request) | {"typed": request.POST}, status=400)
+    values = {"reason": reason, "by": request.user.get_username()[:150], "since": timezone.now()}
+    paused, _ = Pause.objects.update_or_create(scope=scopes[0], name=name, defaults=values)
+    _log(request, f"Pause {scopes[0]} {name}", reason)
+    messages.success(request, f"Paused the {paused}; running jobs go on.")
     return HttpResponseRedirect(reverse("admin:monitor_queues"))
+
+
+def _refusal(name: str, scopes: list[str]) -> str:
+    match len(scopes):
+        case 0:
+            return "There is no such queue or kind."
+        case 1:
+            return "Give a reason: other operators will want to know why it is paused."
+    return f"There are a queue and a kind {name}: choose one of them."
+
+
+def _page(request: HttpRequest, site: Any, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    context |= {
+        **site.each_context(request),
+        "title": "Queues and kinds",
+        "subtitle": None,
+        "names": [(scope, name) for scope, names in _names().items() for name in sorted(names)],
+    }
+    return TemplateResponse(request, "monitor/queues.html", context, status=status)
+
+
+def _tables(request: HttpRequest) -> dict[str, Any]:
+    return {"queues": _queues(), "kinds": _kinds(), "may_pause": request.user.has_perm(PAUSE)}
 
 
 @require_POST
@@ -63,9 +79,14 @@ def resume(request: HttpRequest, site: Any) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:monitor_queues"))
 
 
-def _exists(scope: str, name: str) -> bool:
-    known = {(Pause.Scope.KIND, kind.name) for kind in kinds()} | {(Pause.Scope.QUEUE, kind.queue) for kind in kinds()}
-    return (scope, name) in known
+def _names() -> dict[str, set[str]]:
+    """By scope, with those of which only stored jobs are known: another release may serve them."""
+    depth = latest_depth()
+    queues = {kind.queue for kind in kinds()} | {row["queue"] for row in depth}
+    return {
+        Pause.Scope.QUEUE: queues,
+        Pause.Scope.KIND: {kind.name for kind in kinds()} | {row["kind"] for row in depth},
+    }
 
 
 def _queues() -> list[dict[str, Any]]:

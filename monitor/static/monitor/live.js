@@ -3,6 +3,7 @@
 "use strict";
 
 const EVERY = 2000;
+const LIVE = "live";
 
 function remember(element) {
   const checked = new Set();
@@ -22,18 +23,31 @@ function isInUse(element) {
   return element.contains(active) && active.matches("input:not([type=checkbox]), select, textarea");
 }
 
-function show(state) {
+function show(state, link = null) {
   document.querySelectorAll("[data-live-state]").forEach((each) => {
-    each.textContent = state;
-    each.classList.toggle("lw-away", state !== "live");
+    const shown = link ? Object.assign(document.createElement("a"), { href: link, textContent: state }) : state;
+    // Written only when it differs: a screen reader says it again otherwise, and a link would lose the focus.
+    if (each.textContent !== state) each.replaceChildren(shown);
+    each.classList.toggle("lw-away", state !== LIVE);
   });
 }
 
 async function refresh(element) {
   if (document.hidden || isInUse(element)) return;
-  const response = await fetch(element.dataset.live, { headers: { Accept: "text/html" }, redirect: "error" });
+  const response = await fetch(element.dataset.live, { headers: { Accept: "text/html" }, redirect: "manual" });
+  // The admin answers nobody else with a redirect: to its login.
+  if (response.type === "opaqueredirect") {
+    const login = document.querySelector("[data-live-state]").dataset.login;
+    const here = encodeURIComponent(location.pathname + location.search);
+    return show("session ended: log in again", `${login}?next=${here}`);
+  }
+  if (response.status === 403) return show("no permission any more");
   if (!response.ok) throw new Error(response.status);
-  const text = await response.text();
+  replace(element, await response.text());
+  show(LIVE);
+}
+
+function replace(element, text) {
   if (text === element.lastText) return;
   element.lastText = text;
   const focused = document.activeElement && element.contains(document.activeElement) ? document.activeElement.id : "";
@@ -47,7 +61,6 @@ async function keep(element) {
   for (;;) {
     try {
       await refresh(element);
-      show("live");
     } catch {
       show("connection lost");
     }

@@ -1,8 +1,11 @@
 """Actions on many jobs: a confirmation that says how many, then a job that does it."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.utils import timezone
 
 from jobs.models import Job
 from jobs.models.states import Status
@@ -52,8 +55,8 @@ def test_all_that_a_filter_matches_is_changed_and_nothing_else(
     assert Job.objects.filter(pk__in=[each.pk for each in failed], status="failed").count() == 0
     other.refresh_from_db()
     assert other.status == "failed"
-    entry = LogEntry.objects.get()
-    assert entry.change_message == "5 of 5 jobs changed"
+    entry = LogEntry.objects.get(object_id=None)
+    assert entry.change_message == "5 of 5 jobs retried"
     assert "kind report.activity" in entry.object_repr
 
 
@@ -64,6 +67,30 @@ def test_a_selection_is_changed_and_nothing_else(operator: Client) -> None:
     left.refresh_from_db()
     assert (chosen.status, left.status) == ("cancelled", "scheduled")
     assert job.result == {"jobs": 1, "changed": 1}
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "done"),
+    [
+        ("retry", Status.FAILED, "retried"),
+        ("cancel", Status.QUEUED, "cancelled"),
+        ("run_now", Status.SCHEDULED, "queued to run now"),
+        ("priority", Status.SCHEDULED, "given the priority 7"),
+        ("delete", Status.SUCCEEDED, "deleted"),
+    ],
+)
+def test_a_bulk_action_is_in_the_history_of_each_job_that_it_changed(
+    operator: Client, action: str, status: Status, done: str
+) -> None:
+    changed = [make_job(status, run_at=timezone.now() + timedelta(hours=1)) for _ in range(2)]
+    left = make_job(Status.RUNNING, cancel_requested=True)
+    bulk = confirmed(operator, action=action, ids=[job.pk for job in (*changed, left)], value="7")
+    entries = LogEntry.objects.exclude(object_id=None)
+    assert {entry.object_id for entry in entries} == {str(job.pk) for job in changed}
+    for entry in entries:
+        assert entry.change_message.startswith(f"{done}, by the bulk action {bulk.pk}")
+    if action != "delete":
+        assert done in operator.get(f"/admin/jobs/job/{changed[0].pk}/history/").content.decode()
 
 
 def test_jobs_that_are_submitted_later_are_left_alone(operator: Client) -> None:

@@ -1,5 +1,7 @@
 """The page of a job: what it shows, and what can be done to the job there."""
 
+import re
+from html import unescape
 from io import BytesIO
 
 import pytest
@@ -126,8 +128,27 @@ def test_a_priority_is_cut_to_what_is_allowed(operator: Client) -> None:
 @pytest.mark.parametrize("status", sorted(Status))
 def test_only_a_finished_job_is_deleted(operator: Client, status: Status) -> None:
     job = make_job(status)
-    do(operator, "delete", job)
+    do(operator, "delete", job, confirmed="1")
     assert Job.objects.filter(pk=job.pk).exists() == (status not in TERMINAL)
+
+
+def test_deleting_a_job_asks_first(operator: Client) -> None:
+    job = make_job(Status.FAILED)
+    answer = operator.post(f"/admin/jobs/job/{job.pk}/act/", {"action": "delete"})
+    assert "Delete this job?" in answer.content.decode()
+    assert Job.objects.filter(pk=job.pk).exists()
+
+
+def test_a_deletion_goes_back_to_the_list_that_the_operator_came_from(operator: Client) -> None:
+    job = make_job(Status.FAILED)
+    listed = operator.get("/admin/jobs/job/?status=failed&kind=demo.countdown&x=//evil").content.decode()
+    link = unescape(re.search(rf'href="([^"]*{job.pk}/change/[^"]*)"', listed)[1])
+    kept = operator.get(link).context["came_from"]
+    asked = operator.post(f"/admin/jobs/job/{job.pk}/act/", {"action": "delete", "_changelist_filters": kept})
+    assert asked.context["back"] == link
+    form = {"action": "delete", "confirmed": "1", "_changelist_filters": asked.context["came_from"]}
+    answer = operator.post(f"/admin/jobs/job/{job.pk}/act/", form)
+    assert answer["Location"] == "/admin/jobs/job/?status=failed&kind=demo.countdown"
 
 
 def test_a_job_whose_unique_key_is_taken_is_left(operator: Client) -> None:

@@ -6,7 +6,7 @@ from django.test import Client
 
 from jobs.models import Pause
 from monitor.rollups import depth
-from tests.support.factories import make_job
+from tests.support.factories import make_job, make_kind
 from tests.support.operators import make_operator
 
 pytest_plugins = ["tests.support.operator_fixtures"]
@@ -47,8 +47,39 @@ def test_a_pause_has_a_reason_and_a_name_and_is_logged(operator: Client) -> None
     ],
 )
 def test_a_pause_of_nothing_or_without_a_reason_is_refused(operator: Client, form: dict[str, str]) -> None:
-    assert operator.post(f"{PAGE}pause/", form).status_code == 302
+    assert operator.post(f"{PAGE}pause/", form).status_code == 400
     assert not Pause.objects.exists()
+
+
+@pytest.mark.parametrize(("name", "scope"), [("mail", "queue"), ("http.request", "kind")])
+def test_a_name_is_enough_whether_it_is_a_queue_or_a_kind(operator: Client, name: str, scope: str) -> None:
+    operator.post(f"{PAGE}pause/", {"name": name, "reason": "x"})
+    assert Pause.objects.get().scope == scope
+
+
+def test_a_name_that_a_queue_and_a_kind_have_needs_a_choice(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_kind(monkeypatch, lambda run: None, name="mail")
+    answer = operator.post(f"{PAGE}pause/", {"name": "mail", "reason": "x"})
+    assert "There are a queue and a kind mail: choose one of them." in answer.content.decode()
+    operator.post(f"{PAGE}pause/", {"name": "mail", "scope": "kind", "reason": "x"})
+    assert Pause.objects.get().scope == "kind"
+
+
+def test_a_queue_that_only_stored_jobs_name_is_paused(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_job(queue="of-another-release")
+    monkeypatch.setattr(depth, "_not_before", 0.0)
+    depth.sample_depth()
+    operator.post(f"{PAGE}pause/", {"name": "of-another-release", "reason": "x"})
+    assert Pause.objects.get().scope == "queue"
+
+
+def test_a_refused_pause_keeps_what_was_typed(operator: Client) -> None:
+    form = {"name": "nowhere", "scope": "kind", "reason": 'the "provider" moves'}
+    text = operator.post(f"{PAGE}pause/", form).content.decode()
+    assert 'value="nowhere"' in text
+    assert "the &quot;provider&quot; moves" in text
+    assert '<option value="kind" selected>' in text
+    assert 'data-live="/admin/queues/?live=queues"' in text
 
 
 def test_looking_is_not_enough_to_pause() -> None:

@@ -180,6 +180,16 @@ class TestBrowser:
         wait(page, "Retry: done.")
         page.get_by_role("button", name="Cancel").click()
 
+    def test_a_page_whose_session_has_ended_says_so_with_a_link(self, page: Page, context: BrowserContext) -> None:
+        page.goto("/admin/queues/?a=b")
+        mark = page.locator("[data-live-state]")
+        expect(mark).to_have_text("live")
+        context.clear_cookies()
+        link = mark.get_by_role("link", name="session ended: log in again")
+        expect(link).to_be_visible(timeout=PATIENCE * 1000)
+        link.click()
+        page.wait_for_url("**/admin/login/?next=%2Fadmin%2Fqueues%2F%3Fa%3Db")
+
     def test_5000_failed_jobs_are_retried_by_their_filter(self, page: Page, stack: Stack) -> None:
         stack.run_code(MANY_FAILED)
         page.goto("/admin/jobs/job/?kind=report.activity&status=failed")
@@ -218,7 +228,6 @@ class TestBrowser:
 
     def test_a_paused_kind_waits_until_it_is_resumed(self, page: Page, stack: Stack) -> None:
         page.goto("/admin/queues/")
-        page.get_by_label("What").select_option("kind")
         page.get_by_label("Name").fill("demo.countdown")
         page.get_by_label("Reason").fill("a test")
         page.get_by_role("button", name="Pause").click()
