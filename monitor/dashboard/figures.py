@@ -179,16 +179,17 @@ def mail_rates() -> MailRates:
 
 
 def _depth(axis: Axis) -> list[Series]:
+    """The highest number of each interval: the last one would hide what came and went."""
     found: dict[str, list[float | None]] = {
         status: [None] * len(axis.moments) for status in ("queued", "running", "retrying", "scheduled")
     }
-    rows = QueueDepth.objects.filter(minute__gte=axis.moments[0]).order_by("minute")
-    for minute, status, number in rows.values_list("minute", "status").annotate(number=Sum("count")):
+    rows = QueueDepth.objects.filter(minute__gte=axis.moments[0], kind="").order_by("minute")
+    for minute, status, number in rows.values_list("minute", "status", "count"):
         position = _position(axis, minute)
         if position is None:
             continue
         if status in found:
-            found[status][position] = float(number)
+            found[status][position] = max(float(number), found[status][position] or 0.0)
         for values in found.values():
             values[position] = values[position] or 0.0
     colours = {"queued": "blue", "running": "succeeded", "retrying": "amber", "scheduled": "violet"}

@@ -54,7 +54,10 @@ class MailFigures(models.Model):
 
 
 class QueueDepth(models.Model):
-    """The unfinished jobs of a queue and kind, by status, as last counted in a minute. oldest: the earliest run_at."""
+    """The unfinished jobs of a queue and kind, by status, as last counted in a minute. oldest: the earliest run_at.
+
+    Without queue and kind: the highest number of all together in this minute.
+    """
 
     minute = models.DateTimeField()
     queue = models.CharField(max_length=50)

@@ -1,7 +1,9 @@
 """Counts unfinished jobs by queue, kind and status: a sample every ten seconds, less often if it takes long."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -33,13 +35,26 @@ def sample_depth() -> int:
         counted = list(_counted())
     minute = timezone.now().replace(second=0, microsecond=0)
     with transaction.atomic():
+        highest = _highest(minute, counted)
         QueueDepth.objects.filter(minute=minute).delete()
         rows = [QueueDepth(minute=minute, **row) for row in counted]
-        # Even if all queues are empty, so that a reader can tell that from a sample that was not taken.
-        rows.append(QueueDepth(minute=minute, queue="", kind="", status="", count=0, oldest=None))
+        rows += [QueueDepth(minute=minute, status=status, count=count) for status, count in highest.items()]
         QueueDepth.objects.bulk_create(rows, ignore_conflicts=True)
     _not_before = time.monotonic() + (time.monotonic() - began) / SHARE
     return 0
+
+
+def _highest(minute: datetime, counted: list[dict[str, Any]]) -> dict[str, int]:
+    """The most unfinished jobs in each status, of all samples of this minute.
+
+    There is an entry without a status even if all queues are empty, so that a reader can tell that from a sample that
+    was not taken.
+    """
+    now: Counter[str] = Counter({"": 0})
+    for row in counted:
+        now[row["status"]] += row["count"]
+    before = dict(QueueDepth.objects.filter(minute=minute, kind="").values_list("status", "count"))
+    return {status: max(now[status], before.get(status, 0)) for status in now.keys() | before.keys()}
 
 
 def _counted() -> Iterator[dict[str, Any]]:
