@@ -75,9 +75,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         end_watches_at_shutdown()
         docs.build()
-        with last_used.written(), webhook_counts.written():
-            async with watches_end_with_their_logins():
-                return await pool(scope, receive, send)
+        with last_used.written(), webhook_counts.written(), watches_end_with_their_logins():
+            return await pool(scope, receive, send)
     if scope["type"] != "http":
         # a2wsgi answers lifespan messages and closes websockets.
         return await pool(scope, receive, send)

@@ -75,8 +75,11 @@ class Dispatcher:
 
     def round(self) -> None:
         """Rescue lost jobs and wake workers; an error of one does not prevent the other."""
-        if time.monotonic() >= self.rescue_not_before and not run_step("rescue", self.rescue_expired):
-            self._postpone_rescue()
+        if time.monotonic() >= self.rescue_not_before:
+            if run_step("rescue", self.rescue_expired):
+                outage.database.end()
+            else:
+                self._postpone_rescue()
         run_step("wake_for_due_jobs", self.broker.wake_for_due_jobs)
         if _connection_failed():
             self._postpone_rescue()

@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, Self, TypeVar
 
 import structlog
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connections, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from psycopg2.errors import LockNotAvailable
@@ -38,6 +38,10 @@ STATEMENT = f"""
     {callers.JOINS}
     LEFT JOIN rest_idempotencykey AS used ON used.user_id = owner.id AND used.key = asked.key
 """  # noqa: S608 names of columns
+
+
+class KeyTaken(Exception):
+    """Another request has used one of the Idempotency-Keys since they were looked up, or is using it."""
 
 
 class Posted(NamedTuple):
@@ -112,9 +116,12 @@ class Posting(Generic[Thing]):
             for number, draft in accepted.items()
             if posted[number].key
         ]
-        error = self._store([draft.thing for draft in accepted.values()], keys)
-        record_writes({users[number] for number in accepted})
         answers: list[Answer | None] = [None] * len(posted)
+        try:
+            error = self._store([draft.thing for draft in accepted.values()], keys)
+        except KeyTaken:
+            return answers
+        record_writes({users[number] for number in accepted})
         for number, (fields, body) in shown.items():
             answer = Answer(ACCEPTED, fields, body, users[number], allowances[number])
             answers[number] = answer if error is None else _refusal(answer, error, posted[number].path)
@@ -156,17 +163,27 @@ class Posting(Generic[Thing]):
         try:
             if keys:
                 with transaction.atomic():
-                    limit_lock_waits(LOCK_WAIT)
-                    IdempotencyKey.objects.bulk_create(keys)
+                    _take(keys)
                     self._insert(things)
             else:
                 self._insert(things)
         except (OperationalError, InterfaceError) as error:
-            if isinstance(error.__cause__, LockNotAvailable):
-                raise
             connections[PRIMARY].close()
             return error
         return None
+
+
+def _take(keys: list[IdempotencyKey]) -> None:
+    """Raises KeyTaken, after which the transaction must be rolled back."""
+    limit_lock_waits(LOCK_WAIT)
+    try:
+        IdempotencyKey.objects.bulk_create(keys)
+    except IntegrityError:
+        raise KeyTaken from None
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise KeyTaken from None
+        raise
 
 
 def _key(user_id: int, key: str, fingerprint: str, shown: Shown) -> IdempotencyKey:

@@ -5,18 +5,18 @@ One look at the primary a second in each web process, for the logins of all that
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import structlog
 from django.contrib.auth.models import User
-from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.utils import timezone
 
 from project.models import Session, Token
 from rest import outage
-from rest.watch.hub import hub
+from rest.background import repeated
+from rest.watch.hub import Hub, hub
 from rest.watch.login import Login
 from routers import PRIMARY
 
@@ -26,58 +26,46 @@ LOOK_EVERY = 1.0
 """Seconds between two looks."""
 
 
-@asynccontextmanager
-async def watches_end_with_their_logins() -> AsyncIterator[None]:
+@contextmanager
+def watches_end_with_their_logins() -> Iterator[None]:
     """A block in which the open watches of this event loop end with their logins."""
-    task = asyncio.create_task(_end_watches())
-    try:
+    look = partial(_end_watches, hub(), asyncio.get_running_loop())
+    with repeated(look, every=LOOK_EVERY, name="ended logins"):
         yield
-    finally:
-        task.cancel()
 
 
-async def _end_watches() -> None:
-    loop, watches = asyncio.get_running_loop(), hub()
-    with ThreadPoolExecutor(1, "ended-logins") as thread:
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            if not (logins := watches.logins()):
-                continue
-            try:
-                ended = await loop.run_in_executor(thread, _look, logins)
-            except (DatabaseError, InterfaceError) as error:
-                if not outage.database.note(error):
-                    log.warning("logins_not_checked", error=repr(error))
-                continue
-            if ended:
-                log.info("logins_ended", count=len(ended))
-                watches.close_all_of(ended)
-
-
-def _look(logins: Collection[Login]) -> set[Login]:
-    close_old_connections()
-    return ended_of(logins)
+def _end_watches(watches: Hub, loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        ended = ended_of(watches.logins())
+    except Exception as error:
+        if not outage.database.note(error):
+            log.warning("logins_not_checked", exc_info=True)
+        return
+    if ended:
+        log.info("logins_ended", count=len(ended))
+        with suppress(RuntimeError):  # the loop was closed, and its watches with it
+            loop.call_soon_threadsafe(watches.close_all_of, ended)
 
 
 def ended_of(logins: Collection[Login]) -> set[Login]:
     """Those of these logins that would not be let in now."""
-    now = timezone.now()
-    tokens = Token.objects.using(PRIMARY).select_related("user").in_bulk([each.token_id for each in logins])
-    sessions = Session.objects.using(PRIMARY).filter(expire_date__gt=now)
-    keys = set(
-        sessions.filter(session_key__in=[each.session_key for each in logins if each.session_key]).values_list(
-            "session_key", flat=True
-        )
-    )
-    users = User.objects.using(PRIMARY).filter(is_active=True, pk__in={each.user_id for each in logins})
+    by_token = {login for login in logins if login.token_id}
+    return _ended_tokens(by_token) | _ended_sessions(set(logins) - by_token)
+
+
+def _ended_tokens(logins: Collection[Login]) -> set[Login]:
+    ids, now = {login.token_id for login in logins}, timezone.now()
+    tokens = Token.objects.using(PRIMARY).select_related("user").in_bulk(ids)
+    live = {pk for pk, token in tokens.items() if token.authenticates(now)}
+    return {login for login in logins if login.token_id not in live}
+
+
+def _ended_sessions(logins: Collection[Login]) -> set[Login]:
+    keys = {login.session_key for login in logins}
+    sessions = Session.objects.using(PRIMARY).filter(session_key__in=keys, expire_date__gt=timezone.now())
+    live = set(sessions.values_list("session_key", flat=True))
+    users = User.objects.using(PRIMARY).filter(pk__in={login.user_id for login in logins}, is_active=True)
     passwords = dict(users.values_list("pk", "password"))
-    by_token = {pk for pk, token in tokens.items() if token.authenticates(now)}
     return {
-        login
-        for login in logins
-        if not (
-            login.token_id in by_token
-            if login.token_id
-            else login.session_key in keys and passwords.get(login.user_id) == login.password
-        )
+        login for login in logins if login.session_key not in live or passwords.get(login.user_id) != login.password
     }

@@ -216,10 +216,6 @@ class Hub:
             for watch in list(watches):
                 watch.close()
 
-    def logins(self) -> set[Login]:
-        """The logins of all requests that watch something."""
-        return {watch.login for watches in self._watches.values() for watch in watches if watch.login}
-
     def close_all_of(self, logins: Collection[Login]) -> None:
         """End the watches of these logins, which have ended."""
         for watches in list(self._watches.values()):
@@ -227,7 +223,11 @@ class Hub:
                 if watch.login in logins:
                     watch.close()
 
-    # --- for the feed's thread ---------------------------------------------------------------------------------
+    # --- for other threads -------------------------------------------------------------------------------------
+
+    def logins(self) -> set[Login]:
+        """The logins of all requests that watch something."""
+        return {watch.login for watches in list(self._watches.values()) for watch in list(watches) if watch.login}
 
     @property
     def is_empty(self) -> bool:

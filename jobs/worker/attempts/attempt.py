@@ -106,10 +106,18 @@ class Attempts:
 
 
 def wait_for_database() -> None:
-    """Wait, then connect, so that this process knows of the end of an outage even if it has nothing else to write."""
+    """Wait, then ask, so that this process knows of the end of an outage even if it has nothing else to write.
+
+    Also on a connection that the outage has not cut: perhaps only others could not connect.
+    """
     time.sleep(outage.database.pause() or LOCK_PAUSE)
     close_old_connections()
     try:
         connection.ensure_connection()
     except (DatabaseError, InterfaceError) as error:
         outage.database.note(error)
+        return
+    if connection.is_usable():
+        outage.database.end()
+    else:
+        connection.close()

@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.db import OperationalError
 from rest_framework.exceptions import ValidationError
+from structlog.testing import capture_logs
 
 from jobs import registry
 from jobs.models import Job
@@ -200,8 +201,10 @@ def test_a_key_that_another_transaction_uses_is_a_conflict_and_holds_up_nobody(p
     """This test's own transaction has inserted it and is not committed."""
     ada = world.jobs["queued"].user
     IdempotencyKey.objects.create(user=ada, key="in use", fingerprint="x")
-    answer, gathered = post_with_key(paths, world, "in use")
+    with capture_logs() as logs:
+        answer, gathered = post_with_key(paths, world, "in use")
     assert (answer.status, gathered) == (409, False)
+    assert "gathering_failed" not in [line["event"] for line in logs]
     assert b"idempotency_key_in_use" in answer.body
 
 

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("ended logins")]
 
 PASSWORD = "a-good-password"
 LATER = {"kind": "demo.countdown", "params": {"seconds": 1}, "run_at": "2100-01-01T00:00:00Z"}
-MAIL = {"to": "ada@example.org", "subject": "Hello", "text": "Nobody sends it: there are no workers."}
+MAIL = {"to": "ada@example.org", "subject": "Hello", "text": "It stays queued, because this stack has no workers."}
 STREAMS = ["jobs/events/", "jobs/{job}/events/", "mail/messages/{mail}/events/"]
 HELD = {"Prefer": "wait=30"}
 WITHIN = 20

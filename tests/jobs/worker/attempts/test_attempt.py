@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from rest_framework import serializers
 
 from jobs.errors import LeaseLost, PermanentError, RetryAfter, TransientError
@@ -16,10 +16,12 @@ from jobs.models.states import Status
 from jobs.run import Run
 from jobs.worker import worker as worker_module
 from jobs.worker.attempts import interrupt
-from jobs.worker.attempts.attempt import REJECTIONS
+from jobs.worker.attempts.attempt import REJECTIONS, wait_for_database
 from jobs.worker.django_q_tasks import DjangoQTasks
 from jobs.worker.watchdog import STUCK_AFTER, StartedJob
 from jobs.worker.worker import Worker
+from rest import outage
+from rest.outage import DatabaseAway
 from rest.requests.strict import StrictSerializer
 from tests.support.claims import due_jobs
 from tests.support.factories import make_job, make_kind, row
@@ -297,3 +299,13 @@ def raiser(error: BaseException) -> Callable[[Run], None]:
         raise error
 
     return handler
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_outage_that_has_not_cut_this_connection_ends_when_the_database_answers() -> None:
+    """Another thread could not connect; nothing here connects anew, so nothing else would end the outage."""
+    connection.ensure_connection()
+    assert outage.database.note(DatabaseAway("too many clients already"))
+    assert outage.database.pause() > 0
+    wait_for_database()
+    assert outage.database.pause() == 0
